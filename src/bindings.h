@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What bindgen reads for `src/bindings.rs`: the helpers, the constants below (all with the prefix RK_, which the
+ * bindings drop) and these functions, which the kernel's own bindings lack:
+ *
+ * bindgen: vunmap
+ * bindgen: dma_heap_add
+ * bindgen: dma_heap_get_drvdata
+ * bindgen: kern_path
+ * bindgen: proc_create_single_data
+ * bindgen: proc_mkdir
+ * bindgen: proc_remove
+ */
+#include <linux/dma-heap.h>
+#include <linux/gfp.h>
+#include <linux/mm_types.h>
+#include <linux/namei.h>
+#include <linux/proc_fs.h>
+#include <linux/vmalloc.h>
+
+#include "helpers.h"
+
+/* The link field of a page that the owner of the page may use. */
+static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
+
+static const gfp_t RK_GFP_HIGHUSER = GFP_HIGHUSER;
+static const gfp_t RK_GFP_ZERO = __GFP_ZERO;
+static const gfp_t RK_GFP_COMP = __GFP_COMP;
+static const gfp_t RK_GFP_NOWARN = __GFP_NOWARN;
+static const gfp_t RK_GFP_NORETRY = __GFP_NORETRY;
+static const gfp_t RK_GFP_RECLAIM = __GFP_RECLAIM;

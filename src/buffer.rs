@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A buffer: memory, exported as a dma-buf.
+//!
+//! Everything that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`] a heap has.
+
+use crate::{
+    dma_buf::{self, Attached, DmaBuf, Exporter},
+    kernel_mapping::KernelMapping,
+    ledger::Entry,
+    memory::Memory,
+    sg_table::{Direction, SgTable},
+    user_mapping,
+};
+use kernel::{
+    device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef,
+};
+
+/// Exports `memory` as a new dma-buf that is entered in the ledger by `entry`.
+///
+/// `flags` are those of the dma-buf's file. May sleep. Fails with `ENOMEM`, or as `dma_buf_export()` does.
+pub(crate) fn export<M: Memory>(memory: M, entry: Entry, flags: u32) -> Result<ARef<DmaBuf>> {
+    let size = memory.pages() << PAGE_SHIFT;
+    dma_buf::export(KBox::new(Buffer { memory, entry }, GFP_KERNEL)?, size, flags)
+}
+
+/// What stands behind each dma-buf of the module.
+///
+/// The fields are dropped in this order: the ledger shows a buffer until its memory has been given back.
+struct Buffer<M: Memory> {
+    memory: M,
+    entry: Entry,
+}
+
+/// What a buffer keeps for each attached device.
+///
+/// # Invariants
+///
+/// `table` lists the memory of the buffer that the attachment belongs to, and is mapped for the attached device in
+/// direction `mapped.0` exactly where `mapped` is there; `mapped.1` importers then use it.
+struct Attachment {
+    table: SgTable,
+    mapped: Option<(Direction, usize)>,
+}
+
+impl<M: Memory> Exporter for Buffer<M> {
+    type Attachment = Attachment;
+
+    fn name(&self) -> &CStr {
+        self.entry.heap()
+    }
+
+    fn attach(&self, _device: &Device) -> Result<Attachment> {
+        // INVARIANT: The table is new, so it is not mapped.
+        Ok(Attachment { table: SgTable::new(self.memory.segments())?, mapped: None })
+    }
+
+    fn map<'a>(
+        &'a self,
+        attachment: &'a mut Attachment,
+        device: &Device,
+        direction: Direction,
+    ) -> Result<&'a SgTable> {
+        let users = match attachment.mapped {
+            // One list has one set of device addresses: a second user in the same direction shares them.
+            Some((mapped, users)) if mapped == direction => users.checked_add(1).ok_or(EBUSY)?,
+            Some(_) => return Err(EBUSY),
+            None => {
+                // SAFETY: The buffer owns the memory and outlives its attachments. By the type's invariant the table is not
+                // mapped, and `unmap()` is called before the attachment is dropped.
+                unsafe { attachment.table.map(device, direction) }?;
+                1
+            }
+        };
+        // INVARIANT: The table is mapped in this direction, now or since before.
+        attachment.mapped = Some((direction, users));
+        Ok(&attachment.table)
+    }
+
+    fn unmap(&self, attachment: &mut Attachment, device: &Device, _direction: Direction) {
+        // INVARIANT: With its last user the mapping goes.
+        match attachment.mapped.take() {
+            Some((direction, users)) if users > 1 => attachment.mapped = Some((direction, users - 1)),
+            // SAFETY: The table is mapped for the attached device in this direction, by the type's invariant.
+            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction) },
+            None => {}
+        }
+    }
+
+    fn syncs(&self) -> bool {
+        true
+    }
+
+    fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
+        if let Some((address, size)) = attached.kernel_mapping() {
+            // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
+            unsafe { crate::kernel_mapping::invalidate(address, size) };
+        }
+        attached.for_each(|device, attachment| {
+            if attachment.mapped.is_some() {
+                // SAFETY: The table is mapped for the attached device, by the type's invariant.
+                unsafe { attachment.table.sync_for_cpu(device, direction) };
+            }
+        });
+        Ok(())
+    }
+
+    fn end_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
+        if let Some((address, size)) = attached.kernel_mapping() {
+            // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
+            unsafe { crate::kernel_mapping::flush(address, size) };
+        }
+        attached.for_each(|device, attachment| {
+            if attachment.mapped.is_some() {
+                // SAFETY: The table is mapped for the attached device, by the type's invariant.
+                unsafe { attachment.table.sync_for_device(device, direction) };
+            }
+        });
+        Ok(())
+    }
+
+    fn mmap(&self, area: &VmaNew) -> Result {
+        // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All of it belongs to whoever
+        // may map the buffer.
+        unsafe { user_mapping::populate(area, self.memory.segments()) }
+    }
+
+    fn vmap(&self) -> Result<KernelMapping> {
+        // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the memory.
+        unsafe { KernelMapping::new(self.memory.segments(), self.memory.pages()) }
+    }
+}

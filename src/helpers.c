@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/dma-mapping.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
+#include <linux/vmalloc.h>
+
+#include "helpers.h"
+
+MODULE_IMPORT_NS("DMA_BUF");
+MODULE_IMPORT_NS("DMA_BUF_HEAP");
+
+unsigned long rk_dma_heap_helper_totalram_pages(void)
+{
+	return totalram_pages();
+}
+
+bool rk_dma_heap_helper_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+unsigned int rk_dma_heap_helper_compound_order(struct page *page)
+{
+	return compound_order(page);
+}
+
+struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg)
+{
+	return sg_page(sg);
+}
+
+void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
+{
+	sg_set_page(sg, page, len, 0);
+}
+
+void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_table *table,
+						 enum dma_data_direction direction)
+{
+	dma_sync_sgtable_for_cpu(dev, table, direction);
+}
+
+void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct sg_table *table,
+						    enum dma_data_direction direction)
+{
+	dma_sync_sgtable_for_device(dev, table, direction);
+}
+
+void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count)
+{
+	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
+}
+
+void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)
+{
+	flush_kernel_vmap_range(address, length);
+}
+
+void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length)
+{
+	invalidate_kernel_vmap_range(address, length);
+}

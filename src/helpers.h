@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Static inline functions and macros of the kernel that Rust code needs and that the kernel's own helpers lack. The
+ * prefix keeps them apart from the kernel's symbols; the bindings drop it.
+ */
+#ifndef RK_DMA_HEAP_HELPERS_H
+#define RK_DMA_HEAP_HELPERS_H
+
+#include <linux/dma-direction.h>
+#include <linux/mm_types.h>
+#include <linux/scatterlist.h>
+#include <linux/types.h>
+
+struct device;
+
+unsigned long rk_dma_heap_helper_totalram_pages(void);
+bool rk_dma_heap_helper_fatal_signal_pending(void);
+
+unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
+struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
+unsigned int rk_dma_heap_helper_compound_order(struct page *page);
+
+struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg);
+void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
+
+void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_table *table,
+						 enum dma_data_direction direction);
+void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct sg_table *table,
+						    enum dma_data_direction direction);
+
+void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count);
+void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
+void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
+
+#endif

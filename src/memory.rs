@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a buffer is made of.
+
+use kernel::page::PAGE_SHIFT;
+
+/// A physically contiguous range of page frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The number of the first page frame.
+    pub(crate) frame: usize,
+    /// The number of pages.
+    pub(crate) pages: usize,
+}
+
+impl Segment {
+    /// The size in bytes.
+    #[inline]
+    pub(crate) fn bytes(&self) -> usize {
+        self.pages << PAGE_SHIFT
+    }
+
+    /// The segment without its first `pages` pages; `None` where nothing is left.
+    #[inline]
+    pub(crate) fn skip(&self, pages: usize) -> Option<Self> {
+        let left = self.pages.checked_sub(pages)?;
+        (left > 0).then_some(Self { frame: self.frame + pages, pages: left })
+    }
+
+    /// The segment cut to at most `pages` pages.
+    #[inline]
+    pub(crate) fn truncate(&self, pages: usize) -> Self {
+        Self { frame: self.frame, pages: self.pages.min(pages) }
+    }
+}
+
+/// Memory that can back a buffer.
+///
+/// Dropping a value of the type gives the memory back.
+///
+/// # Safety
+///
+/// From its creation until it is dropped a value owns every page of every segment that [`Memory::segments`] lists, and
+/// lists the same ones each time. Each page has a `struct page`, was zeroed before anybody could see it, and may be
+/// mapped anywhere while the value lives.
+pub(crate) unsafe trait Memory: Send + Sync + 'static {
+    /// The iterator that [`Memory::segments`] returns.
+    type Segments<'a>: Iterator<Item = Segment> + Clone;
+
+    /// The segments, in the order in which they make up the buffer.
+    fn segments(&self) -> Self::Segments<'_>;
+
+    /// The size in pages: the sum over the segments.
+    fn pages(&self) -> usize;
+}

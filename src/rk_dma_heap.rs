@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! rk_dma_heap: every DMA-BUF heap that userspace expects, in one module.
+//!
+//! A request takes this way: a program's ioctl reaches a node ([`registry`]), which finds a heap ([`heap`], `heaps/`), which
+//! collects memory ([`memory`]) and exports it as a buffer ([`buffer`]). What is alive stands in the [`ledger`]; `procfs/`
+//! prints it. The other modules here are abstractions over single ideas of the kernel and know nothing of heaps.
+//!
+//! # Locks
+//!
+//! In the order in which they may be taken:
+//!
+//! 1. the list of open heaps (`own_nodes::HEAPS`, a mutex): while a node is made or opened; nothing else is taken under it;
+//! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`].
+
+mod bindings;
+
+// What the kernel offers.
+mod char_device;
+mod dma_buf;
+mod kernel_mapping;
+mod pages;
+#[cfg(CONFIG_DMABUF_HEAPS)]
+mod path;
+mod proc_file;
+mod sg_table;
+mod signal;
+mod user_mapping;
+mod version;
+
+// What the module makes of it.
+mod allocate_ioctl;
+mod buffer;
+mod heap;
+mod ledger;
+mod memory;
+mod parameters;
+mod registry;
+
+#[forbid(unsafe_code)]
+#[path = "../heaps/mod.rs"]
+mod heaps;
+#[forbid(unsafe_code)]
+#[path = "../procfs/mod.rs"]
+mod procfs;
+
+use kernel::prelude::*;
+
+module! {
+    type: RkDmaHeap,
+    name: "rk_dma_heap",
+    authors: ["The rk_dma_heap authors"],
+    description: "DMA-BUF heaps for Rockchip and mainline userspace",
+    license: "GPL v2",
+    params: {
+        max_percent: u8 {
+            default: 50,
+            description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
+        },
+    },
+}
+
+/// The loaded module. The fields are dropped in this order: first what can be reached from outside.
+struct RkDmaHeap {
+    _procfs: proc_file::Directory,
+    _registry: registry::Registry,
+}
+
+impl kernel::Module for RkDmaHeap {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let parameters = parameters::Parameters::read()?;
+        let registry = registry::Registry::new(heaps::create(&parameters)?)?;
+        let mut accounts = KVec::new();
+        for heap in registry.heaps() {
+            accounts.push(heap.account().clone(), GFP_KERNEL)?;
+        }
+        Ok(Self { _procfs: procfs::create(accounts)?, _registry: registry })
+    }
+}

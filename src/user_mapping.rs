@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical memory, mapped into a process.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use crate::memory::Segment;
+use kernel::{bindings, error::to_result, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*};
+
+/// Fills a new area of a process with `segments`, beginning with the page that the area's offset names.
+///
+/// The whole area is populated. May sleep. Fails with `EINVAL` where the segments end before the area does, else as
+/// `remap_pfn_range()` does.
+///
+/// # Safety
+///
+/// The memory must stay for as long as the area's file does, and the process may read and write all of it.
+pub(crate) unsafe fn populate(area: &VmaNew, segments: impl Iterator<Item = Segment>) -> Result {
+    // SAFETY: The area is being set up, so nothing changes it meanwhile.
+    let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
+    let mut address = area.start();
+
+    for segment in segments {
+        let left = (area.end() - address) >> PAGE_SHIFT;
+        if left == 0 {
+            break;
+        }
+        let Some(part) = segment.skip(skip) else {
+            skip -= segment.pages;
+            continue;
+        };
+        skip = 0;
+        let part = part.truncate(left);
+        // SAFETY: The area is being set up, and the range lies inside it. The memory stays, as the caller promises.
+        to_result(unsafe { bindings::remap_pfn_range(area.as_ptr(), address, part.frame, part.bytes(), prot) })?;
+        address += part.bytes();
+    }
+
+    if address == area.end() {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
