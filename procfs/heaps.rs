@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/heaps`: one line a heap, with what it has handed out.
+//! `/proc/rk_dma_heap/heaps`: one line a heap, with what it has handed out and what its pool holds.
 //!
 //! The first line names the columns. Columns are separated by spaces and never change their names; new ones are added at
-//! the end. Sizes are in KiB.
+//! the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 
-use crate::{ledger::Account, proc_file::Show};
+use crate::{heap::Heap, proc_file::Show};
 use kernel::{
+    page::PAGE_SHIFT,
     prelude::*,
     seq_file::{seq_print, SeqFile},
     sync::Arc,
@@ -14,22 +15,50 @@ use kernel::{
 
 /// The file's content.
 pub(crate) struct Heaps {
-    accounts: KVec<Arc<Account>>,
+    heaps: KVec<Arc<dyn Heap>>,
 }
 
 impl Heaps {
     /// Over these heaps.
-    pub(crate) fn new(accounts: KVec<Arc<Account>>) -> Self {
-        Self { accounts }
+    pub(crate) fn new(heaps: KVec<Arc<dyn Heap>>) -> Self {
+        Self { heaps }
     }
+}
+
+/// Pages in KiB.
+fn kib(pages: usize) -> usize {
+    pages << (PAGE_SHIFT - 10)
 }
 
 impl Show for Heaps {
     fn show(&self, file: &SeqFile) -> Result {
-        seq_print!(file, "{:<24} {:>8} {:>12}\n", "heap", "buffers", "allocated");
-        for account in &self.accounts {
-            let name = account.heap().to_str().unwrap_or("?");
-            seq_print!(file, "{:<24} {:>8} {:>12}\n", name, account.buffers(), account.bytes() / 1024);
+        seq_print!(
+            file,
+            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
+            "heap",
+            "buffers",
+            "allocated",
+            "pooled",
+            "backlog",
+            "hits",
+            "misses",
+            "reclaimed"
+        );
+        for heap in &self.heaps {
+            let account = heap.account();
+            let pool = heap.pool().unwrap_or_default();
+            seq_print!(
+                file,
+                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
+                account.heap().to_str().unwrap_or("?"),
+                account.buffers(),
+                account.bytes() / 1024,
+                kib(pool.ready),
+                kib(pool.backlog),
+                pool.hits,
+                pool.misses,
+                kib(pool.reclaimed)
+            );
         }
         Ok(())
     }

@@ -12,6 +12,7 @@
  * bindgen: proc_remove
  */
 #include <linux/dma-heap.h>
+#include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/mm_types.h>
 #include <linux/namei.h>
@@ -24,8 +25,13 @@
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
 
 static const gfp_t RK_GFP_HIGHUSER = GFP_HIGHUSER;
+static const gfp_t RK_GFP_USER = GFP_USER;
+static const gfp_t RK_GFP_DMA32 = GFP_DMA32;
 static const gfp_t RK_GFP_ZERO = __GFP_ZERO;
 static const gfp_t RK_GFP_COMP = __GFP_COMP;
 static const gfp_t RK_GFP_NOWARN = __GFP_NOWARN;
 static const gfp_t RK_GFP_NORETRY = __GFP_NORETRY;
+static const gfp_t RK_GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
 static const gfp_t RK_GFP_RECLAIM = __GFP_RECLAIM;
+
+static const unsigned long RK_DMA_ATTR_SKIP_CPU_SYNC = DMA_ATTR_SKIP_CPU_SYNC;

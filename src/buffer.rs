@@ -5,6 +5,7 @@
 //! Everything that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`] a heap has.
 
 use crate::{
+    caching::Caching,
     dma_buf::{self, Attached, DmaBuf, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
@@ -68,7 +69,7 @@ impl<M: Memory> Exporter for Buffer<M> {
             None => {
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's invariant the table is not
                 // mapped, and `unmap()` is called before the attachment is dropped.
-                unsafe { attachment.table.map(device, direction) }?;
+                unsafe { attachment.table.map(device, direction, self.memory.caching()) }?;
                 1
             }
         };
@@ -82,13 +83,13 @@ impl<M: Memory> Exporter for Buffer<M> {
         match attachment.mapped.take() {
             Some((direction, users)) if users > 1 => attachment.mapped = Some((direction, users - 1)),
             // SAFETY: The table is mapped for the attached device in this direction, by the type's invariant.
-            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction) },
+            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction, self.memory.caching()) },
             None => {}
         }
     }
 
     fn syncs(&self) -> bool {
-        true
+        self.memory.caching() == Caching::Cached
     }
 
     fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
@@ -122,11 +123,11 @@ impl<M: Memory> Exporter for Buffer<M> {
     fn mmap(&self, area: &VmaNew) -> Result {
         // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All of it belongs to whoever
         // may map the buffer.
-        unsafe { user_mapping::populate(area, self.memory.segments()) }
+        unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }
     }
 
     fn vmap(&self) -> Result<KernelMapping> {
         // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the memory.
-        unsafe { KernelMapping::new(self.memory.segments(), self.memory.pages()) }
+        unsafe { KernelMapping::new(self.memory.segments(), self.memory.pages(), self.memory.caching()) }
     }
 }

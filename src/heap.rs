@@ -2,7 +2,7 @@
 
 //! What a heap is, and how a request for a buffer reaches it.
 
-use crate::{dma_buf::DmaBuf, ledger::Account};
+use crate::{dma_buf::DmaBuf, ledger::Account, page_pool::Figures};
 use kernel::{
     bindings,
     page::PAGE_SIZE,
@@ -14,6 +14,9 @@ use kernel::{
 pub(crate) trait Heap: Send + Sync {
     /// The account of what the heap has handed out; it also knows the heap's name.
     fn account(&self) -> &Arc<Account>;
+
+    /// What the heap's page pool holds and did, if it has one.
+    fn pool(&self) -> Option<Figures>;
 
     /// Allocates a buffer.
     ///

@@ -2,6 +2,8 @@
 
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/scatterlist.h>
@@ -33,9 +35,14 @@ struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
-unsigned int rk_dma_heap_helper_compound_order(struct page *page)
+void rk_dma_heap_helper_clear_pages_of_run(struct page *head, unsigned int order)
 {
-	return compound_order(page);
+	unsigned long i;
+
+	for (i = 0; i < 1UL << order; i++) {
+		clear_highpage(head + i);
+		cond_resched();
+	}
 }
 
 struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg)
@@ -60,6 +67,21 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 	dma_sync_sgtable_for_device(dev, table, direction);
 }
 
+int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask)
+{
+	return dma_coerce_mask_and_coherent(dev, mask);
+}
+
+int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)
+{
+	return dma_mapping_error(dev, address);
+}
+
+void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count)
+{
+	return vmap(pages, count, VM_MAP, pgprot_writecombine(PAGE_KERNEL));
+}
+
 void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count)
 {
 	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
@@ -73,4 +95,20 @@ void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length)
 {
 	invalidate_kernel_vmap_range(address, length);
+}
+
+pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot)
+{
+	return pgprot_writecombine(prot);
+}
+
+void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
+						  void (*function)(struct kthread_work *work))
+{
+	kthread_init_delayed_work(work, function);
+}
+
+unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds)
+{
+	return msecs_to_jiffies(milliseconds);
 }

@@ -12,13 +12,15 @@
 #include <linux/types.h>
 
 struct device;
+struct kthread_delayed_work;
+struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
 bool rk_dma_heap_helper_fatal_signal_pending(void);
 
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
 struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
-unsigned int rk_dma_heap_helper_compound_order(struct page *page);
+void rk_dma_heap_helper_clear_pages_of_run(struct page *head, unsigned int order);
 
 struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg);
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
@@ -28,8 +30,25 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_t
 void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct sg_table *table,
 						    enum dma_data_direction direction);
 
+int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
+int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);
+
+void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);
 void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count);
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
+
+pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
+
+void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
+						  void (*function)(struct kthread_work *work));
+unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds);
+
+void rk_dma_heap_helper_trace_allocate(const char *heap, unsigned long bytes);
+void rk_dma_heap_helper_trace_free(const char *heap, unsigned long bytes);
+void rk_dma_heap_helper_trace_pool_hit(const char *heap, unsigned int order, unsigned long runs);
+void rk_dma_heap_helper_trace_pool_miss(const char *heap, unsigned int order, unsigned long runs);
+void rk_dma_heap_helper_trace_deferred_free(const char *heap, unsigned long pages);
+void rk_dma_heap_helper_trace_shrink(const char *heap, unsigned long wanted, unsigned long freed);
 
 #endif

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
 
-use crate::{bindings as c, memory::Segment};
+use crate::{bindings as c, caching::Caching, memory::Segment};
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{bindings, prelude::*};
 
@@ -23,14 +23,18 @@ unsafe impl Send for KernelMapping {}
 unsafe impl Sync for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps `segments`, `pages` pages in all, cached.
+    /// Maps `segments`, `pages` pages in all.
     ///
     /// May sleep. Fails with `ENOMEM`.
     ///
     /// # Safety
     ///
-    /// The memory must stay as long as the mapping does.
-    pub(crate) unsafe fn new(segments: impl Iterator<Item = Segment>, pages: usize) -> Result<Self> {
+    /// The memory must stay as long as the mapping does, and be ready to be seen this way.
+    pub(crate) unsafe fn new(
+        segments: impl Iterator<Item = Segment>,
+        pages: usize,
+        caching: Caching,
+    ) -> Result<Self> {
         let count = u32::try_from(pages)?;
         let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(pages, GFP_KERNEL)?;
         for segment in segments {
@@ -43,7 +47,12 @@ impl KernelMapping {
             return Err(EINVAL);
         }
         // SAFETY: `list` holds `count` valid pages.
-        let address = unsafe { c::vmap_cached(list.as_mut_ptr(), count) };
+        let address = unsafe {
+            match caching {
+                Caching::Cached => c::vmap_cached(list.as_mut_ptr(), count),
+                Caching::WriteCombined => c::vmap_write_combined(list.as_mut_ptr(), count),
+            }
+        };
         // INVARIANT: `vmap()` made the mapping just now.
         Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)? })
     }

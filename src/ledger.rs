@@ -5,6 +5,7 @@
 //! Each heap has an [`Account`]; each buffer holds an [`Entry`] in its heap's account. A buffer enters by being made and
 //! leaves by being dropped, so nothing can be forgotten. The counters take no lock.
 
+use crate::trace;
 use kernel::{
     prelude::*,
     str::CString,
@@ -34,6 +35,7 @@ impl Account {
 
     /// Enters something of `bytes` bytes.
     pub(crate) fn enter(this: &Arc<Self>, bytes: usize) -> Entry {
+        trace::allocate(this.heap(), bytes);
         this.buffers.fetch_add(1, Relaxed);
         this.bytes.fetch_add(bytes, Relaxed);
         Entry { account: this.clone(), bytes }
@@ -74,6 +76,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        trace::free(self.heap(), self.bytes);
         self.account.buffers.fetch_sub(1, Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Relaxed);
     }

@@ -2,6 +2,7 @@
 
 //! What a buffer is made of.
 
+use crate::caching::Caching;
 use kernel::page::PAGE_SHIFT;
 
 /// A physically contiguous range of page frames.
@@ -41,8 +42,8 @@ impl Segment {
 /// # Safety
 ///
 /// From its creation until it is dropped a value owns every page of every segment that [`Memory::segments`] lists, and
-/// lists the same ones each time. Each page has a `struct page`, was zeroed before anybody could see it, and may be
-/// mapped anywhere while the value lives.
+/// lists the same ones each time. Each page has a `struct page`, was zeroed before anybody could see it, is
+/// ready to be seen as [`Memory::caching`] says, and may be mapped anywhere while the value lives.
 pub(crate) unsafe trait Memory: Send + Sync + 'static {
     /// The iterator that [`Memory::segments`] returns.
     type Segments<'a>: Iterator<Item = Segment> + Clone;
@@ -52,4 +53,7 @@ pub(crate) unsafe trait Memory: Send + Sync + 'static {
 
     /// The size in pages: the sum over the segments.
     fn pages(&self) -> usize;
+
+    /// How the CPU sees the memory, in every mapping. Never changes.
+    fn caching(&self) -> Caching;
 }

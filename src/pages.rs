@@ -2,18 +2,19 @@
 
 //! Runs of pages from the buddy allocator, owned.
 //!
-//! A [`PageRun`] is one allocation of `2^order` physically contiguous pages. A [`RunList`] holds any number of them
-//! without allocating: the runs are linked through the field that `struct page` reserves for its owner, so runs can be
+//! A [`PageRun`] is one allocation of `2^order` physically contiguous pages. A [`RunList`] holds any number of runs of one
+//! order without allocating: they are linked through the field that `struct page` reserves for its owner. So runs can be
 //! collected, moved between lists and given back where no memory may be allocated (a shrinker, a release).
 //!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
 
-use crate::{
-    bindings as c,
-    memory::{Memory, Segment},
+use crate::{bindings as c, memory::Segment};
+use core::{
+    marker::PhantomData,
+    mem::{self, ManuallyDrop},
+    ptr::{self, NonNull},
 };
-use core::{marker::PhantomData, ptr, ptr::NonNull};
 use kernel::bindings;
 
 /// How hard the kernel tries before an allocation of pages fails.
@@ -21,18 +22,28 @@ use kernel::bindings;
 pub(crate) enum Effort {
     /// Takes what is free and nothing more: no reclaim, no compaction, no warning.
     Opportunistic,
-    /// Reclaims, and may call the out-of-memory killer for a single page.
-    Full,
+    /// Reclaims, but fails rather than have the out-of-memory killer end somebody.
+    Reclaim,
+}
+
+/// Where pages come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zone {
+    /// Anywhere, high memory first where there is some.
+    Any,
+    /// Physical addresses below 4 GiB.
+    Dma32,
 }
 
 /// Owner of `2^order` physically contiguous pages.
 ///
 /// # Invariants
 ///
-/// `head` is the first page of an allocation made by `alloc_pages()` (a compound page where its order is not 0) that
-/// this value owns alone: nobody else frees it or uses its link field.
+/// `head` is the first page of an allocation of `order` made by `alloc_pages()` (a compound page where the order is not 0)
+/// that this value owns alone: nobody else frees it or uses its link field.
 pub(crate) struct PageRun {
     head: NonNull<bindings::page>,
+    order: u32,
 }
 
 // SAFETY: Pages are bound to no thread.
@@ -41,66 +52,78 @@ unsafe impl Send for PageRun {}
 unsafe impl Sync for PageRun {}
 
 impl PageRun {
-    /// Allocates `2^order` zeroed pages, from high memory where there is some.
+    /// Allocates `2^order` zeroed pages.
     ///
-    /// May sleep with [`Effort::Full`]. Returns `None` where there is no such run.
-    pub(crate) fn allocate(order: u32, effort: Effort) -> Option<Self> {
-        let mut gfp = c::GFP_HIGHUSER | c::GFP_ZERO;
+    /// May sleep with [`Effort::Reclaim`]. Returns `None` where there is no such run.
+    pub(crate) fn allocate(order: u32, zone: Zone, effort: Effort) -> Option<Self> {
+        let zone = match zone {
+            Zone::Any => c::GFP_HIGHUSER,
+            Zone::Dma32 => c::GFP_USER | c::GFP_DMA32,
+        };
+        let mut gfp = zone | c::GFP_ZERO | c::GFP_NOWARN;
         if order > 0 {
             gfp |= c::GFP_COMP;
         }
-        if effort == Effort::Opportunistic {
-            gfp = (gfp | c::GFP_NOWARN | c::GFP_NORETRY) & !c::GFP_RECLAIM;
+        match effort {
+            Effort::Opportunistic => gfp = (gfp | c::GFP_NORETRY) & !c::GFP_RECLAIM,
+            Effort::Reclaim => gfp |= c::GFP_RETRY_MAYFAIL,
         }
-        // SAFETY: Any flags and order may be asked for; it may sleep only where the caller chose `Full`.
+        // SAFETY: Any flags and order may be asked for; it may sleep only where the caller chose `Reclaim`.
         let head = unsafe { bindings::alloc_pages(gfp, order) };
-        // INVARIANT: The allocation was just made and is owned by nobody else.
-        NonNull::new(head).map(|head| Self { head })
+        // INVARIANT: The allocation was just made with this order and is owned by nobody else.
+        NonNull::new(head).map(|head| Self { head, order })
     }
 
-    /// The order of the run: it has `2^order` pages.
+    /// The order.
     #[inline]
     pub(crate) fn order(&self) -> u32 {
-        // SAFETY: `head` is a page that `self` owns, by the type's invariant.
-        unsafe { c::compound_order(self.head.as_ptr()) }
+        self.order
     }
 
     /// The number of pages of the run.
     #[inline]
     pub(crate) fn pages(&self) -> usize {
-        1 << self.order()
+        1 << self.order
     }
 
+    /// The first page.
+    #[inline]
+    pub(crate) fn head(&self) -> NonNull<bindings::page> {
+        self.head
+    }
+
+    /// Fills the run with zeros. May sleep between pages.
+    pub(crate) fn zero(&mut self) {
+        // SAFETY: The run owns these pages, and the exclusive reference shows that nobody else looks at them through it.
+        unsafe { c::clear_pages_of_run(self.head.as_ptr(), self.order) };
+    }
+
+    #[inline]
     fn segment(&self) -> Segment {
         // SAFETY: `head` is a page that `self` owns, by the type's invariant.
         let frame = unsafe { c::page_to_pfn(self.head.as_ptr()) };
         Segment { frame, pages: self.pages() }
-    }
-
-    fn into_raw(self) -> NonNull<bindings::page> {
-        let head = self.head;
-        core::mem::forget(self);
-        head
     }
 }
 
 impl Drop for PageRun {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant the run is owned by `self` and was allocated with this order.
-        unsafe { bindings::__free_pages(self.head.as_ptr(), self.order()) };
+        unsafe { bindings::__free_pages(self.head.as_ptr(), self.order) };
     }
 }
 
-/// A list of page runs that needs no memory of its own.
+/// A list of page runs of one order that needs no memory of its own.
 ///
 /// # Invariants
 ///
-/// `first` leads, through the link field of each head page, to runs that the list owns, `pages` pages in all;
-/// `last` is the last of them and its link is null. Both are `None` where the list is empty.
+/// `first` leads, through the link field of each head page, to `runs` runs of `order` that the list owns; `last` is the
+/// last of them and its link is null. Both are `None` where the list is empty.
 pub(crate) struct RunList {
     first: Option<NonNull<bindings::page>>,
     last: Option<NonNull<bindings::page>>,
-    pages: usize,
+    runs: u32,
+    order: u32,
 }
 
 // SAFETY: A list only holds `PageRun`s, which are `Send`.
@@ -120,23 +143,38 @@ unsafe fn link(head: NonNull<bindings::page>) -> *mut *mut bindings::page {
 }
 
 impl RunList {
-    /// An empty list.
-    pub(crate) const fn new() -> Self {
+    /// An empty list for runs of `order`.
+    pub(crate) const fn new(order: u32) -> Self {
         // INVARIANT: Empty.
-        Self { first: None, last: None, pages: 0 }
+        Self { first: None, last: None, runs: 0, order }
+    }
+
+    /// The order of the runs.
+    #[inline]
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    /// The number of runs in the list.
+    #[inline]
+    pub(crate) fn runs(&self) -> usize {
+        self.runs as usize
     }
 
     /// The number of pages of all runs in the list.
     #[inline]
     pub(crate) fn pages(&self) -> usize {
-        self.pages
+        (self.runs as usize) << self.order
     }
 
-    /// Puts `run` at the end.
+    /// Puts `run` at the end. A run of another order is freed: it has no place here.
     pub(crate) fn push(&mut self, run: PageRun) {
-        let pages = run.pages();
-        let head = run.into_raw();
-        // INVARIANT: `head` becomes the last run of the list, its link null; the counts grow by it.
+        debug_assert!(run.order == self.order);
+        if run.order != self.order {
+            return;
+        }
+        let head = ManuallyDrop::new(run).head;
+        // INVARIANT: `head` becomes the last run of the list, its link null; the count grows by it.
         // SAFETY: The list owns `head` from here on.
         unsafe { link(head).write(ptr::null_mut()) };
         match self.last {
@@ -145,13 +183,13 @@ impl RunList {
             None => self.first = Some(head),
         }
         self.last = Some(head);
-        self.pages += pages;
+        self.runs += 1;
     }
 
     /// Takes the first run.
     pub(crate) fn pop(&mut self) -> Option<PageRun> {
         let head = self.first?;
-        // INVARIANT: The second run, if any, becomes the first; the counts shrink by `head`, which is handed out.
+        // INVARIANT: The second run, if any, becomes the first; the count shrinks by `head`, which is handed out.
         // SAFETY: `first` is owned by the list, by the type's invariant.
         let next = unsafe { link(head).read() };
         // The allocator looks at the field when a page is freed; no stale pointer is to be found there.
@@ -161,24 +199,47 @@ impl RunList {
         if self.first.is_none() {
             self.last = None;
         }
-        let run = PageRun { head };
-        self.pages -= run.pages();
-        Some(run)
+        self.runs -= 1;
+        // INVARIANT: The list owned a run of this order that begins with `head`.
+        Some(PageRun { head, order: self.order })
     }
 
-}
+    /// Moves the first `wanted` runs, or all if there are fewer, to the end of `other`. The orders must be equal.
+    pub(crate) fn move_to(&mut self, wanted: usize, other: &mut Self) {
+        if wanted >= self.runs() {
+            other.append(self);
+            return;
+        }
+        for _ in 0..wanted {
+            let Some(run) = self.pop() else {
+                return;
+            };
+            other.push(run);
+        }
+    }
 
-// SAFETY: The list owns its runs and lists exactly them; `PageRun::allocate` zeroes what it allocates.
-unsafe impl Memory for RunList {
-    type Segments<'a> = Segments<'a>;
+    /// Moves all of `other` to the end of this list, in constant time. The orders must be equal.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        debug_assert!(other.order == self.order);
+        let Some(first) = other.first.filter(|_| other.order == self.order) else {
+            return;
+        };
+        match self.last {
+            // INVARIANT: The runs of `other` follow this list's, which owns them from here on.
+            // SAFETY: `last` is owned by the list, by the type's invariant.
+            Some(last) => unsafe { link(last).write(first.as_ptr()) },
+            None => self.first = Some(first),
+        }
+        self.last = other.last;
+        self.runs += other.runs;
+        // INVARIANT: Empty. The runs have moved, so the old value must not free them.
+        mem::forget(mem::replace(other, Self::new(other.order)));
+    }
 
-    fn segments(&self) -> Segments<'_> {
+    /// The runs as segments of physical memory, in the order of the list.
+    pub(crate) fn segments(&self) -> Segments<'_> {
         // INVARIANT: The first run of the list that is borrowed.
-        Segments { next: self.first, _list: PhantomData }
-    }
-
-    fn pages(&self) -> usize {
-        self.pages
+        Segments { next: self.first, order: self.order, _list: PhantomData }
     }
 }
 
@@ -192,10 +253,11 @@ impl Drop for RunList {
 ///
 /// # Invariants
 ///
-/// `next` is a run of the list that is borrowed for `'a`.
+/// `next` is a run of `order` of the list that is borrowed for `'a`.
 #[derive(Clone)]
 pub(crate) struct Segments<'a> {
     next: Option<NonNull<bindings::page>>,
+    order: u32,
     _list: PhantomData<&'a RunList>,
 }
 
@@ -206,7 +268,7 @@ impl Iterator for Segments<'_> {
     fn next(&mut self) -> Option<Segment> {
         let head = self.next?;
         // The list keeps the run: it must not be freed here.
-        let run = core::mem::ManuallyDrop::new(PageRun { head });
+        let run = ManuallyDrop::new(PageRun { head, order: self.order });
         // SAFETY: By the type's invariant the list owns `head` and is borrowed, so its links stay as they are.
         self.next = NonNull::new(unsafe { link(head).read() });
         Some(run.segment())

@@ -3,11 +3,13 @@
 //! The load parameters, checked once.
 
 use crate::{module_parameters as raw, version::parameter};
-use kernel::prelude::*;
+use kernel::{page::PAGE_SHIFT, prelude::*};
 
 /// The load parameters, all valid.
 pub(crate) struct Parameters {
     max_percent: u8,
+    pool_max_percent: u8,
+    pool_max_mib: u32,
 }
 
 impl Parameters {
@@ -15,18 +17,37 @@ impl Parameters {
     ///
     /// Fails with `EINVAL` and a line in the log that names the parameter.
     pub(crate) fn read() -> Result<Self> {
-        let max_percent: u8 = parameter(raw::max_percent.value());
-        if !(1..=100).contains(&max_percent) {
-            pr_err!("max_percent={}: must be 1 to 100 (percent of RAM that one buffer may take)\n", max_percent);
-            return Err(EINVAL);
-        }
-        Ok(Self { max_percent })
+        Ok(Self {
+            max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
+            pool_max_percent: percent("pool_max_percent", 0, parameter(raw::pool_max_percent.value()))?,
+            pool_max_mib: parameter(raw::pool_max_mib.value()),
+        })
     }
 
-    /// The part of `pages` pages that one buffer may take, in pages.
-    pub(crate) fn share_of(&self, pages: usize) -> usize {
-        let percent = usize::from(self.max_percent);
-        // In two steps, so that no number of pages can wrap.
-        pages / 100 * percent + pages % 100 * percent / 100
+    /// The largest buffer of a system heap, in pages, on a machine with `ram` pages.
+    pub(crate) fn buffer_pages(&self, ram: usize) -> usize {
+        share(ram, self.max_percent)
     }
+
+    /// The most that the page pools may hold ready, in pages, on a machine with `ram` pages.
+    pub(crate) fn pool_pages(&self, ram: usize) -> usize {
+        let mib = (self.pool_max_mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT));
+        share(ram, self.pool_max_percent).min(mib)
+    }
+}
+
+/// Checks that `value` is a percentage, and at least `least`.
+fn percent(name: &str, least: u8, value: u8) -> Result<u8> {
+    if (least..=100).contains(&value) {
+        return Ok(value);
+    }
+    pr_err!("{}={}: must be {} to 100 (percent of RAM)\n", name, value, least);
+    Err(EINVAL)
+}
+
+/// `percent` percent of `pages`.
+fn share(pages: usize, percent: u8) -> usize {
+    let percent = usize::from(percent);
+    // In two steps, so that no number of pages can wrap.
+    pages / 100 * percent + pages % 100 * percent / 100
 }

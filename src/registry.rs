@@ -40,8 +40,12 @@ impl Registry {
         Ok(Self { heaps: registered, _nodes: nodes })
     }
 
-    /// The heaps, in the order in which they were registered.
-    pub(crate) fn heaps(&self) -> &[Arc<dyn Heap>] {
-        &self.heaps
+    /// The heaps, in the order in which they were registered. Fails with `ENOMEM`.
+    pub(crate) fn heaps(&self) -> Result<KVec<Arc<dyn Heap>>> {
+        let mut heaps = KVec::with_capacity(self.heaps.len(), GFP_KERNEL)?;
+        for heap in &self.heaps {
+            heaps.push(heap.clone(), GFP_KERNEL)?;
+        }
+        Ok(heaps)
     }
 }

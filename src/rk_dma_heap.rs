@@ -11,11 +11,17 @@
 //! In the order in which they may be taken:
 //!
 //! 1. the list of open heaps (`own_nodes::HEAPS`, a mutex): while a node is made or opened; nothing else is taken under it;
-//! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`].
+//! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
+//! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
+//! 4. a [`background`] trigger's spin lock, over that of the kernel's worker.
+//!
+//! Pages are allocated, freed and zeroed with none of 3 and 4 held, and the shrinker takes 3 alone.
 
 mod bindings;
 
 // What the kernel offers.
+mod background;
+mod caching;
 mod char_device;
 mod dma_buf;
 mod kernel_mapping;
@@ -24,7 +30,9 @@ mod pages;
 mod path;
 mod proc_file;
 mod sg_table;
+mod shrinker;
 mod signal;
+mod sysfs;
 mod user_mapping;
 mod version;
 
@@ -34,8 +42,10 @@ mod buffer;
 mod heap;
 mod ledger;
 mod memory;
+mod page_pool;
 mod parameters;
 mod registry;
+mod trace;
 
 #[forbid(unsafe_code)]
 #[path = "../heaps/mod.rs"]
@@ -57,23 +67,40 @@ module! {
             default: 50,
             description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
         },
+        pool_max_mib: u32 {
+            default: 1024,
+            description: "The most that the page pools keep ready, in MiB (default 1024)",
+        },
+        pool_max_percent: u8 {
+            default: 10,
+            description: "The most that the page pools keep ready, in percent of RAM (0 to 100, default 10)",
+        },
     },
 }
 
 /// The loaded module. The fields are dropped in this order: first what can be reached from outside.
 struct RkDmaHeap {
     _procfs: proc_file::Directory,
+    _pool_sizes: [sysfs::NumberFile<page_pool::Keeper>; 2],
     _registry: registry::Registry,
+    _pools: page_pool::Pools,
 }
 
 impl kernel::Module for RkDmaHeap {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let parameters = parameters::Parameters::read()?;
-        let registry = registry::Registry::new(heaps::create(&parameters)?)?;
-        let mut accounts = KVec::new();
-        for heap in registry.heaps() {
-            accounts.push(heap.account().clone(), GFP_KERNEL)?;
-        }
-        Ok(Self { _procfs: procfs::create(accounts)?, _registry: registry })
+        let heaps::Heaps { heaps, pools } = heaps::Heaps::create(&parameters)?;
+        // Android's name and Rockchip's; programs read either.
+        let pool_sizes = [
+            sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.keeper())?,
+            sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.keeper())?,
+        ];
+        let registry = registry::Registry::new(heaps)?;
+        Ok(Self {
+            _procfs: procfs::create(registry.heaps()?)?,
+            _pool_sizes: pool_sizes,
+            _registry: registry,
+            _pools: pools,
+        })
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! C header: [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
 
-use crate::{bindings as c, memory::Segment};
+use crate::{bindings as c, caching::Caching, memory::Segment};
 use kernel::{bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque};
 
 /// The most that one entry of a list can describe: its length is an `unsigned int`.
@@ -21,6 +21,14 @@ pub(crate) use bindings::dma_data_direction as Direction;
 fn raw(device: &Device) -> *mut bindings::device {
     // A `Device` is nothing but the C structure, and may be changed through a shared reference.
     core::ptr::from_ref(device).cast_mut().cast()
+}
+
+/// The attributes of a mapping of memory that the CPU sees like this.
+fn attributes(caching: Caching) -> usize {
+    match caching {
+        Caching::Cached => 0,
+        Caching::WriteCombined => c::DMA_ATTR_SKIP_CPU_SYNC,
+    }
 }
 
 /// A scatter list over memory that somebody else owns.
@@ -76,25 +84,29 @@ impl SgTable {
 
     /// Maps the listed memory for `device`.
     ///
-    /// May sleep. Fails as `dma_map_sgtable()` does.
+    /// May sleep. Fails as `dma_map_sgtable()` does. With [`Caching::WriteCombined`] the CPU's caches are left alone.
     ///
     /// # Safety
     ///
     /// The memory must stay until [`SgTable::unmap`] was called with the same arguments, which must happen before the
     /// table is dropped or mapped again.
-    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
+    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction, caching: Caching) -> Result {
         // SAFETY: The table is valid by the type's invariant, and so is the device.
-        to_result(unsafe { bindings::dma_map_sgtable(raw(device), self.as_raw(), direction, 0) })
+        to_result(unsafe {
+            bindings::dma_map_sgtable(raw(device), self.as_raw(), direction, attributes(caching))
+        })
     }
 
     /// Undoes [`SgTable::map`].
     ///
     /// # Safety
     ///
-    /// The table must be mapped for this device in this direction.
-    pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction) {
+    /// The table must be mapped for this device in this direction and with this caching.
+    pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction, caching: Caching) {
         // SAFETY: The table is mapped for this device and direction, as the caller promises.
-        unsafe { bindings::dma_unmap_sgtable(raw(device), self.as_raw(), direction, 0) };
+        unsafe {
+            bindings::dma_unmap_sgtable(raw(device), self.as_raw(), direction, attributes(caching))
+        };
     }
 
     /// Makes what the device wrote visible to the CPU.

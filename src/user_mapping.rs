@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
-use crate::memory::Segment;
+use crate::{bindings as c, caching::Caching, memory::Segment};
 use kernel::{bindings, error::to_result, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*};
 
 /// Fills a new area of a process with `segments`, beginning with the page that the area's offset names.
@@ -14,10 +14,20 @@ use kernel::{bindings, error::to_result, mm::virt::VmaNew, page::PAGE_SHIFT, pre
 ///
 /// # Safety
 ///
-/// The memory must stay for as long as the area's file does, and the process may read and write all of it.
-pub(crate) unsafe fn populate(area: &VmaNew, segments: impl Iterator<Item = Segment>) -> Result {
+/// The memory must stay for as long as the area's file does, be ready to be seen this way, and the
+/// process may read and write all of it.
+pub(crate) unsafe fn populate(
+    area: &VmaNew,
+    segments: impl Iterator<Item = Segment>,
+    caching: Caching,
+) -> Result {
     // SAFETY: The area is being set up, so nothing changes it meanwhile.
     let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
+    let prot = match caching {
+        Caching::Cached => prot,
+        // SAFETY: Changes one value into another.
+        Caching::WriteCombined => unsafe { c::pgprot_writecombine(prot) },
+    };
     let mut address = area.start();
 
     for segment in segments {

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the CPU sees memory, and what has to be done before it sees it another way.
+//!
+//! # What makes a write-combined buffer right
+//!
+//! Its pages are also mapped, cached, in the kernel's linear map (and, on 32-bit arm, in the passing mappings of high
+//! memory). The same memory is thus mapped with two memory types, which is right only as long as no cache line of it is
+//! dirty, and as long as nobody reads it through the cached mapping:
+//!
+//! * Whoever writes the pages through a cached mapping does it before they are handed out: the kernel, to zero them.
+//!   [`Cleaner::clean`] then writes every line back to memory and drops it.
+//! * While they are handed out, user and kernel mappings are write-combined, and neither the kernel nor a driver touches
+//!   them through the linear map. A CPU may still load lines through it speculatively; such lines are clean, so they are
+//!   never written back over what was written past the cache, and nobody reads them.
+//! * When they come back they are zeroed first of all, which overwrites every such line whole, and cleaned again where
+//!   the next buffer is write-combined.
+//!
+//! On **arm64** and **32-bit arm** the cleaning is the streaming DMA interface's own, for a device that does not snoop
+//! the caches: it works by physical address, maps high memory for the time it needs, and reaches outer caches too.
+//! On **x86** devices snoop, so a write-combined buffer would gain nothing, and mapping it would need every page's type
+//! to be changed in the linear map first: there, write-combined heaps are left out ([`WRITE_COMBINED_WORKS`]).
+//!
+//! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
+
+use crate::{bindings as c, pages::PageRun, version};
+use kernel::{bindings, dma::DataDirection, error::to_result, faux, page::PAGE_SHIFT, prelude::*};
+
+/// How the CPU sees a buffer's memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// Through its caches; importers and CPU access are kept coherent by cache maintenance.
+    Cached,
+    /// Past its caches, writes combined; there is no cache maintenance while the buffer lives.
+    WriteCombined,
+}
+
+/// Whether this kernel's architecture can have write-combined buffers.
+pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
+
+/// Cleans the CPU's caches over memory.
+///
+/// # Invariants
+///
+/// The device has a DMA mask that reaches all memory, and does not snoop the CPU's caches where the architecture lets a
+/// device choose.
+pub(crate) struct Cleaner {
+    device: faux::Registration,
+}
+
+impl Cleaner {
+    /// A cleaner, with a device named `name` on the faux bus.
+    ///
+    /// May sleep. Fails with `ENODEV` where there can be no such device, or as `dma_set_mask()` does.
+    pub(crate) fn new(name: &CStr) -> Result<Self> {
+        let this = Self { device: faux::Registration::new(name, None)? };
+        // INVARIANT: No firmware describes the device, so it keeps the architecture's default: on arm, no snooping.
+        // SAFETY: The device was just made, nobody else uses it yet.
+        to_result(unsafe { c::dma_coerce_mask_and_coherent(version::faux_device(&this.device), u64::MAX) })?;
+        Ok(this)
+    }
+
+    /// Writes every cache line of `run` back to memory and drops it.
+    ///
+    /// Does not sleep. Fails with `EIO` where the memory cannot be mapped for the device.
+    pub(crate) fn clean(&self, run: &mut PageRun) -> Result {
+        let device = version::faux_device(&self.device);
+        let size = run.pages() << PAGE_SHIFT;
+        let direction = DataDirection::Bidirectional.into();
+        // SAFETY: The run is owned, so its pages are valid, and the device has a DMA mask.
+        let address = unsafe { bindings::dma_map_page_attrs(device, run.head().as_ptr(), 0, size, direction, 0) };
+        // SAFETY: The address is what the mapping of this device gave.
+        if unsafe { c::dma_mapping_error(device, address) } != 0 {
+            return Err(EIO);
+        }
+        // Mapping has written the lines back; unmapping drops them.
+        // SAFETY: The mapping was just made with these values.
+        unsafe { bindings::dma_unmap_page_attrs(device, address, size, direction, 0) };
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All pools together: their bound, the thread that works their backlogs off, and their shrinker.
+
+use super::{Kind, Pool};
+use crate::{
+    background::{Background, Thread, Trigger},
+    caching::Cleaner,
+    shrinker::{Shrink, Shrinker},
+    sysfs::Number,
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+
+/// How long a backlog waits for more before it is worked off, in milliseconds: a burst of releases costs one wake-up.
+const MOMENT: u32 = 10;
+
+/// What all pools have in common.
+#[pin_data]
+pub(crate) struct Shared {
+    /// Makes pages ready that will be mapped write-combined.
+    pub(crate) cleaner: Cleaner,
+    /// The most pages that all pools together may hold ready.
+    limit: usize,
+    /// How many they hold, or are about to.
+    ready: Atomic<usize>,
+    #[pin]
+    trigger: Trigger,
+}
+
+impl Shared {
+    /// Counts `pages` pages that are about to be ready; false where that would be more than may be.
+    pub(crate) fn reserve(&self, pages: usize) -> bool {
+        let before = self.ready.fetch_add(pages, Relaxed);
+        if before.saturating_add(pages) > self.limit {
+            self.release(pages);
+            return false;
+        }
+        true
+    }
+
+    /// Counts `pages` pages off that are not in a pool any more.
+    pub(crate) fn release(&self, pages: usize) {
+        self.ready.fetch_sub(pages, Relaxed);
+    }
+
+    /// Has the backlogs worked off, a moment later.
+    pub(crate) fn wake(&self) {
+        self.trigger.fire(MOMENT);
+    }
+}
+
+/// The pools of the system heaps.
+///
+/// The fields are dropped in this order: nothing works on the pools any more when they are dropped.
+pub(crate) struct Pools {
+    _shrinker: Shrinker<Keeper>,
+    _thread: Thread<Keeper>,
+    keeper: Arc<Keeper>,
+}
+
+impl Pools {
+    /// Makes a pool for each of `kinds`; together they hold at most `limit` pages ready.
+    ///
+    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Cleaner::new`] does.
+    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize) -> Result<Self> {
+        let cleaner = Cleaner::new(c"rk_dma_heap")?;
+        let shared = Arc::pin_init(
+            pin_init!(Shared { cleaner, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
+            GFP_KERNEL,
+        )?;
+        let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
+        for (name, kind) in kinds {
+            pools.push(Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let keeper = Arc::new(Keeper { pools, shared }, GFP_KERNEL)?;
+        Ok(Self {
+            _thread: Thread::start(c"rk_dma_heap", keeper.clone())?,
+            _shrinker: Shrinker::register(c"rk_dma_heap", keeper.clone())?,
+            keeper,
+        })
+    }
+
+    /// The pools, in the order of the kinds that they were made for.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.keeper.pools.iter()
+    }
+
+    /// What knows their total.
+    pub(crate) fn keeper(&self) -> Arc<Keeper> {
+        self.keeper.clone()
+    }
+}
+
+/// The pools, as the thread and the shrinker see them.
+pub(crate) struct Keeper {
+    pools: KVec<Arc<Pool>>,
+    shared: Arc<Shared>,
+}
+
+/// What all pools hold ready, in KiB.
+impl Number for Keeper {
+    fn number(&self) -> usize {
+        self.pools.iter().map(|pool| pool.figures().ready).sum::<usize>() << (PAGE_SHIFT - 10)
+    }
+}
+
+impl Background for Keeper {
+    fn trigger(&self) -> &Trigger {
+        &self.shared.trigger
+    }
+
+    fn run(&self) {
+        for pool in &self.pools {
+            pool.clear_backlog();
+        }
+    }
+}
+
+impl Shrink for Keeper {
+    fn count(&self) -> usize {
+        self.pools.iter().map(|pool| pool.figures()).map(|figures| figures.ready + figures.backlog).sum()
+    }
+
+    fn shrink(&self, pages: usize) -> usize {
+        self.pools.iter().fold(0, |freed, pool| match pages.saturating_sub(freed) {
+            0 => freed,
+            wanted => freed + pool.shrink(wanted),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs of all the orders that a pool keeps.
+
+use crate::{
+    memory::Segment,
+    pages::{PageRun, RunList, Segments},
+};
+
+/// The orders, largest first: 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes that IOMMUs map with one entry
+/// or with few.
+pub(crate) const ORDERS: [u32; 3] = [8, 4, 0];
+
+/// Runs, in a list for each of [`ORDERS`].
+pub(crate) struct Runs([RunList; ORDERS.len()]);
+
+impl Runs {
+    /// No runs.
+    pub(crate) const fn new() -> Self {
+        let [large, middle, single] = ORDERS;
+        Self([RunList::new(large), RunList::new(middle), RunList::new(single)])
+    }
+
+    /// The number of pages of all runs.
+    pub(crate) fn pages(&self) -> usize {
+        self.0.iter().map(RunList::pages).sum()
+    }
+
+    /// The list of the runs of order `ORDERS[index]`.
+    pub(crate) fn list(&mut self, index: usize) -> Option<&mut RunList> {
+        self.0.get_mut(index)
+    }
+
+    /// Puts `run` in the list of its order. A run of an order that has no list is freed.
+    pub(crate) fn push(&mut self, run: PageRun) {
+        if let Some(list) = self.0.iter_mut().find(|list| list.order() == run.order()) {
+            list.push(run);
+        }
+    }
+
+    /// Takes a run of the smallest order that there is.
+    pub(crate) fn pop_smallest(&mut self) -> Option<PageRun> {
+        self.0.iter_mut().rev().find_map(RunList::pop)
+    }
+
+    /// Moves all runs of `other` here, in constant time.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        for (list, other) in self.0.iter_mut().zip(&mut other.0) {
+            list.append(other);
+        }
+    }
+
+    /// The runs as segments of physical memory, largest orders first.
+    pub(crate) fn segments(&self) -> RunsSegments<'_> {
+        RunsSegments(self.0.each_ref().map(RunList::segments))
+    }
+}
+
+/// Iterator over the segments of [`Runs`].
+#[derive(Clone)]
+pub(crate) struct RunsSegments<'a>([Segments<'a>; ORDERS.len()]);
+
+impl Iterator for RunsSegments<'_> {
+    type Item = Segment;
+
+    #[inline]
+    fn next(&mut self) -> Option<Segment> {
+        self.0.iter_mut().find_map(Iterator::next)
+    }
+}
