@@ -5,8 +5,9 @@
 mod system;
 
 use crate::{
-    caching::{Caching, WRITE_COMBINED_WORKS},
+    cache_cleaner::WRITE_COMBINED_WORKS,
     heap::Heap,
+    memory::Caching,
     page_pool::{Kind, Pools},
     pages,
     parameters::Parameters,
@@ -33,7 +34,7 @@ impl Heaps {
                 kinds.push(row, GFP_KERNEL)?;
             }
         }
-        let pools = Pools::new(&kinds, parameters.pool_pages(ram))?;
+        let pools = Pools::new(&kinds, parameters.pool_pages(ram), parameters.mem_accounting)?;
         let mut heaps: KVec<Arc<dyn Heap>> = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
         for pool in pools.iter() {
             let heap = system::SystemHeap::new(pool.clone(), parameters.buffer_pages(ram))?;

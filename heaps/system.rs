@@ -4,10 +4,10 @@
 
 use crate::{
     buffer,
-    caching::Caching,
     dma_buf::DmaBuf,
     heap::{Heap, Request},
     ledger::Account,
+    memory::Caching,
     page_pool::{Figures, Kind, Pool},
     pages::Zone,
 };

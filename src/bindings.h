@@ -7,6 +7,8 @@
  * bindgen: dma_heap_add
  * bindgen: dma_heap_get_drvdata
  * bindgen: kern_path
+ * bindgen: register_kprobe
+ * bindgen: unregister_kprobe
  * bindgen: proc_create_single_data
  * bindgen: proc_mkdir
  * bindgen: proc_remove
@@ -14,6 +16,7 @@
 #include <linux/dma-heap.h>
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
+#include <linux/kprobes.h>
 #include <linux/mm_types.h>
 #include <linux/namei.h>
 #include <linux/proc_fs.h>

@@ -2,7 +2,7 @@
 
 //! C functions and constants that the `kernel` crate's bindings lack.
 //!
-//! Generated from `src/bindings.h`; structures are those of [`kernel::bindings`]. Only the abstractions in `src/` use this
+//! Generated from `src/bindings.h`; structures are those of [`kernel::bindings`] where it has them. Only the abstractions in `src/` use this
 //! module.
 
 #![allow(

@@ -5,11 +5,10 @@
 //! Everything that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`] a heap has.
 
 use crate::{
-    caching::Caching,
     dma_buf::{self, Attached, DmaBuf, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
-    memory::Memory,
+    memory::{Caching, Memory},
     sg_table::{Direction, SgTable},
     user_mapping,
 };

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
 
-use crate::{bindings as c, caching::Caching, memory::Segment};
+use crate::{
+    bindings as c,
+    memory::{Caching, Segment},
+};
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{bindings, prelude::*};
 

@@ -2,8 +2,16 @@
 
 //! What a buffer is made of.
 
-use crate::caching::Caching;
 use kernel::page::PAGE_SHIFT;
+
+/// How the CPU sees a buffer's memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// Through its caches; importers and CPU access are kept coherent by cache maintenance.
+    Cached,
+    /// Past its caches, writes combined; there is no cache maintenance while the buffer lives.
+    WriteCombined,
+}
 
 /// A physically contiguous range of page frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,8 +30,7 @@ pub(crate) use pools::{Keeper, Pools};
 use runs::{Runs, RunsSegments, ORDERS};
 
 use crate::{
-    caching::Caching,
-    memory::Memory,
+    memory::{Caching, Memory},
     pages::{Effort, PageRun, RunList, Zone},
     signal, trace,
 };
@@ -148,7 +147,12 @@ impl Pool {
         if runs.pages() < pages {
             return Err(ENOMEM);
         }
-        Ok(PooledPages { runs, pool: self.clone() })
+        let pages = PooledPages { runs, pool: self.clone() };
+        if let Some(charger) = &self.shared.charger {
+            // After a failure `pages` takes back what was charged.
+            pages.runs.try_for_each(|run| charger.charge(run))?;
+        }
+        Ok(pages)
     }
 
     /// Takes up to `wanted` ready runs of order `ORDERS[index]` into `runs`; returns how many it were.
@@ -174,7 +178,11 @@ impl Pool {
             self.shards.here(|shard| shard.ready.append(&mut spare));
         }
         let taken = list.runs() - before;
+        if taken == 0 {
+            return 0;
+        }
         self.ready.fetch_sub(taken << list.order(), Relaxed);
+        self.shared.release(taken << list.order());
         self.hits.fetch_add(taken, Relaxed);
         trace::pool_hit(self.name, list.order(), taken);
         taken
@@ -218,6 +226,12 @@ impl Pool {
     /// Takes the pages of a buffer back.
     fn give_back(&self, runs: &mut Runs) {
         let pages = runs.pages();
+        if let Some(charger) = &self.shared.charger {
+            let _ = runs.try_for_each(|run| {
+                charger.uncharge(run);
+                Ok(())
+            });
+        }
         if pages <= SMALL {
             while let Some(run) = runs.pop_smallest() {
                 self.put_ready(run);

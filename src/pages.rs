@@ -15,7 +15,7 @@ use core::{
     mem::{self, ManuallyDrop},
     ptr::{self, NonNull},
 };
-use kernel::bindings;
+use kernel::{bindings, error::Result};
 
 /// How hard the kernel tries before an allocation of pages fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -234,6 +234,18 @@ impl RunList {
         self.runs += other.runs;
         // INVARIANT: Empty. The runs have moved, so the old value must not free them.
         mem::forget(mem::replace(other, Self::new(other.order)));
+    }
+
+    /// Calls `f` for each run until it fails.
+    pub(crate) fn try_for_each(&self, mut f: impl FnMut(&PageRun) -> Result) -> Result {
+        let mut next = self.first;
+        while let Some(head) = next {
+            // The list keeps the run: it must not be freed here.
+            f(&ManuallyDrop::new(PageRun { head, order: self.order }))?;
+            // SAFETY: The list owns `head` and is borrowed, so its links stay as they are.
+            next = NonNull::new(unsafe { link(head).read() });
+        }
+        Ok(())
     }
 
     /// The runs as segments of physical memory, in the order of the list.

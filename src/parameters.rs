@@ -8,6 +8,8 @@ use kernel::{page::PAGE_SHIFT, prelude::*};
 /// The load parameters, all valid.
 pub(crate) struct Parameters {
     max_percent: u8,
+    /// Whether buffers are charged to memory cgroups.
+    pub(crate) mem_accounting: bool,
     pool_max_percent: u8,
     pool_max_mib: u32,
 }
@@ -19,6 +21,7 @@ impl Parameters {
     pub(crate) fn read() -> Result<Self> {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
+            mem_accounting: switch("mem_accounting", parameter(raw::mem_accounting.value()))?,
             pool_max_percent: percent("pool_max_percent", 0, parameter(raw::pool_max_percent.value()))?,
             pool_max_mib: parameter(raw::pool_max_mib.value()),
         })
@@ -42,6 +45,15 @@ fn percent(name: &str, least: u8, value: u8) -> Result<u8> {
         return Ok(value);
     }
     pr_err!("{}={}: must be {} to 100 (percent of RAM)\n", name, value, least);
+    Err(EINVAL)
+}
+
+/// Checks that `value` is 0 or 1.
+fn switch(name: &str, value: u8) -> Result<bool> {
+    if value <= 1 {
+        return Ok(value == 1);
+    }
+    pr_err!("{}={}: must be 0 or 1\n", name, value);
     Err(EINVAL)
 }
 

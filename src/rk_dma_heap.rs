@@ -21,10 +21,12 @@ mod bindings;
 
 // What the kernel offers.
 mod background;
-mod caching;
+mod cache_cleaner;
 mod char_device;
 mod dma_buf;
 mod kernel_mapping;
+mod kernel_symbol;
+mod memory_cgroup;
 mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 mod path;
@@ -66,6 +68,10 @@ module! {
         max_percent: u8 {
             default: 50,
             description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
+        },
+        mem_accounting: u8 {
+            default: 0,
+            description: "1: charge buffers of the system heaps to the memory cgroup of who allocates them (default 0)",
         },
         pool_max_mib: u32 {
             default: 1024,

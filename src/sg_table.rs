@@ -8,7 +8,10 @@
 //!
 //! C header: [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
 
-use crate::{bindings as c, caching::Caching, memory::Segment};
+use crate::{
+    bindings as c,
+    memory::{Caching, Segment},
+};
 use kernel::{bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque};
 
 /// The most that one entry of a list can describe: its length is an `unsigned int`.

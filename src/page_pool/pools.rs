@@ -5,7 +5,8 @@
 use super::{Kind, Pool};
 use crate::{
     background::{Background, Thread, Trigger},
-    caching::Cleaner,
+    cache_cleaner::Cleaner,
+    memory_cgroup::Charger,
     shrinker::{Shrink, Shrinker},
     sysfs::Number,
 };
@@ -26,6 +27,8 @@ const MOMENT: u32 = 10;
 pub(crate) struct Shared {
     /// Makes pages ready that will be mapped write-combined.
     pub(crate) cleaner: Cleaner,
+    /// Charges what is handed out, if it is to be charged.
+    pub(crate) charger: Option<Charger>,
     /// The most pages that all pools together may hold ready.
     limit: usize,
     /// How many they hold, or are about to.
@@ -66,13 +69,22 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Makes a pool for each of `kinds`; together they hold at most `limit` pages ready.
+    /// Makes a pool for each of `kinds`; together they hold at most `limit` pages ready. With `charge`,
+    /// what is handed out is charged to the memory cgroup of whoever asks for it.
     ///
-    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Cleaner::new`] does.
-    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize) -> Result<Self> {
+    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Cleaner::new`] and
+    /// [`Charger::new`] do.
+    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize, charge: bool) -> Result<Self> {
+        let charger = match charge.then(Charger::new).transpose() {
+            Ok(charger) => charger,
+            Err(error) => {
+                pr_err!("mem_accounting=1: this kernel cannot charge pages to a memory cgroup\n");
+                return Err(error);
+            }
+        };
         let cleaner = Cleaner::new(c"rk_dma_heap")?;
         let shared = Arc::pin_init(
-            pin_init!(Shared { cleaner, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
+            pin_init!(Shared { cleaner, charger, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
             GFP_KERNEL,
         )?;
         let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;

@@ -7,6 +7,8 @@ use crate::{
     pages::{PageRun, RunList, Segments},
 };
 
+use kernel::error::Result;
+
 /// The orders, largest first: 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes that IOMMUs map with one entry
 /// or with few.
 pub(crate) const ORDERS: [u32; 3] = [8, 4, 0];
@@ -48,6 +50,11 @@ impl Runs {
         for (list, other) in self.0.iter_mut().zip(&mut other.0) {
             list.append(other);
         }
+    }
+
+    /// Calls `f` for each run until it fails.
+    pub(crate) fn try_for_each(&self, mut f: impl FnMut(&PageRun) -> Result) -> Result {
+        self.0.iter().try_for_each(|list| list.try_for_each(&mut f))
     }
 
     /// The runs as segments of physical memory, largest orders first.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the CPU sees memory, and what has to be done before it sees it another way.
+//! Cleaning the CPU's caches over memory, before it is seen past them.
 //!
 //! # What makes a write-combined buffer right
 //!
@@ -25,15 +25,6 @@
 
 use crate::{bindings as c, pages::PageRun, version};
 use kernel::{bindings, dma::DataDirection, error::to_result, faux, page::PAGE_SHIFT, prelude::*};
-
-/// How the CPU sees a buffer's memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Caching {
-    /// Through its caches; importers and CPU access are kept coherent by cache maintenance.
-    Cached,
-    /// Past its caches, writes combined; there is no cache maintenance while the buffer lives.
-    WriteCombined,
-}
 
 /// Whether this kernel's architecture can have write-combined buffers.
 pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
