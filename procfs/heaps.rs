@@ -34,7 +34,7 @@ impl Show for Heaps {
     fn show(&self, file: &SeqFile) -> Result {
         seq_print!(
             file,
-            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
+            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}\n",
             "heap",
             "buffers",
             "allocated",
@@ -42,14 +42,15 @@ impl Show for Heaps {
             "backlog",
             "hits",
             "misses",
-            "reclaimed"
+            "reclaimed",
+            "arrays"
         );
         for heap in &self.heaps {
             let account = heap.account();
             let pool = heap.pool().unwrap_or_default();
             seq_print!(
                 file,
-                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10}\n",
+                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}\n",
                 account.heap().to_str().unwrap_or("?"),
                 account.buffers(),
                 account.bytes() / 1024,
@@ -57,7 +58,8 @@ impl Show for Heaps {
                 kib(pool.backlog),
                 pool.hits,
                 pool.misses,
-                kib(pool.reclaimed)
+                kib(pool.reclaimed),
+                account.page_arrays()
             );
         }
         Ok(())

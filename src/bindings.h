@@ -3,6 +3,22 @@
  * What bindgen reads for `src/bindings.rs`: the helpers, the constants below (all with the prefix RK_, which the
  * bindings drop) and these functions, which the kernel's own bindings lack:
  *
+ * bindgen: cma_alloc
+ * bindgen: cma_get_name
+ * bindgen: cma_release
+ * bindgen: kstrndup
+ * bindgen: devm_kmalloc
+ * bindgen: vmap
+ * bindgen: dev_get_cma_area
+ * bindgen: dma_contiguous_get_area_by_idx
+ * bindgen: dma_map_resource
+ * bindgen: dma_unmap_resource
+ * bindgen: iounmap
+ * bindgen: of_find_compatible_node
+ * bindgen: of_device_is_available
+ * bindgen: of_node_get
+ * bindgen: of_node_put
+ * bindgen: of_reserved_mem_lookup
  * bindgen: vunmap
  * bindgen: dma_heap_add
  * bindgen: dma_heap_get_drvdata
@@ -13,19 +29,35 @@
  * bindgen: proc_mkdir
  * bindgen: proc_remove
  */
+#include <linux/cma.h>
 #include <linux/dma-heap.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
+#include <linux/io.h>
 #include <linux/kprobes.h>
 #include <linux/mm_types.h>
 #include <linux/namei.h>
+#include <linux/of.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/proc_fs.h>
 #include <linux/vmalloc.h>
+#include <uapi/linux/dma-buf.h>
+
+#include <linux/rk-dma-heap.h>
 
 #include "helpers.h"
 
 /* The link field of a page that the owner of the page may use. */
+/* The largest order that a range of a contiguous memory area is aligned to. */
+static const unsigned int RK_CMA_ALIGNMENT = CONFIG_CMA_ALIGNMENT;
+
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
+
+static const size_t RK_TASK_COMM_LEN = TASK_COMM_LEN;
+
+static const size_t RK_DMA_BUF_NAME_LEN = DMA_BUF_NAME_LEN;
+static const unsigned long RK_VM_MAP = VM_MAP;
 
 static const gfp_t RK_GFP_HIGHUSER = GFP_HIGHUSER;
 static const gfp_t RK_GFP_USER = GFP_USER;

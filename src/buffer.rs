@@ -8,7 +8,7 @@ use crate::{
     dma_buf::{self, Attached, DmaBuf, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
-    memory::{Caching, Memory},
+    memory::{Backing, Caching, Memory},
     sg_table::{Direction, SgTable},
     user_mapping,
 };
@@ -52,7 +52,7 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn attach(&self, _device: &Device) -> Result<Attachment> {
         // INVARIANT: The table is new, so it is not mapped.
-        Ok(Attachment { table: SgTable::new(self.memory.segments())?, mapped: None })
+        Ok(Attachment { table: SgTable::new(&self.memory)?, mapped: None })
     }
 
     fn map<'a>(
@@ -68,7 +68,7 @@ impl<M: Memory> Exporter for Buffer<M> {
             None => {
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's invariant the table is not
                 // mapped, and `unmap()` is called before the attachment is dropped.
-                unsafe { attachment.table.map(device, direction, self.memory.caching()) }?;
+                unsafe { attachment.table.map(device, direction) }?;
                 1
             }
         };
@@ -82,7 +82,7 @@ impl<M: Memory> Exporter for Buffer<M> {
         match attachment.mapped.take() {
             Some((direction, users)) if users > 1 => attachment.mapped = Some((direction, users - 1)),
             // SAFETY: The table is mapped for the attached device in this direction, by the type's invariant.
-            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction, self.memory.caching()) },
+            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction) },
             None => {}
         }
     }
@@ -127,6 +127,10 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn vmap(&self) -> Result<KernelMapping> {
         // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the memory.
-        unsafe { KernelMapping::new(self.memory.segments(), self.memory.pages(), self.memory.caching()) }
+        unsafe { KernelMapping::new(&self.memory) }
+    }
+
+    fn backing(&self) -> Backing {
+        self.memory.backing()
     }
 }

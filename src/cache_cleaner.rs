@@ -23,8 +23,8 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
-use crate::{bindings as c, pages::PageRun, version};
-use kernel::{bindings, dma::DataDirection, error::to_result, faux, page::PAGE_SHIFT, prelude::*};
+use crate::{bindings as c, dma_device, memory::Segment, version};
+use kernel::{bindings, dma::DataDirection, faux, prelude::*};
 
 /// Whether this kernel's architecture can have write-combined buffers.
 pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
@@ -47,26 +47,37 @@ impl Cleaner {
         let this = Self { device: faux::Registration::new(name, None)? };
         // INVARIANT: No firmware describes the device, so it keeps the architecture's default: on arm, no snooping.
         // SAFETY: The device was just made, nobody else uses it yet.
-        to_result(unsafe { c::dma_coerce_mask_and_coherent(version::faux_device(&this.device), u64::MAX) })?;
+        unsafe { dma_device::reach_everything(version::faux_device(&this.device)) }?;
         Ok(this)
     }
 
-    /// Writes every cache line of `run` back to memory and drops it.
+    /// Writes every cache line of `segment` back to memory and drops it.
     ///
     /// Does not sleep. Fails with `EIO` where the memory cannot be mapped for the device.
-    pub(crate) fn clean(&self, run: &mut PageRun) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// The caller must own the segment's pages, and they must have a `struct page`.
+    pub(crate) unsafe fn clean(&self, segment: Segment) -> Result {
         let device = version::faux_device(&self.device);
-        let size = run.pages() << PAGE_SHIFT;
         let direction = DataDirection::Bidirectional.into();
-        // SAFETY: The run is owned, so its pages are valid, and the device has a DMA mask.
-        let address = unsafe { bindings::dma_map_page_attrs(device, run.head().as_ptr(), 0, size, direction, 0) };
+        // SAFETY: The pages are valid, as the caller promises, and the device has a DMA mask.
+        let address = unsafe {
+            let head = c::pfn_to_page(segment.frame);
+            bindings::dma_map_page_attrs(device, head, 0, segment.bytes(), direction, 0)
+        };
         // SAFETY: The address is what the mapping of this device gave.
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);
         }
         // Mapping has written the lines back; unmapping drops them.
         // SAFETY: The mapping was just made with these values.
-        unsafe { bindings::dma_unmap_page_attrs(device, address, size, direction, 0) };
+        unsafe { bindings::dma_unmap_page_attrs(device, address, segment.bytes(), direction, 0) };
         Ok(())
+    }
+
+    /// The device, for whoever needs one that reaches all memory.
+    pub(crate) fn device(&self) -> *mut bindings::device {
+        version::faux_device(&self.device)
     }
 }

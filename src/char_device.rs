@@ -122,6 +122,20 @@ impl Class {
     }
 }
 
+impl Class {
+    /// Removes the device with minor `minor` of `range`, and its node. May sleep.
+    pub(crate) fn remove<T>(&mut self, range: &Range<T>, minor: u32) {
+        let number = (range.major << bindings::MINORBITS) | minor;
+        let before = self.devices.len();
+        // INVARIANT: The number goes with the device.
+        self.devices.retain(|device| *device != number);
+        if self.devices.len() < before {
+            // SAFETY: The device existed, by the type's invariant.
+            unsafe { bindings::device_destroy(self.class.as_ptr(), number) };
+        }
+    }
+}
+
 impl Drop for Class {
     fn drop(&mut self) {
         for number in &self.devices {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Heap nodes of the kernel's dma-heap core, for a kernel with `CONFIG_DMABUF_HEAPS`.
+//! The nodes of `/dev/dma_heap` on a kernel with `CONFIG_DMABUF_HEAPS`: those of its dma-heap core.
 //!
 //! The core has no way to take a heap back. So the module pins itself with the first heap that it adds.
 //!
 //! C header: [`include/linux/dma-heap.h`](srctree/include/linux/dma-heap.h)
 
+use super::Handle;
 use crate::{
     bindings as c,
     heap::{Heap, Request},
@@ -34,7 +35,7 @@ impl Nodes {
     }
 
     /// Adds `heap` to the kernel's registry, for good. Fails with `EEXIST` where its name is taken.
-    pub(crate) fn add(&mut self, heap: &Arc<dyn Heap>) -> Result {
+    pub(crate) fn add(&mut self, heap: &Arc<dyn Heap>) -> Result<Handle> {
         let name = heap.account().heap();
         // The core looks for the name only after it has made the device, and the driver core warns about that one.
         if path::exists(&CString::try_from_fmt(fmt!("/sys/class/dma_heap/{}", name))?)
@@ -51,18 +52,17 @@ impl Nodes {
         };
         // SAFETY: The name lives in the heap's account, which `private` keeps; the core keeps both for good, as the module
         // is never unloaded from here on.
-        if let Err(error) = from_err_ptr(unsafe { c::dma_heap_add(&info) }) {
+        let handle = from_err_ptr(unsafe { c::dma_heap_add(&info) }).inspect_err(|_| {
             // SAFETY: The core did not take the heap.
             drop(unsafe { KBox::from_raw(private) });
-            return Err(error);
-        }
+        })?;
         if !self.pinned {
             self.pinned = true;
             // SAFETY: The module is being loaded, so its count can be raised.
             unsafe { bindings::__module_get(version::this_module()) };
             pr_info!("this kernel never lets a heap go again: the module stays until the next boot\n");
         }
-        Ok(())
+        Ok(Handle(handle))
     }
 }
 

@@ -16,7 +16,9 @@
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
 use crate::{
+    bindings as c,
     kernel_mapping::KernelMapping,
+    memory::Backing,
     sg_table::{Direction, SgTable},
     version,
 };
@@ -64,6 +66,28 @@ unsafe impl AlwaysRefCounted for DmaBuf {
 }
 
 impl DmaBuf {
+    /// Gives the dma-buf a name, as `DMA_BUF_SET_NAME` does; it is cut to what fits.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
+    pub(crate) fn set_name(&self, name: &CStr) -> Result {
+        // SAFETY: The name is copied.
+        let copy = unsafe {
+            c::kstrndup(name.as_char_ptr(), c::DMA_BUF_NAME_LEN - 1, bindings::GFP_KERNEL)
+        };
+        if copy.is_null() {
+            return Err(ENOMEM);
+        }
+        let raw = self.0.get();
+        // SAFETY: The dma-buf is valid; its name is exchanged under the lock that protects it, and the old one is freed.
+        unsafe {
+            bindings::spin_lock(&raw mut (*raw).name_lock);
+            let old = core::mem::replace(&mut (*raw).name, copy);
+            bindings::spin_unlock(&raw mut (*raw).name_lock);
+            bindings::kfree(old.cast());
+        }
+        Ok(())
+    }
+
     /// Turns a reference to the dma-buf into one to its file, for a file descriptor.
     pub(crate) fn into_file(this: ARef<Self>) -> ARef<File> {
         let raw = ARef::into_raw(this);
@@ -115,6 +139,9 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
 
     /// The first kernel mapping is needed; it is dropped with its last user. May sleep; the reservation lock is held.
     fn vmap(&self) -> Result<KernelMapping>;
+
+    /// What the kernel knows of the memory. Never changes.
+    fn backing(&self) -> Backing;
 }
 
 /// Exports `exporter` as a dma-buf of `size` bytes, a whole number of pages.
@@ -361,11 +388,13 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: `map` is what `vmap()` set, and its last user is gone.
-    unsafe extern "C" fn vunmap(_: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
+    unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
+        // SAFETY: The core passes a dma-buf of this exporter.
+        let backing = unsafe { exporter::<T>(dma_buf) }.backing();
         // SAFETY: `map` holds what `vmap()` gave up, and nobody uses it any more.
         unsafe {
             if let Some(address) = NonNull::new((*map).__bindgen_anon_1.vaddr) {
-                drop(KernelMapping::from_raw(address.cast()));
+                drop(KernelMapping::from_raw(address.cast(), backing));
             }
             (*map).__bindgen_anon_1.vaddr = ptr::null_mut();
         }

@@ -2,7 +2,12 @@
 
 //! What a heap is, and how a request for a buffer reaches it.
 
-use crate::{dma_buf::DmaBuf, ledger::Account, page_pool::Figures};
+use crate::{
+    cma::{Area, ReadyRange},
+    dma_buf::DmaBuf,
+    ledger::Account,
+    page_pool::Figures,
+};
 use kernel::{
     bindings,
     page::PAGE_SIZE,
@@ -23,6 +28,17 @@ pub(crate) trait Heap: Send + Sync {
     /// May sleep. Fails with `ENOMEM` where there is no memory or the heap could never give that much, and with `EINTR`
     /// where a fatal signal came first.
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>>;
+}
+
+/// A heap whose memory is contiguous, and which can hand out plain pages as well.
+pub(crate) trait Contiguous: Heap {
+    /// The area that the memory comes from.
+    fn area(&self) -> Area;
+
+    /// Allocates `pages` pages, not 0, that are no buffer: zeroed, and ready to be seen as the heap's buffers are.
+    ///
+    /// May sleep. Fails as [`Heap::allocate`] does.
+    fn allocate_pages(&self, pages: usize) -> Result<ReadyRange>;
 }
 
 /// A request for a buffer, checked.

@@ -2,10 +2,12 @@
 
 #include <linux/dma-mapping.h>
 #include <linux/highmem.h>
+#include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/of.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
@@ -35,11 +37,11 @@ struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
-void rk_dma_heap_helper_clear_pages_of_run(struct page *head, unsigned int order)
+void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count)
 {
 	unsigned long i;
 
-	for (i = 0; i < 1UL << order; i++) {
+	for (i = 0; i < count; i++) {
 		clear_highpage(head + i);
 		cond_resched();
 	}
@@ -53,6 +55,12 @@ struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg)
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);
+}
+
+void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len)
+{
+	sg_dma_address(sg) = address;
+	sg_dma_len(sg) = len;
 }
 
 void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_table *table,
@@ -72,6 +80,11 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 	return dma_coerce_mask_and_coherent(dev, mask);
 }
 
+void rk_dma_heap_helper_current_name(char *name)
+{
+	strscpy_pad(name, current->comm, TASK_COMM_LEN);
+}
+
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)
 {
 	return dma_mapping_error(dev, address);
@@ -87,6 +100,11 @@ void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count)
 	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
 }
 
+void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size)
+{
+	return (__force void *)ioremap_wc(address, size);
+}
+
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)
 {
 	flush_kernel_vmap_range(address, length);
@@ -95,6 +113,17 @@ void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length)
 {
 	invalidate_kernel_vmap_range(address, length);
+}
+
+bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name)
+{
+	return of_property_read_bool(node, name);
+}
+
+struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node *node,
+							const char *name, int index)
+{
+	return of_parse_phandle(node, name, index);
 }
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot)

@@ -12,6 +12,7 @@
 #include <linux/types.h>
 
 struct device;
+struct device_node;
 struct kthread_delayed_work;
 struct kthread_work;
 
@@ -20,10 +21,12 @@ bool rk_dma_heap_helper_fatal_signal_pending(void);
 
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
 struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
-void rk_dma_heap_helper_clear_pages_of_run(struct page *head, unsigned int order);
+void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
 
 struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg);
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
+
+void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len);
 
 void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_table *table,
 						 enum dma_data_direction direction);
@@ -31,12 +34,18 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 						    enum dma_data_direction direction);
 
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
+void rk_dma_heap_helper_current_name(char *name);
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);
 
 void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);
 void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count);
+void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size);
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
+
+bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name);
+struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node *node,
+							const char *name, int index);
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
 

@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scattered memory, mapped at consecutive addresses of the kernel.
+//! Memory, mapped at consecutive addresses of the kernel.
 //!
-//! C header: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
+//! C headers: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h),
+//! [`include/linux/io.h`](srctree/include/linux/io.h)
 
 use crate::{
     bindings as c,
-    memory::{Caching, Segment},
+    memory::{Backing, Caching, Memory, Segment},
 };
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{bindings, prelude::*};
 
-/// A mapping made by `vmap()`.
+/// A mapping made by `vmap()` or, of frames without a `struct page`, by `ioremap_wc()`.
 ///
 /// # Invariants
 ///
-/// `address` was returned by `vmap()` and was not unmapped.
+/// `address` was returned by the function that goes with `backing`, and was not unmapped.
 pub(crate) struct KernelMapping {
     address: NonNull<c_void>,
+    backing: Backing,
 }
 
 // SAFETY: The mapping is visible to every thread and may be undone by any that may sleep.
@@ -26,23 +28,38 @@ unsafe impl Send for KernelMapping {}
 unsafe impl Sync for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps `segments`, `pages` pages in all.
+    /// Maps all of `memory`, as its caching says.
     ///
     /// May sleep. Fails with `ENOMEM`.
     ///
     /// # Safety
     ///
-    /// The memory must stay as long as the mapping does, and be ready to be seen this way.
-    pub(crate) unsafe fn new(
-        segments: impl Iterator<Item = Segment>,
-        pages: usize,
-        caching: Caching,
-    ) -> Result<Self> {
+    /// The memory must stay as long as the mapping does.
+    pub(crate) unsafe fn new(memory: &impl Memory) -> Result<Self> {
+        match memory.backing() {
+            Backing::Pages => {
+                // SAFETY: The memory stays, as the caller promises, and its segments have pages.
+                unsafe { Self::of_pages(memory.segments(), memory.pages(), memory.caching()) }
+            }
+            Backing::Frames => {
+                let segment = memory.segments().next().ok_or(EINVAL)?;
+                // SAFETY: The memory stays, as the caller promises, and is one segment of frames.
+                unsafe { Self::of_frames(segment) }
+            }
+        }
+    }
+
+    /// Maps `segments`, `pages` pages in all.
+    ///
+    /// # Safety
+    ///
+    /// The memory must stay as long as the mapping does, be ready to be seen this way, and have a `struct page` each page.
+    unsafe fn of_pages(segments: impl Iterator<Item = Segment>, pages: usize, caching: Caching) -> Result<Self> {
         let count = u32::try_from(pages)?;
         let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(pages, GFP_KERNEL)?;
         for segment in segments {
             for frame in segment.frame..segment.frame + segment.pages {
-                // SAFETY: The frames of a segment have a `struct page`.
+                // SAFETY: The frames of the segment have a `struct page`, as the caller promises.
                 list.push(unsafe { c::pfn_to_page(frame) }, GFP_KERNEL)?;
             }
         }
@@ -57,7 +74,31 @@ impl KernelMapping {
             }
         };
         // INVARIANT: `vmap()` made the mapping just now.
-        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)? })
+        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)?, backing: Backing::Pages })
+    }
+
+    /// Maps `segment`, write-combined.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The segment must be memory that stays as long as the mapping does and that the kernel keeps out of.
+    pub(crate) unsafe fn of_frames(segment: Segment) -> Result<Self> {
+        // SAFETY: The frames are nobody else's to map, as the caller promises.
+        let address = unsafe { c::ioremap_wc(segment.address() as bindings::resource_size_t, segment.bytes()) };
+        // INVARIANT: `ioremap_wc()` made the mapping just now.
+        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)?, backing: Backing::Frames })
+    }
+
+    /// Fills the first `size` bytes with zeros.
+    ///
+    /// # Safety
+    ///
+    /// The mapping must have that many bytes, and nobody else may access them.
+    pub(crate) unsafe fn fill_with_zeros(&mut self, size: usize) {
+        // SAFETY: The mapping is valid by the type's invariant, and as large as the caller promises.
+        unsafe { self.address.as_ptr().cast::<u8>().write_bytes(0, size) };
     }
 
     /// Gives up ownership: whoever holds the address has to bring it back with [`KernelMapping::from_raw`].
@@ -71,18 +112,45 @@ impl KernelMapping {
     ///
     /// # Safety
     ///
-    /// `address` must come from [`KernelMapping::into_raw`] and be brought back only once.
-    pub(crate) unsafe fn from_raw(address: NonNull<c_void>) -> Self {
+    /// `address` must come from [`KernelMapping::into_raw`], be that of memory with this backing, and be brought back only
+    /// once.
+    pub(crate) unsafe fn from_raw(address: NonNull<c_void>, backing: Backing) -> Self {
         // INVARIANT: As the caller promises.
-        Self { address }
+        Self { address, backing }
     }
 }
 
 impl Drop for KernelMapping {
     fn drop(&mut self) {
-        // SAFETY: `vmap()` made the mapping, by the type's invariant.
-        unsafe { c::vunmap(self.address.as_ptr().cast()) };
+        // SAFETY: The function that goes with the backing made the mapping, by the type's invariant.
+        unsafe {
+            match self.backing {
+                Backing::Pages => c::vunmap(self.address.as_ptr().cast()),
+                Backing::Frames => c::iounmap(self.address.as_ptr().cast()),
+            }
+        }
     }
+}
+
+/// Maps `count` page frames from `frame` on with protection `prot`, for a driver, which unmaps them with `vunmap()`.
+///
+/// May sleep. Returns null where it fails.
+///
+/// # Safety
+///
+/// The frames must have a `struct page` and stay while they are mapped.
+pub(crate) unsafe fn of_frames_with(frame: usize, count: u32, prot: bindings::pgprot_t) -> *mut c_void {
+    let map = || {
+        let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+        let end = frame.checked_add(count as usize).ok_or(EINVAL)?;
+        for frame in frame..end {
+            // SAFETY: As the caller promises.
+            list.push(unsafe { c::pfn_to_page(frame) }, GFP_KERNEL)?;
+        }
+        // SAFETY: `list` holds `count` valid pages.
+        Ok::<_, Error>(unsafe { c::vmap(list.as_mut_ptr(), count, c::VM_MAP, prot) })
+    };
+    map().map_or(core::ptr::null_mut(), |address| address.cast())
 }
 
 /// The most that one call of the C functions below takes: an `int`, and whole pages.

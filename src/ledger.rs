@@ -19,6 +19,7 @@ use kernel::{
 pub(crate) struct Account {
     heap: CString,
     buffers: Atomic<usize>,
+    page_arrays: Atomic<usize>,
     bytes: Atomic<usize>,
 }
 
@@ -28,17 +29,34 @@ impl Account {
         let account = Self {
             heap: CString::try_from(heap)?,
             buffers: Atomic::new(0),
+            page_arrays: Atomic::new(0),
             bytes: Atomic::new(0),
         };
         Ok(Arc::new(account, GFP_KERNEL)?)
     }
 
-    /// Enters something of `bytes` bytes.
+    /// Enters a buffer of `bytes` bytes.
     pub(crate) fn enter(this: &Arc<Self>, bytes: usize) -> Entry {
-        trace::allocate(this.heap(), bytes);
-        this.buffers.fetch_add(1, Relaxed);
-        this.bytes.fetch_add(bytes, Relaxed);
-        Entry { account: this.clone(), bytes }
+        this.enter_kind(bytes, Kind::Buffer)
+    }
+
+    /// Enters a page array of `bytes` bytes.
+    pub(crate) fn enter_pages(this: &Arc<Self>, bytes: usize) -> Entry {
+        this.enter_kind(bytes, Kind::PageArray)
+    }
+
+    fn enter_kind(self: &Arc<Self>, bytes: usize, kind: Kind) -> Entry {
+        trace::allocate(self.heap(), bytes);
+        self.count(kind).fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+        Entry { account: self.clone(), bytes, kind }
+    }
+
+    fn count(&self, kind: Kind) -> &Atomic<usize> {
+        match kind {
+            Kind::Buffer => &self.buffers,
+            Kind::PageArray => &self.page_arrays,
+        }
     }
 
     /// The heap's name.
@@ -51,20 +69,33 @@ impl Account {
         self.buffers.load(Relaxed)
     }
 
-    /// The bytes of all live buffers.
+    /// The number of live page arrays.
+    pub(crate) fn page_arrays(&self) -> usize {
+        self.page_arrays.load(Relaxed)
+    }
+
+    /// The bytes of all live buffers and page arrays.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
+}
+
+/// What can be handed out.
+#[derive(Clone, Copy)]
+enum Kind {
+    Buffer,
+    PageArray,
 }
 
 /// Something that a heap has handed out and not got back.
 ///
 /// # Invariants
 ///
-/// `bytes` are counted in `account`, as one buffer.
+/// `bytes` are counted in `account`, as one thing of `kind`.
 pub(crate) struct Entry {
     account: Arc<Account>,
     bytes: usize,
+    kind: Kind,
 }
 
 impl Entry {
@@ -77,7 +108,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         trace::free(self.heap(), self.bytes);
-        self.account.buffers.fetch_sub(1, Relaxed);
+        self.account.count(self.kind).fetch_sub(1, Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Relaxed);
     }
 }

@@ -23,6 +23,12 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// The physical address of the first byte.
+    #[inline]
+    pub(crate) fn address(&self) -> u64 {
+        (self.frame as u64) << PAGE_SHIFT
+    }
+
     /// The size in bytes.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
@@ -43,6 +49,15 @@ impl Segment {
     }
 }
 
+/// What the kernel knows of memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// Each page has a `struct page`.
+    Pages,
+    /// There are page frames and nothing else. All of the memory is one segment.
+    Frames,
+}
+
 /// Memory that can back a buffer.
 ///
 /// Dropping a value of the type gives the memory back.
@@ -50,7 +65,7 @@ impl Segment {
 /// # Safety
 ///
 /// From its creation until it is dropped a value owns every page of every segment that [`Memory::segments`] lists, and
-/// lists the same ones each time. Each page has a `struct page`, was zeroed before anybody could see it, is
+/// lists the same ones each time. Each page is known to the kernel as [`Memory::backing`] says, was zeroed before anybody could see it, is
 /// ready to be seen as [`Memory::caching`] says, and may be mapped anywhere while the value lives.
 pub(crate) unsafe trait Memory: Send + Sync + 'static {
     /// The iterator that [`Memory::segments`] returns.
@@ -64,4 +79,9 @@ pub(crate) unsafe trait Memory: Send + Sync + 'static {
 
     /// How the CPU sees the memory, in every mapping. Never changes.
     fn caching(&self) -> Caching;
+
+    /// What the kernel knows of the memory. Never changes.
+    fn backing(&self) -> Backing {
+        Backing::Pages
+    }
 }

@@ -204,7 +204,7 @@ impl Pool {
                     return Ok(None);
                 };
                 if self.kind.caching == Caching::WriteCombined {
-                    self.shared.cleaner.clean(&mut run)?;
+                    run.clean(&self.shared.cleaner)?;
                 }
                 run
             }
@@ -219,7 +219,7 @@ impl Pool {
         run.zero();
         match self.kind.caching {
             Caching::Cached => Ok(()),
-            Caching::WriteCombined => self.shared.cleaner.clean(run),
+            Caching::WriteCombined => run.clean(&self.shared.cleaner),
         }
     }
 

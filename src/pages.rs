@@ -9,7 +9,7 @@
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
 
-use crate::{bindings as c, memory::Segment};
+use crate::{bindings as c, cache_cleaner::Cleaner, memory::Segment};
 use core::{
     marker::PhantomData,
     mem::{self, ManuallyDrop},
@@ -95,7 +95,13 @@ impl PageRun {
     /// Fills the run with zeros. May sleep between pages.
     pub(crate) fn zero(&mut self) {
         // SAFETY: The run owns these pages, and the exclusive reference shows that nobody else looks at them through it.
-        unsafe { c::clear_pages_of_run(self.head.as_ptr(), self.order) };
+        unsafe { c::clear_pages(self.head.as_ptr(), self.pages()) };
+    }
+
+    /// Writes the CPU's cache lines of the run back and drops them. Fails as [`Cleaner::clean`] does.
+    pub(crate) fn clean(&mut self, cleaner: &Cleaner) -> Result {
+        // SAFETY: The run owns these pages.
+        unsafe { cleaner.clean(self.segment()) }
     }
 
     #[inline]

@@ -10,7 +10,8 @@
 //!
 //! In the order in which they may be taken:
 //!
-//! 1. the list of open heaps (`own_nodes::HEAPS`, a mutex): while a node is made or opened; nothing else is taken under it;
+//! 1. the lists of heaps, mutexes: `rockchip::HEAPS`, then `registry::HEAPS` or `own_nodes::HEAPS`: while a heap is looked
+//!    up, added or opened, never while memory is allocated or freed;
 //! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
 //! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
 //! 4. a [`background`] trigger's spin lock, over that of the kernel's worker.
@@ -23,7 +24,10 @@ mod bindings;
 mod background;
 mod cache_cleaner;
 mod char_device;
+mod cma;
+mod device_tree;
 mod dma_buf;
+mod dma_device;
 mod kernel_mapping;
 mod kernel_symbol;
 mod memory_cgroup;
@@ -35,18 +39,25 @@ mod sg_table;
 mod shrinker;
 mod signal;
 mod sysfs;
+mod task;
 mod user_mapping;
 mod version;
 
 // What the module makes of it.
 mod allocate_ioctl;
 mod buffer;
+mod carveout;
+mod exports;
 mod heap;
 mod ledger;
 mod memory;
+mod own_nodes;
+mod page_arrays;
 mod page_pool;
 mod parameters;
+mod regions;
 mod registry;
+mod rockchip;
 mod trace;
 
 #[forbid(unsafe_code)]
@@ -89,23 +100,36 @@ struct RkDmaHeap {
     _procfs: proc_file::Directory,
     _pool_sizes: [sysfs::NumberFile<page_pool::Keeper>; 2],
     _registry: registry::Registry,
+    _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
 }
 
 impl kernel::Module for RkDmaHeap {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: A module is loaded once, and nothing of it has been used yet.
+        unsafe {
+            own_nodes::prepare();
+            registry::prepare();
+            rockchip::prepare();
+        }
         let parameters = parameters::Parameters::read()?;
-        let heaps::Heaps { heaps, pools } = heaps::Heaps::create(&parameters)?;
+        let heaps::Heaps { mut heaps, rockchip, pools, cleaner } = heaps::Heaps::create(&parameters)?;
         // Android's name and Rockchip's; programs read either.
         let pool_sizes = [
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.keeper())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.keeper())?,
         ];
-        let registry = registry::Registry::new(heaps)?;
+        let rockchip = rockchip.map(rockchip::RkHeap::own).transpose()?;
+        if let Some(heap) = &rockchip {
+            heaps.push(heap.clone(), GFP_KERNEL)?;
+        }
+        let rockchip = rockchip::Registration::new(rockchip, cleaner)?;
+        let registry = registry::Registry::new(&mut heaps)?;
         Ok(Self {
-            _procfs: procfs::create(registry.heaps()?)?,
+            _procfs: procfs::create(heaps)?,
             _pool_sizes: pool_sizes,
             _registry: registry,
+            _rockchip: rockchip,
             _pools: pools,
         })
     }

@@ -10,7 +10,7 @@
 
 use crate::{
     bindings as c,
-    memory::{Caching, Segment},
+    memory::{Backing, Caching, Memory, Segment},
 };
 use kernel::{bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque};
 
@@ -26,21 +26,16 @@ fn raw(device: &Device) -> *mut bindings::device {
     core::ptr::from_ref(device).cast_mut().cast()
 }
 
-/// The attributes of a mapping of memory that the CPU sees like this.
-fn attributes(caching: Caching) -> usize {
-    match caching {
-        Caching::Cached => 0,
-        Caching::WriteCombined => c::DMA_ATTR_SKIP_CPU_SYNC,
-    }
-}
-
 /// A scatter list over memory that somebody else owns.
 ///
 /// # Invariants
 ///
-/// `table` was filled by `sg_alloc_table()`, and every entry describes pages.
+/// `table` was filled by `sg_alloc_table()`. Where `frames` is `None`, every entry describes pages; else there is one entry,
+/// for those frames.
 pub(crate) struct SgTable {
     table: Opaque<bindings::sg_table>,
+    frames: Option<Segment>,
+    caching: Caching,
 }
 
 // SAFETY: A scatter list is bound to no thread.
@@ -49,17 +44,27 @@ unsafe impl Send for SgTable {}
 unsafe impl Sync for SgTable {}
 
 impl SgTable {
-    /// Lists `segments`.
+    /// Lists the segments of `memory`.
     ///
     /// May sleep. Fails with `ENOMEM`, or with `EINVAL` where there are no segments or more than an `unsigned int` counts.
-    pub(crate) fn new(segments: impl Iterator<Item = Segment> + Clone) -> Result<Self> {
+    pub(crate) fn new(memory: &impl Memory) -> Result<Self> {
+        let segments = memory.segments();
         let entries: usize = segments.clone().map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES)).sum();
         let entries = u32::try_from(entries)?;
+        let frames = match memory.backing() {
+            Backing::Pages => None,
+            // Frames are mapped one by one, which is only done for one of them.
+            Backing::Frames if entries == 1 => segments.clone().next(),
+            Backing::Frames => return Err(EINVAL),
+        };
         let table = Opaque::zeroed();
         // SAFETY: `table` is valid for writing. GFP_KERNEL may sleep, and so may this function.
         to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, bindings::GFP_KERNEL) })?;
-        // INVARIANT: The table was just allocated; each of its entries is filled below.
-        let this = Self { table };
+        // INVARIANT: The table was just allocated; each of its entries is filled below or, for frames, when it is mapped.
+        let this = Self { table, frames, caching: memory.caching() };
+        if this.frames.is_some() {
+            return Ok(this);
+        }
 
         // SAFETY: The table is initialised.
         let mut entry = unsafe { (*this.as_raw()).sgl };
@@ -68,7 +73,7 @@ impl SgTable {
             while let Some(left) = rest {
                 let part = left.truncate(MAX_ENTRY_PAGES);
                 // SAFETY: `entry` is one of the `entries` entries of the table: the loops run as often as was counted
-                // above. The segment's frames have a `struct page`, as all that memory is made of.
+                // above. The frames have a `struct page`, as the memory says.
                 unsafe {
                     c::sg_set_page(entry, c::pfn_to_page(part.frame), part.bytes() as u32);
                     entry = bindings::sg_next(entry);
@@ -85,38 +90,68 @@ impl SgTable {
         self.table.get()
     }
 
-    /// Maps the listed memory for `device`.
+    fn attributes(&self) -> usize {
+        match self.caching {
+            Caching::Cached => 0,
+            Caching::WriteCombined => c::DMA_ATTR_SKIP_CPU_SYNC,
+        }
+    }
+
+    /// Maps the listed memory for `device`. The CPU's caches are left alone where it does not see the memory through them.
     ///
-    /// May sleep. Fails as `dma_map_sgtable()` does. With [`Caching::WriteCombined`] the CPU's caches are left alone.
+    /// May sleep. Fails as `dma_map_sgtable()` does, and with `EIO` where frames cannot be mapped.
     ///
     /// # Safety
     ///
     /// The memory must stay until [`SgTable::unmap`] was called with the same arguments, which must happen before the
     /// table is dropped or mapped again.
-    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction, caching: Caching) -> Result {
-        // SAFETY: The table is valid by the type's invariant, and so is the device.
-        to_result(unsafe {
-            bindings::dma_map_sgtable(raw(device), self.as_raw(), direction, attributes(caching))
-        })
+    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
+        let (device, attributes) = (raw(device), self.attributes());
+        let Some(frames) = self.frames else {
+            // SAFETY: The table is valid by the type's invariant, and so is the device.
+            return to_result(unsafe { bindings::dma_map_sgtable(device, self.as_raw(), direction, attributes) });
+        };
+        // SAFETY: The memory stays, as the caller promises; the device is valid.
+        let address = unsafe {
+            let base = frames.address() as bindings::phys_addr_t;
+            c::dma_map_resource(device, base, frames.bytes(), direction, attributes)
+        };
+        // SAFETY: The address is what the mapping of this device gave.
+        if unsafe { c::dma_mapping_error(device, address) } != 0 {
+            return Err(EIO);
+        }
+        // SAFETY: The table has one entry, by the type's invariant. It has no page, only a device's address.
+        unsafe {
+            c::sg_set_dma((*self.as_raw()).sgl, address, frames.bytes() as u32);
+            (*self.as_raw()).nents = 1;
+        }
+        Ok(())
     }
 
     /// Undoes [`SgTable::map`].
     ///
     /// # Safety
     ///
-    /// The table must be mapped for this device in this direction and with this caching.
-    pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction, caching: Caching) {
+    /// The table must be mapped for this device in this direction.
+    pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction) {
+        let (device, attributes) = (raw(device), self.attributes());
         // SAFETY: The table is mapped for this device and direction, as the caller promises.
         unsafe {
-            bindings::dma_unmap_sgtable(raw(device), self.as_raw(), direction, attributes(caching))
-        };
+            match self.frames {
+                None => bindings::dma_unmap_sgtable(device, self.as_raw(), direction, attributes),
+                Some(frames) => {
+                    let address = bindings::sg_dma_address((*self.as_raw()).sgl);
+                    c::dma_unmap_resource(device, address, frames.bytes(), direction, attributes);
+                }
+            }
+        }
     }
 
     /// Makes what the device wrote visible to the CPU.
     ///
     /// # Safety
     ///
-    /// The table must be mapped for this device.
+    /// The table must list pages and be mapped for this device.
     pub(crate) unsafe fn sync_for_cpu(&mut self, device: &Device, direction: Direction) {
         // SAFETY: The table is mapped for this device, as the caller promises.
         unsafe { c::dma_sync_sgtable_for_cpu(raw(device), self.as_raw(), direction) };
@@ -126,7 +161,7 @@ impl SgTable {
     ///
     /// # Safety
     ///
-    /// The table must be mapped for this device.
+    /// The table must list pages and be mapped for this device.
     pub(crate) unsafe fn sync_for_device(&mut self, device: &Device, direction: Direction) {
         // SAFETY: The table is mapped for this device, as the caller promises.
         unsafe { c::dma_sync_sgtable_for_device(raw(device), self.as_raw(), direction) };

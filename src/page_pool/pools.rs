@@ -26,7 +26,7 @@ const MOMENT: u32 = 10;
 #[pin_data]
 pub(crate) struct Shared {
     /// Makes pages ready that will be mapped write-combined.
-    pub(crate) cleaner: Cleaner,
+    pub(crate) cleaner: Arc<Cleaner>,
     /// Charges what is handed out, if it is to be charged.
     pub(crate) charger: Option<Charger>,
     /// The most pages that all pools together may hold ready.
@@ -72,9 +72,9 @@ impl Pools {
     /// Makes a pool for each of `kinds`; together they hold at most `limit` pages ready. With `charge`,
     /// what is handed out is charged to the memory cgroup of whoever asks for it.
     ///
-    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Cleaner::new`] and
-    /// [`Charger::new`] do.
-    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize, charge: bool) -> Result<Self> {
+    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Charger::new`]
+    /// does.
+    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize, charge: bool, cleaner: Arc<Cleaner>) -> Result<Self> {
         let charger = match charge.then(Charger::new).transpose() {
             Ok(charger) => charger,
             Err(error) => {
@@ -82,7 +82,6 @@ impl Pools {
                 return Err(error);
             }
         };
-        let cleaner = Cleaner::new(c"rk_dma_heap")?;
         let shared = Arc::pin_init(
             pin_init!(Shared { cleaner, charger, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
             GFP_KERNEL,

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The heaps of carveouts: regions that the device tree keeps the kernel out of, and that opted in.
+
+use crate::{
+    buffer,
+    carveout::Carveout,
+    dma_buf::DmaBuf,
+    heap::{Heap, Request},
+    ledger::Account,
+    page_pool::Figures,
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+/// A heap over one region.
+pub(crate) struct CarveoutHeap {
+    account: Arc<Account>,
+    carveout: Arc<Carveout>,
+}
+
+impl CarveoutHeap {
+    /// A heap named `name` over `carveout`.
+    pub(crate) fn new(name: &CStr, carveout: Arc<Carveout>) -> Result<Self> {
+        Ok(Self { account: Account::open(name)?, carveout })
+    }
+}
+
+impl Heap for CarveoutHeap {
+    fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    fn pool(&self) -> Option<Figures> {
+        None
+    }
+
+    fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
+        let pages = request.size() >> PAGE_SHIFT;
+        if pages > self.carveout.pages() {
+            return Err(ENOMEM);
+        }
+        let memory = self.carveout.allocate(pages)?;
+        let entry = Account::enter(&self.account, request.size());
+        buffer::export(memory, entry, request.flags())
+    }
+}

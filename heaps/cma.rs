@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The heaps of contiguous memory: each hands out ranges of one contiguous memory area.
+
+use crate::{
+    buffer,
+    cache_cleaner::Cleaner,
+    cma::{Area, ReadyRange},
+    dma_buf::DmaBuf,
+    heap::{Contiguous, Heap, Request},
+    ledger::Account,
+    memory::Caching,
+    page_pool::Figures,
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+/// Where in its area a range may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// At a multiple of its size rounded up to a power of two, up to what the kernel aligns to: it can be mapped with few
+    /// entries.
+    Aligned,
+    /// At any page, the lowest that fits: an area that is barely large enough takes everything.
+    Packed,
+}
+
+/// A heap over one area.
+pub(crate) struct CmaHeap {
+    account: Arc<Account>,
+    area: Area,
+    /// The size of the area, in pages.
+    limit: usize,
+    placement: Placement,
+    caching: Caching,
+    cleaner: Arc<Cleaner>,
+}
+
+impl CmaHeap {
+    /// A heap named `name` over `area`, which has `limit` pages.
+    pub(crate) fn new(
+        name: &CStr,
+        area: Area,
+        limit: usize,
+        placement: Placement,
+        caching: Caching,
+        cleaner: Arc<Cleaner>,
+    ) -> Result<Self> {
+        Ok(Self { account: Account::open(name)?, area, limit, placement, caching, cleaner })
+    }
+}
+
+impl Contiguous for CmaHeap {
+    fn area(&self) -> Area {
+        self.area
+    }
+
+    fn allocate_pages(&self, pages: usize) -> Result<ReadyRange> {
+        if pages > self.limit {
+            return Err(ENOMEM);
+        }
+        let align = match self.placement {
+            Placement::Aligned => pages.next_power_of_two().trailing_zeros().min(Area::LARGEST_ALIGN),
+            Placement::Packed => 0,
+        };
+        self.area.allocate(pages, align).ok_or(ENOMEM)?.make_ready(self.caching, &self.cleaner)
+    }
+}
+
+impl Heap for CmaHeap {
+    fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    fn pool(&self) -> Option<Figures> {
+        None
+    }
+
+    fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
+        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT)?;
+        let entry = Account::enter(&self.account, request.size());
+        buffer::export(memory, entry, request.flags())
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Carveouts: regions that the kernel keeps out of. It has no `struct page` for them that could be used, and does not map
+//! them, so they are only ever seen through write-combined mappings.
+
+use crate::{
+    kernel_mapping::KernelMapping,
+    memory::{Backing, Caching, Memory, Segment},
+    signal,
+};
+use core::iter;
+use kernel::{
+    maple_tree::MapleTreeAlloc,
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+    sync::Arc,
+};
+
+/// Pages that are zeroed at a time: 1 MiB, with 4 KiB pages. So much of the kernel's address space is needed for it.
+const ZERO_STEP: usize = 256;
+
+/// A region, and which of its pages are in use.
+///
+/// # Invariants
+///
+/// Nobody but this value hands out or maps the region's pages. `used` has an entry for exactly the pages that were handed
+/// out and did not come back, by their index in the region.
+#[pin_data]
+pub(crate) struct Carveout {
+    whole: Segment,
+    #[pin]
+    used: MapleTreeAlloc<KBox<usize>>,
+}
+
+// SAFETY: The tree has a lock of its own, and its values may be dropped by any thread.
+unsafe impl Send for Carveout {}
+// SAFETY: As above.
+unsafe impl Sync for Carveout {}
+
+impl Carveout {
+    /// Takes the region of `size` bytes at physical address `base`; what is not a whole page at its ends is left out.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and with `EINVAL` where there is not a single page.
+    ///
+    /// # Safety
+    ///
+    /// The region must be memory that the kernel has been told to keep out of, and the caller's to give away for good.
+    pub(crate) unsafe fn new(base: u64, size: u64) -> Result<Arc<Self>> {
+        let end = base.checked_add(size).ok_or(EINVAL)? >> PAGE_SHIFT;
+        let frame = base.div_ceil(PAGE_SIZE as u64);
+        let pages = usize::try_from(end.checked_sub(frame).ok_or(EINVAL)?)?;
+        if pages == 0 {
+            return Err(EINVAL);
+        }
+        let whole = Segment { frame: usize::try_from(frame)?, pages };
+        // INVARIANT: The region is the caller's to give away, and nothing is handed out yet.
+        Arc::pin_init(pin_init!(Self { whole, used <- MapleTreeAlloc::new() }), GFP_KERNEL)
+    }
+
+    /// The size in pages.
+    pub(crate) fn pages(&self) -> usize {
+        self.whole.pages
+    }
+
+    /// Allocates `pages` pages, at the lowest address where they fit, filled with zeros.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
+    pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
+        // The tree only has to know that the pages are in use; what it keeps for them does not matter.
+        let token = KBox::new(pages, GFP_KERNEL)?;
+        let first = self.used.alloc_range(pages, token, ..self.whole.pages, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        // INVARIANT: The pages were just entered, and are handed out here.
+        let segment = Segment { frame: self.whole.frame + first, pages };
+        let this = CarveoutPages { carveout: self.clone(), segment };
+        this.zero()?;
+        Ok(this)
+    }
+}
+
+/// Pages of a carveout, which go back there.
+///
+/// # Invariants
+///
+/// `segment` was handed out by `carveout`, to this value.
+pub(crate) struct CarveoutPages {
+    carveout: Arc<Carveout>,
+    segment: Segment,
+}
+
+impl CarveoutPages {
+    fn zero(&self) -> Result {
+        let mut rest = Some(self.segment);
+        while let Some(left) = rest {
+            if signal::fatal_pending() {
+                return Err(EINTR);
+            }
+            let part = left.truncate(ZERO_STEP);
+            // SAFETY: The pages are memory that was handed out to this value, and nobody else has seen them yet.
+            unsafe { KernelMapping::of_frames(part)?.fill_with_zeros(part.bytes()) };
+            rest = left.skip(part.pages);
+        }
+        Ok(())
+    }
+}
+
+// SAFETY: The pages are owned, do not change, and were zeroed through a write-combined mapping. There is no cached mapping.
+unsafe impl Memory for CarveoutPages {
+    type Segments<'a> = iter::Once<Segment>;
+
+    fn segments(&self) -> Self::Segments<'_> {
+        iter::once(self.segment)
+    }
+
+    fn pages(&self) -> usize {
+        self.segment.pages
+    }
+
+    fn caching(&self) -> Caching {
+        Caching::WriteCombined
+    }
+
+    fn backing(&self) -> Backing {
+        Backing::Frames
+    }
+}
+
+impl Drop for CarveoutPages {
+    fn drop(&mut self) {
+        // INVARIANT: The pages come back.
+        self.carveout.used.erase(self.segment.frame - self.carveout.whole.frame);
+    }
+}

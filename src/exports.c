@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exports what src/exports/ defines.
+ */
+
+#include <linux/dma-heap.h>
+#include <linux/export.h>
+
+#include <linux/rk-dma-heap.h>
+
+EXPORT_SYMBOL_GPL(rk_dma_heap_find);
+EXPORT_SYMBOL_GPL(rk_dma_heap_put);
+EXPORT_SYMBOL_GPL(rk_dma_heap_set_dev);
+EXPORT_SYMBOL_GPL(rk_dma_heap_buffer_alloc);
+EXPORT_SYMBOL_GPL(rk_dma_heap_buffer_free);
+EXPORT_SYMBOL_GPL(rk_dma_heap_bufferfd_alloc);
+EXPORT_SYMBOL_GPL(rk_dma_heap_alloc_contig_pages);
+EXPORT_SYMBOL_GPL(rk_dma_heap_free_contig_pages);
+EXPORT_SYMBOL_GPL(rk_dma_heap_add);
+EXPORT_SYMBOL_GPL(rk_dma_heap_get_drvdata);
+EXPORT_SYMBOL_GPL(rk_dma_heap_get_dev);
+EXPORT_SYMBOL_GPL(rk_dma_heap_get_name);
+EXPORT_SYMBOL_GPL(rk_dma_heap_get_cma);
+EXPORT_SYMBOL_GPL(rk_vmap_contig_pfn);
+
+EXPORT_SYMBOL_GPL(dma_heap_find);
+EXPORT_SYMBOL_GPL(dma_heap_put);
+EXPORT_SYMBOL_GPL(dma_heap_buffer_alloc);
+EXPORT_SYMBOL_GPL(dma_heap_buffer_free);
+EXPORT_SYMBOL_GPL(dma_heap_bufferfd_alloc);
+
+#ifndef CONFIG_DMABUF_HEAPS
+EXPORT_SYMBOL_GPL(dma_heap_get_drvdata);
+EXPORT_SYMBOL_GPL(dma_heap_get_name);
+#endif
