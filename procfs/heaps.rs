@@ -5,25 +5,15 @@
 //! The first line names the columns. Columns are separated by spaces and never change their names; new ones are added at
 //! the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 
-use crate::{heap::Heap, proc_file::Show};
+use crate::{proc_file::Show, registry};
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
     seq_file::{seq_print, SeqFile},
-    sync::Arc,
 };
 
 /// The file's content.
-pub(crate) struct Heaps {
-    heaps: KVec<Arc<dyn Heap>>,
-}
-
-impl Heaps {
-    /// Over these heaps.
-    pub(crate) fn new(heaps: KVec<Arc<dyn Heap>>) -> Self {
-        Self { heaps }
-    }
-}
+pub(crate) struct Heaps;
 
 /// Pages in KiB.
 fn kib(pages: usize) -> usize {
@@ -45,7 +35,7 @@ impl Show for Heaps {
             "reclaimed",
             "arrays"
         );
-        for heap in &self.heaps {
+        for heap in registry::heaps()? {
             let account = heap.account();
             let pool = heap.pool().unwrap_or_default();
             seq_print!(

@@ -4,14 +4,14 @@
 
 mod heaps;
 
-use crate::{heap::Heap, proc_file::Directory};
+use crate::proc_file::Directory;
 use kernel::{prelude::*, sync::Arc};
 
-/// Makes the folder and its files, over these heaps.
+/// Makes the folder and its files.
 ///
 /// May sleep. Fails with `ENOMEM`.
-pub(crate) fn create(heaps: KVec<Arc<dyn Heap>>) -> Result<Directory> {
+pub(crate) fn create() -> Result<Directory> {
     let mut directory = Directory::new(c"rk_dma_heap")?;
-    directory.add(c"heaps", 0o444, Arc::new(heaps::Heaps::new(heaps), GFP_KERNEL)?)?;
+    directory.add(c"heaps", 0o444, Arc::new(heaps::Heaps, GFP_KERNEL)?)?;
     Ok(directory)
 }

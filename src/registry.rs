@@ -44,33 +44,36 @@ unsafe impl Send for Handle {}
 
 /// The heaps are registered while this lives.
 pub(crate) struct Registry {
-    _nodes: nodes::Nodes,
+    nodes: nodes::Nodes,
 }
 
 impl Registry {
-    /// Makes a node for each of `heaps`, and leaves those there that have one.
+    /// Prepares for `count` heaps.
     ///
-    /// A heap whose node cannot be made, because its name is taken for example, is left out with a line in the log.
     /// May sleep. Fails with `ENOMEM`, or as the registration of a class or of device numbers does.
-    pub(crate) fn new(heaps: &mut KVec<Arc<dyn Heap>>) -> Result<Self> {
-        let mut nodes = nodes::Nodes::new()?;
-        HEAPS.lock().reserve(heaps.len(), GFP_KERNEL)?;
-        heaps.retain(|heap| {
-            let name = heap.account().heap();
-            let error = match nodes.add(heap) {
-                Ok(handle) => {
-                    return HEAPS.lock().push_within_capacity(Registered { heap: heap.clone(), handle }).is_ok();
-                }
-                Err(error) => error,
-            };
-            if error == EEXIST {
-                pr_warn!("heap {}: left out, there is a heap of that name already\n", name);
-            } else {
-                pr_err!("heap {}: left out, its node cannot be made: {:?}\n", name, error);
-            }
-            false
+    pub(crate) fn new(count: usize) -> Result<Self> {
+        let nodes = nodes::Nodes::new()?;
+        HEAPS.lock().reserve(count, GFP_KERNEL)?;
+        Ok(Self { nodes })
+    }
+
+    /// Makes a node for `heap`.
+    ///
+    /// Where that cannot be done, because its name is taken for example, the heap is left out with a line in the log:
+    /// programs may have opened other heaps already, so that loading the module must not fail any more. May sleep.
+    pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
+        let name = heap.account().heap();
+        let added = self.nodes.add(&heap).and_then(|handle| {
+            let entry = Registered { heap: heap.clone(), handle };
+            HEAPS.lock().push_within_capacity(entry).map_err(|_| ENOMEM)
         });
-        Ok(Self { _nodes: nodes })
+        match added {
+            Ok(()) => {}
+            Err(error) if error == EEXIST => {
+                pr_warn!("heap {}: left out, there is a heap of that name already\n", name)
+            }
+            Err(error) => pr_err!("heap {}: left out, its node cannot be made: {:?}\n", name, error),
+        }
     }
 }
 
@@ -79,6 +82,16 @@ impl Drop for Registry {
         // A static is not dropped, so it is emptied.
         *HEAPS.lock() = KVec::new();
     }
+}
+
+/// The registered heaps, in the order in which they were added. May sleep. Fails with `ENOMEM`.
+pub(crate) fn heaps() -> Result<KVec<Arc<dyn Heap>>> {
+    let registered = HEAPS.lock();
+    let mut heaps = KVec::with_capacity(registered.len(), GFP_KERNEL)?;
+    for entry in registered.iter() {
+        heaps.push(entry.heap.clone(), GFP_KERNEL)?;
+    }
+    Ok(heaps)
 }
 
 /// The handle of the heap named `name`. May sleep.

@@ -114,19 +114,30 @@ impl kernel::Module for RkDmaHeap {
         }
         let parameters = parameters::Parameters::read()?;
         let heaps::Heaps { mut heaps, rockchip, pools, cleaner } = heaps::Heaps::create(&parameters)?;
+        let own = rockchip.map(rockchip::RkHeap::own).transpose()?;
+        if let Some(heap) = &own {
+            heaps.push(heap.clone(), GFP_KERNEL)?;
+        }
         // Android's name and Rockchip's; programs read either.
         let pool_sizes = [
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.keeper())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.keeper())?,
         ];
-        let rockchip = rockchip.map(rockchip::RkHeap::own).transpose()?;
-        if let Some(heap) = &rockchip {
-            heaps.push(heap.clone(), GFP_KERNEL)?;
+        let procfs = procfs::create()?;
+        let rockchip = rockchip::Registration::new(cleaner)?;
+        let mut registry = registry::Registry::new(heaps.len())?;
+
+        // A node can be open as soon as it is there, and then the module has to stay. So nothing fails from here on.
+        if let Some(heap) = own {
+            if let Err(error) = rockchip::add(heap) {
+                pr_err!("/dev/rk_dma_heap: the node cannot be made: {:?}\n", error);
+            }
         }
-        let rockchip = rockchip::Registration::new(rockchip, cleaner)?;
-        let registry = registry::Registry::new(&mut heaps)?;
+        for heap in heaps {
+            registry.add(heap);
+        }
         Ok(Self {
-            _procfs: procfs::create(heaps)?,
+            _procfs: procfs,
             _pool_sizes: pool_sizes,
             _registry: registry,
             _rockchip: rockchip,

@@ -273,21 +273,15 @@ impl Heap for RkHeap {
 pub(crate) struct Registration(());
 
 impl Registration {
-    /// Makes the folder and, if there is one, the node of the module's own heap. May sleep. Fails with `ENOMEM`, or as
-    /// [`OwnNodes`] does.
+    /// Makes the folder. `device` is the one that drivers get for DMA mappings.
     ///
-    /// `device` is the one that drivers get for DMA mappings.
-    pub(crate) fn new(own: Option<Arc<RkHeap>>, device: Arc<Cleaner>) -> Result<Self> {
+    /// May sleep. Fails as [`OwnNodes::new`] does.
+    pub(crate) fn new(device: Arc<Cleaner>) -> Result<Self> {
         let nodes = OwnNodes::new()?;
         let mut heaps = HEAPS.lock();
         heaps.nodes = Some(nodes);
         heaps.device = Some(device);
-        drop(heaps);
-        let this = Self(());
-        if let Some(own) = own {
-            add(own)?;
-        }
-        Ok(this)
+        Ok(Self(()))
     }
 }
 
