@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
+
+TARGET ?= arm64
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
+
+.DEFAULT_GOAL := module
+.PHONY: module guest setup run test shell fmt lint doc rust-project.json clean distclean help
+
+ifdef KDIR
+module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
+	@$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/build/external modules
+	@qemu/check-symbols build/external/rk_dma_heap.ko $(KDIR)/Module.symvers
+else
+module:
+	@qemu/build-module $(TARGET)
+endif
+
+setup: ## Make ready what TARGET needs (the other goals do so by themselves)
+	@qemu/setup $(TARGET)
+
+guest: ## Build the guest programs for TARGET
+	@qemu/build-guest $(TARGET)
+
+run: module guest ## Boot TARGET, load the module, and show it at work
+	@qemu/vm --target $(TARGET) -- 'set -e; \
+		echo "# ls -l /dev/dma_heap"; ls -l /dev/dma_heap; \
+		echo "# heap-demo"; heap-demo; \
+		echo "# rmmod rk_dma_heap"; rmmod rk_dma_heap; \
+		[ ! -e /dev/dma_heap ]; echo "unloaded, and no device node is left"'
+
+test: module guest ## Run every test
+	@qemu/enter cargo run --quiet --package test-driver -- --target $(TARGET)
+
+shell: module guest ## Boot TARGET with the module and a shell on this terminal
+	@qemu/vm --target $(TARGET) --shell
+
+fmt: ## Format all Rust and C
+	@qemu/setup $(TARGET)
+	@qemu/format
+
+lint: ## Check formatting, and run clippy, shellcheck
+	@qemu/lint $(TARGET)
+
+doc: ## Make the documentation of module and programs in build/doc and target/doc
+	@qemu/document $(TARGET)
+
+rust-project.json: ## Tell rust-analyzer about the module
+	@qemu/build-module $(TARGET)
+	@qemu/rust-analyzer $(TARGET)
+
+clean: ## Remove what was built
+	rm -rf build target rust-project.json
+
+distclean: clean ## Remove the cache as well: build root, kernel trees, downloads
+	@if [ -d "$(CACHE)" ]; then echo "removing $(CACHE) ($$(du -sh "$(CACHE)" 2>/dev/null | cut -f 1))"; fi
+	rm -rf "$(CACHE)"
+
+help: ## Show this
+	@echo 'make [GOAL] [TARGET=name]; targets: $(shell awk '!/^\#/ && NF { print $$1 }' qemu/targets)'
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

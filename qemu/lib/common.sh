@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034 # variables are for the files that source this one
+#
+# Where things are, how a failure is told, and what a row of the target table says.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/rk_dma_heap
+log_folder=$cache/log
+# Links to what set-up made in the cache for this checkout.
+setup_folder=$project/build/setup
+root=$setup_folder/root
+
+# Stands at the top of the file system of the Debian root, and nowhere else.
+root_marker=/.rk_dma_heap-root
+
+die() {
+	printf 'rk_dma_heap: %s\n' "$1" >&2
+	exit "${2:-1}"
+}
+
+inside_root() {
+	[[ -e $root_marker ]]
+}
+
+target_row() {
+	awk -v name="$1" '!/^#/ && $1 == name' "$project/qemu/targets"
+}
+
+target_names() {
+	awk '!/^#/ && NF { print $1 }' "$project/qemu/targets"
+}
+
+# Sets target, arch, debian_arch, … to the columns of the row that is called $1.
+read_target() {
+	local row
+	row=$(target_row "$1")
+	[[ -n $row ]] || die "no target '$1' in qemu/targets; there are: $(target_names | paste -sd ' ')"
+	read -r target arch debian_arch kernel_package triple qemu machine cpu smp memory boot_modules modules <<<"$row"
+	target_folder=$setup_folder/$target
+}

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # variables of common.sh
+#
+# What set-up needs of the host: two packages, disk space, and leave to make namespaces.
+
+# package:program pairs
+host_packages=(mmdebstrap:mmdebstrap bubblewrap:bwrap)
+space_needed_gib=8
+
+as_root() {
+	if ((EUID == 0)); then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+can_become_root() {
+	((EUID == 0)) || command -v sudo >/dev/null
+}
+
+missing_host_packages() {
+	local pair
+	for pair in "${host_packages[@]}"; do
+		command -v "${pair#*:}" >/dev/null || printf '%s\n' "${pair%:*}"
+	done
+}
+
+install_host_packages() {
+	export DEBIAN_FRONTEND=noninteractive
+	as_root apt-get update
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
+need_host_packages() {
+	local missing
+	mapfile -t missing < <(missing_host_packages)
+	((${#missing[@]})) || return 0
+	command -v apt-get >/dev/null || die "set-up needs a Debian host with apt-get, and ${missing[*]}"
+	can_become_root ||
+		die "${missing[*]} not installed, and there is neither root nor sudo here; let an administrator run: apt-get install ${missing[*]}"
+	# Asks for the password now, in the foreground.
+	((EUID == 0)) || sudo --validate || die "sudo was refused; let an administrator run: apt-get install ${missing[*]}"
+	mkdir -p "$log_folder"
+	run_with_progress "host packages: ${missing[*]}" "$log_folder/host.log" \
+		install_host_packages "${missing[@]}" debian-archive-keyring
+}
+
+# Own user namespaces with more than one user in them.
+has_subordinate_users() {
+	command -v newuidmap >/dev/null && grep -q "^$(id -un):" /etc/subuid
+}
+
+# A root of Debian packages holds files of several users.
+need_leave_to_make_root() {
+	((EUID == 0)) || has_subordinate_users && return
+	command -v sudo >/dev/null ||
+		die "making the build root takes root, sudo, or user namespaces; let an administrator run: apt-get install uidmap && usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
+	sudo --validate || die "sudo was refused, and making the build root needs it once"
+}
+
+need_namespaces() {
+	bwrap --ro-bind / / --unshare-pid --proc /proc true 2>/dev/null ||
+		die "bubblewrap cannot make namespaces here; as root: sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000 (or, in a container, start it with --privileged)"
+}
+
+need_space() {
+	local free
+	free=$(($(df --output=avail -k "$cache" | tail -n 1) / 1048576))
+	((free >= space_needed_gib)) ||
+		die "$cache has $free GiB of free space and set-up needs $space_needed_gib; free some or point XDG_CACHE_HOME to another disk"
+}

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # variables of common.sh
+#
+# A target's kernel as Debian ships it, and a kernel tree to build modules for exactly that kernel.
+
+# Kernels that the module was built for and run on.
+known_good=(7.3.4+deb13-arm64 7.2.11+deb13-armmp)
+
+# The same suite under its two names: a mirror may hold an index under one of them that does not verify.
+backports=(trixie-backports stable-backports)
+
+# Fills the current folder with the kernel that PACKAGE stands for now: release, version, vmlinuz, config,
+# Module.symvers, vmlinux, lib/modules, and busybox for the guest.
+fetch_kernel() {
+	local architecture=$1 package=$2 state=$cache/apt/$target mirror suite release version part
+	mirror=$(mirror)
+	for suite in "${backports[@]}"; do
+		rm -rf "$state/lists"
+		if archive_open "$state" "$architecture" "$mirror" "$suite"; then
+			break
+		fi
+		[[ $suite != "${backports[-1]}" ]]
+		note "the index of $suite for $architecture does not verify on this mirror; trying ${backports[1]}"
+	done
+
+	release=$(archive_field "$state" "$package" Depends | grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
+	release=${release#linux-image-}
+	[[ -n $release ]]
+	version=$(archive_field "$state" "linux-image-$release" Version)
+	local packages=("linux-headers-$release" "linux-image-$release" busybox-static)
+	for part in linux-binary linux-modules; do
+		! archive_has "$state" "$part-$release" || packages+=("$part-$release")
+	done
+	archive_unpack "$state" unpacked "${packages[@]}"
+
+	printf '%s\n' "$release" >release
+	printf '%s\n' "$version" >version
+	mv unpacked/usr/src/linux-headers-"$release"/{.config,Module.symvers} .
+	mv .config config
+	# Not the kernel itself, but its type information.
+	mv unpacked/usr/src/linux-headers-"$release"/vmlinux .
+	first_of unpacked/{boot/vmlinuz-"$release",usr/lib/modules/"$release"/vmlinuz} vmlinuz
+	mkdir -p lib/modules
+	first_of unpacked{,/usr}/lib/modules/"$release" lib/modules
+	first_of unpacked{,/usr}/bin/busybox busybox
+	rm -rf unpacked "$state/cache/archives"
+}
+
+# Moves whichever of the files exists to where the last argument says.
+first_of() {
+	local file
+	for file in "${@:1:$#-1}"; do
+		if [[ -f $file || -d $file ]]; then
+			mv "$file" "${!#}"
+			return
+		fi
+	done
+	printf 'none of these is in the packages: %s\n' "${*:1:$#-1}"
+	return 1
+}
+
+# The source package of the very version that the target's kernel was built from, unpacked in the current folder.
+fetch_source() {
+	local version=$1 state=$cache/apt/$target series
+	series=$(sed -E 's/^([0-9]+\.[0-9]+).*/\1/' <<<"$version")
+	archive_unpack "$state" unpacked "linux-source-$series=$version"
+	"$project/qemu/enter" tar --extract --strip-components=1 --file "unpacked/usr/src/linux-source-$series.tar.xz"
+	rm -rf unpacked
+}
+
+kernel_make_arguments() {
+	printf '%s\n' "ARCH=$arch" LOCALVERSION= "KERNELRELEASE=$1"
+	case $arch in
+	arm64)
+		printf '%s\n' CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 \
+			CROSS_COMPILE_COMPAT=arm-linux-gnueabihf- CC_COMPAT=arm-linux-gnueabihf-gcc-14
+		;;
+	arm)
+		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- CC=arm-linux-gnueabihf-gcc-14
+		;;
+	esac
+}
+
+# Makes the current folder a kernel tree in which modules for the kernel in the folder $2 can be built.
+prepare_tree() {
+	local source=$1 kernel=$2
+	# The third is the build root: another one may have another compiler.
+	shift 3
+	cp "$kernel/config" .config
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" olddefconfig
+	if ! diff "$kernel/config" .config; then
+		printf 'olddefconfig changes the configuration of the packaged kernel in the lines above; a tool of the build root is missing\n'
+		return 1
+	fi
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" modules_prepare
+	cp "$kernel"/{Module.symvers,vmlinux} .
+	check_rust_symbols
+	# For `make -C TREE` to say nothing more than this.
+	printf '%s\n' "$@" >make-arguments
+}
+
+# Rust symbols carry a hash of the crate they come from: if the rebuilt crates were not the packaged ones, names would differ.
+check_rust_symbols() {
+	local missing
+	missing=$(sed -nE 's/^EXPORT_SYMBOL_RUST_GPL\((.*)\);$/\1/p' rust/exports_*_generated.h | sort -u |
+		comm -23 - <(cut -f 2 Module.symvers | sort -u))
+	if [[ -n $missing ]]; then
+		printf '%s\nRust symbols of the rebuilt kernel crates, above, are not in the packaged kernel\n' "$missing"
+		return 1
+	fi
+	printf 'all %d Rust symbols are in the packaged kernel\n' \
+		"$(cat rust/exports_*_generated.h | grep -c '^EXPORT_SYMBOL_RUST_GPL')"
+}
+
+# The modules that the guest may load, with what they depend on, uncompressed: busybox reads no xz.
+collect_modules() {
+	local kernel=$1 release=$2 list=$3 file
+	mkdir -p "lib/modules/$release"
+	"$project/qemu/enter" depmod -b "$kernel" "$release"
+	if [[ $list ]]; then
+		# shellcheck disable=SC2086 # a list of names
+		"$project/qemu/enter" modprobe --show-depends -d "$kernel" -S "$release" -a $list |
+			sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u >files
+		while read -r file; do
+			(cd "$kernel" && cp --parents "${file#"$kernel"/}" "$OLDPWD")
+		done <files
+		rm files
+	fi
+	"$project/qemu/enter" find . -name '*.ko.xz' -exec unxz {} +
+	"$project/qemu/enter" depmod -b "$PWD" "$release"
+}
+
+# A target as a whole; read_target has been called.
+need_target() {
+	local release version
+	local -a make_arguments
+	stage "$target/kernel" "kernel packages for $target" "kernel-$target" fetch_kernel "$debian_arch" "$kernel_package"
+	release=$(<"$target_folder/kernel/release")
+	version=$(<"$target_folder/kernel/version")
+	[[ " ${known_good[*]} " == *" $release "* ]] || report_unknown_kernel "$release"
+
+	stage "$target/source" "kernel source $version" "source-$version" fetch_source "$version"
+	mapfile -t make_arguments < <(kernel_make_arguments "$release")
+	# The real folders: the links are another checkout's tomorrow.
+	stage "$target/tree" "kernel tree for $target ($release)" "tree-$target" prepare_tree \
+		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" "$(readlink "$root")" \
+		"${make_arguments[@]}"
+	stage "$target/modules" "kernel modules for the $target guest" "modules-$target" collect_modules \
+		"$(readlink "$target_folder/kernel")" "$release" "$(modules_wanted)"
+}
+
+modules_wanted() {
+	printf '%s,%s' "$boot_modules" "$modules" | tr ',' '\n' | grep -vx -- - | sort -u | paste -sd ' '
+}
+
+report_unknown_kernel() {
+	[[ -e $target_folder/kernel/told ]] ||
+		printf '  note: %s is not one of the kernels that this was tried on (%s); going on\n' "$1" "${known_good[*]}" >&2
+	: >"$target_folder/kernel/told"
+}

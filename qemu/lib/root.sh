@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # variables of common.sh
+#
+# The Debian 13 root in which everything is built and QEMU runs.
+
+root_packages=(
+	# the kernel's own build
+	make flex bison bc kmod cpio xz-utils rsync python3 libelf-dev libssl-dev openssl gcc libc6-dev
+	# without pahole, olddefconfig drops DEBUG_INFO_BTF, types change and symbols no longer match
+	dwarves
+	# Rust of the very version that Debian's kernels are built with, and what bindgen needs
+	rustc rust-src rustfmt rust-clippy bindgen cargo clang-19 lld-19 llvm-19 libclang-19-dev
+	# targets
+	gcc-14-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-dev:arm64
+	gcc-14-arm-linux-gnueabihf libc6-dev-armhf-cross libstd-rust-dev:armhf
+	qemu-system-arm device-tree-compiler
+	# checks
+	shellcheck clang-format-19
+	ca-certificates
+)
+
+root_options=(
+	--variant=apt
+	'--architectures=amd64,arm64,armhf'
+	--dpkgopt=force-unsafe-io
+	--dpkgopt='path-exclude=/usr/share/doc/*'
+	--dpkgopt='path-exclude=/usr/share/man/*'
+	--dpkgopt='path-exclude=/usr/share/locale/*'
+)
+
+# build_root OPTION...: makes the root in the current folder. An ordinary user gets it by way of a tar archive, so that
+# all of it belongs to that user and `rm` can remove it.
+build_root() {
+	local options=("$@") setting source
+	source="deb $(mirror) trixie main"
+	while read -r setting; do
+		options+=(--aptopt="$setting")
+	done < <(host_apt_settings)
+	if ((EUID == 0)); then
+		mmdebstrap "${options[@]}" trixie "$PWD" "$source"
+	elif has_subordinate_users; then
+		mmdebstrap --mode=unshare "${options[@]}" trixie - "$source" | unpack_root
+	else
+		sudo mmdebstrap --mode=root "${options[@]}" trixie - "$source" | unpack_root
+	fi
+	touch etc/resolv.conf etc/hosts ".$root_marker"
+}
+
+unpack_root() {
+	tar --extract --no-same-owner --exclude='./dev/*'
+}
+
+root_include() {
+	local IFS=,
+	printf -- '--include=%s' "${root_packages[*]}"
+}
+
+need_root() {
+	local work=(build-root build_root "${root_options[@]}" "$(root_include)")
+	if ! inside_root && ! stage_is_done "${work[@]}"; then
+		need_space
+		need_leave_to_make_root
+	fi
+	stage root "Debian 13 build root" "${work[@]}"
+}

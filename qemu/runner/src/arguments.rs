@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use regex::Regex;
+
+/// Boot a target in QEMU, load the module, run COMMAND there, and exit with its status.
+#[derive(Parser, Debug)]
+#[command(
+    name = "qemu/vm",
+    version,
+    override_usage = "qemu/vm [OPTIONS] -- COMMAND...\n       qemu/vm [OPTIONS] --shell",
+    after_help = "Exit statuses: qemu/README.md"
+)]
+pub struct Arguments {
+    /// Row of qemu/targets to boot
+    #[arg(long, value_name = "NAME", default_value = "arm64")]
+    pub target: String,
+
+    /// CPU model, instead of the target's
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// Number of CPUs, instead of the target's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub smp: Option<u16>,
+
+    /// Memory as QEMU takes it (512M, 6G), instead of the target's
+    #[arg(long, value_name = "SIZE")]
+    pub mem: Option<String>,
+
+    /// Arguments added to the end of the kernel's command line
+    #[arg(
+        long,
+        value_name = "KERNEL ARGS",
+        allow_hyphen_values = true,
+        default_value = ""
+    )]
+    pub append: String,
+
+    /// Device tree: a file, or the NAME of an overlay dts/NAME.dtso that is put on QEMU's own tree
+    #[arg(long, value_name = "FILE|NAME")]
+    pub dtb: Option<String>,
+
+    /// One instruction a virtual nanosecond: runs repeat exactly, and the guest's clock counts instructions
+    #[arg(long)]
+    pub icount: bool,
+
+    /// Do not load the module (it is at /lib/modules/rk_dma_heap.ko all the same, if it is built)
+    #[arg(long)]
+    pub no_module: bool,
+
+    /// Parameters to load the module with
+    #[arg(
+        long,
+        value_name = "KEY=VALUE ...",
+        default_value = "",
+        conflicts_with = "no_module"
+    )]
+    pub module_args: String,
+
+    /// Folder to mount at /share in the guest, writable
+    #[arg(long, value_name = "DIR")]
+    pub share: Option<PathBuf>,
+
+    /// Seconds until the virtual machine is killed and the exit status is 124; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub timeout: u64,
+
+    /// A kernel report that this run has to make: no failure if it comes, status 72 if it does not
+    #[arg(long, value_name = "REGEX")]
+    pub expect_report: Option<Regex>,
+
+    /// Write all that the kernel puts on its console to FILE
+    #[arg(long, value_name = "FILE")]
+    pub console: Option<PathBuf>,
+
+    /// Print the QEMU command line before running it
+    #[arg(long)]
+    pub verbose: bool,
+
+    /// Interactive shell on this terminal instead of COMMAND; Ctrl-] kills the virtual machine
+    #[arg(long, conflicts_with = "command")]
+    pub shell: bool,
+
+    /// The project's top folder
+    #[arg(long, hide = true)]
+    pub project: PathBuf,
+
+    /// Run by `sh -c` in the guest, its words joined with blanks
+    #[arg(last = true, required_unless_present = "shell")]
+    pub command: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, clap::Error> {
+        let own = ["vm", "--project", "/p"];
+        Arguments::try_parse_from(own.iter().chain(words))
+    }
+
+    #[test]
+    fn command_starts_after_the_dashes() {
+        let arguments = parse(&[
+            "--smp",
+            "4",
+            "--append",
+            "-x cma=24M",
+            "--",
+            "ls",
+            "--target",
+            "x",
+        ])
+        .unwrap();
+        assert_eq!(arguments.command, ["ls", "--target", "x"]);
+        assert_eq!(arguments.target, "arm64");
+        assert_eq!(arguments.smp, Some(4));
+        assert_eq!(arguments.append, "-x cma=24M");
+    }
+
+    #[test]
+    fn a_command_or_a_shell_is_needed_and_not_both() {
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--shell"]).is_ok());
+        assert!(parse(&["--shell", "--", "ls"]).is_err());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(parse(&["--smp", "0", "--", "ls"]).is_err());
+        assert!(parse(&["--timeout", "-1", "--", "ls"]).is_err());
+        assert!(parse(&["--expect-report", "(", "--", "ls"]).is_err());
+        assert!(parse(&["--no-module", "--module-args", "a=1", "--", "ls"]).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the kernel said on its console, and which of it is a report of something gone wrong.
+
+use std::sync::LazyLock;
+
+use regex::{Regex, RegexSet};
+
+/// Lines that start a report. They are looked for after the time stamp, where the kernel puts them; programs write
+/// elsewhere.
+static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
+    RegexSet::new([
+        // oops, panic
+        r"^Kernel panic - not syncing",
+        r"^Internal error: ",
+        r"^Unable to handle kernel ",
+        r"^Unhandled fault: ",
+        r"^Oops",
+        r"^kernel BUG at ",
+        r"^8<--- cut here ---",
+        r"^-+\[ cut here \]-+",
+        r"^rust_kernel: .*panicked at",
+        r"^Bad mode in ",
+        // WARNING and BUG, which KASAN, KFENCE, KCSAN and lockdep begin their lines with as well
+        r"^(WARNING|BUG)\b",
+        r"^(watchdog|KFENCE|KCSAN|KASAN): BUG",
+        r"^UBSAN: ",
+        r"^INFO: (possible|suspicious|trying to register non-static key|lockdep)",
+        r"^INFO: task .* blocked for more than",
+        r"^(rcu: )?INFO: rcu.* (stall|detected)",
+        r"^NMI watchdog: ",
+        // kmemleak, DMA-API, list, reference count, page and object debugging
+        r"^kmemleak: .*(suspected memory leak|Cannot|Kernel memory leak detector disabled)",
+        r"DMA-API: .*(warning|error|cacheline|device driver|exceeded|mapping)",
+        r"^(list_add|list_del) corruption",
+        r"^refcount_t: ",
+        r"^ODEBUG: ",
+        r"^page dumped because: ",
+        r"^percpu_ref: ",
+        r"^kobject: .*(not initialized|tried to|something is very wrong)",
+        r"^sysfs: cannot create duplicate filename",
+        r"^remove_proc_entry: ",
+        r"^proc_dir_entry .* already registered",
+        r"^usercopy: Kernel memory (exposure|overwrite) attempt",
+        r"^stack-protector: ",
+        r"^Slab .*(Objects remaining|corrupt)",
+        r"^kmem_cache_destroy ",
+    ])
+    .expect("the patterns are valid")
+});
+
+static REPORT_ENDS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^---\[ end |^={40,}$").expect("the pattern is valid"));
+
+/// Time stamp, and thread or CPU where the kernel is configured to tell them.
+static STAMP: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?").expect("the pattern is valid")
+});
+
+/// A report nobody marked the end of is cut here.
+const LONGEST_REPORT: usize = 120;
+
+#[derive(Debug, PartialEq)]
+pub struct Report {
+    pub lines: Vec<String>,
+}
+
+impl Report {
+    pub fn matches(&self, pattern: &Regex) -> bool {
+        self.lines.iter().any(|line| pattern.is_match(line))
+    }
+}
+
+pub struct Log {
+    lines: Vec<String>,
+}
+
+impl Log {
+    pub fn new(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        Self {
+            lines: text
+                .lines()
+                .map(|line| line.trim_end_matches('\r').to_string())
+                .collect(),
+        }
+    }
+
+    pub fn reports(&self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        let mut at = 0;
+        while at < self.lines.len() {
+            if !starts_report(&self.lines[at]) {
+                at += 1;
+                continue;
+            }
+            let rest = &self.lines[at..self.lines.len().min(at + LONGEST_REPORT)];
+            // The rule of `=` signs that ends a report may also stand right below its first line.
+            let length = rest
+                .iter()
+                .skip(3)
+                .position(|line| REPORT_ENDS.is_match(message(line)))
+                .map_or(rest.len(), |end| end + 4);
+            reports.push(Report {
+                lines: rest[..length].to_vec(),
+            });
+            at += length;
+        }
+        reports
+    }
+
+    /// The end of the log, for when the machine died without saying why.
+    pub fn tail(&self, lines: usize) -> &[String] {
+        &self.lines[self.lines.len().saturating_sub(lines)..]
+    }
+}
+
+fn message(line: &str) -> &str {
+    STAMP.find(line).map_or(line, |stamp| &line[stamp.end()..])
+}
+
+fn starts_report(line: &str) -> bool {
+    // Without a time stamp it is not the kernel that speaks.
+    STAMP
+        .find(line)
+        .is_some_and(|stamp| REPORT_STARTS.is_match(&line[stamp.end()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(text: &str) -> Log {
+        Log::new(text.as_bytes())
+    }
+
+    #[test]
+    fn an_ordinary_boot_is_quiet() {
+        let boot = "[    0.000000] Booting Linux on physical CPU 0x0000000000 [0x411fd070]\r\n\
+            [    0.000000] random: crng init done\r\n\
+            [    0.000000] cma: Reserved 64 MiB at 0x000000007c000000\r\n\
+            [    0.100000] rcu: Hierarchical SRCU implementation.\r\n\
+            [    0.700000] kmemleak: Kernel memory leak detector initialized (mem pool available: 15868)\r\n\
+            [    0.800000] DMA-API: preallocated 65536 debug entries\r\n\
+            [    0.800000] DMA-API: debugging enabled by kernel config\r\n\
+            [    0.900000] lockdep is fine\r\n\
+            [    1.200000] rk_dma_heap: loading out-of-tree module taints kernel.\r\n\
+            [    1.300000] reboot: Power down\r\n";
+        assert!(log(boot).reports().is_empty());
+    }
+
+    #[test]
+    fn every_kind_is_seen() {
+        for line in [
+            "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000",
+            "Internal error: Oops: 0000000096000046 [#1] SMP",
+            "Kernel panic - not syncing: Oops: Fatal exception",
+            "kernel BUG at mm/slub.c:563!",
+            "------------[ cut here ]------------",
+            "WARNING: CPU: 1 PID: 77 at kernel/x.c:12 f+0x10/0x20",
+            "WARNING: kernel/x.c:12 at f+0x10/0x20, CPU#1: sh/77",
+            "WARNING: possible circular locking dependency detected",
+            "WARNING: inconsistent lock state",
+            "BUG: KASAN: slab-use-after-free in f+0x10/0x20",
+            "BUG: KFENCE: out-of-bounds read in f+0x10/0x20",
+            "BUG: sleeping function called from invalid context at x.c:1",
+            "BUG: scheduling while atomic: sh/77/0x00000002",
+            "BUG: Bad page state in process sh  pfn:41234",
+            "UBSAN: array-index-out-of-bounds in x.c:1:2",
+            "INFO: task sh:77 blocked for more than 120 seconds.",
+            "rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [sh:77]",
+            "INFO: trying to register non-static key.",
+            "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "DMA-API: vgem vgem: device driver frees DMA memory with wrong function",
+            "list_add corruption. prev->next should be next (a), but was b.",
+            "refcount_t: underflow; use-after-free.",
+            "rust_kernel: panicked at src/x.rs:1:2:",
+            "sysfs: cannot create duplicate filename '/class/dma_heap'",
+        ] {
+            let text =
+                format!("[    1.500000] before\n[    2.000000] {line}\n[    2.000001] after\n");
+            let reports = log(&text).reports();
+            assert_eq!(reports.len(), 1, "{line}");
+            assert!(reports[0].lines[0].contains(line));
+            let with_thread = format!("[    2.000000][   T77] {line}\n");
+            assert_eq!(log(&with_thread).reports().len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_program_can_not_forge_one() {
+        assert!(log("WARNING: this was echo >/dev/console\n")
+            .reports()
+            .is_empty());
+    }
+
+    #[test]
+    fn a_report_ends_where_it_says() {
+        let text = "[    1.000000] ------------[ cut here ]------------\n\
+            [    1.000000] WARNING: x.c:1 at f\n\
+            [    1.000000] Call trace:\n\
+            [    1.000000]  f+0x10/0x20\n\
+            [    1.000000] ---[ end trace 0000000000000000 ]---\n\
+            [    2.000000] all is well\n\
+            [    3.000000] BUG: KASAN: slab-out-of-bounds in g\n";
+        let reports = log(text).reports();
+        assert_eq!(
+            reports
+                .iter()
+                .map(|report| report.lines.len())
+                .collect::<Vec<_>>(),
+            [5, 1]
+        );
+        assert!(reports[0].matches(&Regex::new("WARNING.* f$").unwrap()));
+        assert!(!reports[1].matches(&Regex::new("WARNING").unwrap()));
+    }
+
+    #[test]
+    fn the_tail_is_no_longer_than_the_log() {
+        let log = log("a\nb\nc\n");
+        assert_eq!(log.tail(2), ["b", "c"]);
+        assert_eq!(log.tail(9).len(), 3);
+    }
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One run of a virtual machine, from start to verdict.
+
+use std::fs;
+use std::io::{self, BufWriter, Seek};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{ensure, Context, Result};
+use command_fds::CommandFdExt;
+use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+use wait_timeout::ChildExt;
+
+use crate::arguments::Arguments;
+use crate::console::Log;
+use crate::device_tree::DeviceTree;
+use crate::initramfs::Initramfs;
+use crate::machine::{self, Machine};
+use crate::ports::{collect, pump_in, pump_out, Inherited};
+use crate::target::{Files, Target};
+use crate::terminal::{self, RawTerminal};
+use crate::verdict::{judge, Control};
+
+const LOG_TAIL: usize = 40;
+
+/// Runs the machine, prints what COMMAND prints, and returns the exit status.
+pub fn run(arguments: &Arguments) -> Result<u8> {
+    let target = Target::find(&arguments.project, &arguments.target)?;
+    let files = Files::of(&target, &arguments.project);
+    let machine = Machine {
+        target: &target,
+        arguments,
+    };
+    let forward_input = !arguments.shell && input_is_data();
+
+    let device_tree = match &arguments.dtb {
+        Some(choice) => Some(DeviceTree::prepare(choice, &arguments.project, &machine)?),
+        None => None,
+    };
+    let mut inherited = Inherited::default();
+    let initrd = inherited.add(initramfs_file(&initramfs(
+        arguments,
+        &target,
+        &files,
+        forward_input,
+    )?)?);
+    let mut command = machine.boot(
+        &files.kernel,
+        initrd,
+        device_tree.as_ref().map(DeviceTree::file),
+    );
+
+    let (console, fd) = inherited.add_stream()?;
+    machine::add_console(&mut command, fd);
+    let terminal = match arguments.shell {
+        true => {
+            let (terminal, fd) = inherited.add_stream()?;
+            machine::add_terminal(&mut command, fd);
+            Some(terminal)
+        }
+        false => None,
+    };
+    let mut port = |name| -> Result<UnixStream> {
+        let (ours, fd) = inherited.add_stream()?;
+        machine::add_port(&mut command, name, fd);
+        Ok(ours)
+    };
+    let (input, output, errors) = (port("stdin")?, port("stdout")?, port("stderr")?);
+    // The last one: see init.
+    let control = port("control")?;
+    if let Some(folder) = &arguments.share {
+        machine::add_share(&mut command, folder)?;
+    }
+    if arguments.verbose {
+        eprintln!("vm: {command:?}");
+    }
+
+    // In raw mode before the guest's first byte, and until its last.
+    let raw = if arguments.shell {
+        Some(RawTerminal::new()?)
+    } else {
+        None
+    };
+    let mut child = start(command, inherited)?;
+    let console = collect(console);
+    let control = collect(control);
+    let streams = [
+        pump_out(output, io::stdout()),
+        pump_out(errors, io::stderr()),
+    ];
+    if forward_input {
+        // Ours stays open: QEMU drops what the guest has not read yet when the other side is gone altogether.
+        pump_in(input.try_clone()?);
+    }
+    let screen = terminal
+        .map(|terminal| attach(terminal, &child))
+        .transpose()?;
+
+    let timed_out = wait(&mut child, arguments)?;
+    for stream in streams.into_iter().chain(screen) {
+        join(stream)?;
+    }
+    let console = join(console)?;
+    let control = Control::parse(&join(control)?);
+    drop(raw);
+
+    if let Some(file) = &arguments.console {
+        fs::write(file, &console).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(conclude(
+        &Log::new(&console),
+        &control,
+        arguments,
+        timed_out,
+    ))
+}
+
+/// Says what is to be said beside COMMAND's own output.
+fn conclude(log: &Log, control: &Control, arguments: &Arguments, timed_out: bool) -> u8 {
+    let reports = log.reports();
+    let expected = arguments.expect_report.as_ref();
+    let verdict = judge(control, &reports, expected, timed_out, arguments.timeout);
+    for report in reports
+        .iter()
+        .filter(|report| !expected.is_some_and(|pattern| report.matches(pattern)))
+    {
+        eprintln!("{}", report.lines.join("\n"));
+    }
+    if verdict.show_log {
+        eprintln!("{}", log.tail(LOG_TAIL).join("\n"));
+    }
+    if let Some(reason) = verdict.reason {
+        eprintln!("vm: {reason}");
+    }
+    verdict.status
+}
+
+fn initramfs(
+    arguments: &Arguments,
+    target: &Target,
+    files: &Files,
+    forward_input: bool,
+) -> Result<Initramfs> {
+    let mut initramfs = Initramfs::default();
+    initramfs.copy_file("bin/busybox", &files.busybox, 0o755)?;
+    initramfs.add_link("bin/sh", "busybox");
+    initramfs.add_folder("usr/sbin");
+    initramfs.add_folder("sbin");
+    initramfs.copy_file("init", &arguments.project.join("qemu/init"), 0o755)?;
+    initramfs.copy_tree("", &files.kernel_modules)?;
+    initramfs.copy_programs("usr/bin", &files.guest_programs)?;
+    // Programs that look users up find one.
+    initramfs.add_file(
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+        0o644,
+    );
+    initramfs.add_file("etc/group", "root:x:0:\nnogroup:x:65534:\n", 0o644);
+
+    ensure!(
+        arguments.no_module || files.module.is_file(),
+        "{} is not built; run 'make TARGET={}', or give --no-module",
+        files.module.display(),
+        target.name
+    );
+    initramfs.copy_modules("lib/modules", &files.built_modules)?;
+    let mut order =
+        |name: &str, content: &str| initramfs.add_file(&format!("vm/{name}"), content, 0o644);
+    order("boot-modules", &target.boot_modules.join(" "));
+    order("command", &arguments.command.join(" "));
+    if !arguments.no_module {
+        order("load", &arguments.module_args);
+    }
+    if arguments.share.is_some() {
+        order("share", "");
+    }
+    if arguments.shell {
+        order("shell", &terminal::size_arguments());
+    }
+    if forward_input {
+        order("stdin", "");
+    }
+    Ok(initramfs)
+}
+
+/// In memory, so that nothing is left behind however the run ends.
+fn initramfs_file(initramfs: &Initramfs) -> Result<fs::File> {
+    let file =
+        memfd_create("initramfs", MFdFlags::MFD_CLOEXEC).context("cannot make a file in memory")?;
+    let mut file = fs::File::from(file);
+    initramfs
+        .write(BufWriter::new(&file))
+        .context("cannot put the guest's file system together")?;
+    file.rewind()?;
+    Ok(file)
+}
+
+fn start(mut command: Command, inherited: Inherited) -> Result<Child> {
+    command
+        .fd_mappings(inherited.into_mappings())
+        .context("file descriptors collide")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec here.
+    unsafe {
+        command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
+    }
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+}
+
+fn attach(terminal: UnixStream, child: &Child) -> Result<JoinHandle<()>> {
+    let screen = pump_out(terminal.try_clone()?, io::stdout());
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    terminal::pump_keys(terminal, move || {
+        let _ = kill(pid, Signal::SIGKILL);
+    });
+    Ok(screen)
+}
+
+/// Waits for the machine to end, or ends it. Says whether it was the latter.
+fn wait(child: &mut Child, arguments: &Arguments) -> Result<bool> {
+    if arguments.timeout == 0 || arguments.shell {
+        child.wait()?;
+        return Ok(false);
+    }
+    if child
+        .wait_timeout(Duration::from_secs(arguments.timeout))?
+        .is_some()
+    {
+        return Ok(false);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(true)
+}
+
+fn join<T>(thread: JoinHandle<T>) -> Result<T> {
+    thread
+        .join()
+        .ok()
+        .context("a thread that copies a stream has panicked")
+}
+
+/// Whether standard input is a pipe or a file, and so meant for COMMAND.
+fn input_is_data() -> bool {
+    fs::metadata("/proc/self/fd/0").is_ok_and(|metadata| {
+        let kind = metadata.file_type();
+        kind.is_fifo() || kind.is_file() || kind.is_socket()
+    })
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The virtual machine: QEMU's command line and the kernel's.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::arguments::Arguments;
+use crate::target::Target;
+
+/// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the console to what matters
+/// for a report and for the reader of a failure.
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyAMA0 loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init";
+
+pub struct Machine<'a> {
+    pub target: &'a Target,
+    pub arguments: &'a Arguments,
+}
+
+impl Machine<'_> {
+    pub fn kernel_arguments(&self) -> String {
+        let more = &self.arguments.append;
+        if more.is_empty() {
+            KERNEL_ARGUMENTS.into()
+        } else {
+            format!("{KERNEL_ARGUMENTS} {more}")
+        }
+    }
+
+    /// What a device tree depends on. Everything but the kernel and what is plugged into PCI.
+    fn hardware(&self) -> Vec<String> {
+        let Arguments {
+            cpu,
+            smp,
+            mem,
+            icount,
+            ..
+        } = self.arguments;
+        let machine = format!("{},dump-guest-core=off", self.target.machine);
+        let smp = smp.map_or(self.target.smp.clone(), |smp| smp.to_string());
+        let cpu = cpu.as_ref().unwrap_or(&self.target.cpu);
+        let memory = mem.as_ref().unwrap_or(&self.target.memory);
+        let mut words = words(&[
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ]);
+        words.extend(["-machine".into(), machine, "-cpu".into(), cpu.clone()]);
+        words.extend(["-smp".into(), smp, "-m".into(), memory.clone()]);
+        if *icount {
+            words.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+        }
+        words
+    }
+
+    /// A QEMU that writes its device tree to `file` and ends.
+    pub fn dump_device_tree(&self, file: &Path) -> Command {
+        let mut command = Command::new(&self.target.qemu);
+        command.args(self.hardware());
+        command
+            .arg("-machine")
+            .arg(format!("dumpdtb={}", escaped(file)));
+        command
+    }
+
+    /// The machine itself; `initrd` is the number of an open file that QEMU inherits.
+    pub fn boot(&self, kernel: &Path, initrd: i32, device_tree: Option<&Path>) -> Command {
+        let mut command = Command::new(&self.target.qemu);
+        command.args(self.hardware());
+        command.arg("-kernel").arg(kernel);
+        command
+            .arg("-initrd")
+            .arg(format!("/proc/self/fd/{initrd}"));
+        command.arg("-append").arg(self.kernel_arguments());
+        if let Some(file) = device_tree {
+            command.arg("-dtb").arg(file);
+        }
+        command.args(["-device", "virtio-serial-pci,max_ports=8"]);
+        command
+    }
+}
+
+/// The kernel's console.
+pub fn add_console(command: &mut Command, fd: i32) {
+    command.args([
+        "-chardev",
+        &format!("socket,id=console,fd={fd}"),
+        "-serial",
+        "chardev:console",
+    ]);
+}
+
+/// A port that carries bytes as they are.
+pub fn add_port(command: &mut Command, name: &str, fd: i32) {
+    command.args(["-chardev", &format!("socket,id={name},fd={fd}")]);
+    command.args([
+        "-device",
+        &format!("virtserialport,chardev={name},name={name}"),
+    ]);
+}
+
+/// A port that is a terminal in the guest: /dev/hvc0.
+pub fn add_terminal(command: &mut Command, fd: i32) {
+    command.args(["-chardev", &format!("socket,id=terminal,fd={fd}")]);
+    command.args(["-device", "virtconsole,chardev=terminal,name=terminal"]);
+}
+
+pub fn add_share(command: &mut Command, folder: &Path) -> Result<()> {
+    let folder = folder
+        .canonicalize()
+        .ok()
+        .filter(|folder| folder.is_dir())
+        .with_context(|| format!("--share {}: no such folder", folder.display()))?;
+    command.arg("-fsdev").arg(format!(
+        "local,id=share,security_model=none,multidevs=remap,path={}",
+        escaped(&folder)
+    ));
+    command.args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"]);
+    Ok(())
+}
+
+/// In QEMU's options a comma in a value is written twice.
+fn escaped(path: &Path) -> String {
+    path.display().to_string().replace(',', ",,")
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn command_line(options: &[&str]) -> Vec<String> {
+        let own = ["vm", "--project", "/p"];
+        let arguments =
+            Arguments::try_parse_from(own.iter().chain(options).chain(&["--", "true"])).unwrap();
+        let target = Target {
+            name: "t".into(),
+            triple: "x".into(),
+            qemu: "qemu-system-x".into(),
+            machine: "virt".into(),
+            cpu: "a57".into(),
+            smp: "2".into(),
+            memory: "1G".into(),
+            boot_modules: vec![],
+        };
+        let machine = Machine {
+            target: &target,
+            arguments: &arguments,
+        };
+        let command = machine.boot(Path::new("/k"), 4, None);
+        command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    fn value_of<'a>(line: &'a [String], option: &str) -> &'a str {
+        let at = line.iter().position(|word| word == option).unwrap();
+        &line[at + 1]
+    }
+
+    #[test]
+    fn the_target_gives_what_is_not_asked_for() {
+        let line = command_line(&[]);
+        assert_eq!(
+            [
+                value_of(&line, "-cpu"),
+                value_of(&line, "-smp"),
+                value_of(&line, "-m")
+            ],
+            ["a57", "2", "1G"]
+        );
+        assert!(!line.contains(&"-icount".into()));
+        assert_eq!(value_of(&line, "-append"), KERNEL_ARGUMENTS);
+    }
+
+    #[test]
+    fn options_win_over_the_target() {
+        let line = command_line(&[
+            "--cpu",
+            "max",
+            "--smp",
+            "4",
+            "--mem",
+            "6G",
+            "--icount",
+            "--append",
+            "cma=24M loglevel=8",
+        ]);
+        assert_eq!(
+            [
+                value_of(&line, "-cpu"),
+                value_of(&line, "-smp"),
+                value_of(&line, "-m")
+            ],
+            ["max", "4", "6G"]
+        );
+        assert_eq!(value_of(&line, "-icount"), "shift=0,sleep=off");
+        assert!(value_of(&line, "-append").ends_with(" cma=24M loglevel=8"));
+    }
+
+    #[test]
+    fn commas_in_paths_survive() {
+        assert_eq!(escaped(Path::new("/a,b")), "/a,,b");
+    }
+
+    #[test]
+    fn a_shared_folder_must_exist() {
+        let mut command = Command::new("x");
+        assert!(add_share(&mut command, Path::new("/nowhere")).is_err());
+        assert!(add_share(&mut command, Path::new("/etc/passwd")).is_err());
+        assert!(add_share(&mut command, Path::new("/tmp")).is_ok());
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A row of `qemu/targets`, and where set-up put what belongs to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub name: String,
+    pub triple: String,
+    pub qemu: String,
+    pub machine: String,
+    pub cpu: String,
+    pub smp: String,
+    pub memory: String,
+    pub boot_modules: Vec<String>,
+}
+
+impl Target {
+    pub fn find(project: &Path, name: &str) -> Result<Self> {
+        let file = project.join("qemu/targets");
+        let table =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        Self::parse(&table, name)
+    }
+
+    fn parse(table: &str, name: &str) -> Result<Self> {
+        let rows = table
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
+        for row in rows {
+            let columns: Vec<&str> = row.split_whitespace().collect();
+            if columns[0] != name {
+                continue;
+            }
+            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, boot, _modules] =
+                columns.as_slice()
+            else {
+                bail!(
+                    "the row of target '{name}' in qemu/targets has {} columns instead of 12",
+                    columns.len()
+                );
+            };
+            return Ok(Self {
+                name: name.into(),
+                triple: triple.into(),
+                qemu: format!("qemu-system-{qemu}"),
+                machine: machine.into(),
+                cpu: cpu.into(),
+                smp: smp.into(),
+                memory: memory.into(),
+                boot_modules: boot
+                    .split(',')
+                    .filter(|&name| name != "-")
+                    .map(String::from)
+                    .collect(),
+            });
+        }
+        bail!("no target '{name}' in qemu/targets");
+    }
+}
+
+/// The files of a target.
+pub struct Files {
+    pub kernel: PathBuf,
+    pub busybox: PathBuf,
+    pub kernel_modules: PathBuf,
+    pub built_modules: PathBuf,
+    /// The one of them that init loads.
+    pub module: PathBuf,
+    pub guest_programs: PathBuf,
+}
+
+impl Files {
+    pub fn of(target: &Target, project: &Path) -> Self {
+        let folder = project.join("build/setup").join(&target.name);
+        let built_modules = project.join("build").join(&target.name);
+        Self {
+            kernel: folder.join("kernel/vmlinuz"),
+            busybox: folder.join("kernel/busybox"),
+            kernel_modules: folder.join("modules"),
+            module: built_modules.join("rk_dma_heap.ko"),
+            built_modules,
+            guest_programs: project.join("target").join(&target.triple).join("release"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "# name\n\
+        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - vgem\n\
+        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M virtio_pci,virtio_console -\n";
+
+    #[test]
+    fn finds_the_row() {
+        let target = Target::parse(TABLE, "b").unwrap();
+        assert_eq!(target.qemu, "qemu-system-arm");
+        assert_eq!(target.memory, "96M");
+        assert_eq!(target.boot_modules, ["virtio_pci", "virtio_console"]);
+        assert!(Target::parse(TABLE, "a").unwrap().boot_modules.is_empty());
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        assert!(Target::parse(TABLE, "c")
+            .unwrap_err()
+            .to_string()
+            .contains("'c'"));
+        assert!(Target::parse("d arm\n", "d")
+            .unwrap_err()
+            .to_string()
+            .contains("2 columns"));
+    }
+
+    #[test]
+    fn the_real_table_parses() {
+        let table = include_str!("../../targets");
+        for row in table
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            Target::parse(table, row.split_whitespace().next().unwrap()).unwrap();
+        }
+    }
+}

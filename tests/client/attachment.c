@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A dma-buf that is attached to a device, and what the device gets to see of it.
+ */
+
+#include <linux/dma-direct.h>
+#include <linux/mm.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "client.h"
+
+struct attachment *attachment_create(struct client *client, int fd)
+{
+	struct attachment *this = kzalloc(sizeof(*this), GFP_KERNEL);
+	int ret;
+
+	if (!this)
+		return ERR_PTR(-ENOMEM);
+	this->buffer = dma_buf_get(fd);
+	if (IS_ERR(this->buffer)) {
+		ret = PTR_ERR(this->buffer);
+		goto no_buffer;
+	}
+	this->attachment = dma_buf_attach(this->buffer, client->dev);
+	if (IS_ERR(this->attachment)) {
+		ret = PTR_ERR(this->attachment);
+		goto not_attached;
+	}
+	return this;
+
+not_attached:
+	dma_buf_put(this->buffer);
+no_buffer:
+	kfree(this);
+	return ERR_PTR(ret);
+}
+
+void attachment_destroy(struct attachment *this)
+{
+	if (!iosys_map_is_null(&this->mapping))
+		attachment_vunmap(this);
+	if (this->table)
+		attachment_unmap(this);
+	dma_buf_detach(this->buffer, this->attachment);
+	dma_buf_put(this->buffer);
+	kfree(this);
+}
+
+int attachment_map(struct attachment *this, enum dma_data_direction direction)
+{
+	struct sg_table *table;
+
+	if (direction < DMA_BIDIRECTIONAL || direction > DMA_FROM_DEVICE)
+		return -EINVAL;
+	if (this->table)
+		return -EBUSY;
+	table = dma_buf_map_attachment_unlocked(this->attachment, direction);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	this->table = table;
+	this->direction = direction;
+	return 0;
+}
+
+int attachment_unmap(struct attachment *this)
+{
+	if (!this->table)
+		return -EINVAL;
+	dma_buf_unmap_attachment_unlocked(this->attachment, this->table, this->direction);
+	this->table = NULL;
+	return 0;
+}
+
+/* From the device's address, not from the list's pages: this is what the device would find. */
+static phys_addr_t physical_address(struct attachment *this, struct scatterlist *sg)
+{
+	return dma_to_phys(this->attachment->dev, sg_dma_address(sg));
+}
+
+int attachment_segments(struct attachment *this, struct rk_client_segments *request)
+{
+	struct rk_client_segment __user *user = u64_to_user_ptr(request->segments);
+	struct scatterlist *sg;
+	int i;
+
+	if (!this->table)
+		return -EINVAL;
+	for_each_sgtable_dma_sg(this->table, sg, i) {
+		struct rk_client_segment segment = {
+			.dma_address = sg_dma_address(sg),
+			.physical_address = physical_address(this, sg),
+			.length = sg_dma_len(sg),
+		};
+
+		if (i < request->count && copy_to_user(&user[i], &segment, sizeof(segment)))
+			return -EFAULT;
+	}
+	request->count = this->table->nents;
+	return 0;
+}
+
+struct page **attachment_pages(struct attachment *this, unsigned long offset, size_t count)
+{
+	unsigned long skip = offset >> PAGE_SHIFT;
+	struct page **pages;
+	struct scatterlist *sg;
+	size_t filled = 0;
+	int i;
+
+	if (!this->table)
+		return ERR_PTR(-EINVAL);
+	pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
+	for_each_sgtable_dma_sg(this->table, sg, i) {
+		unsigned long frame = PHYS_PFN(physical_address(this, sg));
+		unsigned long frames = sg_dma_len(sg) >> PAGE_SHIFT;
+
+		for (; skip < frames && filled < count; skip++) {
+			if (!pfn_valid(frame + skip))
+				goto bad;
+			pages[filled++] = pfn_to_page(frame + skip);
+		}
+		skip -= min(skip, frames);
+	}
+	if (filled == count)
+		return pages;
+bad:
+	kvfree(pages);
+	return ERR_PTR(-EINVAL);
+}
+
+int attachment_vmap(struct attachment *this)
+{
+	int ret;
+
+	if (!iosys_map_is_null(&this->mapping))
+		return -EBUSY;
+	ret = dma_buf_vmap_unlocked(this->buffer, &this->mapping);
+	if (ret)
+		iosys_map_clear(&this->mapping);
+	return ret;
+}
+
+int attachment_vunmap(struct attachment *this)
+{
+	if (iosys_map_is_null(&this->mapping))
+		return -EINVAL;
+	dma_buf_vunmap_unlocked(this->buffer, &this->mapping);
+	iosys_map_clear(&this->mapping);
+	return 0;
+}

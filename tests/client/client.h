@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef RK_CLIENT_H
+#define RK_CLIENT_H
+
+#include <linux/dma-buf.h>
+#include <linux/iosys-map.h>
+#include <linux/miscdevice.h>
+#include <linux/mm_types.h>
+
+#include "uapi.h"
+
+/* A device. There is one for each device-tree node, or one that the module makes itself. */
+struct client {
+	struct device *dev;
+	struct miscdevice misc;
+};
+
+/* A dma-buf that is attached to a device. The open file that it belongs to does the locking. */
+struct attachment {
+	struct dma_buf *buffer;
+	struct dma_buf_attachment *attachment;
+	/* NULL while it is not mapped. */
+	struct sg_table *table;
+	enum dma_data_direction direction;
+	/* NULL while there is no kernel mapping. */
+	struct iosys_map mapping;
+};
+
+extern const struct file_operations client_file_operations;
+
+struct attachment *attachment_create(struct client *client, int fd);
+void attachment_destroy(struct attachment *attachment);
+int attachment_map(struct attachment *attachment, enum dma_data_direction direction);
+int attachment_unmap(struct attachment *attachment);
+int attachment_segments(struct attachment *attachment, struct rk_client_segments *request);
+int attachment_vmap(struct attachment *attachment);
+int attachment_vunmap(struct attachment *attachment);
+
+/* The pages that the device reaches from `offset` on, `count` of them; to be given back by kvfree(). */
+struct page **attachment_pages(struct attachment *attachment, unsigned long offset, size_t count);
+
+int attachment_access(struct attachment *attachment, struct rk_client_access *request);
+
+/* `attachment` is NULL for RK_CLIENT_USER. */
+int memory_type_query(struct attachment *attachment, struct rk_client_type_query *query);
+
+#endif

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An open device: its handles, and what is asked of them.
+ */
+
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/xarray.h>
+
+#include "client.h"
+
+struct client_file {
+	struct client *client;
+	/* Held during every request. */
+	struct mutex lock;
+	struct xarray attachments;
+};
+
+static int client_open(struct inode *inode, struct file *file)
+{
+	struct miscdevice *misc = file->private_data;
+	struct client_file *this = kzalloc(sizeof(*this), GFP_KERNEL);
+
+	if (!this)
+		return -ENOMEM;
+	this->client = container_of(misc, struct client, misc);
+	mutex_init(&this->lock);
+	xa_init_flags(&this->attachments, XA_FLAGS_ALLOC1);
+	file->private_data = this;
+	return 0;
+}
+
+static int client_release(struct inode *inode, struct file *file)
+{
+	struct client_file *this = file->private_data;
+	struct attachment *attachment;
+	unsigned long handle;
+
+	xa_for_each(&this->attachments, handle, attachment)
+		attachment_destroy(attachment);
+	xa_destroy(&this->attachments);
+	mutex_destroy(&this->lock);
+	kfree(this);
+	return 0;
+}
+
+static int client_attach(struct client_file *this, struct rk_client_attach *request)
+{
+	struct attachment *attachment = attachment_create(this->client, request->fd);
+	int ret;
+
+	if (IS_ERR(attachment))
+		return PTR_ERR(attachment);
+	ret = xa_alloc(&this->attachments, &request->handle, attachment, xa_limit_31b, GFP_KERNEL);
+	if (ret)
+		attachment_destroy(attachment);
+	return ret;
+}
+
+static int client_detach(struct client_file *this, u32 handle)
+{
+	struct attachment *attachment = xa_erase(&this->attachments, handle);
+
+	if (!attachment)
+		return -ENOENT;
+	attachment_destroy(attachment);
+	return 0;
+}
+
+/* Every argument; every one but that of RK_CLIENT_MEMORY_TYPE and RK_CLIENT_ATTACH begins with a handle that must be. */
+union client_argument {
+	u32 handle;
+	struct rk_client_attach attach;
+	struct rk_client_transfer transfer;
+	struct rk_client_segments segments;
+	struct rk_client_access access;
+	struct rk_client_type_query type_query;
+};
+
+static int client_request(struct client_file *this, unsigned int request,
+			  union client_argument *argument)
+{
+	struct attachment *attachment;
+
+	if (request == RK_CLIENT_ATTACH)
+		return client_attach(this, &argument->attach);
+	if (request == RK_CLIENT_DETACH)
+		return client_detach(this, argument->handle);
+	if (request == RK_CLIENT_MEMORY_TYPE && argument->type_query.view == RK_CLIENT_USER)
+		return memory_type_query(NULL, &argument->type_query);
+
+	attachment = xa_load(&this->attachments, argument->handle);
+	if (!attachment)
+		return -ENOENT;
+	switch (request) {
+	case RK_CLIENT_MAP:
+		return attachment_map(attachment, argument->transfer.direction);
+	case RK_CLIENT_UNMAP:
+		return attachment_unmap(attachment);
+	case RK_CLIENT_SEGMENTS:
+		return attachment_segments(attachment, &argument->segments);
+	case RK_CLIENT_ACCESS:
+		return attachment_access(attachment, &argument->access);
+	case RK_CLIENT_VMAP:
+		return attachment_vmap(attachment);
+	case RK_CLIENT_VUNMAP:
+		return attachment_vunmap(attachment);
+	case RK_CLIENT_BEGIN:
+		return dma_buf_begin_cpu_access(attachment->buffer, argument->transfer.direction);
+	case RK_CLIENT_END:
+		return dma_buf_end_cpu_access(attachment->buffer, argument->transfer.direction);
+	case RK_CLIENT_MEMORY_TYPE:
+		return memory_type_query(attachment, &argument->type_query);
+	}
+	return -ENOTTY;
+}
+
+static long client_ioctl(struct file *file, unsigned int request, unsigned long address)
+{
+	struct client_file *this = file->private_data;
+	void __user *user = (void __user *)address;
+	union client_argument argument = {};
+	int ret;
+
+	if (_IOC_TYPE(request) != 'r' || _IOC_SIZE(request) > sizeof(argument))
+		return -ENOTTY;
+	if (copy_from_user(&argument, user, _IOC_SIZE(request)))
+		return -EFAULT;
+
+	mutex_lock(&this->lock);
+	ret = client_request(this, request, &argument);
+	/* A handle that nobody gets to know would stay until the file is closed. */
+	if (!ret && (_IOC_DIR(request) & _IOC_READ) &&
+	    copy_to_user(user, &argument, _IOC_SIZE(request))) {
+		if (request == RK_CLIENT_ATTACH)
+			client_detach(this, argument.attach.handle);
+		ret = -EFAULT;
+	}
+	mutex_unlock(&this->lock);
+	return ret;
+}
+
+const struct file_operations client_file_operations = {
+	.owner = THIS_MODULE,
+	.open = client_open,
+	.release = client_release,
+	.unlocked_ioctl = client_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+};

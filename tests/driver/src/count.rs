@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Numbers of tests.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+impl Count {
+    /// Something passed and nothing failed. No test at all is no success.
+    pub fn is_success(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Count) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+/// What came of a suite.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub count: Count,
+    /// Lines about failed and skipped tests.
+    pub remarks: Vec<String>,
+}
+
+impl Outcome {
+    /// A suite that failed as a whole.
+    pub fn failure(reason: String) -> Outcome {
+        let mut outcome = Outcome::default();
+        outcome.fail(reason);
+        outcome
+    }
+
+    /// Counts one failure more.
+    pub fn fail(&mut self, reason: String) {
+        self.count.failed += 1;
+        self.remarks.push(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_test_is_no_success() {
+        let skipped = Count {
+            skipped: 3,
+            ..Count::default()
+        };
+        let failed = Count {
+            passed: 3,
+            failed: 1,
+            ..Count::default()
+        };
+        let passed = Count {
+            passed: 1,
+            skipped: 1,
+            ..Count::default()
+        };
+        assert!(!Count::default().is_success());
+        assert!(!skipped.is_success());
+        assert!(!failed.is_success());
+        assert!(passed.is_success());
+    }
+
+    #[test]
+    fn last_line_has_the_agreed_form() {
+        let mut count = Count {
+            passed: 1,
+            failed: 2,
+            skipped: 3,
+        };
+        count += count;
+        assert_eq!(count.to_string(), "2 passed, 4 failed, 6 skipped");
+    }
+}

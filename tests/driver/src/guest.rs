@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Suites that run in a virtual machine.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{ensure, Context, Result};
+
+use crate::count::{Count, Outcome};
+use crate::ktap;
+use crate::progress::Progress;
+use crate::suites::{Guest, Report};
+use crate::Paths;
+
+/// How much of what went wrong is shown; the rest is in the log.
+const TAIL: usize = 40;
+
+pub fn run(
+    name: &str,
+    guest: &Guest,
+    target: &str,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let kernel_source = paths.target.join("tree/source");
+    let log = paths.logs.join(format!("{target}-{name}.log"));
+    let errors = log.with_extension("err");
+    let mut command = Command::new(paths.project.join("qemu/vm"));
+    command
+        .current_dir(&paths.project)
+        .args(["--target", target, "--timeout", &guest.limit.to_string()])
+        .args(guest.options);
+    if let Report::KernelSelftest(selftest) = guest.report {
+        let programs = build_selftest(selftest, target, paths, &kernel_source)?;
+        command.arg("--share").arg(programs);
+    }
+    command
+        .arg("--console")
+        .arg(log.with_extension("console"))
+        .args(["--", guest.command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&errors)?);
+    let mut vm = command.spawn().context("cannot run qemu/vm")?;
+    let stdout = vm.stdout.take().context("qemu/vm has no output")?;
+    let mut log_file = File::create(&log)?;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        if ktap::is_result(&String::from_utf8_lossy(&line)) {
+            progress.count_test();
+        }
+        log_file.write_all(&line)?;
+        log_file.write_all(b"\n")?;
+    }
+    let status = vm.wait()?;
+
+    let told = match guest.report {
+        Report::Ktap | Report::KernelSelftest(_) => ktap::parse(&kernel_source, &log),
+        Report::ExitStatus => Ok(by_status(status)),
+    };
+    let mut outcome = told.unwrap_or_else(|error| Outcome::failure(format!("{error:#}")));
+    // Whatever a program said before: a machine that did not end well has not passed.
+    if !status.success() && (outcome.count.failed == 0 || !is_of_command(status)) {
+        outcome.fail(format!("qemu/vm: {}", meaning(status)));
+    }
+    if outcome.count.failed > 0 {
+        outcome.remarks.extend(tail(&errors)?);
+        outcome
+            .remarks
+            .push(format!("all of it: {}", log.with_extension("*").display()));
+    }
+    Ok(outcome)
+}
+
+fn by_status(status: ExitStatus) -> Outcome {
+    let passed = usize::from(status.success());
+    Outcome {
+        count: Count {
+            passed,
+            ..Count::default()
+        },
+        remarks: Vec::new(),
+    }
+}
+
+/// Whether the status is that of the command rather than of the machine.
+fn is_of_command(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(0..=63))
+}
+
+/// The exit statuses of `qemu/vm`, in words.
+fn meaning(status: ExitStatus) -> String {
+    let Some(code) = status.code() else {
+        return format!("{status}");
+    };
+    let words = match code {
+        64 => "wrong usage",
+        68 => "the machine could not be started",
+        69 => "the machine died",
+        70 => "the kernel reported a defect",
+        71 => "the module could not be loaded",
+        72 => "the kernel did not report what was expected",
+        124 => "timed out",
+        _ => "the command failed",
+    };
+    format!("{words} (exit status {code})")
+}
+
+fn tail(path: &Path) -> Result<Vec<String>> {
+    let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    Ok(lines[lines.len().saturating_sub(TAIL)..].to_vec())
+}
+
+/// Builds one of the kernel's selftests for the target, with the kernel's own makefile.
+fn build_selftest(
+    name: &str,
+    target: &str,
+    paths: &Paths,
+    kernel_source: &Path,
+) -> Result<PathBuf> {
+    let arguments_file = paths.target.join("tree/make-arguments");
+    let arguments = std::fs::read_to_string(&arguments_file).with_context(|| {
+        format!(
+            "cannot read {}; run qemu/setup {target}",
+            arguments_file.display()
+        )
+    })?;
+    let output = paths.project.join("build/selftests").join(target);
+    std::fs::create_dir_all(&output)?;
+    let make = Command::new("make")
+        .arg("--silent")
+        .arg("--directory")
+        .arg(kernel_source.join("tools/testing/selftests").join(name))
+        .arg(format!("OUTPUT={}", output.display()))
+        .args(arguments.lines())
+        .output()
+        .context("cannot run make")?;
+    ensure!(
+        make.status.success(),
+        "the kernel's selftest {name} does not build:\n{}",
+        String::from_utf8_lossy(&make.stderr)
+    );
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn exited(code: i32) -> ExitStatus {
+        ExitStatus::from_raw(code << 8)
+    }
+
+    #[test]
+    fn machine_and_command_are_told_apart() {
+        assert!(is_of_command(exited(0)) && is_of_command(exited(1)));
+        for code in [64, 68, 69, 70, 71, 72, 124] {
+            assert!(!is_of_command(exited(code)), "{code}");
+        }
+        assert!(!is_of_command(ExitStatus::from_raw(9)));
+        assert_eq!(
+            meaning(exited(70)),
+            "the kernel reported a defect (exit status 70)"
+        );
+        assert_eq!(meaning(exited(3)), "the command failed (exit status 3)");
+    }
+
+    #[test]
+    fn status_alone_is_one_test() {
+        assert_eq!(by_status(exited(0)).count.passed, 1);
+        assert_eq!(by_status(exited(1)).count, Count::default());
+    }
+}

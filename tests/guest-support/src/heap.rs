@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! DMA-BUF heaps: `/dev/dma_heap/NAME`.
+//!
+//! C header: `include/uapi/linux/dma-heap.h`
+
+use crate::dma_buf::Buffer;
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Where userspace looks for heaps.
+pub const HEAP_DIRECTORY: &str = "/dev/dma_heap";
+
+/// `struct dma_heap_allocation_data`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocationData {
+    pub len: u64,
+    pub fd: u32,
+    pub fd_flags: u32,
+    pub heap_flags: u64,
+}
+
+const _: () = assert!(size_of::<AllocationData>() == 24);
+
+impl AllocationData {
+    /// What almost every program asks for.
+    pub fn read_write(len: u64) -> Self {
+        AllocationData {
+            len,
+            fd_flags: (libc::O_RDWR | libc::O_CLOEXEC) as u32,
+            ..Default::default()
+        }
+    }
+
+    /// The bytes that the kernel reads, for calls with structs of odd sizes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(size_of::<Self>());
+        bytes.extend_from_slice(&self.len.to_ne_bytes());
+        bytes.extend_from_slice(&self.fd.to_ne_bytes());
+        bytes.extend_from_slice(&self.fd_flags.to_ne_bytes());
+        bytes.extend_from_slice(&self.heap_flags.to_ne_bytes());
+        bytes
+    }
+}
+
+/// Which way an ioctl says that its argument is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    None,
+    Write,
+    Read,
+    ReadWrite,
+}
+
+/// An ioctl number, taken apart. The standard one is `Request::default()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub direction: Direction,
+    pub kind: u8,
+    pub number: u8,
+    pub size: usize,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            direction: Direction::ReadWrite,
+            kind: b'H',
+            number: 0,
+            size: size_of::<AllocationData>(),
+        }
+    }
+}
+
+impl Request {
+    /// The number that the vendor's drivers and libraries use, on `/dev/rk_dma_heap/*`.
+    pub fn vendor() -> Self {
+        Request {
+            kind: b'R',
+            ..Default::default()
+        }
+    }
+
+    /// The standard request, with a struct of another size.
+    pub fn of_size(size: usize) -> Self {
+        Request {
+            size,
+            ..Default::default()
+        }
+    }
+
+    /// The encoded number.
+    pub fn code(&self) -> u32 {
+        let code = match self.direction {
+            Direction::None => {
+                // `_IO` encodes no size, yet a program can; so it is put together from `_IOW`.
+                let write_only = nix::request_code_write!(self.kind, self.number, self.size);
+                write_only & !nix::request_code_write!(0u8, 0u8, 0usize)
+            }
+            Direction::Write => nix::request_code_write!(self.kind, self.number, self.size),
+            Direction::Read => nix::request_code_read!(self.kind, self.number, self.size),
+            Direction::ReadWrite => nix::request_code_readwrite!(self.kind, self.number, self.size),
+        };
+        code as u32
+    }
+}
+
+/// The names below `/dev/dma_heap`, sorted.
+pub fn names() -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(HEAP_DIRECTORY) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.with_context(|| format!("cannot list {HEAP_DIRECTORY}"))?,
+    };
+    let mut names = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    Ok(names)
+}
+
+/// An open heap.
+#[derive(Debug)]
+pub struct Heap {
+    path: PathBuf,
+    file: File,
+}
+
+impl Heap {
+    /// Opens the heap of that name for reading and writing.
+    pub fn open(name: &str) -> Result<Self> {
+        Self::open_with(name, OFlag::O_RDWR)
+    }
+
+    /// Opens the heap of that name in the given access mode.
+    pub fn open_with(name: &str, flags: OFlag) -> Result<Self> {
+        Self::open_path(&Path::new(HEAP_DIRECTORY).join(name), flags)
+    }
+
+    /// Opens a heap's node by its path.
+    pub fn open_path(path: &Path, flags: OFlag) -> Result<Self> {
+        let mode = flags & OFlag::O_ACCMODE;
+        let file = OpenOptions::new()
+            .read(mode != OFlag::O_WRONLY)
+            .write(mode != OFlag::O_RDONLY)
+            .custom_flags((flags & !OFlag::O_ACCMODE).bits())
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        Ok(Heap {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// The path of the node.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Allocates a buffer, readable, writable and close-on-exec.
+    pub fn allocate(&self, len: usize) -> Result<Buffer> {
+        self.allocate_with(&AllocationData::read_write(len as u64))
+            .with_context(|| format!("cannot allocate {len} bytes from {}", self.path.display()))
+    }
+
+    /// Allocates a buffer the way `data` says; `data` itself stays as it is.
+    pub fn allocate_with(&self, data: &AllocationData) -> nix::Result<Buffer> {
+        let mut data = *data;
+        self.allocate_raw(&mut data)?;
+        let fd = RawFd::try_from(data.fd).map_err(|_| Errno::EBADF)?;
+        // SAFETY: The kernel has just made this descriptor, for this call alone.
+        Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// The bare ioctl: what the kernel makes of `data` can be read from it. The caller owns a new fd.
+    pub fn allocate_raw(&self, data: &mut AllocationData) -> nix::Result<i32> {
+        // SAFETY: The argument is as long as the request says, and the kernel may write to it.
+        unsafe { self.ioctl_at(Request::default(), std::ptr::from_mut(data) as usize) }
+    }
+
+    /// Any ioctl on a struct of any size: `argument` is what is passed.
+    ///
+    /// # Panics
+    ///
+    /// When `argument` is shorter than the request says: the kernel would write past it.
+    pub fn ioctl(&self, request: Request, argument: &mut [u8]) -> nix::Result<i32> {
+        assert!(argument.len() >= request.size);
+        // SAFETY: Checked above.
+        unsafe { self.ioctl_at(request, argument.as_mut_ptr() as usize) }
+    }
+
+    /// Any ioctl with any address as its argument.
+    ///
+    /// # Safety
+    ///
+    /// Memory of `request.size` bytes at `address` is either not there, or may be written by the kernel.
+    pub unsafe fn ioctl_at(&self, request: Request, address: usize) -> nix::Result<i32> {
+        // SAFETY: By this function's own contract.
+        Errno::result(unsafe {
+            libc::ioctl(
+                self.file.as_raw_fd(),
+                request.code() as libc::Ioctl,
+                address,
+            )
+        })
+    }
+}
+
+impl AsFd for Heap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The numbers stand in programs that were compiled long ago.
+    #[test]
+    fn request_codes_are_the_published_ones() {
+        assert_eq!(Request::default().code(), 0xc018_4800);
+        assert_eq!(Request::vendor().code(), 0xc018_5200);
+        assert_eq!(Request::of_size(16).code(), 0xc010_4800);
+        let none = Request {
+            direction: Direction::None,
+            ..Default::default()
+        };
+        assert_eq!(none.code(), 0x0018_4800);
+    }
+
+    #[test]
+    fn bytes_are_the_struct() {
+        let data = AllocationData {
+            len: 0x0102_0304_0506_0708,
+            fd: 9,
+            fd_flags: 10,
+            heap_flags: 11,
+        };
+        let bytes = data.to_bytes();
+        assert_eq!(bytes.len(), 24);
+        assert_eq!(bytes[..8], data.len.to_ne_bytes());
+        assert_eq!(bytes[8..12], 9u32.to_ne_bytes());
+        assert_eq!(bytes[16..], 11u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Loading and unloading kernel modules.
+
+use anyhow::{bail, Context, Result};
+use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
+use std::ffi::CString;
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+/// Loads a module of the running kernel with everything that it needs.
+pub fn probe(name: &str, parameters: &[&str]) -> Result<()> {
+    let output = Command::new("modprobe")
+        .arg(name)
+        .args(parameters)
+        .output()
+        .context("cannot run modprobe")?;
+    if !output.status.success() {
+        bail!(
+            "cannot load module {name}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// Loads a module from a file; the kernel's own answer.
+pub fn load(file: &Path, parameters: &str) -> Result<nix::Result<()>> {
+    let module = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
+    let parameters = CString::new(parameters)?;
+    Ok(finit_module(&module, &parameters, ModuleInitFlags::empty()))
+}
+
+/// Unloads a module; the kernel's own answer.
+pub fn unload(name: &str) -> nix::Result<()> {
+    let name = CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
+    delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
+}
+
+/// Whether the module is there.
+pub fn is_loaded(name: &str) -> bool {
+    Path::new("/sys/module").join(name).exists()
+}
+
+/// The kernel's messages from here on.
+#[derive(Debug)]
+pub struct KernelLog {
+    file: File,
+}
+
+impl KernelLog {
+    pub fn from_now_on() -> Result<Self> {
+        use std::io::{Seek, SeekFrom};
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .context("cannot open /dev/kmsg")?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(KernelLog { file })
+    }
+
+    /// The text of the messages that have come since.
+    pub fn messages(&mut self) -> Result<Vec<String>> {
+        use std::io::Read;
+        let mut messages = Vec::new();
+        let mut record = [0; 8192];
+        loop {
+            match self.file.read(&mut record) {
+                Ok(len) => {
+                    // "priority,sequence,time,flags;text", and fields of the device on lines of their own.
+                    let text = String::from_utf8_lossy(&record[..len]);
+                    let text = text.split_once(';').map_or("", |(_, text)| text);
+                    messages.push(text.lines().next().unwrap_or("").to_owned());
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    return Ok(messages)
+                }
+                Err(error) => return Err(error).context("cannot read /dev/kmsg"),
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs tests and reports them in KTAP, the format of the kernel's own tests.
+//!
+//! Each test runs in a process of its own. One that crashes, hangs or leaves descriptors open is one failure,
+//! and the next test starts clean. After each, the number of DMA-BUFs in the system must be what it was before.
+
+use crate::dma_buf;
+use crate::process::{eventually, Child, Skipped, Verdict};
+use anyhow::{ensure, Result};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a test may take that says nothing else.
+const USUAL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Tests that take longer than this say so.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
+
+/// How long the kernel may take to release what a process held.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What every test program understands.
+#[derive(clap::Args, Debug)]
+pub struct Options {
+    /// Run only the tests whose name contains one of these
+    #[arg(value_name = "PART")]
+    only: Vec<String>,
+
+    /// Print the names of the tests and run none
+    #[arg(long)]
+    list: bool,
+}
+
+struct Test {
+    name: String,
+    limit: Duration,
+    body: Box<dyn Fn() -> Result<()>>,
+}
+
+/// The tests of a program, in the order in which they run.
+#[derive(Default)]
+pub struct Tests(Vec<Test>);
+
+impl Tests {
+    /// Adds a test. Names are paths: what is tested, from the general to the particular.
+    pub fn add(&mut self, name: impl Into<String>, body: impl Fn() -> Result<()> + 'static) {
+        self.add_within(USUAL_LIMIT, name, body);
+    }
+
+    /// Adds a test that may take as long as `limit`.
+    pub fn add_within(
+        &mut self,
+        limit: Duration,
+        name: impl Into<String>,
+        body: impl Fn() -> Result<()> + 'static,
+    ) {
+        self.0.push(Test {
+            name: name.into(),
+            limit,
+            body: Box::new(body),
+        });
+    }
+
+    /// Runs them and says whether every one passed, or was skipped and said why.
+    pub fn run(mut self, options: &Options) -> ExitCode {
+        let only = &options.only;
+        self.0.retain(|test| {
+            only.is_empty() || only.iter().any(|part| test.name.contains(part.as_str()))
+        });
+        if options.list {
+            self.0.iter().for_each(|test| println!("{}", test.name));
+            return ExitCode::SUCCESS;
+        }
+        std::panic::set_hook(Box::new(|info| diagnose(&info.to_string())));
+        println!("KTAP version 1");
+        println!("1..{}", self.0.len());
+        let mut failures = 0;
+        for (index, test) in self.0.iter().enumerate() {
+            let start = Instant::now();
+            let verdict = test.run().unwrap_or_else(|error| {
+                Verdict::Failed(format!("the test could not be run: {error:#}"))
+            });
+            if start.elapsed() > WORTH_TELLING {
+                diagnose(&format!("took {:.1} s", start.elapsed().as_secs_f64()));
+            }
+            let (result, directive) = match verdict {
+                Verdict::Passed => ("ok", String::new()),
+                Verdict::Skipped(reason) => ("ok", format!(" # SKIP {reason}")),
+                Verdict::Failed(reason) => {
+                    diagnose(&reason);
+                    ("not ok", String::new())
+                }
+                Verdict::Killed(signal) => {
+                    diagnose(&format!("the test was killed by {signal}"));
+                    ("not ok", String::new())
+                }
+            };
+            failures += usize::from(result == "not ok");
+            println!("{result} {} - {}{directive}", index + 1, test.name);
+            let _ = std::io::stdout().flush();
+        }
+        if failures == 0 && !self.0.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Test {
+    fn run(&self) -> Result<Verdict> {
+        let before = dma_buf::totals()?;
+        let mut child = Child::run(&self.body)?;
+        let verdict = match child.wait(self.limit)? {
+            Some(verdict) => verdict,
+            None => Verdict::Failed(format!("still running after {:?}", self.limit)),
+        };
+        drop(child);
+        let released = eventually(RELEASE_LIMIT, || {
+            let after = dma_buf::totals()?;
+            ensure!(
+                after == before,
+                "left buffers behind: {before:?} before, {after:?} after"
+            );
+            Ok(())
+        });
+        Ok(match (verdict, released) {
+            (Verdict::Passed, Err(error)) => Verdict::Failed(format!("{error:#}")),
+            (verdict, Err(error)) => {
+                diagnose(&format!("{error:#}"));
+                verdict
+            }
+            (verdict, Ok(())) => verdict,
+        })
+    }
+}
+
+/// Prints a remark that belongs to the running test.
+pub fn diagnose(text: &str) {
+    for line in text.lines() {
+        println!("# {line}");
+    }
+}
+
+/// Ends a test that cannot be tried here.
+pub fn skip(reason: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Skipped(reason.into()))
+}

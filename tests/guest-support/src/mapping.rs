@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory mapped into this process, which others may write at any moment.
+//!
+//! Devices and other processes change a buffer behind the compiler's back, so there are no references
+//! into it: every access is a volatile read or write of a word.
+
+use crate::pattern::Pattern;
+use anyhow::{ensure, Result};
+use nix::errno::Errno;
+use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags};
+use std::ffi::c_void;
+use std::num::NonZeroUsize;
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+
+/// The unit of access.
+pub const WORD: usize = size_of::<u64>();
+
+/// A range of mapped pages, unmapped when dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+impl Mapping {
+    /// `mmap` of a file, at an address that the kernel chooses.
+    pub fn of_fd(
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        protection: ProtFlags,
+        flags: MapFlags,
+    ) -> nix::Result<Mapping> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: The kernel picks an address where nothing else is.
+        let start = unsafe { nix::sys::mman::mmap(None, length, protection, flags, fd, offset) }?;
+        Ok(Mapping {
+            start: start.cast(),
+            len,
+        })
+    }
+
+    /// Private memory of no file.
+    pub fn anonymous(len: usize) -> nix::Result<Mapping> {
+        let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: The kernel picks an address where nothing else is.
+        let start = unsafe {
+            nix::sys::mman::mmap_anonymous(
+                None,
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_PRIVATE,
+            )
+        }?;
+        Ok(Mapping {
+            start: start.cast(),
+            len,
+        })
+    }
+
+    /// The length in bytes.
+    #[allow(clippy::len_without_is_empty)] // no mapping is empty
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The address of the first byte.
+    pub fn address(&self) -> usize {
+        self.start.as_ptr() as usize
+    }
+
+    fn pointer(&self, offset: usize, len: usize) -> NonNull<c_void> {
+        assert!(
+            offset <= self.len && len <= self.len - offset,
+            "outside of the mapping"
+        );
+        // SAFETY: Inside of the mapping, as was just checked.
+        unsafe { self.start.add(offset) }.cast()
+    }
+
+    /// Reads the word at `offset`, which is a multiple of its size.
+    pub fn read(&self, offset: usize) -> u64 {
+        assert!(offset % WORD == 0);
+        // SAFETY: Inside of the mapping and aligned; a page that cannot be read kills the process, which
+        // is what its caller has to expect.
+        unsafe { self.pointer(offset, WORD).cast::<u64>().read_volatile() }
+    }
+
+    /// Writes the word at `offset`, which is a multiple of its size.
+    pub fn write(&self, offset: usize, value: u64) {
+        assert!(offset % WORD == 0);
+        // SAFETY: As for `read`.
+        unsafe {
+            self.pointer(offset, WORD)
+                .cast::<u64>()
+                .write_volatile(value);
+        }
+    }
+
+    /// Writes a byte.
+    pub fn write_byte(&self, offset: usize, value: u8) {
+        // SAFETY: As for `read`.
+        unsafe { self.pointer(offset, 1).cast::<u8>().write_volatile(value) }
+    }
+
+    /// Copies bytes out.
+    pub fn copy_out(&self, offset: usize, len: usize) -> Vec<u8> {
+        let source = self.pointer(offset, len).cast::<u8>();
+        // SAFETY: Inside of the mapping, as `pointer` checked.
+        (0..len)
+            .map(|i| unsafe { source.add(i).read_volatile() })
+            .collect()
+    }
+
+    /// Copies bytes in.
+    pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let target = self.pointer(offset, bytes.len()).cast::<u8>();
+        for (i, byte) in bytes.iter().enumerate() {
+            // SAFETY: Inside of the mapping, as `pointer` checked.
+            unsafe { target.add(i).write_volatile(*byte) }
+        }
+    }
+
+    /// Writes every word of the mapping, which begins at byte `base` of what `pattern` describes.
+    pub fn fill(&self, pattern: Pattern, base: usize) {
+        for offset in (0..self.len).step_by(WORD) {
+            self.write(offset, pattern.word(base + offset));
+        }
+    }
+
+    /// Checks every word of the mapping against `pattern`.
+    pub fn check(&self, pattern: Pattern, base: usize) -> Result<()> {
+        self.check_range(0, self.len, pattern, base)
+    }
+
+    /// Checks the words from `offset` on, `len` bytes, against `pattern`.
+    pub fn check_range(
+        &self,
+        offset: usize,
+        len: usize,
+        pattern: Pattern,
+        base: usize,
+    ) -> Result<()> {
+        for offset in (offset..offset + len).step_by(WORD) {
+            let (found, expected) = (self.read(offset), pattern.word(base + offset));
+            ensure!(
+                found == expected,
+                "byte {offset:#x} of the mapping (byte {:#x} of the buffer) holds {found:#018x}, expected {expected:#018x}",
+                base + offset,
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that the mapping holds nothing but zeroes.
+    pub fn check_zero(&self) -> Result<()> {
+        self.check_zero_range(0, self.len)
+    }
+
+    /// Checks that a range of the mapping holds nothing but zeroes.
+    pub fn check_zero_range(&self, offset: usize, len: usize) -> Result<()> {
+        for offset in (offset..offset + len).step_by(WORD) {
+            let found = self.read(offset);
+            ensure!(
+                found == 0,
+                "byte {offset:#x} holds {found:#018x}, expected zero"
+            );
+        }
+        Ok(())
+    }
+
+    /// `mprotect` of the whole.
+    pub fn protect(&self, protection: ProtFlags) -> nix::Result<()> {
+        self.protect_range(0, self.len, protection)
+    }
+
+    /// `mprotect` of a range.
+    pub fn protect_range(
+        &self,
+        offset: usize,
+        len: usize,
+        protection: ProtFlags,
+    ) -> nix::Result<()> {
+        // SAFETY: The range is our own.
+        unsafe { nix::sys::mman::mprotect(self.pointer(offset, len), len, protection) }
+    }
+
+    /// `munmap` of a range in the middle or at an end. The rest stays usable; access to what was removed kills.
+    pub fn unmap_range(&self, offset: usize, len: usize) -> nix::Result<()> {
+        let start = self.pointer(offset, len);
+        let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: The range is our own. It is kept reserved, so that nothing else ever lies there.
+        unsafe {
+            nix::sys::mman::munmap(start, len)?;
+            nix::sys::mman::mmap_anonymous(
+                NonZeroUsize::new(start.as_ptr() as usize),
+                length,
+                ProtFlags::PROT_NONE,
+                MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// `mremap` to another length.
+    pub fn resize(&mut self, len: usize, flags: MRemapFlags) -> nix::Result<()> {
+        // SAFETY: The range is our own, and nothing points into it.
+        let start =
+            unsafe { nix::sys::mman::mremap(self.start.cast(), self.len, len, flags, None) }?;
+        self.start = start.cast();
+        self.len = len;
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: The range is our own.
+        let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), self.len) };
+    }
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Child processes that run a piece of this program, and descriptors passed between them.
+
+use anyhow::{bail, ensure, Context, Result};
+use nix::sys::signal::{kill, Signal};
+use nix::sys::socket::{
+    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags,
+    SockFlag, SockType,
+};
+use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
+use nix::unistd::{fork, setpgid, ForkResult, Pid};
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::{Duration, Instant};
+
+/// How long a child may take that should be done at once.
+pub const SOON: Duration = Duration::from_secs(20);
+
+const EXIT_FAILED: i32 = 1;
+/// The status by which kernel selftests say "skipped".
+const EXIT_SKIPPED: i32 = 4;
+
+/// An error that says: this could not be tried here.
+#[derive(Debug)]
+pub struct Skipped(pub String);
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// How a child ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    Failed(String),
+    Skipped(String),
+    Killed(Signal),
+}
+
+/// A child process, in a process group of its own; killed when dropped.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    report: File,
+    status: Option<WaitStatus>,
+}
+
+impl Child {
+    /// Runs `body` in a child. An error, or a panic, is the child's failure.
+    ///
+    /// This process must have one thread only, else a lock may stay held for ever in the child.
+    pub fn run(body: impl FnOnce() -> Result<()>) -> Result<Child> {
+        let (receiver, sender) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        // SAFETY: Only one thread runs, so the child may do whatever this process may.
+        match unsafe { fork() }.context("cannot fork")? {
+            ForkResult::Parent { child } => {
+                // Done on both sides: whichever comes first, the group exists before it is used.
+                let _ = setpgid(child, child);
+                Ok(Child {
+                    pid: child,
+                    report: File::from(receiver),
+                    status: None,
+                })
+            }
+            ForkResult::Child => {
+                drop(receiver);
+                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                let status = report_outcome(body, File::from(sender));
+                // SAFETY: Ends this process; what the parent would do on its way out is not for us to do.
+                unsafe { libc::_exit(status) }
+            }
+        }
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Sends a signal to the child alone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill(self.pid, signal)?)
+    }
+
+    /// Waits until the child is gone; `None` when it is still there after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<Verdict>> {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(200);
+        let status = loop {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG))? {
+                WaitStatus::StillAlive if start.elapsed() > limit => return Ok(None),
+                WaitStatus::StillAlive => std::thread::sleep(pause),
+                status => break status,
+            }
+            pause = (pause * 2).min(Duration::from_millis(10));
+        };
+        self.status = Some(status);
+        let mut text = String::new();
+        let verdict = match status {
+            WaitStatus::Signaled(_, signal, _) => Verdict::Killed(signal),
+            WaitStatus::Exited(_, 0) => Verdict::Passed,
+            WaitStatus::Exited(_, code) => {
+                self.report.read_to_string(&mut text)?;
+                match code {
+                    EXIT_SKIPPED => Verdict::Skipped(text),
+                    EXIT_FAILED => Verdict::Failed(text),
+                    other => Verdict::Failed(format!("exit status {other}")),
+                }
+            }
+            other => bail!("unexpected state of a child: {other:?}"),
+        };
+        Ok(Some(verdict))
+    }
+
+    /// Waits for the child and expects that it succeeded.
+    pub fn succeed(mut self) -> Result<()> {
+        match self.wait(SOON)? {
+            Some(Verdict::Passed) => Ok(()),
+            Some(Verdict::Failed(text)) => bail!("in the child process: {text}"),
+            Some(other) => bail!("the child process ended unexpectedly: {other:?}"),
+            None => bail!("the child process is still running after {SOON:?}"),
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // Also what the child left running: it is in the child's group.
+        let _ = nix::sys::signal::killpg(self.pid, Signal::SIGKILL);
+        if self.status.is_none() {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            let _ = self.wait(SOON);
+        }
+    }
+}
+
+fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
+    let error = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => return 0,
+        Ok(Err(error)) => error,
+        // The panic's message has been printed by the hook.
+        Err(_) => anyhow::anyhow!("panicked"),
+    };
+    let _ = write!(report, "{error:#}");
+    if error.is::<Skipped>() {
+        EXIT_SKIPPED
+    } else {
+        EXIT_FAILED
+    }
+}
+
+/// One end of a line to another process, over which words and descriptors go.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Two connected ends. Each side keeps one and drops the other.
+    pub fn pair() -> Result<(Channel, Channel)> {
+        let (a, b) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
+        Ok((Channel(a), Channel(b)))
+    }
+
+    /// Sends a word, and a descriptor with it (`SCM_RIGHTS`).
+    pub fn send(&self, word: &str, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let raw: Vec<_> = fd.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control: &[ControlMessage] = if raw.is_empty() { &[] } else { &rights };
+        let data = [IoSlice::new(word.as_bytes())];
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &data,
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?;
+        Ok(())
+    }
+
+    /// Waits for that word, and for the descriptor that may come with it.
+    pub fn expect(&self, word: &str) -> Result<Option<OwnedFd>> {
+        let mut bytes = [0; 64];
+        let mut control = nix::cmsg_space!(i32);
+        let mut data = [IoSliceMut::new(&mut bytes)];
+        let message = recvmsg::<()>(
+            self.0.as_raw_fd(),
+            &mut data,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        )?;
+        let mut fds = Vec::new();
+        for part in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raw) = part {
+                // SAFETY: The kernel has just installed them for us.
+                fds.extend(
+                    raw.into_iter()
+                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+                );
+            }
+        }
+        let len = message.bytes;
+        ensure!(len > 0, "the other process went away, expected {word:?}");
+        let received = String::from_utf8_lossy(&bytes[..len]);
+        ensure!(received == word, "received {received:?}, expected {word:?}");
+        Ok(fds.pop())
+    }
+
+    /// Waits for that word and the descriptor with it.
+    pub fn expect_fd(&self, word: &str) -> Result<OwnedFd> {
+        self.expect(word)?
+            .with_context(|| format!("no descriptor came with {word:?}"))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Tries again until `condition` holds, for things that the kernel finishes a moment later.
+pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        match condition() {
+            Err(_) if start.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The test runner has several threads. These children only use what is safe after a fork in one of them.
+
+    #[test]
+    fn outcome_of_a_child_is_known() {
+        let mut passed = Child::run(|| Ok(())).unwrap();
+        assert_eq!(passed.wait(SOON).unwrap(), Some(Verdict::Passed));
+        let mut killed = Child::run(|| loop {
+            std::thread::sleep(SOON);
+        })
+        .unwrap();
+        assert_eq!(killed.wait(Duration::from_millis(20)).unwrap(), None);
+        killed.signal(Signal::SIGKILL).unwrap();
+        let verdict = killed.wait(SOON).unwrap();
+        assert_eq!(verdict, Some(Verdict::Killed(Signal::SIGKILL)));
+    }
+
+    #[test]
+    fn reason_of_a_failure_is_reported() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let status = report_outcome(|| bail!("a reason"), File::from(writer));
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        assert_eq!((status, text.as_str()), (EXIT_FAILED, "a reason"));
+    }
+
+    #[test]
+    fn skip_is_told_from_a_failure() {
+        let (_reader, writer) = nix::unistd::pipe().unwrap();
+        let skip = || Err(anyhow::Error::new(Skipped("no device".into())));
+        assert_eq!(report_outcome(skip, File::from(writer)), EXIT_SKIPPED);
+    }
+
+    #[test]
+    fn descriptors_travel() {
+        let (here, there) = Channel::pair().unwrap();
+        let file = File::open("/dev/null").unwrap();
+        here.send("take", Some(file.as_fd())).unwrap();
+        assert!(there.expect_fd("take").is_ok());
+        here.send("other", None).unwrap();
+        assert!(there.expect("word").is_err());
+        drop(here);
+        assert!(there.expect("word").is_err());
+    }
+}

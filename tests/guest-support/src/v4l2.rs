@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Video devices that import DMA-BUFs (`V4L2_MEMORY_DMABUF`).
+//!
+//! C header: `include/uapi/linux/videodev2.h`
+
+use crate::dma_buf::Buffer;
+use anyhow::{ensure, Context, Result};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+/// `struct v4l2_capability`
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Capability {
+    driver: [u8; 16],
+    card: [u8; 32],
+    bus_info: [u8; 32],
+    version: u32,
+    capabilities: u32,
+    pub device_caps: u32,
+    reserved: [u32; 3],
+}
+
+/// `V4L2_CAP_VIDEO_CAPTURE`
+pub const CAP_VIDEO_CAPTURE: u32 = 0x1;
+/// `V4L2_CAP_VIDEO_OUTPUT`
+pub const CAP_VIDEO_OUTPUT: u32 = 0x2;
+
+impl Capability {
+    pub fn driver(&self) -> String {
+        text(&self.driver)
+    }
+
+    pub fn bus_info(&self) -> String {
+        text(&self.bus_info)
+    }
+}
+
+fn text(field: &[u8]) -> String {
+    let end = field
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
+}
+
+/// Which way the pictures go: `V4L2_BUF_TYPE_VIDEO_*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    Capture = 1,
+    Output = 2,
+}
+
+/// `struct v4l2_pix_format`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Picture {
+    pub width: u32,
+    pub height: u32,
+    pub pixel_format: u32,
+    pub field: u32,
+    pub bytes_per_line: u32,
+    pub image_size: u32,
+    colorspace: u32,
+    private: u32,
+    flags: u32,
+    encoding: u32,
+    quantization: u32,
+    transfer: u32,
+}
+
+impl Picture {
+    /// What a program asks a device for.
+    pub fn new(width: u32, height: u32, pixel_format: u32) -> Picture {
+        Picture {
+            width,
+            height,
+            pixel_format,
+            field: FIELD_NONE,
+            ..Default::default()
+        }
+    }
+}
+
+/// Two bytes a pixel.
+pub const YUYV: u32 = u32::from_le_bytes(*b"YUYV");
+/// One byte a pixel.
+pub const GREY: u32 = u32::from_le_bytes(*b"GREY");
+/// `V4L2_FIELD_NONE`: whole frames.
+const FIELD_NONE: u32 = 1;
+
+/// `struct v4l2_format`, whose union is as aligned as a pointer and 200 bytes long.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Format {
+    kind: u32,
+    align: [usize; 0],
+    picture: Picture,
+    rest: [u8; 200 - size_of::<Picture>()],
+}
+
+const _: () = assert!(size_of::<Format>() == size_of::<usize>() + 200);
+
+/// `struct v4l2_requestbuffers`
+#[repr(C)]
+#[derive(Debug)]
+pub struct RequestBuffers {
+    count: u32,
+    kind: u32,
+    memory: u32,
+    capabilities: u32,
+    flags: u8,
+    reserved: [u8; 3],
+}
+
+/// `V4L2_MEMORY_DMABUF`
+const MEMORY_DMABUF: u32 = 4;
+
+/// The member `m` of `struct v4l2_buffer`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Memory {
+    fd: i32,
+    pointer: usize,
+}
+
+/// `struct v4l2_buffer`
+#[repr(C)]
+pub struct QueuedBuffer {
+    index: u32,
+    kind: u32,
+    bytes_used: u32,
+    flags: u32,
+    field: u32,
+    timestamp: libc::timeval,
+    timecode: [u32; 4],
+    sequence: u32,
+    memory: u32,
+    m: Memory,
+    length: u32,
+    reserved: u32,
+    request: u32,
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<QueuedBuffer>() == 88);
+
+/// `V4L2_BUF_FLAG_ERROR`
+const FLAG_ERROR: u32 = 0x40;
+
+/// `struct v4l2_control`
+#[repr(C)]
+#[derive(Debug)]
+pub struct Control {
+    id: u32,
+    value: i32,
+}
+
+mod raw {
+    use super::*;
+
+    nix::ioctl_read!(query_capability, b'V', 0, Capability);
+    nix::ioctl_readwrite!(set_format, b'V', 5, Format);
+    nix::ioctl_readwrite!(request_buffers, b'V', 8, RequestBuffers);
+    nix::ioctl_readwrite!(queue, b'V', 15, QueuedBuffer);
+    nix::ioctl_readwrite!(dequeue, b'V', 17, QueuedBuffer);
+    nix::ioctl_write_ptr!(stream_on, b'V', 18, u32);
+    nix::ioctl_write_ptr!(stream_off, b'V', 19, u32);
+    nix::ioctl_readwrite!(set_control, b'V', 28, Control);
+    nix::ioctl_readwrite!(set_input, b'V', 39, u32);
+    nix::ioctl_readwrite!(set_output, b'V', 47, u32);
+}
+
+/// A picture that a device is done with.
+#[derive(Debug)]
+pub struct Done {
+    pub index: usize,
+    pub bytes_used: usize,
+}
+
+/// An open video device.
+#[derive(Debug)]
+pub struct Device(File);
+
+impl Device {
+    pub fn open(path: &Path) -> Result<Device> {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map(Device)
+            .with_context(|| format!("cannot open {}", path.display()))
+    }
+
+    pub fn capability(&self) -> Result<Capability> {
+        let mut capability = Capability::default();
+        // SAFETY: The kernel writes the one struct. The same holds for every call below.
+        unsafe { raw::query_capability(self.0.as_raw_fd(), &mut capability) }
+            .context("VIDIOC_QUERYCAP failed")?;
+        Ok(capability)
+    }
+
+    /// Chooses what the pictures are like, and says what the device made of it.
+    pub fn set_format(&self, kind: Kind, wanted: Picture) -> Result<Picture> {
+        let mut format = Format {
+            kind: kind as u32,
+            align: [],
+            picture: wanted,
+            rest: [0; 200 - size_of::<Picture>()],
+        };
+        unsafe { raw::set_format(self.0.as_raw_fd(), &mut format) }
+            .context("VIDIOC_S_FMT failed")?;
+        let got = format.picture;
+        ensure!(
+            (got.width, got.height, got.pixel_format)
+                == (wanted.width, wanted.height, wanted.pixel_format),
+            "the device offers {got:?} in place of {wanted:?}"
+        );
+        Ok(got)
+    }
+
+    pub fn set_input(&self, input: u32) -> Result<()> {
+        let mut input = input;
+        unsafe { raw::set_input(self.0.as_raw_fd(), &mut input) }
+            .context("VIDIOC_S_INPUT failed")?;
+        Ok(())
+    }
+
+    pub fn set_output(&self, output: u32) -> Result<()> {
+        let mut output = output;
+        unsafe { raw::set_output(self.0.as_raw_fd(), &mut output) }
+            .context("VIDIOC_S_OUTPUT failed")?;
+        Ok(())
+    }
+
+    pub fn set_control(&self, id: u32, value: i32) -> Result<()> {
+        let mut control = Control { id, value };
+        unsafe { raw::set_control(self.0.as_raw_fd(), &mut control) }
+            .with_context(|| format!("VIDIOC_S_CTRL {id:#x} = {value} failed"))?;
+        Ok(())
+    }
+
+    /// Makes the device ready for `count` buffers that others provide.
+    pub fn stream(&self, kind: Kind, count: usize) -> Result<Stream<'_>> {
+        let stream = Stream { device: self, kind };
+        stream.request(count)?;
+        Ok(stream)
+    }
+}
+
+/// A queue of foreign buffers; the device lets go of them when it is dropped.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    device: &'a Device,
+    kind: Kind,
+}
+
+impl Stream<'_> {
+    fn request(&self, count: usize) -> Result<()> {
+        let mut request = RequestBuffers {
+            count: count as u32,
+            kind: self.kind as u32,
+            memory: MEMORY_DMABUF,
+            capabilities: 0,
+            flags: 0,
+            reserved: [0; 3],
+        };
+        unsafe { raw::request_buffers(self.device.0.as_raw_fd(), &mut request) }
+            .with_context(|| format!("VIDIOC_REQBUFS for {count} buffers failed"))?;
+        ensure!(
+            request.count as usize >= count,
+            "the device takes only {} buffers of {count}",
+            request.count
+        );
+        Ok(())
+    }
+
+    fn empty(&self, index: usize) -> QueuedBuffer {
+        QueuedBuffer {
+            index: index as u32,
+            kind: self.kind as u32,
+            bytes_used: 0,
+            flags: 0,
+            field: FIELD_NONE,
+            timestamp: libc::timeval {
+                tv_sec: 0,
+                tv_usec: 0,
+            },
+            timecode: [0; 4],
+            sequence: 0,
+            memory: MEMORY_DMABUF,
+            m: Memory { pointer: 0 },
+            length: 0,
+            reserved: 0,
+            request: 0,
+        }
+    }
+
+    /// Gives a buffer to the device, which attaches to it and maps it. `bytes_used` is for output.
+    pub fn queue(&self, index: usize, buffer: &Buffer, bytes_used: u32) -> nix::Result<()> {
+        let mut queued = self.empty(index);
+        queued.bytes_used = bytes_used;
+        queued.m.fd = buffer.raw_fd();
+        unsafe { raw::queue(self.device.0.as_raw_fd(), &mut queued) }.map(drop)
+    }
+
+    pub fn start(&self) -> Result<()> {
+        unsafe { raw::stream_on(self.device.0.as_raw_fd(), &(self.kind as u32)) }
+            .context("VIDIOC_STREAMON failed")?;
+        Ok(())
+    }
+
+    pub fn stop(&self) -> Result<()> {
+        unsafe { raw::stream_off(self.device.0.as_raw_fd(), &(self.kind as u32)) }
+            .context("VIDIOC_STREAMOFF failed")?;
+        Ok(())
+    }
+
+    /// Waits for the next buffer that the device is done with.
+    pub fn dequeue(&self) -> Result<Done> {
+        let ready = match self.kind {
+            Kind::Capture => PollFlags::POLLIN,
+            Kind::Output => PollFlags::POLLOUT,
+        };
+        let mut fds = [PollFd::new(self.device.0.as_fd(), ready)];
+        ensure!(
+            poll(&mut fds, PollTimeout::from(10_000u16))? == 1,
+            "no picture came within 10 s"
+        );
+        let mut queued = self.empty(0);
+        unsafe { raw::dequeue(self.device.0.as_raw_fd(), &mut queued) }
+            .context("VIDIOC_DQBUF failed")?;
+        ensure!(
+            queued.flags & FLAG_ERROR == 0,
+            "the device reports an error in a picture"
+        );
+        Ok(Done {
+            index: queued.index as usize,
+            bytes_used: queued.bytes_used as usize,
+        })
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        let _ = self.stop();
+        let _ = self.request(0);
+    }
+}

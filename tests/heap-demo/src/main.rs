@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shows each heap at work: allocates a few sizes through the ioctl, maps, writes and reads them, and prints what the
+//! kernel says while they are held and after they are freed. Fails if anything is not as it should be.
+
+use anyhow::{bail, ensure, Context, Result};
+use guest_support::dma_buf::{self, Buffer, SetName};
+use guest_support::heap::{self, Heap, HEAP_DIRECTORY};
+use guest_support::mapping::Mapping;
+use guest_support::pattern::Pattern;
+use guest_support::process::eventually;
+use guest_support::{memory, page_size};
+use nix::sys::stat::{major, minor};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// What is asked for; the last is no whole number of pages.
+const SIZES: [usize; 5] = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 100_000];
+
+/// How far memory may be from where it was: other programs and the kernel's own caches are not us.
+const NOISE: usize = MIB;
+
+fn main() -> Result<()> {
+    let heaps = heap::names()?;
+    if heaps.is_empty() {
+        bail!("no heap in {HEAP_DIRECTORY}: load the module first");
+    }
+    println!("{} in {HEAP_DIRECTORY}:", plural(heaps.len(), "heap"));
+    for name in &heaps {
+        let node = std::fs::metadata(format!("{HEAP_DIRECTORY}/{name}"))?;
+        let (device, mode) = (node.rdev(), node.mode() & 0o777);
+        println!(
+            "  {name}  (device {}:{}, mode {mode:o}, owner {}:{})",
+            major(device as _),
+            minor(device as _),
+            node.uid(),
+            node.gid()
+        );
+    }
+    for name in &heaps {
+        println!();
+        show(name).with_context(|| format!("heap {name}"))?;
+    }
+    println!("\nEverything was as it should be.");
+    Ok(())
+}
+
+/// Where memory is, in bytes.
+struct Figures {
+    free: usize,
+    pooled: usize,
+    buffers: dma_buf::Totals,
+}
+
+impl Figures {
+    fn now() -> Result<Figures> {
+        Ok(Figures {
+            free: memory::meminfo("MemFree")?,
+            pooled: memory::pooled()?,
+            buffers: dma_buf::totals()?,
+        })
+    }
+}
+
+fn show(name: &str) -> Result<()> {
+    println!(
+        "{name}: {} through DMA_HEAP_IOCTL_ALLOC",
+        plural(SIZES.len(), "buffer")
+    );
+    let rest_before = memory::at_rest()?;
+    let before = Figures::now()?;
+    let heap = Heap::open(name)?;
+    println!("    asked for        got   allocated in   mapped, zero, written, read back");
+    let mut held = Vec::new();
+    for (number, asked) in SIZES.into_iter().enumerate() {
+        held.push(allocate(&heap, asked, Pattern(number as u64))?);
+    }
+    // Written to all before read from any: no page belongs to two of them.
+    for (number, (_, mapping)) in held.iter().enumerate() {
+        mapping.check(Pattern(number as u64), 0)?;
+    }
+
+    println!("  held, the kernel says in fdinfo:");
+    for (number, (buffer, _)) in held.iter().enumerate() {
+        buffer.set_name(&format!("demo-{number}"), SetName::Pointer32)?;
+        let info = buffer.info()?;
+        println!(
+            "    size {:>8}  count {}  exporter {}  name {}",
+            info.size,
+            info.count,
+            info.exporter,
+            info.name.as_deref().unwrap_or("-")
+        );
+        ensure!(info.exporter == name, "the exporter is not named {name}");
+    }
+    let bytes: usize = held.iter().map(|(_, mapping)| mapping.len()).sum();
+    let while_held = Figures::now()?;
+    let taken = rest_before.saturating_sub(memory::at_rest()?);
+    ensure!(
+        taken.abs_diff(bytes) <= NOISE,
+        "{bytes} bytes are held, but {taken} bytes less are free"
+    );
+    let counted = while_held.buffers;
+    ensure!(
+        counted.buffers == before.buffers.buffers + SIZES.len()
+            && counted.bytes == before.buffers.bytes + bytes,
+        "the kernel counts {counted:?}, and {:?} before",
+        before.buffers
+    );
+
+    drop((held, heap));
+    let freed = Figures::now()?;
+    // A heap may clear in the background what it gets back.
+    eventually(Duration::from_secs(5), || {
+        let counted = dma_buf::totals()?;
+        ensure!(
+            counted == before.buffers,
+            "the kernel still counts {counted:?}"
+        );
+        let lost = rest_before.saturating_sub(memory::at_rest()?);
+        ensure!(lost <= NOISE, "{lost} bytes did not come back");
+        Ok(())
+    })?;
+    print_figures([&before, &while_held, &freed, &Figures::now()?]);
+    Ok(())
+}
+
+fn print_figures(figures: [&Figures; 4]) {
+    println!("  memory, in KiB:      before       held      freed  reclaimed");
+    let row = |what: &str, value: fn(&Figures) -> usize| {
+        let columns = figures.map(|figures| format!(" {:>10}", value(figures) / KIB));
+        println!("    {what:<14}{}", columns.concat());
+    };
+    row("MemFree", |figures| figures.free);
+    row("in DMA-BUFs", |figures| figures.buffers.bytes);
+    row("in page pools", |figures| figures.pooled);
+}
+
+/// Allocates a buffer, uses it, and tells how that went.
+fn allocate(heap: &Heap, asked: usize, pattern: Pattern) -> Result<(Buffer, Mapping)> {
+    let start = Instant::now();
+    let buffer = heap.allocate(asked)?;
+    let allocated = start.elapsed();
+    let got = buffer.size()?;
+    ensure!(
+        got == asked.next_multiple_of(page_size()),
+        "{asked} bytes asked for, {got} bytes got"
+    );
+    let start = Instant::now();
+    let mapping = write_and_read(&buffer, pattern)?;
+    println!(
+        "    {:>9}  {:>9}  {:>9} us   {} pages in {} us",
+        size(asked),
+        size(got),
+        allocated.as_micros(),
+        got / page_size(),
+        start.elapsed().as_micros(),
+    );
+    Ok((buffer, mapping))
+}
+
+/// Maps a fresh buffer, checks that it is zero, fills it and checks that through a second mapping.
+fn write_and_read(buffer: &Buffer, pattern: Pattern) -> Result<Mapping> {
+    let mapping = buffer.map()?;
+    buffer.with_cpu_access(|| {
+        mapping.check_zero().context("fresh memory")?;
+        mapping.fill(pattern, 0);
+        buffer.map()?.check(pattern, 0).context("read back")
+    })??;
+    Ok(mapping)
+}
+
+fn size(bytes: usize) -> String {
+    match bytes {
+        _ if bytes % MIB == 0 => format!("{} MiB", bytes / MIB),
+        _ if bytes % KIB == 0 => format!("{} KiB", bytes / KIB),
+        _ => format!("{bytes} B"),
+    }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}

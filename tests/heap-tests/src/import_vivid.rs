@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Import by a video driver (`V4L2_MEMORY_DMABUF`): vivid's camera writes its pictures into buffers, its display reads
+//! them, in one instance through the kernel's mapping (`vmap`), in the other with a DMA mapping besides.
+//!
+//! A picture has more lines than a page has room for and is checked to the last byte, so a page in the wrong place
+//! shows.
+
+use crate::Case;
+use anyhow::{bail, ensure, Context, Result};
+use guest_support::dma_buf::{self, Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::{eventually, Child, SOON};
+use guest_support::v4l2::{Device, Kind, Picture, Stream, GREY, YUYV};
+use guest_support::vgem::Vgem;
+use guest_support::vivid::{self, Access};
+use guest_support::{expect_errno, page_size, udmabuf};
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use std::collections::HashSet;
+use std::time::Duration;
+
+pub const CASES: &[Case] = &[
+    Case::new("camera-by-vmap", |heap| {
+        camera(Access::Kernel, || mixed(heap))
+    }),
+    Case::new("camera-by-dma", |heap| {
+        camera(Access::Contiguous, || one_piece(heap))
+    }),
+    Case::new("display-by-vmap", |heap| {
+        display(Access::Kernel, || mixed(heap))
+    }),
+    Case::new("display-by-dma", |heap| {
+        display(Access::Contiguous, || one_piece(heap))
+    }),
+    Case::new("pieces-refused-by-dma", pieces_refused_by_dma),
+    Case::new("camera-is-the-last-holder", camera_is_the_last_holder),
+    Case::new("killed-while-the-camera-runs", killed_while_the_camera_runs),
+    Case::new("all-importers-at-once", all_importers_at_once),
+];
+
+/// The same with buffers from another exporter: where this fails, it is not for the heaps.
+pub fn add_controls(tests: &mut Tests) {
+    let allocate = || udmabuf::allocate(512 * page_size());
+    tests.add("control/import/camera-with-udmabuf", move || {
+        camera(Access::Kernel, allocate)
+    });
+    tests.add("control/import/display-with-udmabuf", move || {
+        display(Access::Kernel, allocate)
+    });
+}
+
+/// A picture that fits into one piece of memory of any heap, or one that needs several.
+fn picture(access: Access) -> Picture {
+    let pixel_format = match access {
+        Access::Kernel => YUYV,
+        Access::Contiguous => GREY,
+    };
+    Picture::new(1280, 720, pixel_format)
+}
+
+/// A buffer for the larger picture and some more, in pieces of every size.
+fn mixed(heap: &str) -> Result<Buffer> {
+    let large = (1280 * 720 * 2usize).next_multiple_of(256 * page_size());
+    Heap::open(heap)?.allocate(large + (16 + 3) * page_size())
+}
+
+/// A buffer in one piece, for the smaller picture.
+fn one_piece(heap: &str) -> Result<Buffer> {
+    Heap::open(heap)?.allocate(256 * page_size())
+}
+
+fn check_attached(buffer: &Buffer, expected: &[&str]) -> Result<()> {
+    let found = dma_buf::attached_devices(buffer)?;
+    ensure!(
+        found == expected,
+        "attached: {found:?}, expected {expected:?}"
+    );
+    Ok(())
+}
+
+/// Checks that a buffer holds the camera's test pattern, the same in every line, and behind it nothing.
+fn check_test_pattern(buffer: &Buffer, picture: &Picture) -> Result<()> {
+    let mapping = buffer.map()?;
+    buffer.with_cpu_access(|| {
+        let line = picture.bytes_per_line as usize;
+        let first = mapping.copy_out(0, line);
+        let colours: HashSet<_> = first.chunks(4).collect();
+        ensure!(
+            colours.len() >= 7,
+            "{} colours are no colour bars",
+            colours.len()
+        );
+        for number in 1..picture.height as usize {
+            let found = mapping.copy_out(number * line, line);
+            if let Some(place) = first.iter().zip(&found).position(|(a, b)| a != b) {
+                bail!("line {number} of the picture differs from the first at byte {place}");
+            }
+        }
+        let size = picture.image_size as usize;
+        mapping
+            .check_zero_range(size, mapping.len() - size)
+            .context("behind the picture")
+    })?
+}
+
+fn camera(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
+    let camera = vivid::camera(access)?;
+    let picture = camera.set_format(Kind::Capture, picture(access))?;
+    let buffers = [allocate()?, allocate()?, allocate()?];
+    for buffer in &buffers {
+        buffer
+            .map()?
+            .check_zero()
+            .context("before the camera ran")?;
+    }
+    let stream = camera.stream(Kind::Capture, buffers.len())?;
+    for (index, buffer) in buffers.iter().enumerate() {
+        stream
+            .queue(index, buffer, 0)
+            .context("VIDIOC_QBUF failed")?;
+    }
+    if access == Access::Contiguous {
+        check_attached(&buffers[0], &[vivid::DEVICE])?;
+    }
+    stream.start()?;
+    for _ in 0..2 * buffers.len() {
+        let done = stream.dequeue()?;
+        let buffer = &buffers[done.index];
+        ensure!(done.bytes_used == picture.image_size as usize, "{done:?}");
+        check_test_pattern(buffer, &picture)?;
+        stream.queue(done.index, buffer, 0)?;
+    }
+    drop(stream);
+    for buffer in &buffers {
+        check_attached(buffer, &[])?;
+        check_test_pattern(buffer, &picture).context("after the camera let go")?;
+    }
+    Ok(())
+}
+
+/// The bytes of a picture of which every line is different, and each picture from every other.
+fn drawing(number: usize, picture: &Picture) -> Vec<u8> {
+    (0..picture.image_size as usize)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8 ^ (number * 85) as u8)
+        .collect()
+}
+
+/// Shows drawings on a display, until a camera that looks at it has seen each of them.
+fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
+    let (display, camera) = vivid::display_and_camera(access)?;
+    let shown = display.set_format(Kind::Output, picture(access))?;
+    let seen = camera.set_format(Kind::Capture, picture(access))?;
+    ensure!(
+        seen.image_size == shown.image_size,
+        "{shown:?} but {seen:?}"
+    );
+    let drawings = [0, 1, 2].map(|number| drawing(number, &shown));
+
+    let frames = [allocate()?, allocate()?, allocate()?];
+    let out = display.stream(Kind::Output, frames.len())?;
+    for (frame, drawing) in frames.iter().zip(&drawings) {
+        frame.map()?.copy_in(0, drawing);
+    }
+    let pictures = [allocate()?, allocate()?];
+    let back = camera.stream(Kind::Capture, pictures.len())?;
+    for (index, buffer) in pictures.iter().enumerate() {
+        back.queue(index, buffer, 0)
+            .context("VIDIOC_QBUF to the camera failed")?;
+    }
+
+    // The last frame stays on the display for as long as no other comes.
+    out.queue(0, &frames[0], shown.image_size)
+        .context("VIDIOC_QBUF to the display failed")?;
+    out.start()?;
+    back.start()?;
+    for (index, drawing) in drawings.iter().enumerate() {
+        if index > 0 {
+            out.queue(index, &frames[index], shown.image_size)?;
+        }
+        wait_for(drawing, &back, &pictures).with_context(|| format!("drawing {index}"))?;
+    }
+    drop((out, back));
+    for (frame, drawing) in frames.iter().zip(&drawings) {
+        let content = frame.map()?.copy_out(0, drawing.len());
+        ensure!(content == *drawing, "the display changed the frame");
+        check_attached(frame, &[])?;
+    }
+    Ok(())
+}
+
+/// Lets the camera run until it delivers exactly these bytes.
+fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<()> {
+    // A frame may have been under way, and the camera may miss the display's lock now and then.
+    for _ in 0..30 {
+        let done = stream.dequeue()?;
+        let buffer = &pictures[done.index];
+        let found = buffer
+            .with_cpu_access(|| -> Result<_> { Ok(buffer.map()?.copy_out(0, drawing.len())) })??;
+        stream.queue(done.index, buffer, 0)?;
+        if found == drawing {
+            return Ok(());
+        }
+    }
+    bail!("the camera did not see it in 30 pictures")
+}
+
+// A device that needs one piece maps a buffer, finds it is several, and unmaps it again. Several buffers, as memory may
+// happen to be adjacent; of a heap whose memory is always one piece, none is refused.
+fn pieces_refused_by_dma(heap: &str) -> Result<()> {
+    let camera = vivid::camera(Access::Contiguous)?;
+    camera.set_format(Kind::Capture, picture(Access::Contiguous))?;
+    let buffers: Vec<_> = (0..8).map(|_| mixed(heap)).collect::<Result<_>>()?;
+    let stream = camera.stream(Kind::Capture, buffers.len())?;
+    let mut refused = 0;
+    for (index, buffer) in buffers.iter().enumerate() {
+        match stream.queue(index, buffer, 0) {
+            Ok(()) => check_attached(buffer, &[vivid::DEVICE])?,
+            answer => {
+                expect_errno("VIDIOC_QBUF of pieces", answer, Errno::EFAULT)?;
+                check_attached(buffer, &[])?;
+                refused += 1;
+            }
+        }
+        let mapping = buffer.map()?;
+        buffer.with_cpu_access(|| mapping.check_zero())??;
+    }
+    diagnose(&format!(
+        "{refused} of {} buffers are not one piece",
+        buffers.len()
+    ));
+    Ok(())
+}
+
+fn start_camera<'a>(camera: &'a Device, heap: &str) -> Result<Stream<'a>> {
+    let stream = camera.stream(Kind::Capture, 3)?;
+    for index in 0..3 {
+        let buffer = one_piece(heap)?;
+        stream.queue(index, &buffer, 0)?;
+    }
+    stream.start()?;
+    Ok(stream)
+}
+
+fn camera_is_the_last_holder(heap: &str) -> Result<()> {
+    for access in [Access::Kernel, Access::Contiguous] {
+        let before = dma_buf::totals()?;
+        let camera = vivid::camera(access)?;
+        camera.set_format(Kind::Capture, Picture::new(1280, 720, GREY))?;
+        let stream = start_camera(&camera, heap)?;
+        for _ in 0..3 {
+            stream.dequeue()?;
+        }
+        let held = dma_buf::totals()?;
+        ensure!(
+            held.buffers == before.buffers + 3,
+            "{before:?}, then {held:?}"
+        );
+        drop(stream);
+        let after = dma_buf::totals()?;
+        ensure!(
+            after == before,
+            "{access:?}: {before:?} before, {after:?} after"
+        );
+    }
+    Ok(())
+}
+
+fn killed_while_the_camera_runs(heap: &str) -> Result<()> {
+    for access in [Access::Kernel, Access::Contiguous] {
+        let before = dma_buf::totals()?;
+        let mut child = Child::run(|| {
+            let camera = vivid::camera(access)?;
+            camera.set_format(Kind::Capture, Picture::new(1280, 720, GREY))?;
+            let _stream = start_camera(&camera, heap)?;
+            std::thread::sleep(2 * SOON);
+            Ok(())
+        })?;
+        eventually(SOON, || {
+            let held = dma_buf::totals()?;
+            ensure!(
+                held.buffers == before.buffers + 3,
+                "{before:?}, then {held:?}"
+            );
+            Ok(())
+        })?;
+        child.signal(Signal::SIGKILL)?;
+        child.wait(SOON)?;
+        eventually(Duration::from_secs(2), || {
+            let after = dma_buf::totals()?;
+            ensure!(
+                after == before,
+                "{access:?}: {before:?} before, {after:?} after"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+// One buffer, written by two cameras, attached twice by vgem, mapped and synchronised by a program, all meanwhile.
+fn all_importers_at_once(heap: &str) -> Result<()> {
+    let buffer = one_piece(heap)?;
+    let mapping = buffer.map()?;
+    let (vgem, other_vgem) = (Vgem::open()?, Vgem::open()?);
+    let (handle, _) = (vgem.import(&buffer)?, other_vgem.import(&buffer)?);
+
+    let cameras = [
+        vivid::camera(Access::Kernel)?,
+        vivid::camera(Access::Contiguous)?,
+    ];
+    let mut format = picture(Access::Contiguous);
+    let mut streams = Vec::new();
+    for camera in &cameras {
+        format = camera.set_format(Kind::Capture, format)?;
+        // One buffer may be in a queue several times, and a camera wants more than one.
+        let stream = camera.stream(Kind::Capture, 2)?;
+        for index in 0..2 {
+            stream
+                .queue(index, &buffer, 0)
+                .context("VIDIOC_QBUF failed")?;
+        }
+        stream.start()?;
+        streams.push(stream);
+    }
+    let mut attached = dma_buf::attached_devices(&buffer)?;
+    attached.sort();
+    let expected = ["vgem", "vgem", vivid::DEVICE, vivid::DEVICE];
+    ensure!(
+        attached == expected,
+        "attached: {attached:?}, expected {expected:?}"
+    );
+    for _ in 0..5 {
+        for stream in &streams {
+            let done = stream.dequeue()?;
+            for _ in 0..20 {
+                buffer.sync(SYNC_START | SYNC_RW)?;
+                buffer.sync(SYNC_END | SYNC_RW)?;
+            }
+            stream.queue(done.index, &buffer, 0)?;
+        }
+    }
+    drop(streams);
+    check_attached(&buffer, &["vgem", "vgem"])?;
+    check_test_pattern(&buffer, &format)?;
+
+    drop((mapping, buffer, other_vgem));
+    check_test_pattern(&vgem.export(handle)?, &format).context("held by vgem alone")
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests that cannot be met: too large, no memory, no descriptor, no time.
+
+use crate::footprint::Footprint;
+use crate::Case;
+use anyhow::{ensure, Context, Result};
+use guest_support::heap::{AllocationData, Heap};
+use guest_support::ktap::diagnose;
+use guest_support::mapping::WORD;
+use guest_support::memory;
+use guest_support::pattern::Pattern;
+use guest_support::process::{Child, Verdict};
+use guest_support::tracing::FailedIoctls;
+use guest_support::{expect_errno, page_size};
+use nix::errno::Errno;
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
+use nix::sys::signal::Signal;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+pub const CASES: &[Case] = &[
+    Case::new("three-eighths-of-memory", three_eighths_of_memory),
+    Case::new("over-half-of-memory", over_half_of_memory),
+    Case::new("no-free-descriptor", no_free_descriptor),
+    Case::new("out-of-memory", out_of_memory),
+    Case::new("killed-while-allocating", killed_while_allocating).within(120),
+];
+
+fn three_eighths_of_memory(heap: &str) -> Result<()> {
+    let buffer = Heap::open(heap)?.allocate(memory::total()? / 8 * 3)?;
+    let mapping = buffer.map()?;
+    let pattern = Pattern(1);
+    // A prime number of pages, so that in time every place within a piece is met.
+    let places = (0..mapping.len()).step_by(61 * page_size());
+    for offset in places.clone() {
+        mapping.check_zero_range(offset, page_size())?;
+        mapping.write(offset, pattern.word(offset));
+    }
+    for offset in places {
+        mapping.check_range(offset, WORD, pattern, 0)?;
+    }
+    Ok(())
+}
+
+/// However long it may take to see that a request is hopeless, when nothing is allocated on the way.
+const AT_ONCE: Duration = Duration::from_millis(250);
+
+fn over_half_of_memory(heap: &str) -> Result<()> {
+    let heap = Heap::open(heap)?;
+    let page = page_size() as u64;
+    let total = memory::total()? as u64;
+    let kills = memory::oom_kills()?;
+    let before = Footprint::now()?;
+    let lengths = [
+        (total / 2).next_multiple_of(page) + page,
+        total / 8 * 5,
+        total - page,
+        total,
+        2 * total,
+        1 << 40,
+        1 << 47,
+        (1 << 47) + 1,
+        i64::MAX as u64 - page,
+        1 << 63,
+        u64::MAX - 2 * page,
+        // The last whole page: rounding does not wrap here.
+        u64::MAX - page + 1,
+    ];
+    for len in lengths {
+        let start = Instant::now();
+        let answer = heap.allocate_with(&AllocationData::read_write(len));
+        let elapsed = start.elapsed();
+        expect_errno(format!("{len:#x} bytes"), answer, Errno::ENOMEM)?;
+        ensure!(
+            elapsed < AT_ONCE,
+            "{len:#x} bytes: took {elapsed:?} to refuse"
+        );
+    }
+    ensure!(
+        memory::oom_kills()? == kills,
+        "a process was killed for want of memory"
+    );
+    before.check_unchanged()
+}
+
+fn no_free_descriptor(heap: &str) -> Result<()> {
+    let heap = Heap::open(heap)?;
+    let before = Footprint::now()?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // Nothing above the next descriptor is open in this process, so that one is the first not allowed.
+    let next = nix::unistd::dup(&heap)?.as_raw_fd();
+    setrlimit(Resource::RLIMIT_NOFILE, next as u64, hard)?;
+    let answers: Vec<_> = (0..64)
+        .map(|_| heap.allocate_with(&AllocationData::read_write(1 << 20)))
+        .collect();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    for answer in answers {
+        expect_errno("no descriptor is free", answer, Errno::EMFILE)?;
+    }
+    before.check_unchanged()?;
+    heap.allocate(1).map(drop)
+}
+
+fn out_of_memory(heap: &str) -> Result<()> {
+    let heap = Heap::open(heap)?;
+    // This process needs memory too when there is none: for its own pages, and to list what it holds.
+    memory::lock_this_process()?;
+    let kills = memory::oom_kills()?;
+    let before = Footprint::now()?;
+    let piece = (memory::total()? / 64).next_multiple_of(page_size());
+    let mut held = Vec::with_capacity(64);
+    let refusal = loop {
+        match heap.allocate_with(&AllocationData::read_write(piece as u64)) {
+            Ok(buffer) if held.len() < 64 => held.push(buffer),
+            Ok(_) => anyhow::bail!("more than all memory was handed out"),
+            Err(errno) => break errno,
+        }
+    };
+    let got = held.len();
+    drop(held);
+    ensure!(
+        refusal == Errno::ENOMEM,
+        "failed with {refusal:?}, expected ENOMEM"
+    );
+    diagnose(&format!("{got} times {piece} bytes fitted"));
+    ensure!(got >= 32, "refused after {got} of 64 parts of memory");
+    ensure!(
+        memory::oom_kills()? == kills,
+        "a process was killed for want of memory"
+    );
+    before.check_unchanged()
+}
+
+fn killed_while_allocating(heap: &str) -> Result<()> {
+    const ROUNDS: u32 = 16;
+    let heap = Heap::open(heap)?;
+    let len = memory::total()? / 6;
+    let start = Instant::now();
+    drop(heap.allocate(len)?);
+    let whole = start.elapsed();
+
+    let interrupted = FailedIoctls::with(Errno::EINTR)?;
+    let before = Footprint::now()?;
+    for round in 0..ROUNDS {
+        let mut child = Child::run(|| loop {
+            drop(heap.allocate(len)?);
+        })?;
+        // All over the time that one allocation takes, after a moment for the child to get there.
+        std::thread::sleep(Duration::from_millis(5) + whole * round / ROUNDS);
+        child.signal(Signal::SIGKILL)?;
+        let verdict = child
+            .wait(Duration::from_secs(20))?
+            .context("does not die")?;
+        ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
+    }
+    let hits = interrupted.count()?;
+    diagnose(&format!(
+        "{hits} of {ROUNDS} kills interrupted an allocation of {} MiB, which takes {whole:?}",
+        len >> 20
+    ));
+    before.check_unchanged()?;
+    ensure!(
+        hits > 0,
+        "no kill hit an allocation, or it did not end with EINTR"
+    );
+    Ok(())
+}

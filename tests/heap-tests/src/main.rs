@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests every heap under `/dev/dma_heap` the way programs use it, and the way they should not.
+
+mod buffers;
+mod endurance;
+mod footprint;
+mod import_vgem;
+mod import_vivid;
+mod ioctl_argument;
+mod ioctl_fields;
+mod limits;
+mod mappings;
+mod nodes;
+mod sharing;
+
+use anyhow::{ensure, Result};
+use clap::Parser;
+use guest_support::heap;
+use guest_support::ktap::{Options, Tests};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Test every heap under /dev/dma_heap and report in KTAP
+#[derive(Parser)]
+struct Arguments {
+    /// The heaps that must be there, no more and no fewer
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    expect: Vec<String>,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// A test of one heap, which it gets by name.
+struct Case {
+    name: &'static str,
+    limit: Option<Duration>,
+    run: fn(&str) -> Result<()>,
+}
+
+impl Case {
+    const fn new(name: &'static str, run: fn(&str) -> Result<()>) -> Self {
+        Case {
+            name,
+            limit: None,
+            run,
+        }
+    }
+
+    /// Lets a long test take longer.
+    const fn within(mut self, seconds: u64) -> Self {
+        self.limit = Some(Duration::from_secs(seconds));
+        self
+    }
+}
+
+const GROUPS: &[(&str, &[Case])] = &[
+    ("node", nodes::CASES),
+    ("ioctl", ioctl_fields::CASES),
+    ("ioctl", ioctl_argument::CASES),
+    ("limit", limits::CASES),
+    ("buffer", buffers::CASES),
+    ("mmap", mappings::CASES),
+    ("share", sharing::CASES),
+    ("import", import_vgem::CASES),
+    ("import", import_vivid::CASES),
+];
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let found = heap::names()?;
+    let mut tests = Tests::default();
+    if !arguments.expect.is_empty() {
+        let (mut expected, found) = (arguments.expect, found.clone());
+        expected.sort();
+        tests.add("heaps/as-expected", move || {
+            ensure!(
+                found == expected,
+                "{}: found {found:?}, expected {expected:?}",
+                heap::HEAP_DIRECTORY
+            );
+            Ok(())
+        });
+    }
+    import_vgem::add_controls(&mut tests);
+    import_vivid::add_controls(&mut tests);
+    if !found.is_empty() {
+        endurance::add(&mut tests, &found);
+    }
+    for heap in &found {
+        for (group, cases) in GROUPS {
+            for case in *cases {
+                let (run, heap) = (case.run, heap.clone());
+                let name = format!("{heap}/{group}/{}", case.name);
+                match case.limit {
+                    Some(limit) => tests.add_within(limit, name, move || run(&heap)),
+                    None => tests.add(name, move || run(&heap)),
+                }
+            }
+        }
+    }
+    Ok(tests.run(&arguments.options))
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One buffer in several processes.
+
+use crate::Case;
+use anyhow::{ensure, Result};
+use guest_support::dma_buf::{self, Buffer};
+use guest_support::heap::Heap;
+use guest_support::page_size;
+use guest_support::pattern::Pattern;
+use guest_support::process::{eventually, Channel, Child, SOON};
+use nix::sys::signal::Signal;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+pub const CASES: &[Case] = &[
+    Case::new("fork-inherits-mapping", fork_inherits_mapping),
+    Case::new("pass-descriptor", pass_descriptor),
+    Case::new("allocator-has-exited", allocator_has_exited),
+    Case::new("in-flight-only", in_flight_only),
+    Case::new("killed-holder-lets-go", killed_holder_lets_go),
+];
+
+fn size() -> usize {
+    (256 + 16 + 3) * page_size()
+}
+
+fn fork_inherits_mapping(heap: &str) -> Result<()> {
+    let mapping = Heap::open(heap)?.allocate(size())?.map()?;
+    mapping.fill(Pattern(1), 0);
+    Child::run(|| {
+        mapping.check(Pattern(1), 0)?;
+        mapping.fill(Pattern(2), 0);
+        Ok(())
+    })?
+    .succeed()?;
+    mapping.check(Pattern(2), 0)?;
+    // The child's end has taken nothing away: it can be done again.
+    Child::run(|| mapping.check(Pattern(2), 0))?.succeed()
+}
+
+// Both have it mapped all the time; each sees what the other has just written.
+fn pass_descriptor(heap: &str) -> Result<()> {
+    let (here, there) = Channel::pair()?;
+    let child = Child::run(move || {
+        let buffer = Buffer::from(there.expect_fd("take")?);
+        let mapping = buffer.map()?;
+        drop(buffer);
+        for round in 0..5 {
+            there.expect("written")?;
+            mapping.check(Pattern(2 * round), 0)?;
+            mapping.fill(Pattern(2 * round + 1), 0);
+            there.send("written", None)?;
+        }
+        Ok(())
+    })?;
+    let buffer = Heap::open(heap)?.allocate(size())?;
+    let mapping = buffer.map()?;
+    here.send("take", Some(buffer.as_fd()))?;
+    drop(buffer);
+    for round in 0..5 {
+        mapping.fill(Pattern(2 * round), 0);
+        here.send("written", None)?;
+        here.expect("written")?;
+        mapping.check(Pattern(2 * round + 1), 0)?;
+    }
+    child.succeed()
+}
+
+fn allocator_has_exited(heap: &str) -> Result<()> {
+    let (here, there) = Channel::pair()?;
+    let child = Child::run(|| {
+        let buffer = Heap::open(heap)?.allocate(size())?;
+        buffer.map()?.fill(Pattern(3), 0);
+        there.send("take", Some(buffer.as_fd()))
+    })?;
+    let buffer = Buffer::from(here.expect_fd("take")?);
+    child.succeed()?;
+    buffer.map()?.check(Pattern(3), 0)?;
+    ensure!(buffer.info()?.count == 1, "{:?}", buffer.info()?);
+    Ok(())
+}
+
+// Between sending and receiving, no process has it: only the socket.
+fn in_flight_only(heap: &str) -> Result<()> {
+    let (here, there) = Channel::pair()?;
+    let before = dma_buf::totals()?.buffers;
+    let buffer = Heap::open(heap)?.allocate(size())?;
+    buffer.map()?.fill(Pattern(4), 0);
+    here.send("take", Some(buffer.as_fd()))?;
+    drop(buffer);
+    ensure!(dma_buf::totals()?.buffers == before + 1);
+    Buffer::from(there.expect_fd("take")?)
+        .map()?
+        .check(Pattern(4), 0)?;
+
+    // And never received: it goes with the socket.
+    let buffer = Heap::open(heap)?.allocate(size())?;
+    here.send("take", Some(buffer.as_fd()))?;
+    drop(buffer);
+    drop((here, there));
+    eventually(Duration::from_secs(2), || {
+        let now = dma_buf::totals()?.buffers;
+        ensure!(now == before, "{before} buffers before, now {now}");
+        Ok(())
+    })
+}
+
+fn killed_holder_lets_go(heap: &str) -> Result<()> {
+    let before = dma_buf::totals()?;
+    let (here, there) = Channel::pair()?;
+    let mut child = Child::run(|| {
+        let heap = Heap::open(heap)?;
+        let buffers: Vec<Buffer> = (0..20)
+            .map(|_| heap.allocate(size()))
+            .collect::<Result<_>>()?;
+        let mappings: Vec<_> = buffers.iter().map(Buffer::map).collect::<Result<_>>()?;
+        there.send("holding", None)?;
+        std::thread::sleep(2 * SOON);
+        drop((buffers, mappings));
+        Ok(())
+    })?;
+    here.expect("holding")?;
+    let held = dma_buf::totals()?;
+    ensure!(
+        held.buffers == before.buffers + 20,
+        "{before:?}, then {held:?}"
+    );
+    child.signal(Signal::SIGKILL)?;
+    child.wait(SOON)?;
+    eventually(Duration::from_secs(2), || {
+        let after = dma_buf::totals()?;
+        ensure!(after == before, "{before:?} before, {after:?} after");
+        Ok(())
+    })
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the module leaves behind: nothing.
+
+use crate::module::{try_load, Module};
+use anyhow::{ensure, Result};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::eventually;
+use guest_support::{expect_errno, memory};
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("module/comes-and-goes", comes_and_goes);
+    tests.add("module/loads-only-once", loads_only_once);
+    tests.add("module/gives-back-memory", gives_back_memory);
+    tests.add("module/hundred-times", hundred_times);
+}
+
+/// Everything by which a loaded module can show.
+fn traces() -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for (folder, depth) in [
+        ("/dev", 2),
+        ("/proc", 1),
+        ("/proc/sys", 2),
+        ("/sys/class", 1),
+        ("/sys/devices/virtual", 2),
+        ("/sys/dev/char", 1),
+        ("/sys/kernel", 1),
+        ("/sys/module", 1),
+        ("/sys/bus/platform/drivers", 1),
+        ("/sys/kernel/debug", 2),
+        ("/sys/kernel/tracing/events", 2),
+    ] {
+        list(Path::new(folder), depth, &mut found)?;
+    }
+    let devices = std::fs::read_to_string("/proc/devices")?;
+    found.extend(devices.lines().map(|line| format!("/proc/devices: {line}")));
+    // Processes and their terminals come and go.
+    found.retain(|entry| {
+        let number = entry.strip_prefix("/proc/").unwrap_or("");
+        number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    Ok(found)
+}
+
+fn list(folder: &Path, depth: usize, found: &mut BTreeSet<String>) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        found.insert(entry.path().display().to_string());
+        if depth > 1 && entry.file_type()?.is_dir() {
+            list(&entry.path(), depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn comes_and_goes() -> Result<()> {
+    // The kernel's own parts that only start with the first heap ever are no traces.
+    Module::load()?.unload()?;
+    let before = traces()?;
+    for _ in 0..3 {
+        let module = Module::load()?;
+        let added: Vec<_> = traces()?.difference(&before).cloned().collect();
+        for expected in [
+            "/dev/dma_heap",
+            "/dev/dma_heap/system",
+            "/sys/class/dma_heap",
+            "/sys/devices/virtual/dma_heap/system",
+            "/sys/module/rk_dma_heap",
+        ] {
+            ensure!(
+                added.iter().any(|entry| entry == expected),
+                "{expected} did not appear; what did: {added:?}"
+            );
+        }
+        module.unload()?;
+        let left: Vec<_> = traces()?.difference(&before).cloned().collect();
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        let missing: Vec<_> = before.difference(&traces()?).cloned().collect();
+        ensure!(missing.is_empty(), "taken away: {missing:?}");
+    }
+    Ok(())
+}
+
+fn loads_only_once() -> Result<()> {
+    let module = Module::load()?;
+    let again = try_load("")?;
+    if let Ok(again) = again {
+        std::mem::forget(again);
+        anyhow::bail!("the module was loaded twice");
+    }
+    expect_errno("loading again", again, Errno::EEXIST)?;
+    module.heap()?.allocate(1)?.map()?.check_zero()?;
+    module.unload()
+}
+
+fn check_memory(before: usize, tolerance: usize) -> Result<()> {
+    eventually(Duration::from_secs(5), || {
+        let now = memory::at_rest()?;
+        let missing = before.saturating_sub(now);
+        ensure!(missing <= tolerance, "{} KiB are gone", missing >> 10);
+        Ok(())
+    })
+}
+
+// What a heap keeps for later is memory too: after unloading it is all back.
+fn gives_back_memory() -> Result<()> {
+    Module::load()?.unload()?;
+    let before = memory::at_rest()?;
+    let module = Module::load()?;
+    for name in module.heaps()? {
+        let heap = Heap::open(&name)?;
+        let buffers: Vec<_> = (0..50)
+            .map(|_| heap.allocate(2 << 20))
+            .collect::<Result<_>>()?;
+        let small: Vec<_> = (0..500).map(|_| heap.allocate(1)).collect::<Result<_>>()?;
+        drop((buffers, small));
+    }
+    module.unload()?;
+    // A hundredth of what went through the heap; the kernel's slabs do not shrink at once.
+    check_memory(before, 1 << 20)
+}
+
+// The module takes some 100 pages while it is loaded; the tolerance is 5 for each round.
+fn hundred_times() -> Result<()> {
+    const ROUNDS: usize = 100;
+    let cycle = || -> Result<()> {
+        let module = Module::load()?;
+        module.heap()?.allocate(1 << 16)?;
+        module.unload()
+    };
+    for _ in 0..10 {
+        cycle()?;
+    }
+    let before = memory::at_rest()?;
+    for _ in 0..ROUNDS {
+        cycle()?;
+    }
+    check_memory(before, 2 << 20)?;
+    let change = before as i64 - memory::at_rest()? as i64;
+    diagnose(&format!(
+        "{ROUNDS} rounds changed the memory at rest by {} KiB",
+        -change / 1024
+    ));
+    Ok(())
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Programs that use a heap at the very moment when the module comes or goes.
+
+use crate::module::{is_loaded, Module};
+use anyhow::{ensure, Result};
+use guest_support::errno_of;
+use guest_support::heap::{AllocationData, Heap, HEAP_DIRECTORY};
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::Child;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+pub fn add(tests: &mut Tests) {
+    tests.add("module/opened-while-it-goes", opened_while_it_goes);
+}
+
+const DURATION: Duration = Duration::from_secs(4);
+
+/// Opens and allocates as often as it can. There may be no heap, but never anything else than that.
+fn use_heap() -> Result<()> {
+    let path = Path::new(HEAP_DIRECTORY).join("system");
+    loop {
+        match Heap::open_path(&path, OFlag::O_RDWR) {
+            Ok(heap) => {
+                heap.allocate_with(&AllocationData::read_write(1))?;
+            }
+            Err(error) => {
+                let errno = error.downcast_ref().map(errno_of);
+                ensure!(
+                    matches!(errno, Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV)),
+                    "open failed with {errno:?}"
+                );
+            }
+        }
+    }
+}
+
+fn opened_while_it_goes() -> Result<()> {
+    let mut users = [Child::run(use_heap)?, Child::run(use_heap)?];
+    let start = Instant::now();
+    let (mut rounds, mut refusals) = (0, 0);
+    while start.elapsed() < DURATION {
+        let module = Module::load()?;
+        loop {
+            match module.try_unload() {
+                Ok(()) => break,
+                Err(Errno::EAGAIN) => refusals += 1,
+                Err(errno) => anyhow::bail!("unloading failed with {errno:?}"),
+            }
+        }
+        std::mem::forget(module);
+        rounds += 1;
+    }
+    for user in &mut users {
+        let verdict = user.wait(Duration::ZERO)?;
+        ensure!(
+            verdict.is_none(),
+            "a program that used the heap ended: {verdict:?}"
+        );
+    }
+    drop(users);
+    diagnose(&format!(
+        "{rounds} times loaded and unloaded, {refusals} times refused"
+    ));
+    ensure!(
+        rounds > 5 && refusals > 0,
+        "the programs and the unloading did not meet"
+    );
+    ensure!(!is_loaded());
+    Ok(())
+}

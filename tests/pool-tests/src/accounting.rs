@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory cgroups: with `mem_accounting=1` a buffer is charged to whoever allocates it, wherever its pages come from.
+
+use crate::cgroup::Cgroup;
+use crate::figures::Figures;
+use crate::module::Module;
+use crate::{HEAPS, MIB};
+use anyhow::{ensure, Context, Result};
+use guest_support::dma_buf::Buffer;
+use guest_support::heap::{AllocationData, Heap};
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::{eventually, Channel, Child};
+use guest_support::{expect_errno, memory};
+use nix::errno::Errno;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    for (name, source) in [
+        ("accounting/fresh", Source::Fresh),
+        ("accounting/from-the-pool", Source::Pool),
+        ("accounting/from-the-backlog", Source::Backlog),
+    ] {
+        tests.add(name, move || charged_and_uncharged(source));
+    }
+    tests.add("accounting/follows-the-allocator", follows_the_allocator);
+    tests.add("accounting/limit", limit);
+    tests.add("accounting/off-by-itself", off_by_itself);
+}
+
+const SIZE: usize = 24 * MIB;
+
+/// The kernel charges in batches, and a process has pages of its own.
+const TOLERANCE: usize = 2 * MIB;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Fresh,
+    Pool,
+    Backlog,
+}
+
+/// Puts SIZE bytes where the next allocation is to find them.
+fn prepare(heap: &Heap, source: Source) -> Result<()> {
+    std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+    if source != Source::Fresh {
+        drop(heap.allocate(SIZE)?);
+    }
+    if source == Source::Pool {
+        let pooled = Figures::settled()?.pooled;
+        ensure!(pooled == SIZE, "{pooled} bytes are pooled");
+    }
+    Ok(())
+}
+
+fn check(what: &str, found: usize, expected: usize) -> Result<()> {
+    ensure!(
+        found.abs_diff(expected) <= TOLERANCE,
+        "{what}: {} KiB are charged, expected about {}",
+        found >> 10,
+        expected >> 10
+    );
+    Ok(())
+}
+
+/// A process in a cgroup that allocates SIZE bytes at a word, hands the buffer over and waits.
+struct Tenant {
+    line: Channel,
+    child: Child,
+}
+
+impl Tenant {
+    fn start(cgroup: &Cgroup, heap: &'static str) -> Result<Tenant> {
+        let (line, there) = Channel::pair()?;
+        let child = Child::run(|| {
+            cgroup.enter()?;
+            let heap = Heap::open(heap)?;
+            there.send("here", None)?;
+            there.expect("allocate")?;
+            let buffer = heap.allocate(SIZE)?;
+            there.send("allocated", Some(buffer.as_fd()))?;
+            drop(buffer);
+            there.expect("go")?;
+            Ok(())
+        })?;
+        line.expect("here")?;
+        Ok(Tenant { line, child })
+    }
+
+    fn allocate(&self) -> Result<Buffer> {
+        self.line.send("allocate", None)?;
+        Ok(Buffer::from(self.line.expect_fd("allocated")?))
+    }
+
+    fn go(self) -> Result<()> {
+        self.line.send("go", None)?;
+        self.child.succeed()
+    }
+}
+
+fn charged_and_uncharged(source: Source) -> Result<()> {
+    let module = Module::load("mem_accounting=1")?;
+    let cgroup = Cgroup::new("pool-tests")?;
+    for name in HEAPS {
+        let heap = Heap::open(name)?;
+        let tenant = Tenant::start(&cgroup, name)?;
+        let (charged, kernel) = (cgroup.charged()?, cgroup.kernel()?);
+        prepare(&heap, source)?;
+        let before = Figures::of(name)?;
+        let buffer = tenant.allocate()?;
+        let after = Figures::of(name)?;
+        match source {
+            Source::Pool => ensure!(
+                after.misses == before.misses,
+                "{name}: not all came from the pool: {before:?}, then {after:?}"
+            ),
+            Source::Fresh => ensure!(
+                after.hits == before.hits,
+                "{name}: not all is fresh: {before:?}, then {after:?}"
+            ),
+            Source::Backlog => {}
+        }
+        check(name, cgroup.charged()?, charged + SIZE)?;
+        check(name, cgroup.kernel()?, kernel + SIZE)?;
+        drop(buffer);
+        // Back at once, not only when the worker has got to it.
+        check(&format!("{name}, freed"), cgroup.charged()?, charged)?;
+        check(&format!("{name}, freed"), cgroup.kernel()?, kernel)?;
+        tenant.go()?;
+        Figures::settled()?;
+    }
+    module.unload()
+}
+
+// The one who allocated pays for as long as the buffer lives, also when he has given it away and is gone.
+fn follows_the_allocator() -> Result<()> {
+    let module = Module::load("mem_accounting=1")?;
+    let (payer, user) = (Cgroup::new("pool-tests")?, Cgroup::new("pool-tests-user")?);
+    let tenant = Tenant::start(&payer, "system")?;
+    let charged = payer.charged()?;
+    let buffer = tenant.allocate()?;
+    tenant.go()?;
+    check("the payer is gone", payer.charged()?, SIZE)?;
+    Child::run(|| {
+        user.enter()?;
+        let mapping = buffer.map()?;
+        for offset in (0..mapping.len()).step_by(guest_support::page_size()) {
+            mapping.write(offset, 1);
+        }
+        check("a user who did not allocate", user.kernel()?, 0)
+    })?
+    .succeed()?;
+    check("after its use", payer.charged()?, SIZE)?;
+    drop(buffer);
+    eventually(Duration::from_secs(2), || {
+        let left = payer.charged()?;
+        ensure!(
+            left <= charged.max(TOLERANCE),
+            "{left} bytes are still charged"
+        );
+        Ok(())
+    })?;
+    module.unload()
+}
+
+fn limit() -> Result<()> {
+    const LIMIT: usize = 40 * MIB;
+    let module = Module::load("mem_accounting=1 pool_max_percent=50")?;
+    let cgroup = Cgroup::new("pool-tests")?;
+    cgroup.set_limit(LIMIT)?;
+    let kills = memory::oom_kills()?;
+    for name in HEAPS {
+        for pooled in [false, true] {
+            let heap = Heap::open(name)?;
+            std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+            if pooled {
+                drop(heap.allocate(3 * LIMIT)?);
+                Figures::settled()?;
+            }
+            Child::run(|| {
+                cgroup.enter()?;
+                let heap = Heap::open(name)?;
+                let half = heap.allocate(LIMIT / 2)?;
+                let charged = cgroup.charged()?;
+                for len in [LIMIT, 2 * LIMIT] {
+                    let answer = heap.allocate_with(&AllocationData::read_write(len as u64));
+                    let what = format!("{name}: {len} bytes, pooled: {pooled}");
+                    expect_errno(what, answer, Errno::ENOMEM)?;
+                    check("refused", cgroup.charged()?, charged)?;
+                }
+                drop(half);
+                // A refusal is not for ever.
+                heap.allocate(LIMIT / 2).map(drop)
+            })?
+            .succeed()?;
+        }
+    }
+    let own = cgroup.kills()?;
+    ensure!(own == 0, "{own} processes of the cgroup were killed");
+    ensure!(memory::oom_kills()? == kills, "a process was killed");
+    Figures::settled()?;
+    module.unload()
+}
+
+fn off_by_itself() -> Result<()> {
+    for parameters in ["", "mem_accounting=0"] {
+        let module = Module::load(parameters)?;
+        let cgroup = Cgroup::new("pool-tests")?;
+        for name in HEAPS {
+            let heap = Heap::open(name)?;
+            for source in [Source::Fresh, Source::Pool] {
+                let tenant = Tenant::start(&cgroup, name)?;
+                let (charged, kernel) = (cgroup.charged()?, cgroup.kernel()?);
+                prepare(&heap, source)?;
+                let buffer = tenant.allocate()?;
+                let size = buffer.size().context("no buffer")?;
+                diagnose(&format!(
+                    "{name}: {} KiB more are charged for {} KiB",
+                    cgroup.charged()?.saturating_sub(charged) >> 10,
+                    size >> 10
+                ));
+                check(name, cgroup.charged()?, charged)?;
+                check(name, cgroup.kernel()?, kernel)?;
+                drop(buffer);
+                tenant.go()?;
+                Figures::settled()?;
+            }
+        }
+        drop(cgroup);
+        module.unload()?;
+    }
+    Ok(())
+}

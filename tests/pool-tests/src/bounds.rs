@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How much the pools keep, as the load parameters say, and nonsense in them.
+
+use crate::figures::Figures;
+use crate::module::{is_loaded, try_load, Module};
+use crate::{HEAPS, MIB};
+use anyhow::{bail, ensure, Result};
+use guest_support::heap::{self, Heap};
+use guest_support::kernel_module::KernelLog;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::{expect_errno, memory};
+use nix::errno::Errno;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("bounds/bad-values", bad_values);
+    tests.add("bounds/in-mib", in_mib);
+    tests.add("bounds/in-percent", in_percent);
+    tests.add("bounds/nothing-kept", nothing_kept);
+}
+
+fn bad_values() -> Result<()> {
+    let cases = [
+        ("pool_max_percent=101", Errno::EINVAL),
+        ("pool_max_percent=-1", Errno::EINVAL),
+        ("pool_max_percent=", Errno::EINVAL),
+        ("pool_max_percent=1000", Errno::ERANGE),
+        ("pool_max_mib=-1", Errno::EINVAL),
+        ("pool_max_mib=much", Errno::EINVAL),
+        ("pool_max_mib=4294967296", Errno::ERANGE),
+        ("mem_accounting=2", Errno::EINVAL),
+        ("mem_accounting=on", Errno::EINVAL),
+    ];
+    for (parameters, expected) in cases {
+        let mut log = KernelLog::from_now_on()?;
+        let answer = try_load(parameters)?;
+        expect_errno(format!("loading with {parameters}"), answer, expected)?;
+        let lines = log.messages()?;
+        let name = parameters.split('=').next().unwrap_or(parameters);
+        match lines.iter().find(|line| line.contains(name)) {
+            Some(line) => diagnose(&format!("{parameters}: the kernel says {line:?}")),
+            None => bail!("loading with {parameters}: no line in the log names it: {lines:?}"),
+        }
+        ensure!(!is_loaded(), "{parameters}: refused, but loaded");
+        ensure!(
+            heap::names()?.is_empty(),
+            "{parameters}: refused, but there are heaps"
+        );
+    }
+    Ok(())
+}
+
+/// Sends twice `bound` bytes through all heaps at the same time, some in large buffers and some in single pages, and
+/// checks that the pools keep as much as they may and no more.
+fn check_bound(bound: usize) -> Result<()> {
+    let page = guest_support::page_size();
+    let mut held = Vec::new();
+    for name in HEAPS {
+        let heap = Heap::open(name)?;
+        let large = (bound / 2).max(MIB) - MIB / 2;
+        held.push(heap.allocate(large.next_multiple_of(page))?);
+        for _ in 0..MIB / 2 / page {
+            held.push(heap.allocate(page)?);
+        }
+    }
+    drop(held);
+    let settled = Figures::settled()?;
+    diagnose(&format!(
+        "at most {} KiB: {} KiB kept",
+        bound >> 10,
+        settled.pooled >> 10
+    ));
+    ensure!(
+        settled.pooled <= bound,
+        "{} bytes are kept, {bound} are allowed",
+        settled.pooled
+    );
+    // What came last may have been a large run that did not fit any more.
+    ensure!(
+        settled.pooled + MIB > bound,
+        "only {} bytes of {bound} are kept",
+        settled.pooled
+    );
+    Ok(())
+}
+
+fn in_mib() -> Result<()> {
+    for mib in [1, 16, 64] {
+        let module = Module::load(&format!("pool_max_percent=100 pool_max_mib={mib}"))?;
+        check_bound(mib * MIB)?;
+        module.unload()?;
+    }
+    Ok(())
+}
+
+fn in_percent() -> Result<()> {
+    let page = guest_support::page_size();
+    for percent in [1, 7] {
+        let module = Module::load(&format!("pool_max_percent={percent} pool_max_mib=1048576"))?;
+        check_bound(memory::total()? / page * percent / 100 * page)?;
+        module.unload()?;
+    }
+    // Of both bounds the smaller one counts.
+    let module = Module::load("pool_max_percent=1 pool_max_mib=4")?;
+    check_bound(4 * MIB)?;
+    module.unload()
+}
+
+fn nothing_kept() -> Result<()> {
+    for parameters in ["pool_max_mib=0", "pool_max_percent=0"] {
+        let module = Module::load(parameters)?;
+        for name in HEAPS {
+            let heap = Heap::open(name)?;
+            for size in [1, 1 << 16, 5 * MIB] {
+                drop(heap.allocate(size)?);
+            }
+        }
+        let settled = Figures::settled()?;
+        ensure!(settled.kept() == 0, "{parameters}: kept {settled:?}");
+        module.unload()?;
+    }
+    Ok(())
+}

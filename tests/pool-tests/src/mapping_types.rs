@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How buffers are mapped: the page tables of a process and of the kernel say it page by page.
+
+use crate::module::Module;
+use crate::HEAPS;
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client, MemoryType, View};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::mapping::Mapping;
+use guest_support::page_size;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("mapping-types/control", control);
+    for heap in HEAPS {
+        tests.add(format!("mapping-types/user/{heap}"), move || user(heap));
+        tests.add(format!("mapping-types/kernel/{heap}"), move || kernel(heap));
+    }
+}
+
+/// Runs of each order that a pool has, with 4 KiB pages.
+const PAGES: usize = 256 + 16 + 1;
+
+fn expected(heap: &str) -> MemoryType {
+    if heap.contains("uncached") {
+        MemoryType::WriteCombined
+    } else {
+        MemoryType::WriteBack
+    }
+}
+
+fn check(heap: &str, offset: usize, found: MemoryType) -> Result<()> {
+    let expected = expected(heap);
+    ensure!(
+        found == expected,
+        "{heap}: the page at {offset:#x} is mapped {found:?}, expected {expected:?}"
+    );
+    Ok(())
+}
+
+// What every kernel maps write-back, so that the next tests compare with something known.
+fn control() -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let mapping = Mapping::anonymous(page_size())?;
+    mapping.write(0, 1);
+    let found = client.memory_type(mapping.address())?;
+    ensure!(
+        found == MemoryType::WriteBack,
+        "a process's own memory: {found:?}"
+    );
+    ensure!(client.memory_type(0).is_err(), "address 0 is mapped");
+    Ok(())
+}
+
+fn user(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let page = page_size();
+    // Fresh memory, and then the same out of the pool.
+    for _ in 0..2 {
+        let buffer = heap.allocate(PAGES * page)?;
+        let mapping = buffer.map()?;
+        for offset in (0..mapping.len()).step_by(page) {
+            let found = client.memory_type(mapping.address() + offset)?;
+            check(name, offset, found)?;
+        }
+        // A part of it, which begins inside of a run.
+        let part = buffer.map_range(7 * page, 260 * page)?;
+        for offset in (0..part.len()).step_by(page) {
+            let found = client.memory_type(part.address() + offset)?;
+            check(name, offset + 7 * page, found)?;
+        }
+        drop((buffer, mapping, part));
+        crate::figures::Figures::settled()?;
+    }
+    drop(heap);
+    module.unload()
+}
+
+fn kernel(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let attachment = client.import(&buffer)?;
+    attachment.vmap().context("vmap")?;
+    for offset in (0..buffer.size()?).step_by(page_size()) {
+        check(name, offset, attachment.memory_type(View::Kernel, offset)?)?;
+    }
+    // For the reader. All RAM has such a mapping, but nobody reads or writes a write-combined buffer through it.
+    match attachment.memory_type(View::Cached, 0) {
+        Ok(found) => diagnose(&format!("{name}: in the kernel's linear map: {found:?}")),
+        Err(errno) => diagnose(&format!("{name}: no page of the linear map: {errno:?}")),
+    }
+    drop(attachment);
+    drop((buffer, heap));
+    module.unload()
+}

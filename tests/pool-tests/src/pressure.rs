@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! When memory is short, the pools give way before anybody is killed.
+
+use crate::figures::Figures;
+use crate::module::Module;
+use crate::trace::Trace;
+use crate::{HEAPS, MIB};
+use anyhow::{ensure, Context, Result};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::mapping::Mapping;
+use guest_support::process::{Child, Verdict};
+use guest_support::{memory, page_size};
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("pressure/drop-caches", drop_caches);
+    tests.add(
+        "pressure/drop-caches-with-backlog",
+        drop_caches_with_backlog,
+    );
+    tests.add_within(Duration::from_secs(90), "pressure/eater", eater);
+    tests.add("pressure/large-buffers-need-it", large_buffers_need_it);
+}
+
+const FILL: usize = 240 * MIB;
+
+/// Large pools, so that there is something to give back.
+const PARAMETERS: &str = "pool_max_percent=60";
+
+/// Allocates `bytes`, spread over all heaps, and frees them again.
+fn pass_through(bytes: usize) -> Result<()> {
+    let buffers = HEAPS.map(|name| Heap::open(name)?.allocate(bytes / HEAPS.len()));
+    buffers.into_iter().collect::<Result<Vec<_>>>().map(drop)
+}
+
+fn fill() -> Result<Figures> {
+    pass_through(FILL)?;
+    let full = Figures::settled()?;
+    ensure!(
+        full.pooled == FILL,
+        "{} of {FILL} bytes are pooled",
+        full.pooled
+    );
+    Ok(full)
+}
+
+fn report(what: &str) -> Result<()> {
+    let figures = Figures::total()?;
+    diagnose(&format!(
+        "{what}: {} KiB pooled, {} KiB waiting, {} KiB reclaimed so far, {} KiB free",
+        figures.pooled >> 10,
+        figures.backlog >> 10,
+        figures.reclaimed >> 10,
+        memory::meminfo("MemFree")? >> 10
+    ));
+    Ok(())
+}
+
+fn drop_caches() -> Result<()> {
+    let module = Module::load(PARAMETERS)?;
+    for round in 1..=3 {
+        let full = fill()?;
+        report(&format!("full, round {round}"))?;
+        std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+        let empty = Figures::total()?;
+        report("dropped")?;
+        ensure!(empty.kept() == 0, "something is left: {empty:?}");
+        ensure!(
+            empty.reclaimed == full.reclaimed + FILL,
+            "{FILL} bytes went, {full:?} became {empty:?}"
+        );
+    }
+    module.unload()
+}
+
+fn drop_caches_with_backlog() -> Result<()> {
+    let module = Module::load(PARAMETERS)?;
+    pass_through(FILL)?;
+    let before = Figures::total()?;
+    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    let after = Figures::settled()?;
+    report("dropped, then settled")?;
+    ensure!(
+        before.backlog > FILL / 2,
+        "most was ready before it could be dropped: {before:?}"
+    );
+    // The run that the worker has in its hands at that moment can stay.
+    ensure!(after.kept() <= MIB, "something is left: {after:?}");
+    module.unload()
+}
+
+/// Takes memory until there is none, page by page, in the sight of the out-of-memory killer.
+fn eat() -> Result<()> {
+    std::fs::write("/proc/self/oom_score_adj", "1000")?;
+    let mut eaten = Vec::new();
+    loop {
+        let piece = Mapping::anonymous(MIB)?;
+        for offset in (0..piece.len()).step_by(page_size()) {
+            piece.write(offset, 1);
+        }
+        eaten.push(piece);
+    }
+}
+
+// The order of events tells it exactly: what the shrinker had freed when the kernel chose whom to kill.
+fn eater() -> Result<()> {
+    memory::lock_this_process()?;
+    let module = Module::load(PARAMETERS)?;
+    let kills = memory::oom_kills()?;
+    let full = fill()?;
+    report("full")?;
+    let trace = Trace::of(&["rk_dma_heap/rk_dma_heap_shrink", "oom/mark_victim"])?;
+    let mut eater = Child::run(eat)?;
+    let pid = eater.pid();
+    let verdict = eater
+        .wait(Duration::from_secs(80))?
+        .context("the eater still finds memory")?;
+    let after = Figures::total()?;
+    report("after the kill")?;
+    let events = trace.take()?;
+
+    ensure!(
+        verdict == Verdict::Killed(Signal::SIGKILL),
+        "the eater ended otherwise: {verdict:?}"
+    );
+    let killed = memory::oom_kills()? - kills;
+    ensure!(
+        killed == 1,
+        "{killed} processes were killed, not the eater alone"
+    );
+    let kill = events
+        .iter()
+        .position(|event| event.name == "mark_victim")
+        .context("nobody was chosen to be killed")?;
+    let victim = events[kill].number("pid")?;
+    ensure!(
+        victim == pid.as_raw() as u64,
+        "process {victim} was killed, not the eater"
+    );
+    let before_kill = events[..kill]
+        .iter()
+        .filter(|event| event.name == "rk_dma_heap_shrink");
+    let freed = before_kill
+        .map(|event| Ok(event.number("freed")? as usize * page_size()))
+        .sum::<Result<usize>>()?;
+    diagnose(&format!(
+        "{} of {} KiB were given back before the kill",
+        freed >> 10,
+        full.pooled >> 10
+    ));
+    // Less than what the kernel asks a shrinker for at a time (128 objects) may be left.
+    ensure!(
+        freed + MIB >= full.pooled,
+        "only {freed} of {} bytes were given back before the kill",
+        full.pooled
+    );
+    ensure!(after.kept() <= MIB, "the pools still hold {after:?}");
+
+    drop(trace);
+    let again = {
+        pass_through(FILL)?;
+        Figures::settled()?
+    };
+    report("filled again")?;
+    ensure!(
+        again.pooled >= FILL - MIB,
+        "{} of {FILL} bytes are pooled again",
+        again.pooled
+    );
+    module.unload()
+}
+
+// What one heap's pool holds is there for the others too.
+fn large_buffers_need_it() -> Result<()> {
+    let module = Module::load("pool_max_percent=70")?;
+    let kills = memory::oom_kills()?;
+    let half = memory::total()? / 2 / MIB * MIB;
+    for round in 0..3 {
+        for name in HEAPS {
+            let heap = Heap::open(name)?;
+            let buffer = heap
+                .allocate(half)
+                .with_context(|| format!("{name}, round {round}: {:?}", Figures::total()))?;
+            drop(buffer);
+        }
+    }
+    report("after half of all memory from each heap in turn")?;
+    ensure!(memory::oom_kills()? == kills, "a process was killed");
+    module.unload()
+}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! That the figures in different files are the same, and add up.
+
+use crate::figures::{self, Figures};
+use crate::module::Module;
+use crate::{HEAPS, MIB};
+use anyhow::{ensure, Context, Result};
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::memory;
+use guest_support::process::eventually;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("totals/files-agree", files_agree);
+    tests.add("totals/sums-add-up", sums_add_up);
+    tests.add("totals/memory-is-where-they-say", memory_is_where_they_say);
+}
+
+const FILES: [&str; 2] = [
+    "/sys/kernel/dma_heap/total_pools_kb",
+    "/sys/kernel/rk_dma_heap/rk_total_pools_kb",
+];
+
+/// A decimal number and a newline, and nothing else.
+fn read_number(file: &str) -> Result<usize> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
+    let digits = text.strip_suffix('\n');
+    let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = digits.with_context(|| format!("{file} holds {text:?}"))?;
+    Ok(digits.parse()?)
+}
+
+fn check_files() -> Result<usize> {
+    let settled = Figures::settled()?;
+    for file in FILES {
+        let kib = read_number(file)?;
+        ensure!(
+            kib * 1024 == settled.pooled,
+            "{file}: {kib} KiB, but the heaps' pools hold {} bytes",
+            settled.pooled
+        );
+        let mode = std::fs::metadata(file)?.permissions().mode() & 0o7777;
+        ensure!(mode == 0o444, "{file} has mode {mode:o}, expected 444");
+    }
+    Ok(settled.pooled)
+}
+
+fn files_agree() -> Result<()> {
+    let module = Module::load("")?;
+    ensure!(check_files()? == 0, "fresh pools are not empty");
+    for (index, name) in HEAPS.into_iter().enumerate() {
+        let heap = Heap::open(name)?;
+        let before = check_files()?;
+        let size = (index + 1) * (3 << 16);
+        drop(heap.allocate(size)?);
+        let after = check_files()?;
+        ensure!(
+            after == before + size,
+            "{name}: {size} bytes came back, {before} became {after}"
+        );
+        let own = Figures::of(name)?.pooled;
+        ensure!(own == size, "{name}: pools {own} of {size} bytes");
+    }
+    std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+    ensure!(check_files()? == 0, "reclaimed, and yet not empty");
+    module.unload()
+}
+
+// Whatever a heap ever got is handed out, pooled or waiting, at every moment.
+fn sums_add_up() -> Result<()> {
+    let module = Module::load("pool_max_percent=50")?;
+    for name in HEAPS {
+        let heap = Heap::open(name)?;
+        let mut random = fastrand::Rng::with_seed(2);
+        let mut buffers = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..40 {
+            let pages = random.usize(1..1000);
+            buffers.push(heap.allocate(pages * guest_support::page_size())?);
+            bytes += pages * guest_support::page_size();
+        }
+        let full = Figures::of(name)?;
+        ensure!(
+            full.buffers == 40 && full.allocated == bytes && full.kept() == 0,
+            "{name}: 40 buffers of {bytes} bytes in all: {full:?}"
+        );
+        while !buffers.is_empty() {
+            buffers.truncate(buffers.len() / 2);
+            let left = buffers.iter().map(|b| b.size()).sum::<Result<usize>>()?;
+            Figures::settled()?;
+            let now = Figures::of(name)?;
+            ensure!(
+                now.buffers == buffers.len() && now.allocated == left,
+                "{name}: {} buffers of {left} bytes are left: {now:?}",
+                buffers.len()
+            );
+            ensure!(
+                now.allocated + now.kept() == bytes,
+                "{name}: of {bytes} bytes some are in no figure: {now:?}"
+            );
+        }
+        // From the pool it comes without a single miss.
+        let before = Figures::of(name)?;
+        drop(heap.allocate(bytes / 2 / MIB * MIB)?);
+        let after = Figures::of(name)?;
+        ensure!(
+            after.misses == before.misses && after.hits > before.hits,
+            "{name}: what was pooled was not used: {before:?}, then {after:?}"
+        );
+        Figures::settled()?;
+        std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+        let empty = Figures::of(name)?;
+        ensure!(
+            empty.kept() == 0 && empty.reclaimed == bytes,
+            "{name}: {bytes} bytes could be reclaimed: {empty:?}"
+        );
+    }
+    let columns = figures::read()?.len();
+    ensure!(columns == HEAPS.len(), "{columns} heaps are listed");
+    module.unload()
+}
+
+// The figures against the kernel's own count of free memory. The tolerance is what the kernel's other caches do
+// meanwhile: a twentieth of what is moved.
+fn memory_is_where_they_say() -> Result<()> {
+    const SIZE: usize = 100 * MIB;
+    const TOLERANCE: usize = SIZE / 20;
+    let module = Module::load("pool_max_percent=50")?;
+    let free = || memory::meminfo("MemFree");
+    let about = |what: &str, found: usize, expected: usize| -> Result<()> {
+        ensure!(
+            found.abs_diff(expected) <= TOLERANCE,
+            "{what}: {} KiB are free, expected about {}",
+            found >> 10,
+            expected >> 10
+        );
+        Ok(())
+    };
+    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    let before = free()?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    about("allocated", free()?, before - SIZE)?;
+    drop(buffer);
+    Figures::settled()?;
+    about("pooled", free()?, before - SIZE)?;
+    std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+    eventually(Duration::from_secs(2), || {
+        about("reclaimed", free()?, before)
+    })?;
+    module.unload()
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Unloading gives back what the pools hold, and what waits to get there.
+
+use crate::figures::Figures;
+use crate::module::Module;
+use crate::{HEAPS, MIB};
+use anyhow::{ensure, Context, Result};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::memory;
+use guest_support::process::eventually;
+use std::time::{Duration, Instant};
+
+pub fn add(tests: &mut Tests) {
+    tests.add("unload/full-pool", || unloads(0));
+    tests.add("unload/full-pool-and-backlog", || unloads(200 * MIB));
+}
+
+const POOLED: usize = 200 * MIB;
+
+/// A hundredth of what is moved: slabs and page tables of the test itself come and go.
+const TOLERANCE: usize = 4 * MIB;
+
+/// Free memory, with nothing in caches that can be dropped. [`memory::at_rest`] counts pools as free, which is right
+/// everywhere but here.
+fn free() -> Result<usize> {
+    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    std::fs::write("/proc/sys/vm/stat_refresh", "1")?;
+    memory::meminfo("MemFree")
+}
+
+fn allocate(bytes: usize) -> Result<Vec<guest_support::dma_buf::Buffer>> {
+    let mut buffers = Vec::new();
+    for name in HEAPS {
+        let heap = Heap::open(name)?;
+        let share = bytes / HEAPS.len();
+        buffers.push(heap.allocate(share - MIB)?);
+        for _ in 0..MIB / guest_support::page_size() {
+            buffers.push(heap.allocate(1)?);
+        }
+    }
+    Ok(buffers)
+}
+
+fn unloads(backlog: usize) -> Result<()> {
+    const PARAMETERS: &str = "pool_max_percent=60";
+    Module::load(PARAMETERS)?.unload()?;
+    let before = free()?;
+    let module = Module::load(PARAMETERS)?;
+    let held = allocate(backlog)?;
+    drop(allocate(POOLED)?);
+    let pooled = Figures::settled()?.pooled;
+    ensure!(pooled == POOLED, "{pooled} of {POOLED} bytes are pooled");
+    let full = memory::meminfo("MemFree")?;
+    drop(held);
+    let at_last = Figures::total()?;
+    let start = Instant::now();
+    module.unload().context("with a full pool")?;
+    let took = start.elapsed();
+
+    diagnose(&format!(
+        "{} KiB pooled and {} KiB waiting; unloading took {took:?}",
+        at_last.pooled >> 10,
+        at_last.backlog >> 10
+    ));
+    ensure!(
+        at_last.backlog > backlog / 4,
+        "most of the backlog was gone already: {at_last:?}"
+    );
+    ensure!(
+        before > full + POOLED - TOLERANCE,
+        "a full pool did not show in the free memory: {before} became {full}"
+    );
+    eventually(Duration::from_secs(2), || {
+        let missing = before.saturating_sub(free()?);
+        ensure!(missing <= TOLERANCE, "{} KiB are gone", missing >> 10);
+        Ok(())
+    })
+}
