@@ -3,6 +3,7 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
+TEST_TARGETS ?= arm64 armhf
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
@@ -30,8 +31,9 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 		echo "# rmmod rk_dma_heap"; rmmod rk_dma_heap; \
 		[ ! -e /dev/dma_heap ]; echo "unloaded, and no device node is left"'
 
-test: module guest ## Run every test
-	@qemu/enter cargo run --quiet --package test-driver -- --target $(TARGET)
+test: ## Run every test, on every target
+	@$(foreach target,$(TEST_TARGETS),qemu/build-module $(target) && qemu/build-guest $(target) &&) true
+	@qemu/enter cargo run --quiet --package test-driver -- $(addprefix --target ,$(TEST_TARGETS))
 
 shell: module guest ## Boot TARGET with the module and a shell on this terminal
 	@qemu/vm --target $(TARGET) --shell

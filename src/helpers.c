@@ -131,6 +131,11 @@ pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot)
 	return pgprot_writecombine(prot);
 }
 
+pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot)
+{
+	return __pgprot(pte_val(pte_mkdirty(pfn_pte(0, prot))));
+}
+
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work))
 {

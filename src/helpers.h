@@ -48,6 +48,7 @@ struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node
 							const char *name, int index);
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
+pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot);
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work));

@@ -23,20 +23,28 @@ const CARVEOUT: &CStr = c"rk-dma-heap,carveout";
 /// A node with this compatible binds the Rockchip heap to its region.
 const ROCKCHIP: &CStr = c"rk-dma-heap,cma";
 
+/// What comes of a mistake about a carveout, and about the Rockchip heap.
+const LEFT_OUT: &str = "left out";
+const DEFAULT_IS_USED: &str = "the default area is used";
+
 /// Every region that opted in as a carveout, with the name of its node. May sleep. Fails with `ENOMEM`.
 pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
     let mut carveouts: KVec<(CString, Arc<Carveout>)> = KVec::new();
     let mut taken: KVec<ReservedMemory> = KVec::new();
     for node in Node::compatible(CARVEOUT).filter(Node::available) {
-        let Some((region, memory)) = region_of(&node) else {
+        let Some((region, memory)) = region_of(&node, LEFT_OUT) else {
             continue;
         };
         if !region.has(c"no-map") {
-            pr_err!("{}: region {} is not no-map: left out\n", node.name(), region.name());
+            pr_err!("{}: region {} is not no-map: {}\n", node.name(), region.name(), LEFT_OUT);
+            continue;
+        }
+        if region.has(c"reusable") {
+            pr_err!("{}: region {} is both no-map and reusable: {}\n", node.name(), region.name(), LEFT_OUT);
             continue;
         }
         if taken.iter().any(|other| other.overlaps(&memory)) {
-            pr_err!("{}: region {} overlaps another carveout: left out\n", node.name(), region.name());
+            pr_err!("{}: region {} overlaps another carveout: {}\n", node.name(), region.name(), LEFT_OUT);
             continue;
         }
         // SAFETY: The device tree has the kernel keep out of the region, its node was meant for this module, and no other
@@ -47,7 +55,7 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
                 carveouts.push((CString::try_from(region.name())?, carveout), GFP_KERNEL)?;
             }
             Err(error) if error == ENOMEM => return Err(error),
-            Err(_) => pr_err!("{}: region {} has not one whole page: left out\n", node.name(), region.name()),
+            Err(_) => pr_err!("{}: region {} has not one whole page: {}\n", node.name(), region.name(), LEFT_OUT),
         }
     }
     Ok(carveouts)
@@ -56,25 +64,25 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
 /// The area that the device tree binds the Rockchip heap to, if it does. May sleep.
 pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
     let node = Node::compatible(ROCKCHIP).find(Node::available)?;
-    let (region, memory) = region_of(&node)?;
+    let (region, memory) = region_of(&node, DEFAULT_IS_USED)?;
     let area = Area::all().find(|area| match survey {
         Some(survey) => survey.extent(*area).base == memory.base,
         None => area.name() == region.name(),
     });
     if area.is_none() {
-        pr_err!("{}: region {} is no reusable shared-dma-pool: the default area is used\n", node.name(), region.name());
+        pr_err!("{}: region {} is no reusable shared-dma-pool: {}\n", node.name(), region.name(), DEFAULT_IS_USED);
     }
     area
 }
 
-/// The region that `node` points to; if there is none, the log says what is wrong.
-fn region_of(node: &Node) -> Option<(Node, ReservedMemory)> {
+/// The region that `node` points to; if there is none, the log says what is wrong, and what comes of it.
+fn region_of(node: &Node, outcome: &str) -> Option<(Node, ReservedMemory)> {
     let Some(region) = node.follow(c"memory-region") else {
-        pr_err!("{}: no memory-region, or it points nowhere: left out\n", node.name());
+        pr_err!("{}: no memory-region, or it points nowhere: {}\n", node.name(), outcome);
         return None;
     };
     let Some(memory) = region.reserved_memory() else {
-        pr_err!("{}: the kernel has not reserved region {}: left out\n", node.name(), region.name());
+        pr_err!("{}: the kernel has not reserved region {}: {}\n", node.name(), region.name(), outcome);
         return None;
     };
     Some((region, memory))

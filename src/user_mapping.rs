@@ -31,6 +31,10 @@ pub(crate) unsafe fn populate(
         // SAFETY: Changes one value into another.
         Caching::WriteCombined => unsafe { c::pgprot_writecombine(prot) },
     };
+    // Nobody asks whether these pages were written. Entries that are dirty from the start spare processors that do not set
+    // the bit by themselves a fault on the first write to each page. An entry that may not be written stays so.
+    // SAFETY: Changes one value into another.
+    let prot = unsafe { c::pgprot_dirty(prot) };
     let mut address = area.start();
 
     for segment in segments {

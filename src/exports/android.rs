@@ -2,7 +2,7 @@
 
 //! Android's names, over all heaps of `/dev/dma_heap` that the module has made.
 
-use super::{into_descriptor, into_pointer, pin, release, text, unpin};
+use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
 use crate::{
     bindings as c,
     dma_buf::DmaBuf,
@@ -50,7 +50,7 @@ extern "C" fn dma_heap_buffer_alloc(
     fd_flags: u32,
     heap_flags: u64,
 ) -> *mut bindings::dma_buf {
-    into_pointer(allocate(heap, Request::new(size as u64, fd_flags, heap_flags)))
+    into_pointer(allocate(heap, request(size, fd_flags, heap_flags)))
 }
 
 /// # Safety
@@ -64,8 +64,8 @@ unsafe extern "C" fn dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
 
 #[no_mangle]
 extern "C" fn dma_heap_bufferfd_alloc(heap: *mut c::dma_heap, size: usize, fd_flags: u32, heap_flags: u64) -> c_int {
-    let request = Request::new(size as u64, fd_flags, heap_flags);
-    into_descriptor(allocate(heap, request), request)
+    let asked = request(size, fd_flags, heap_flags);
+    into_descriptor(allocate(heap, asked), asked)
 }
 
 /// The module's heaps have no data of a driver.

@@ -14,6 +14,7 @@ use kernel::{
     bindings,
     ffi::{c_char, c_int},
     fs::file::FileDescriptorReservation,
+    page::PAGE_SIZE,
     prelude::*,
     str::CStr,
     sync::aref::ARef,
@@ -30,6 +31,15 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
     }
     // SAFETY: A C string, as the caller promises.
     Some(unsafe { CStr::from_char_ptr(text) })
+}
+
+/// What a driver asks for.
+///
+/// Fails with `EINVAL` where the size wraps when it is rounded to pages: on a 32-bit machine it does so sooner than the
+/// ioctl's, which has 64 bits.
+fn request(size: usize, fd_flags: u32, heap_flags: u64) -> Result<Request> {
+    size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
+    Request::new(size as u64, fd_flags, heap_flags)
 }
 
 /// A new buffer, as C wants it.

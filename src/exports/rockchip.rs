@@ -2,7 +2,7 @@
 
 //! Rockchip's names.
 
-use super::{into_descriptor, into_pointer, pin, release, text, unpin};
+use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
 use crate::{
     bindings as c,
     dma_buf::DmaBuf,
@@ -73,9 +73,9 @@ unsafe extern "C" fn rk_dma_heap_buffer_alloc(
     heap_flags: c_uint,
     name: *const c_char,
 ) -> *mut bindings::dma_buf {
-    let request = Request::new(size as u64, fd_flags, u64::from(heap_flags));
+    let asked = request(size, fd_flags, u64::from(heap_flags));
     // SAFETY: As the caller promises.
-    into_pointer(allocate(heap, request, unsafe { text(name) }))
+    into_pointer(allocate(heap, asked, unsafe { text(name) }))
 }
 
 /// # Safety
@@ -98,10 +98,10 @@ unsafe extern "C" fn rk_dma_heap_bufferfd_alloc(
     heap_flags: c_uint,
     name: *const c_char,
 ) -> c_int {
-    let request = Request::new(size as u64, fd_flags, u64::from(heap_flags));
+    let asked = request(size, fd_flags, u64::from(heap_flags));
     // SAFETY: As the caller promises.
-    let buffer = allocate(heap, request, unsafe { text(name) });
-    into_descriptor(buffer, request)
+    let buffer = allocate(heap, asked, unsafe { text(name) });
+    into_descriptor(buffer, asked)
 }
 
 /// # Safety
@@ -120,7 +120,7 @@ unsafe extern "C" fn rk_dma_heap_alloc_contig_pages(
         warn_on!(true);
         return EINVAL.to_ptr();
     };
-    match Request::new(size as u64, 0, 0).and_then(|request| heap.allocate_pages(request, name)) {
+    match request(size, 0, 0).and_then(|request| heap.allocate_pages(request, name)) {
         Ok(page) => page.as_ptr(),
         Err(error) => error.to_ptr(),
     }
@@ -138,7 +138,7 @@ unsafe extern "C" fn rk_dma_heap_free_contig_pages(
 ) {
     let free = || {
         let heap = rockchip::heap(heap).ok_or(EINVAL)?;
-        let request = Request::new(size as u64, 0, 0)?;
+        let request = request(size, 0, 0)?;
         let pages = kernel::error::from_err_ptr(pages)?;
         if pages.is_null() {
             return Err(EINVAL);

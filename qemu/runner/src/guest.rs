@@ -40,7 +40,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     };
     let forward_input = !arguments.shell && input_is_data();
 
-    let device_tree = match &arguments.dtb {
+    let choice = arguments.dtb.as_ref().or(target.tree.as_ref());
+    let device_tree = match choice.filter(|choice| *choice != "none") {
         Some(choice) => Some(DeviceTree::prepare(choice, &arguments.project, &machine)?),
         None => None,
     };

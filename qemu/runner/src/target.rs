@@ -16,6 +16,8 @@ pub struct Target {
     pub cpu: String,
     pub smp: String,
     pub memory: String,
+    /// Overlay for the machine's device tree, where nothing else is asked for.
+    pub tree: Option<String>,
     pub boot_modules: Vec<String>,
 }
 
@@ -37,11 +39,11 @@ impl Target {
             if columns[0] != name {
                 continue;
             }
-            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, boot, _modules] =
+            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, tree, boot, _modules] =
                 columns.as_slice()
             else {
                 bail!(
-                    "the row of target '{name}' in qemu/targets has {} columns instead of 12",
+                    "the row of target '{name}' in qemu/targets has {} columns instead of 13",
                     columns.len()
                 );
             };
@@ -53,6 +55,7 @@ impl Target {
                 cpu: cpu.into(),
                 smp: smp.into(),
                 memory: memory.into(),
+                tree: (tree != "-").then(|| tree.into()),
                 boot_modules: boot
                     .split(',')
                     .filter(|&name| name != "-")
@@ -95,14 +98,15 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "# name\n\
-        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - vgem\n\
-        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M virtio_pci,virtio_console -\n";
+        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - - vgem\n\
+        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M small virtio_pci,virtio_console -\n";
 
     #[test]
     fn finds_the_row() {
         let target = Target::parse(TABLE, "b").unwrap();
         assert_eq!(target.qemu, "qemu-system-arm");
         assert_eq!(target.memory, "96M");
+        assert_eq!(target.tree.as_deref(), Some("small"));
         assert_eq!(target.boot_modules, ["virtio_pci", "virtio_console"]);
         assert!(Target::parse(TABLE, "a").unwrap().boot_modules.is_empty());
     }

@@ -58,10 +58,28 @@ const OWN_MODULE: &[&str] = &["--no-module", "--append", "init_on_alloc=0"];
 macro_rules! heap_tests {
     ($groups:literal) => {
         concat!(
-            "heap-tests --expect system,system-dma32,system-uncached,system-uncached-dma32 ",
+            "heap-tests --expect system,system-dma32,system-uncached,system-uncached-dma32,",
+            "cma,cma-dma32,cma-uncached,cma-uncached-dma32,default_cma_region,rk-dma-heap-cma ",
             "heaps/as-expected ",
             $groups
         )
+    };
+}
+
+/// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same name. All these machines
+/// have 1 GiB, so that the overlays' addresses are memory on every target.
+macro_rules! tree {
+    ($name:literal, $promise:literal, [$($option:literal),*] $(, $targets:expr)?) => {
+        Suite {
+            name: concat!("tree-", $name),
+            promise: $promise,
+            place: Place::Guest(Guest {
+                options: &["--mem", "1G", $($option),*],
+                command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
+                $(targets: $targets,)?
+                ..GUEST
+            }),
+        }
     };
 }
 
@@ -103,7 +121,7 @@ pub const SUITES: &[Suite] = &[
         name: "ioctl",
         promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too",
         place: Place::Guest(Guest {
-            command: heap_tests!("/node/ /ioctl/ /limit/"),
+            command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/"),
             ..GUEST
         }),
     },
@@ -179,6 +197,52 @@ pub const SUITES: &[Suite] = &[
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
             command: "pool-tests dma32/",
             limit: 180,
+            ..GUEST
+        }),
+    },
+    tree!("configured", "without node and argument the kernel's configuration makes the default area", ["--dtb", "none"]),
+    tree!("argument", "cma=SIZE@ADDRESS makes the default area", ["--dtb", "none", "--append", "cma=32M@0x4d000000"]),
+    tree!("highmem", "an area in high memory works like any other", ["--dtb", "none", "--append", "cma=32M@0x78000000"], &["armhf"]),
+    tree!("memmap", "memmap= sets nothing aside on arm64", ["--dtb", "none", "--append", "memmap=64M$0x50000000"], &["arm64"]),
+    tree!("default-cma", "a node makes the default area", ["--dtb", "default-cma"]),
+    tree!("default-cma-and-argument", "with both, the argument wins", ["--dtb", "default-cma", "--append", "cma=32M@0x4d000000"]),
+    tree!("device-cma", "a device's own area is a heap, and leaves the default area alone", ["--dtb", "device-cma"]),
+    tree!("no-map", "a region that opted in is a carveout heap, packed; another one is not touched", ["--dtb", "no-map"]),
+    tree!("all-regions", "all kinds of regions at once, each with its heap", ["--dtb", "all-regions"]),
+    tree!("broken-alignment", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment"], &["arm64"]),
+    tree!("broken-alignment-8m", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment-8m"], &["armhf"]),
+    tree!("broken-size", "so are empty ones", ["--dtb", "broken-size"]),
+    tree!("broken-overlap", "so are overlapping ones", ["--dtb", "broken-overlap"]),
+    tree!("broken-kind", "so are those of the wrong kind", ["--dtb", "broken-kind"]),
+    tree!("broken-nowhere", "so are nodes that point nowhere", ["--dtb", "broken-nowhere"]),
+    tree!("broken-many", "more regions than the kernel takes", ["--dtb", "broken-many"], &["arm64"]),
+    tree!("many-regions", "as many areas as a 32-bit kernel can have are all heaps", ["--dtb", "many-regions"], &["armhf"]),
+    Suite {
+        name: "contiguous",
+        promise: "the Rockchip heap packs its area to the last page, a camera's session fits without a gap; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ unloading/ faults/ replay/",
+            limit: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "warnings",
+        promise: "drivers that free wrongly, or want pages where there are none, are refused with one warning",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--expect-report", "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate"],
+            command: "contiguous-tests --tree rockchip-cma warnings/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "migration",
+        promise: "what the kernel keeps in an area moves out when the heap needs it",
+        place: Place::Guest(Guest {
+            options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
+            command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
+            limit: 300,
             ..GUEST
         }),
     },

@@ -52,13 +52,19 @@ pub struct KernelLog {
 impl KernelLog {
     pub fn from_now_on() -> Result<Self> {
         use std::io::{Seek, SeekFrom};
+        let mut this = Self::from_boot()?;
+        this.file.seek(SeekFrom::End(0))?;
+        Ok(this)
+    }
+
+    /// All that the kernel has said and not forgotten.
+    pub fn from_boot() -> Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
-        let mut file = File::options()
+        let file = File::options()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/kmsg")
             .context("cannot open /dev/kmsg")?;
-        file.seek(SeekFrom::End(0))?;
         Ok(KernelLog { file })
     }
 

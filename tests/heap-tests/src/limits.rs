@@ -2,6 +2,7 @@
 
 //! Requests that cannot be met: too large, no memory, no descriptor, no time.
 
+use crate::capacity::Capacity;
 use crate::footprint::Footprint;
 use crate::Case;
 use anyhow::{ensure, Context, Result};
@@ -20,15 +21,17 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
-    Case::new("three-eighths-of-memory", three_eighths_of_memory),
-    Case::new("over-half-of-memory", over_half_of_memory),
+    Case::new("three-quarters-of-the-largest", three_quarters_of_the_largest),
+    Case::new("over-the-largest", over_the_largest),
     Case::new("no-free-descriptor", no_free_descriptor),
     Case::new("out-of-memory", out_of_memory),
     Case::new("killed-while-allocating", killed_while_allocating).within(120),
 ];
 
-fn three_eighths_of_memory(heap: &str) -> Result<()> {
-    let buffer = Heap::open(heap)?.allocate(memory::total()? / 8 * 3)?;
+fn three_quarters_of_the_largest(heap: &str) -> Result<()> {
+    let capacity = Capacity::of(heap)?;
+    let size = capacity.largest.min(capacity.unused) / 4 * 3;
+    let buffer = Heap::open(heap)?.allocate(size)?;
     let mapping = buffer.map()?;
     let pattern = Pattern(1);
     // A prime number of pages, so that in time every place within a piece is met.
@@ -46,15 +49,16 @@ fn three_eighths_of_memory(heap: &str) -> Result<()> {
 /// However long it may take to see that a request is hopeless, when nothing is allocated on the way.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
-fn over_half_of_memory(heap: &str) -> Result<()> {
+fn over_the_largest(heap: &str) -> Result<()> {
+    let largest = Capacity::of(heap)?.largest as u64;
     let heap = Heap::open(heap)?;
     let page = page_size() as u64;
     let total = memory::total()? as u64;
     let kills = memory::oom_kills()?;
     let before = Footprint::now()?;
     let lengths = [
-        (total / 2).next_multiple_of(page) + page,
-        total / 8 * 5,
+        largest.next_multiple_of(page) + page,
+        largest / 4 * 5,
         total - page,
         total,
         2 * total,
@@ -90,7 +94,7 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // Nothing above the next descriptor is open in this process, so that one is the first not allowed.
     let next = nix::unistd::dup(&heap)?.as_raw_fd();
-    setrlimit(Resource::RLIMIT_NOFILE, next as u64, hard)?;
+    setrlimit(Resource::RLIMIT_NOFILE, next as _, hard)?;
     let answers: Vec<_> = (0..64)
         .map(|_| heap.allocate_with(&AllocationData::read_write(1 << 20)))
         .collect();
@@ -103,16 +107,19 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
 }
 
 fn out_of_memory(heap: &str) -> Result<()> {
+    let capacity = Capacity::of(heap)?;
     let heap = Heap::open(heap)?;
     // This process needs memory too when there is none: for its own pages, and to list what it holds.
     memory::lock_this_process()?;
     let kills = memory::oom_kills()?;
     let before = Footprint::now()?;
-    let piece = (memory::total()? / 64).next_multiple_of(page_size());
-    let mut held = Vec::with_capacity(64);
+    // A power of two, so that no heap loses anything to alignment.
+    let piece = 1 << (capacity.total / 64).ilog2();
+    let most = capacity.total / piece;
+    let mut held = Vec::with_capacity(most);
     let refusal = loop {
         match heap.allocate_with(&AllocationData::read_write(piece as u64)) {
-            Ok(buffer) if held.len() < 64 => held.push(buffer),
+            Ok(buffer) if held.len() < most => held.push(buffer),
             Ok(_) => anyhow::bail!("more than all memory was handed out"),
             Err(errno) => break errno,
         }
@@ -124,7 +131,16 @@ fn out_of_memory(heap: &str) -> Result<()> {
         "failed with {refusal:?}, expected ENOMEM"
     );
     diagnose(&format!("{got} times {piece} bytes fitted"));
-    ensure!(got >= 32, "refused after {got} of 64 parts of memory");
+    // Elsewhere there are programs too, and what they touch meanwhile.
+    let least = if capacity.set_aside {
+        capacity.unused / 4 * 3
+    } else {
+        capacity.unused / 2
+    };
+    ensure!(
+        got * piece >= least,
+        "refused after {got} times {piece} bytes, expected at least {least} bytes"
+    );
     ensure!(
         memory::oom_kills()? == kills,
         "a process was killed for want of memory"
@@ -134,8 +150,8 @@ fn out_of_memory(heap: &str) -> Result<()> {
 
 fn killed_while_allocating(heap: &str) -> Result<()> {
     const ROUNDS: u32 = 16;
+    let len = Capacity::of(heap)?.large_request();
     let heap = Heap::open(heap)?;
-    let len = memory::total()? / 6;
     let start = Instant::now();
     drop(heap.allocate(len)?);
     let whole = start.elapsed();

@@ -3,6 +3,7 @@
 //! Tests every heap under `/dev/dma_heap` the way programs use it, and the way they should not.
 
 mod buffers;
+mod capacity;
 mod endurance;
 mod footprint;
 mod import_vgem;
@@ -27,6 +28,10 @@ struct Arguments {
     /// The heaps that must be there, no more and no fewer
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     expect: Vec<String>,
+
+    /// Test this node as well, in a folder of its own
+    #[arg(long, value_name = "PATH")]
+    node: Vec<String>,
 
     #[command(flatten)]
     options: Options,
@@ -88,7 +93,7 @@ fn main() -> Result<ExitCode> {
     if !found.is_empty() {
         endurance::add(&mut tests, &found);
     }
-    for heap in &found {
+    for heap in found.iter().chain(&arguments.node) {
         for (group, cases) in GROUPS {
             for case in *cases {
                 let (run, heap) = (case.run, heap.clone());

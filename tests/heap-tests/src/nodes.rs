@@ -33,8 +33,18 @@ pub const CASES: &[Case] = &[
     Case::new("unused-minor-has-no-device", unused_minor_has_no_device),
 ];
 
+/// The path of a node, which may be given by its name or its path.
 fn node(heap: &str) -> PathBuf {
     Path::new(HEAP_DIRECTORY).join(heap)
+}
+
+/// The folder and the name of a node; the folder's name is that of the class and of the devices as well.
+fn place(heap: &str) -> Result<(String, String)> {
+    let node = node(heap);
+    let part = |part: Option<&std::ffi::OsStr>| Some(part?.to_string_lossy().into_owned());
+    part(node.parent().and_then(Path::file_name))
+        .zip(part(node.file_name()))
+        .with_context(|| format!("{} is no node in a folder", node.display()))
 }
 
 fn belongs_to_root_alone(heap: &str) -> Result<()> {
@@ -77,7 +87,8 @@ fn path_descriptor_is_refused(heap: &str) -> Result<()> {
 fn sysfs_device(heap: &str) -> Result<()> {
     let device = std::fs::symlink_metadata(node(heap))?.rdev();
     let (major, minor) = (major(device as _), minor(device as _));
-    let entry = Path::new("/sys/class/dma_heap").join(heap);
+    let (class_name, heap) = place(heap)?;
+    let entry = Path::new("/sys/class").join(&class_name).join(&heap);
     let read = |name: &str| {
         let path = entry.join(name);
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -89,14 +100,16 @@ fn sysfs_device(heap: &str) -> Result<()> {
         "sysfs says device {number:?}, the node is {major}:{minor}"
     );
     let uevent = read("uevent")?;
-    let expected = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME=dma_heap/{heap}\n");
+    let expected = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={class_name}/{heap}\n");
     ensure!(
         uevent == expected,
         "uevent is {uevent:?}, expected {expected:?}"
     );
 
     let place = entry.canonicalize()?;
-    let expected = Path::new("/sys/devices/virtual/dma_heap").join(heap);
+    let expected = Path::new("/sys/devices/virtual")
+        .join(&class_name)
+        .join(&heap);
     ensure!(place == expected, "the device is {}", place.display());
     let by_number = Path::new("/sys/dev/char").join(format!("{major}:{minor}"));
     ensure!(
@@ -106,7 +119,7 @@ fn sysfs_device(heap: &str) -> Result<()> {
     );
     let class = entry.join("subsystem").canonicalize()?;
     ensure!(
-        class == Path::new("/sys/class/dma_heap"),
+        class == Path::new("/sys/class").join(&class_name),
         "the class is {}",
         class.display()
     );
@@ -117,7 +130,7 @@ fn proc_devices(heap: &str) -> Result<()> {
     let major = major(std::fs::symlink_metadata(node(heap))?.rdev() as _);
     let list = std::fs::read_to_string("/proc/devices")?;
     let characters = list.split("Block devices:").next().unwrap_or_default();
-    let expected = format!("{major} dma_heap");
+    let expected = format!("{major} {}", place(heap)?.0);
     ensure!(
         characters.lines().any(|line| line.trim() == expected),
         "/proc/devices has no line {expected:?}"

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffers and page arrays, through the interfaces that the module offers to drivers.
+ */
+
+#include <linux/err.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "allocator.h"
+
+static const char *name_or_null(const char *name)
+{
+	return *name ? name : NULL;
+}
+
+/* Android's functions are looked up at run time, as drivers for those kernels do. */
+static struct dma_buf *android_buffer(struct rk_allocator_request *request)
+{
+	typeof(dma_heap_find) *find = symbol_get(dma_heap_find);
+	typeof(dma_heap_put) *put = symbol_get(dma_heap_put);
+	typeof(dma_heap_buffer_alloc) *alloc = symbol_get(dma_heap_buffer_alloc);
+	typeof(dma_heap_bufferfd_alloc) *alloc_fd = symbol_get(dma_heap_bufferfd_alloc);
+	struct dma_buf *buffer = ERR_PTR(-EOPNOTSUPP);
+	struct dma_heap *heap;
+
+	if (find && put && alloc && alloc_fd && request->kind != RK_ALLOCATOR_PAGES) {
+		heap = find(request->heap);
+		if (!heap) {
+			buffer = ERR_PTR(-ENXIO);
+		} else if (request->kind == RK_ALLOCATOR_BUFFER) {
+			buffer = alloc(heap, request->length, request->fd_flags,
+				       request->heap_flags);
+		} else {
+			request->fd = alloc_fd(heap, request->length, request->fd_flags,
+					       request->heap_flags);
+			buffer = request->fd < 0 ? ERR_PTR(request->fd) : NULL;
+		}
+		if (heap)
+			put(heap);
+	}
+	if (find)
+		symbol_put(dma_heap_find);
+	if (put)
+		symbol_put(dma_heap_put);
+	if (alloc)
+		symbol_put(dma_heap_buffer_alloc);
+	if (alloc_fd)
+		symbol_put(dma_heap_bufferfd_alloc);
+	return buffer;
+}
+
+static void android_buffer_free(struct dma_buf *buffer)
+{
+	typeof(dma_heap_buffer_free) *free = symbol_get(dma_heap_buffer_free);
+
+	if (WARN_ON(!free))
+		return;
+	free(buffer);
+	symbol_put(dma_heap_buffer_free);
+}
+
+/* Pages keep the heap's reference, with which they are given back. */
+static int rockchip_allocate(struct allocation *this, struct rk_allocator_request *request)
+{
+	const char *name = name_or_null(request->name);
+	struct rk_dma_heap *heap = rk_dma_heap_find(request->heap);
+	int ret = 0;
+
+	if (!heap)
+		return -ENXIO;
+	switch (request->kind) {
+	case RK_ALLOCATOR_BUFFER:
+		this->buffer = rk_dma_heap_buffer_alloc(heap, request->length, request->fd_flags,
+							request->heap_flags, name);
+		ret = PTR_ERR_OR_ZERO(this->buffer);
+		break;
+	case RK_ALLOCATOR_DESCRIPTOR:
+		request->fd = rk_dma_heap_bufferfd_alloc(heap, request->length, request->fd_flags,
+							 request->heap_flags, name);
+		ret = min(request->fd, 0);
+		break;
+	case RK_ALLOCATOR_PAGES:
+		this->pages = rk_dma_heap_alloc_contig_pages(heap, request->length, name);
+		ret = this->pages ? PTR_ERR_OR_ZERO(this->pages) : -ENOMEM;
+		if (!ret) {
+			this->heap = heap;
+			request->physical_address = page_to_phys(this->pages);
+			return 0;
+		}
+		break;
+	default:
+		ret = -EINVAL;
+	}
+	rk_dma_heap_put(heap);
+	return ret;
+}
+
+struct allocation *allocation_create(struct rk_allocator_request *request)
+{
+	struct allocation *this = kzalloc(sizeof(*this), GFP_KERNEL);
+	int ret;
+
+	if (!this)
+		return ERR_PTR(-ENOMEM);
+	this->interface = request->interface;
+	this->length = request->length;
+	strscpy(this->name, request->name);
+	if (request->interface == RK_ALLOCATOR_ANDROID) {
+		this->buffer = android_buffer(request);
+		ret = PTR_ERR_OR_ZERO(this->buffer);
+	} else {
+		ret = rockchip_allocate(this, request);
+	}
+	if (!ret && (this->buffer || this->pages))
+		return this;
+	kfree(this);
+	return ERR_PTR(ret);
+}
+
+void allocation_destroy(struct allocation *this)
+{
+	if (this->pages) {
+		rk_dma_heap_free_contig_pages(this->heap, this->pages, this->length,
+					      name_or_null(this->name));
+		rk_dma_heap_put(this->heap);
+	} else if (this->interface == RK_ALLOCATOR_ANDROID) {
+		android_buffer_free(this->buffer);
+	} else {
+		rk_dma_heap_buffer_free(this->buffer);
+	}
+	kfree(this);
+}
+
+int allocation_free_wrongly(struct allocation *this, enum rk_allocator_mistake mistake)
+{
+	const char *name = name_or_null(this->name);
+	struct page *page = this->pages;
+	size_t length = this->length;
+
+	if (!page)
+		return -EINVAL;
+	switch (mistake) {
+	case RK_ALLOCATOR_SHORT:
+		length -= PAGE_SIZE;
+		break;
+	case RK_ALLOCATOR_LONG:
+		length += PAGE_SIZE;
+		break;
+	case RK_ALLOCATOR_SECOND_PAGE:
+		page++;
+		length -= PAGE_SIZE;
+		break;
+	case RK_ALLOCATOR_FOREIGN_PAGE:
+		page = alloc_page(GFP_KERNEL);
+		if (!page)
+			return -ENOMEM;
+		rk_dma_heap_free_contig_pages(this->heap, page, PAGE_SIZE, name);
+		/* Still ours: a page that had been taken would be freed twice here. */
+		__free_page(page);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+	rk_dma_heap_free_contig_pages(this->heap, page, length, name);
+	return 0;
+}
+
+int allocation_export(struct allocation *this)
+{
+	int fd;
+
+	if (!this->buffer)
+		return -EINVAL;
+	get_dma_buf(this->buffer);
+	fd = dma_buf_fd(this->buffer, O_CLOEXEC);
+	if (fd < 0)
+		dma_buf_put(this->buffer);
+	return fd;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Contiguous memory areas as the kernel tells of them, and where buffers lie in them.
+
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client};
+use guest_support::dma_buf::Buffer;
+use guest_support::kernel_module::KernelLog;
+use guest_support::{memory, page_size};
+use std::path::Path;
+
+const AREAS: &str = "/sys/kernel/mm/cma";
+
+/// Physical memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    pub base: u64,
+    pub size: u64,
+}
+
+impl Range {
+    pub const fn new(base: u64, size: u64) -> Self {
+        Range { base, size }
+    }
+
+    pub fn end(&self) -> u64 {
+        self.base + self.size
+    }
+
+    pub fn contains(&self, other: &Range) -> bool {
+        self.base <= other.base && other.end() <= self.end()
+    }
+}
+
+/// An area.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Area {
+    pub name: String,
+    pub total: usize,
+    pub available: usize,
+}
+
+/// All areas, by name.
+pub fn all() -> Result<Vec<Area>> {
+    let mut areas = Vec::new();
+    let folder = std::fs::read_dir(AREAS).with_context(|| format!("cannot list {AREAS}"))?;
+    for entry in folder {
+        areas.push(find(&entry?.file_name().to_string_lossy())?);
+    }
+    areas.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(areas)
+}
+
+/// The area of that name.
+pub fn find(name: &str) -> Result<Area> {
+    let read = |file: &str| -> Result<usize> {
+        let path = Path::new(AREAS).join(name).join(file);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(text.trim().parse::<usize>()? * page_size())
+    };
+    Ok(Area {
+        name: name.to_owned(),
+        total: read("total_pages")?,
+        available: read("available_pages")?,
+    })
+}
+
+/// `CmaFree`, with what each CPU has counted by itself folded in.
+///
+/// Pages that were given back may wait in the lists of a CPU, and are not free then. The kernel empties the lists whenever
+/// it allocates from an area; so the figure is exact right after an allocation.
+pub fn free() -> Result<usize> {
+    std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
+    memory::meminfo("CmaFree")
+}
+
+/// All that the kernel has said since it was started.
+pub fn boot_log() -> Result<Vec<String>> {
+    KernelLog::from_boot()?.messages()
+}
+
+/// What the module has said since it was loaded, without its name in front.
+pub fn module_log() -> Result<Vec<String>> {
+    Ok(boot_log()?
+        .iter()
+        .filter_map(|line| line.strip_prefix("rk_dma_heap: "))
+        // What the kernel says of every module that it was not built with.
+        .filter(|line| !line.contains("taint"))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Where the default area lies, by what the kernel said when it set it aside.
+pub fn default_area() -> Result<Range> {
+    let log = boot_log()?;
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    // "cma: Reserved 64 MiB at 0x..." for the kernel's arguments and its configuration.
+    let by_argument = log.iter().find_map(|line| {
+        let (size, base) = line.strip_prefix("cma: Reserved ")?.split_once(" MiB at ")?;
+        let base = base.split_whitespace().next()?;
+        Some(Range::new(number(base)?, size.parse::<u64>().ok()? << 20))
+    });
+    // "OF: reserved mem: 0xA..0xB (N KiB) map reusable linux,cma" for a node.
+    let by_node = || {
+        log.iter().find_map(|line| {
+            let range = line.strip_suffix(" map reusable linux,cma")?;
+            let range = range.strip_prefix("OF: reserved mem: ")?;
+            let (base, last) = range.split_whitespace().next()?.split_once("..")?;
+            let base = number(base)?;
+            Some(Range::new(base, number(last)? + 1 - base))
+        })
+    };
+    by_argument
+        .or_else(by_node)
+        .context("the kernel has not said where the default area is")
+}
+
+/// A device that looks at buffers: one of the device tree's, else the driver's own.
+pub fn client() -> Result<Client> {
+    client::load("")?;
+    Client::open_device("rkvenc@ffa50000").or_else(|_| Client::open())
+}
+
+/// Where a buffer lies. It must be in one piece.
+pub fn place_of(client: &Client, buffer: &Buffer) -> Result<Range> {
+    let segments = client.import(buffer)?.segments()?;
+    let (first, rest) = segments.split_first().context("a buffer of no pieces")?;
+    let mut range = Range::new(first.physical_address, first.length);
+    for segment in rest {
+        ensure!(
+            segment.physical_address == range.end(),
+            "in pieces: {segments:x?}"
+        );
+        range.size += segment.length;
+    }
+    ensure!(
+        range.size == buffer.size()? as u64,
+        "{range:x?} is not of the buffer's size"
+    );
+    Ok(range)
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests contiguous memory: where heaps get it from, where in it buffers lie, and what drivers can do with it.
+
+mod areas;
+mod faults;
+mod interface;
+mod layout;
+mod migration;
+mod placement;
+mod replay;
+mod trees;
+mod unloading;
+mod warnings;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use guest_support::ktap::{Options, Tests};
+use std::process::ExitCode;
+
+/// Test heaps of contiguous memory and report in KTAP
+#[derive(Parser)]
+struct Arguments {
+    /// What the machine was booted with: a device tree or kernel arguments, by name
+    #[arg(long, value_name = "NAME")]
+    tree: String,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let tree = trees::TREES
+        .iter()
+        .find(|tree| tree.name == arguments.tree)
+        .with_context(|| format!("no tree called {}", arguments.tree))?;
+    let mut tests = Tests::default();
+    layout::add(&mut tests, tree);
+    placement::add(&mut tests, tree);
+    replay::add(&mut tests);
+    interface::add(&mut tests);
+    unloading::add(&mut tests);
+    warnings::add(&mut tests);
+    faults::add(&mut tests);
+    migration::add(&mut tests);
+    Ok(tests.run(&arguments.options))
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The Rockchip heap's area to its last page, and a buffer's last holder.
+
+use crate::areas::{self, Range};
+use crate::replay::{first_fit, AREA, HEAP};
+use crate::trees::Tree;
+use anyhow::{ensure, Context, Result};
+use guest_support::allocator::Allocator;
+use guest_support::client::{self, Client, Direction};
+use guest_support::dma_buf::Buffer;
+use guest_support::heap::{AllocationData, Heap};
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::{eventually, Child, SOON};
+use guest_support::{expect_errno, page_size};
+use nix::errno::Errno;
+use nix::sys::resource::{setrlimit, Resource};
+use std::collections::{BTreeMap, BTreeSet};
+
+const AREA_NAME: &str = "rockchip-pool@4c000000";
+
+pub fn add(tests: &mut Tests, tree: &'static Tree) {
+    tests.add("placement/to-the-last-page", to_the_last_page);
+    tests.add("placement/to-the-last-page-of-arrays", to_the_last_page_of_arrays);
+    tests.add("placement/whole-area", whole_area);
+    tests.add("placement/last-importer", last_importer);
+    if let Some((name, range)) = tree.carveouts.first() {
+        tests.add("placement/carveout-first-fit", || {
+            carveout_first_fit(name, *range)
+        });
+    }
+}
+
+fn check_all_free() -> Result<()> {
+    let area = areas::find(AREA_NAME)?;
+    ensure!(area.available == area.total, "{area:?}");
+    Ok(())
+}
+
+/// How much is left when single pages are asked for: each takes the kernel some milliseconds.
+const LAST_PAGES: usize = 300;
+
+fn to_the_last_page() -> Result<()> {
+    let page = page_size();
+    let files = LAST_PAGES as u64 + 64;
+    setrlimit(Resource::RLIMIT_NOFILE, files as _, files as _)?;
+    let heap = Heap::open(HEAP)?;
+    for _ in 0..2 {
+        let mut held = vec![heap.allocate(AREA.size as usize - LAST_PAGES * page)?];
+        for number in 0..LAST_PAGES {
+            let buffer = heap.allocate(1);
+            held.push(buffer.with_context(|| format!("page {number} of {LAST_PAGES}"))?);
+        }
+        let area = areas::find(AREA_NAME)?;
+        ensure!(area.available == 0, "{area:?}");
+        let data = AllocationData::read_write(1);
+        expect_errno("a page more", heap.allocate_with(&data), Errno::ENOMEM)?;
+        drop(held);
+        check_all_free()?;
+    }
+    Ok(())
+}
+
+fn to_the_last_page_of_arrays() -> Result<()> {
+    let page = page_size();
+    let allocator = Allocator::open()?;
+    let first = AREA.size as usize - LAST_PAGES * page;
+    let first = allocator.pages(HEAP, Some("filler"), first)?;
+    let mut places = BTreeSet::new();
+    let mut held = Vec::with_capacity(LAST_PAGES);
+    for number in 0..LAST_PAGES {
+        let array = allocator.pages(HEAP, Some("filler"), 1)?;
+        let place = Range::new(array.physical_address(), page as u64);
+        ensure!(AREA.contains(&place), "page {number} is at {place:x?}");
+        ensure!(
+            places.insert(place),
+            "page {number} was handed out twice: {place:x?}"
+        );
+        held.push(array);
+    }
+    let answer = allocator.pages(HEAP, Some("filler"), 1);
+    expect_errno("a page more", answer, Errno::ENOMEM)?;
+    // Where one is given back, and nowhere else, there is one more.
+    let middle = held.swap_remove(LAST_PAGES / 2);
+    let place = middle.physical_address();
+    drop(middle);
+    let again = allocator.pages(HEAP, Some("filler"), 1)?;
+    ensure!(again.physical_address() == place);
+    drop((first, held, again));
+    check_all_free()
+}
+
+fn whole_area() -> Result<()> {
+    let size = AREA.size as usize;
+    let heap = Heap::open(HEAP)?;
+    for _ in 0..3 {
+        let buffer = heap.allocate(size)?;
+        ensure!(areas::place_of(&areas::client()?, &buffer)? == AREA);
+        buffer.map()?.check_zero()?;
+    }
+    let allocator = Allocator::open()?;
+    let array = allocator.pages(HEAP, None, size)?;
+    ensure!(array.physical_address() == AREA.base);
+    drop(array);
+    let data = AllocationData::read_write(AREA.size + 1);
+    expect_errno("more than all", heap.allocate_with(&data), Errno::ENOMEM)?;
+    let answer = allocator.pages(HEAP, None, size + 1);
+    expect_errno("an array of more than all", answer, Errno::ENOMEM)?;
+    check_all_free()
+}
+
+// The device's open file is this process's, so what a child attaches to it outlives the child.
+fn last_importer() -> Result<()> {
+    const SIZE: usize = 1 << 20;
+    client::load("")?;
+    let client = Client::open_device("rkisp@ffa00000")?;
+    Child::run(|| {
+        let buffer = Heap::open(HEAP)?.allocate(SIZE)?;
+        let attachment = client.attach(&buffer)?;
+        attachment.map(Direction::Both)?;
+        attachment.fill(guest_support::client::View::Cached, 0x5a)?;
+        std::mem::forget(attachment);
+        Ok(())
+    })?
+    .succeed()?;
+    let area = areas::find(AREA_NAME)?;
+    ensure!(area.total - area.available == SIZE, "{area:?} while a device holds the buffer");
+    drop(client);
+    eventually(SOON, check_all_free)
+}
+
+// A carveout has no kernel to count for it: the order of addresses shows that what was freed is found again.
+fn carveout_first_fit(name: &str, area: Range) -> Result<()> {
+    let (heap, client, page) = (Heap::open(name)?, areas::client()?, page_size());
+    let mut used = BTreeMap::new();
+    let mut held = Vec::new();
+    let mut random = fastrand::Rng::with_seed(5);
+    let pages = area.size as usize / page;
+    let mut refused = 0;
+    for round in 0..500 {
+        if held.len() > 12 {
+            let (buffer, base) = held.swap_remove(random.usize(0..held.len()));
+            drop::<Buffer>(buffer);
+            used.remove(&base);
+        }
+        let size = page * random.usize(1..=pages / 5);
+        match first_fit(&used, area, size as u64) {
+            Some(expected) => {
+                let buffer = heap.allocate(size)?;
+                let place = areas::place_of(&client, &buffer)?;
+                ensure!(
+                    place.base == expected,
+                    "round {round}: at {place:x?}, first fit says {expected:#x}"
+                );
+                ensure!(buffer.map()?.read(0) == 0, "round {round}: not zero");
+                buffer.map()?.write(0, 1);
+                used.insert(place.base, place.size);
+                held.push((buffer, place.base));
+            }
+            None => {
+                refused += 1;
+                let data = AllocationData::read_write(size as u64);
+                expect_errno("no gap", heap.allocate_with(&data), Errno::ENOMEM)?;
+            }
+        }
+    }
+    diagnose(&format!("{refused} of 500 times there was no gap"));
+    drop(held);
+    drop(heap.allocate(area.size as usize)?);
+    Ok(())
+}

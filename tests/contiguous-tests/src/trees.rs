@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the machine can be booted with, and what has to come of it. A name is that of the overlay in `dts/`, or one for
+//! kernel arguments; the table of suites puts the two together.
+
+use crate::areas::Range;
+
+const MIB: u64 = 1 << 20;
+
+/// The default area.
+#[derive(Clone, Copy, Debug)]
+pub enum DefaultArea {
+    /// Of that size, wherever the kernel put it.
+    Size(u64),
+    At(Range),
+    /// There is none: the kernel can have no more areas.
+    None,
+}
+
+pub struct Tree {
+    pub name: &'static str,
+    pub default: DefaultArea,
+    /// Areas with nodes of their own, each of which is a heap.
+    pub areas: &'static [(&'static str, Range)],
+    /// The one of them that the Rockchip heap is bound to; else it has the default area.
+    pub rockchip: Option<&'static str>,
+    pub carveouts: &'static [(&'static str, Range)],
+    /// What the kernel keeps out of, and the module has no business in.
+    pub untouched: &'static [Range],
+    /// Lines of the kernel's log at boot, or parts of them.
+    pub boot_log: &'static [&'static str],
+    /// What the module says when it is loaded: these lines and no others.
+    pub module_log: &'static [&'static str],
+}
+
+/// What Debian's configuration of the kernel says.
+const CONFIGURED: DefaultArea = DefaultArea::Size(if cfg!(target_arch = "arm") { 128 } else { 64 } * MIB);
+
+const NOTHING: Tree = Tree {
+    name: "",
+    default: CONFIGURED,
+    areas: &[],
+    rockchip: None,
+    carveouts: &[],
+    untouched: &[],
+    boot_log: &[],
+    module_log: &[],
+};
+
+const FRAMES: (&str, Range) = ("frames@4e000000", Range::new(0x4e00_0000, 4 * MIB));
+
+pub const TREES: &[Tree] = &[
+    Tree {
+        name: "configured",
+        boot_log: &["cma: Reserved "],
+        ..NOTHING
+    },
+    Tree {
+        name: "argument",
+        default: DefaultArea::At(Range::new(0x4d00_0000, 32 * MIB)),
+        boot_log: &["cma: Reserved 32 MiB at 0x"],
+        ..NOTHING
+    },
+    // Memory that the kernel does not map all the time.
+    Tree {
+        name: "highmem",
+        default: DefaultArea::At(Range::new(0x7800_0000, 32 * MIB)),
+        boot_log: &["cma: Reserved 32 MiB at 0x"],
+        ..NOTHING
+    },
+    Tree {
+        name: "memmap",
+        boot_log: &["cma: Reserved "],
+        ..NOTHING
+    },
+    Tree {
+        name: "default-cma",
+        default: DefaultArea::Size(24 * MIB),
+        boot_log: &[
+            "Reserved memory: created CMA memory pool at 0x",
+            "OF: reserved mem: initialized node linux,cma, compatible id shared-dma-pool",
+        ],
+        ..NOTHING
+    },
+    // The kernel's argument wins.
+    Tree {
+        name: "default-cma-and-argument",
+        default: DefaultArea::At(Range::new(0x4d00_0000, 32 * MIB)),
+        boot_log: &[
+            "Skipping dt linux,cma-default node in favor for \"cma=\" kernel param.",
+            "cma: Reserved 32 MiB at 0x",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "device-cma",
+        areas: &[("npu-pool@4c000000", Range::new(0x4c00_0000, 16 * MIB))],
+        boot_log: &["OF: reserved mem: initialized node npu-pool@4c000000, compatible id shared-dma-pool"],
+        ..NOTHING
+    },
+    Tree {
+        name: "rockchip-cma",
+        areas: &[("rockchip-pool@4c000000", Range::new(0x4c00_0000, 24 * MIB))],
+        rockchip: Some("rockchip-pool@4c000000"),
+        boot_log: &["OF: reserved mem: initialized node rockchip-pool@4c000000, compatible id shared-dma-pool"],
+        ..NOTHING
+    },
+    Tree {
+        name: "no-map",
+        carveouts: &[("frames@4e000000", Range::new(0x4e00_0000, 8 * MIB))],
+        untouched: &[Range::new(0x4d00_0000, 8 * MIB)],
+        boot_log: &[
+            "nomap non-reusable isp-memory@4d000000",
+            "nomap non-reusable frames@4e000000",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "all-regions",
+        default: DefaultArea::Size(24 * MIB),
+        areas: &[
+            ("npu-pool@4c000000", Range::new(0x4c00_0000, 8 * MIB)),
+            ("rockchip-pool@4c800000", Range::new(0x4c80_0000, 8 * MIB)),
+        ],
+        rockchip: Some("rockchip-pool@4c800000"),
+        carveouts: &[FRAMES],
+        untouched: &[Range::new(0x4f00_0000, 8 * MIB)],
+        boot_log: &[
+            "map reusable linux,cma",
+            "map reusable npu-pool@4c000000",
+            "map reusable rockchip-pool@4c800000",
+            "nomap non-reusable frames@4e000000",
+            "nomap non-reusable framebuffer@4f000000",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-alignment",
+        carveouts: &[FRAMES],
+        boot_log: &["Reserved memory: incorrect alignment of CMA region"],
+        module_log: &["rk-dma-heap: the kernel has not reserved region crooked@4c001000: the default area is used"],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-alignment-8m",
+        carveouts: &[FRAMES],
+        boot_log: &["Reserved memory: incorrect alignment of CMA region"],
+        module_log: &["rk-dma-heap: the kernel has not reserved region crooked@4c400000: the default area is used"],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-size",
+        carveouts: &[FRAMES],
+        module_log: &[
+            "carveout-empty: the kernel has not reserved region empty@4d000000: left out",
+            "rk-dma-heap: the kernel has not reserved region empty-pool@4c000000: the default area is used",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-overlap",
+        // The one that comes first in the tree; fdtoverlay turns the order round.
+        carveouts: &[("inner@4e100000", Range::new(0x4e10_0000, MIB))],
+        boot_log: &["OVERLAP DETECTED!"],
+        module_log: &[
+            "carveout-lower: region lower@4dc00000 overlaps another carveout: left out",
+            "carveout: region frames@4e000000 overlaps another carveout: left out",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-kind",
+        areas: &[("pool@4d000000", Range::new(0x4d00_0000, 8 * MIB))],
+        carveouts: &[FRAMES],
+        module_log: &[
+            "carveout-both: region both@4c000000 is both no-map and reusable: left out",
+            "carveout-pool: region pool@4d000000 is not no-map: left out",
+            "rk-dma-heap: region frames@4e000000 is no reusable shared-dma-pool: the default area is used",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-nowhere",
+        carveouts: &[FRAMES],
+        module_log: &[
+            "carveout-missing: no memory-region, or it points nowhere: left out",
+            "carveout-nowhere: no memory-region, or it points nowhere: left out",
+            "carveout-device: the kernel has not reserved region elsewhere: left out",
+            "rk-dma-heap: no memory-region, or it points nowhere: the default area is used",
+        ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-many",
+        default: DefaultArea::None,
+        areas: &[("pool-24@56000000", Range::new(0x5600_0000, 4 * MIB))],
+        rockchip: Some("pool-24@56000000"),
+        carveouts: &[FRAMES],
+        boot_log: &["cma: Not enough slots for CMA reserved regions!"],
+        module_log: &["heaps cma and default_cma_region: left out, the kernel has no default contiguous memory area"],
+        ..NOTHING
+    },
+    Tree {
+        name: "many-regions",
+        areas: &[
+            ("pool-0@50000000", Range::new(0x5000_0000, 8 * MIB)),
+            ("pool-1@50800000", Range::new(0x5080_0000, 8 * MIB)),
+            ("pool-2@51000000", Range::new(0x5100_0000, 8 * MIB)),
+            ("pool-3@51800000", Range::new(0x5180_0000, 8 * MIB)),
+            ("pool-4@52000000", Range::new(0x5200_0000, 8 * MIB)),
+            ("pool-5@52800000", Range::new(0x5280_0000, 8 * MIB)),
+            ("pool-6@53000000", Range::new(0x5300_0000, 8 * MIB)),
+        ],
+        rockchip: Some("pool-6@53000000"),
+        carveouts: &[FRAMES],
+        ..NOTHING
+    },
+];

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A driver that has memory allocated by heaps: `/dev/rk_allocator`.
+//!
+//! C header: `tests/client/allocator_uapi.h`
+
+use crate::dma_buf::Buffer;
+use crate::kernel_module;
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
+
+const MODULE: &str = "rk_allocator";
+const MODULE_FILE: &str = "/lib/modules/rk_allocator.ko";
+const NODE: &str = "/dev/rk_allocator";
+
+/// Through which names the driver asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Interface {
+    /// `rk_dma_heap_*()`, linked.
+    Rockchip,
+    /// `dma_heap_*()`, looked up at run time.
+    Android,
+}
+
+/// How a driver gets it wrong when it gives a page array back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mistake {
+    Short = 1,
+    Long,
+    SecondPage,
+    ForeignPage,
+}
+
+const NAME_SIZE: usize = 64;
+type Name = [u8; NAME_SIZE];
+
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Kind {
+    Buffer,
+    Descriptor,
+    Pages,
+}
+
+#[repr(C)]
+pub struct Request {
+    interface: u32,
+    kind: u32,
+    heap: Name,
+    name: Name,
+    length: u64,
+    fd_flags: u32,
+    heap_flags: u32,
+    fd: i32,
+    handle: u32,
+    physical_address: u64,
+}
+
+#[repr(C)]
+pub struct Free {
+    handle: u32,
+    mistake: u32,
+}
+
+#[repr(C)]
+pub struct Transfer {
+    handle: u32,
+    write: u32,
+    device: Name,
+    offset: u64,
+    length: u64,
+    data: u64,
+}
+
+#[repr(C)]
+pub struct OwnHeap {
+    name: Name,
+    contiguous: u32,
+    incomplete: u32,
+}
+
+/// What the interface says of a heap, and how often the driver's own was asked.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    heap: Name,
+    name: Name,
+    pub own_data: u32,
+    pub no_data: u32,
+    pub device_bits: u32,
+    pub has_area: u32,
+    pub set_no_device: i32,
+    pub set_device: i32,
+    pub set_bits: u32,
+    pub set_segment_size: u32,
+    pub buffers: u32,
+    pub arrays: u32,
+    pub returned: u32,
+    padding: u32,
+}
+
+impl Description {
+    /// The heap's name, as it tells.
+    pub fn name(&self) -> String {
+        let end = self.name.iter().position(|byte| *byte == 0);
+        String::from_utf8_lossy(&self.name[..end.unwrap_or(NAME_SIZE)]).into_owned()
+    }
+}
+
+mod raw {
+    use super::{Description, Free, OwnHeap, Request, Transfer};
+
+    nix::ioctl_readwrite!(allocate, b'a', 0x00, Request);
+    nix::ioctl_write_ptr!(free, b'a', 0x01, Free);
+    nix::ioctl_write_ptr!(export, b'a', 0x02, u32);
+    nix::ioctl_write_ptr!(keep, b'a', 0x03, u32);
+    nix::ioctl_write_ptr!(transfer, b'a', 0x04, Transfer);
+    nix::ioctl_write_ptr!(mapped, b'a', 0x05, Transfer);
+    nix::ioctl_write_ptr!(add_heap, b'a', 0x06, OwnHeap);
+    nix::ioctl_none!(remove_heap, b'a', 0x07);
+    nix::ioctl_readwrite!(describe, b'a', 0x08, Description);
+}
+
+fn name(text: &str) -> nix::Result<Name> {
+    let mut name = [0; NAME_SIZE];
+    let place = name.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?;
+    place.copy_from_slice(text.as_bytes());
+    Ok(name)
+}
+
+/// Loads the driver, unless it is loaded.
+pub fn load() -> Result<()> {
+    if kernel_module::is_loaded(MODULE) {
+        return Ok(());
+    }
+    kernel_module::load(Path::new(MODULE_FILE), "")?
+        .with_context(|| format!("cannot load {MODULE_FILE}"))
+}
+
+/// Unloads the driver; the kernel's own answer.
+pub fn unload() -> nix::Result<()> {
+    kernel_module::unload(MODULE)
+}
+
+/// The driver, open.
+#[derive(Debug)]
+pub struct Allocator(File);
+
+impl Allocator {
+    /// Loads the driver if needed, and opens it.
+    pub fn open() -> Result<Self> {
+        load()?;
+        let file = File::options().read(true).write(true).open(NODE);
+        Ok(Allocator(
+            file.with_context(|| format!("cannot open {NODE}"))?,
+        ))
+    }
+
+    fn request(
+        &self,
+        interface: Interface,
+        kind: Kind,
+        heap: &str,
+        owner: Option<&str>,
+        length: usize,
+        heap_flags: u32,
+    ) -> nix::Result<Request> {
+        let mut request = Request {
+            interface: interface as u32,
+            kind: kind as u32,
+            heap: name(heap)?,
+            name: name(owner.unwrap_or(""))?,
+            length: length as u64,
+            fd_flags: (libc::O_RDWR | libc::O_CLOEXEC) as u32,
+            heap_flags,
+            fd: -1,
+            handle: 0,
+            physical_address: 0,
+        };
+        // SAFETY: The kernel reads and writes the one struct.
+        unsafe { raw::allocate(self.0.as_raw_fd(), &mut request) }?;
+        Ok(request)
+    }
+
+    /// Has the driver allocate a buffer, which it holds.
+    pub fn buffer(
+        &self,
+        interface: Interface,
+        heap: &str,
+        owner: Option<&str>,
+        length: usize,
+    ) -> nix::Result<Allocation<'_>> {
+        let request = self.request(interface, Kind::Buffer, heap, owner, length, 0)?;
+        Ok(self.allocation(&request))
+    }
+
+    /// Has the driver allocate a buffer with any flags; they are those of the heap.
+    pub fn buffer_with_flags(
+        &self,
+        interface: Interface,
+        heap: &str,
+        heap_flags: u32,
+    ) -> nix::Result<Allocation<'_>> {
+        let request = self.request(interface, Kind::Buffer, heap, None, 1, heap_flags)?;
+        Ok(self.allocation(&request))
+    }
+
+    /// Has the driver allocate a buffer and make a descriptor of this process for it.
+    pub fn descriptor(
+        &self,
+        interface: Interface,
+        heap: &str,
+        owner: Option<&str>,
+        length: usize,
+    ) -> nix::Result<Buffer> {
+        let request = self.request(interface, Kind::Descriptor, heap, owner, length, 0)?;
+        // SAFETY: The kernel has just made this descriptor, for this call alone.
+        Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(request.fd) }))
+    }
+
+    /// Has the driver allocate a page array.
+    pub fn pages(
+        &self,
+        heap: &str,
+        owner: Option<&str>,
+        length: usize,
+    ) -> nix::Result<Allocation<'_>> {
+        let request = self.request(Interface::Rockchip, Kind::Pages, heap, owner, length, 0)?;
+        Ok(self.allocation(&request))
+    }
+
+    fn allocation(&self, request: &Request) -> Allocation<'_> {
+        Allocation {
+            allocator: self,
+            handle: request.handle,
+            physical_address: request.physical_address,
+        }
+    }
+
+    /// Has the driver register a heap of its own.
+    pub fn add_heap(&self, heap: &str, contiguous: bool, incomplete: bool) -> nix::Result<()> {
+        let argument = OwnHeap {
+            name: name(heap)?,
+            contiguous: contiguous.into(),
+            incomplete: incomplete.into(),
+        };
+        // SAFETY: The kernel reads the one struct.
+        unsafe { raw::add_heap(self.0.as_raw_fd(), &argument) }.map(drop)
+    }
+
+    /// Has the driver put its own heap.
+    pub fn remove_heap(&self) -> nix::Result<()> {
+        // SAFETY: There is no argument.
+        unsafe { raw::remove_heap(self.0.as_raw_fd()) }.map(drop)
+    }
+
+    /// What the interface says of a heap.
+    pub fn describe(&self, heap: &str) -> nix::Result<Description> {
+        let mut description = Description {
+            heap: name(heap)?,
+            name: [0; NAME_SIZE],
+            own_data: 0,
+            no_data: 0,
+            device_bits: 0,
+            has_area: 0,
+            set_no_device: 0,
+            set_device: 0,
+            set_bits: 0,
+            set_segment_size: 0,
+            buffers: 0,
+            arrays: 0,
+            returned: 0,
+            padding: 0,
+        };
+        // SAFETY: The kernel reads and writes the one struct.
+        unsafe { raw::describe(self.0.as_raw_fd(), &mut description) }?;
+        Ok(description)
+    }
+}
+
+/// What the driver has allocated; freed when dropped.
+#[derive(Debug)]
+pub struct Allocation<'a> {
+    allocator: &'a Allocator,
+    handle: u32,
+    physical_address: u64,
+}
+
+impl Allocation<'_> {
+    fn fd(&self) -> i32 {
+        self.allocator.0.as_raw_fd()
+    }
+
+    /// Of a page array: where it is.
+    pub fn physical_address(&self) -> u64 {
+        self.physical_address
+    }
+
+    /// Of a buffer: a descriptor of it.
+    pub fn export(&self) -> nix::Result<Buffer> {
+        // SAFETY: The kernel reads one number and makes a descriptor, for this call alone.
+        unsafe {
+            let fd = raw::export(self.fd(), &self.handle)?;
+            Ok(Buffer::from(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Leaves it with the driver until that is unloaded.
+    pub fn keep(self) -> nix::Result<()> {
+        // SAFETY: The kernel reads one number.
+        unsafe { raw::keep(self.fd(), &self.handle) }?;
+        std::mem::forget(self);
+        Ok(())
+    }
+
+    /// Has the driver give a page array back wrongly. The driver keeps it.
+    pub fn free_wrongly(&self, mistake: Mistake) -> nix::Result<()> {
+        let argument = Free {
+            handle: self.handle,
+            mistake: mistake as u32,
+        };
+        // SAFETY: The kernel reads the one struct.
+        unsafe { raw::free(self.fd(), &argument) }.map(drop)
+    }
+
+    fn transfer(&self, write: bool, device: &str, offset: usize, data: &[u8]) -> Result<Transfer> {
+        Ok(Transfer {
+            handle: self.handle,
+            write: write.into(),
+            device: name(device)?,
+            offset: offset as u64,
+            length: data.len() as u64,
+            data: data.as_ptr() as u64,
+        })
+    }
+
+    /// Has a device write to a page array.
+    pub fn device_writes(&self, device: &str, offset: usize, bytes: &[u8]) -> Result<()> {
+        let argument = self.transfer(true, device, offset, bytes)?;
+        // SAFETY: The kernel reads the struct and the bytes.
+        unsafe { raw::transfer(self.fd(), &argument) }?;
+        Ok(())
+    }
+
+    /// Has a device read a page array.
+    pub fn device_reads(&self, device: &str, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        let argument = self.transfer(false, device, offset, bytes)?;
+        // SAFETY: The kernel reads the struct and writes the bytes, which are borrowed for that.
+        unsafe { raw::transfer(self.fd(), &argument) }?;
+        Ok(())
+    }
+
+    /// Reads a page array through `rk_vmap_contig_pfn()`.
+    pub fn read_mapped(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        let argument = self.transfer(false, "", offset, bytes)?;
+        // SAFETY: As above.
+        unsafe { raw::mapped(self.fd(), &argument) }?;
+        Ok(())
+    }
+}
+
+impl Drop for Allocation<'_> {
+    fn drop(&mut self) {
+        let argument = Free {
+            handle: self.handle,
+            mistake: 0,
+        };
+        // SAFETY: The kernel reads the one struct.
+        let _ = unsafe { raw::free(self.fd(), &argument) };
+    }
+}
