@@ -106,13 +106,13 @@ struct rk_allocator_description {
 	__u32 padding;
 };
 
-#define RK_ALLOCATOR_ALLOCATE	 _IOWR('a', 0x00, struct rk_allocator_request)
-#define RK_ALLOCATOR_FREE	 _IOW('a', 0x01, struct rk_allocator_free)
+#define RK_ALLOCATOR_ALLOCATE _IOWR('a', 0x00, struct rk_allocator_request)
+#define RK_ALLOCATOR_FREE     _IOW('a', 0x01, struct rk_allocator_free)
 /* Returns a new file descriptor. */
-#define RK_ALLOCATOR_EXPORT	 _IOW('a', 0x02, __u32)
+#define RK_ALLOCATOR_EXPORT _IOW('a', 0x02, __u32)
 /* The handle's memory stays until the driver is unloaded. */
-#define RK_ALLOCATOR_KEEP	 _IOW('a', 0x03, __u32)
-#define RK_ALLOCATOR_TRANSFER	 _IOW('a', 0x04, struct rk_allocator_transfer)
+#define RK_ALLOCATOR_KEEP     _IOW('a', 0x03, __u32)
+#define RK_ALLOCATOR_TRANSFER _IOW('a', 0x04, struct rk_allocator_transfer)
 /* The same through rk_vmap_contig_pfn(); `device` is ignored. */
 #define RK_ALLOCATOR_MAPPED	 _IOW('a', 0x05, struct rk_allocator_transfer)
 #define RK_ALLOCATOR_ADD_HEAP	 _IOW('a', 0x06, struct rk_allocator_heap)

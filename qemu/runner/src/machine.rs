@@ -150,6 +150,7 @@ mod tests {
             cpu: "a57".into(),
             smp: "2".into(),
             memory: "1G".into(),
+            tree: None,
             boot_modules: vec![],
         };
         let machine = Machine {

@@ -97,7 +97,9 @@ pub fn default_area() -> Result<Range> {
     let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
     // "cma: Reserved 64 MiB at 0x..." for the kernel's arguments and its configuration.
     let by_argument = log.iter().find_map(|line| {
-        let (size, base) = line.strip_prefix("cma: Reserved ")?.split_once(" MiB at ")?;
+        let (size, base) = line
+            .strip_prefix("cma: Reserved ")?
+            .split_once(" MiB at ")?;
         let base = base.split_whitespace().next()?;
         Some(Range::new(number(base)?, size.parse::<u64>().ok()? << 20))
     });

@@ -25,7 +25,10 @@ fn faults() -> Result<i64> {
 fn first_write() -> Result<()> {
     // Whatever this process itself has not touched yet.
     faults()?;
-    for name in heap::names()?.iter().filter(|name| !name.starts_with("system")) {
+    for name in heap::names()?
+        .iter()
+        .filter(|name| !name.starts_with("system"))
+    {
         let heap = Heap::open(name)?;
         let Ok(buffer) = heap.allocate(SIZE) else {
             diagnose(&format!("{name} is too small for {} MiB", SIZE >> 20));
@@ -38,7 +41,10 @@ fn first_write() -> Result<()> {
         }
         let count = faults()? - before;
         diagnose(&format!("{name}: {count} faults"));
-        ensure!(count <= MOST, "{name}: {count} faults, expected at most {MOST}");
+        ensure!(
+            count <= MOST,
+            "{name}: {count} faults, expected at most {MOST}"
+        );
     }
     Ok(())
 }

@@ -54,7 +54,10 @@ fn buffers() -> Result<()> {
         for buffer in [&buffer, &direct] {
             ensure!(buffer.size()? == 3 * page_size());
             let found = buffer.info()?.name;
-            ensure!(found.as_deref() == Some(name), "called {found:?}, expected {name:?}");
+            ensure!(
+                found.as_deref() == Some(name),
+                "called {found:?}, expected {name:?}"
+            );
             areas::place_of(&client, buffer)?;
             buffer.map()?.check_zero()?;
         }
@@ -94,14 +97,20 @@ fn page_arrays() -> Result<()> {
         let array = allocator.pages(HEAP, Some("rkisp-vir0"), size)?;
         let mut bytes = vec![1; size];
         array.device_reads(NPU, 0, &mut bytes)?;
-        ensure!(bytes.iter().all(|byte| *byte == 0), "a fresh array is not zero");
+        ensure!(
+            bytes.iter().all(|byte| *byte == 0),
+            "a fresh array is not zero"
+        );
         for (place, byte) in bytes.iter_mut().enumerate() {
             *byte = (place % 251) as u8;
         }
         array.device_writes(ISP, 0, &bytes)?;
         let mut found = vec![0; size];
         array.device_reads(NPU, 0, &mut found)?;
-        ensure!(found == bytes, "one device does not read what another wrote");
+        ensure!(
+            found == bytes,
+            "one device does not read what another wrote"
+        );
         found.fill(0);
         array.read_mapped(0, &mut found)?;
         ensure!(found == bytes, "rk_vmap_contig_pfn() shows something else");
@@ -130,10 +139,16 @@ fn errors() -> Result<()> {
     }
     // The vendor's names are for the vendor's heap.
     for name in ["system", "cma"] {
-        let answer = allocator.buffer(Interface::Rockchip, name, None, page).map(drop);
+        let answer = allocator
+            .buffer(Interface::Rockchip, name, None, page)
+            .map(drop);
         expect_errno(name, answer, Errno::ENXIO)?;
     }
-    expect_errno("no pages", allocator.pages(HEAP, None, 0).map(drop), Errno::EINVAL)?;
+    expect_errno(
+        "no pages",
+        allocator.pages(HEAP, None, 0).map(drop),
+        Errno::EINVAL,
+    )?;
     let answer = allocator.pages(HEAP, None, usize::MAX).map(drop);
     expect_errno("wrapping pages", answer, Errno::EINVAL)
 }
@@ -150,7 +165,10 @@ fn own_heap() -> Result<()> {
         let array = allocator.pages(NAME, Some("someone"), 5 * page_size())?;
         drop(array);
         let described = allocator.describe(NAME)?;
-        ensure!(described.name() == NAME && described.own_data == 1, "{described:?}");
+        ensure!(
+            described.name() == NAME && described.own_data == 1,
+            "{described:?}"
+        );
         let counts = (described.buffers, described.arrays, described.returned);
         ensure!(counts == (1, 1, 1), "round {round}: {described:?}");
         drop(heap);
@@ -164,10 +182,26 @@ fn own_heap() -> Result<()> {
 
 fn own_heap_refused() -> Result<()> {
     let allocator = Allocator::open()?;
-    expect_errno("a taken name", allocator.add_heap(HEAP, true, false), Errno::EEXIST)?;
-    expect_errno("no name", allocator.add_heap("", true, false), Errno::EINVAL)?;
-    expect_errno("no allocate", allocator.add_heap("test", false, true), Errno::EINVAL)?;
-    expect_errno("no page arrays", allocator.add_heap("test", true, true), Errno::EINVAL)?;
+    expect_errno(
+        "a taken name",
+        allocator.add_heap(HEAP, true, false),
+        Errno::EEXIST,
+    )?;
+    expect_errno(
+        "no name",
+        allocator.add_heap("", true, false),
+        Errno::EINVAL,
+    )?;
+    expect_errno(
+        "no allocate",
+        allocator.add_heap("test", false, true),
+        Errno::EINVAL,
+    )?;
+    expect_errno(
+        "no page arrays",
+        allocator.add_heap("test", true, true),
+        Errno::EINVAL,
+    )?;
     ensure!(!Path::new("/dev/rk_dma_heap/test").exists());
     Ok(())
 }

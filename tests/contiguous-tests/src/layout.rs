@@ -81,7 +81,10 @@ fn heaps(tree: &Tree) -> Result<()> {
     expected.sort_unstable();
     if is_full(tree) {
         // How many areas the kernel can have is its own affair; what it has are heaps.
-        let pools = found.iter().filter(|name| name.starts_with("pool-")).count();
+        let pools = found
+            .iter()
+            .filter(|name| name.starts_with("pool-"))
+            .count();
         diagnose(&format!("{pools} regions are areas"));
         ensure!(pools > 0 && pools < 25, "{pools} heaps");
         let areas = areas::all()?;
@@ -112,12 +115,18 @@ fn totals(tree: &Tree) -> Result<()> {
             DefaultArea::None => 0,
         };
         let expected = size + tree.areas.iter().map(|(_, range)| range.size).sum::<u64>();
-        ensure!(told as u64 == expected, "CmaTotal is {told}, expected {expected}");
+        ensure!(
+            told as u64 == expected,
+            "CmaTotal is {told}, expected {expected}"
+        );
         ensure!(areas.len() == tree.areas.len() + 1, "areas: {areas:?}");
     }
     for (name, range) in tree.areas {
         let area = areas::find(name)?;
-        ensure!(area.total as u64 == range.size, "{area:?}, expected {range:x?}");
+        ensure!(
+            area.total as u64 == range.size,
+            "{area:?}, expected {range:x?}"
+        );
     }
     Ok(())
 }
@@ -127,15 +136,24 @@ fn area_of(tree: &Tree, heap: &str) -> Result<Option<String>> {
     if tree.carveouts.iter().any(|(name, _)| *name == heap) {
         return Ok(None);
     }
-    let named = if heap == ROCKCHIP { tree.rockchip } else { None };
-    let named = named.or_else(|| tree.areas.iter().map(|(name, _)| *name).find(|name| *name == heap));
+    let named = if heap == ROCKCHIP {
+        tree.rockchip
+    } else {
+        None
+    };
+    let named = named.or_else(|| {
+        tree.areas
+            .iter()
+            .map(|(name, _)| *name)
+            .find(|name| *name == heap)
+    });
     if let Some(name) = named {
         return Ok(Some(name.to_owned()));
     }
     let others: Vec<_> = tree.areas.iter().map(|(name, _)| *name).collect();
-    let default = areas::all()?.into_iter().find(|area| {
-        !others.contains(&area.name.as_str()) && !area.name.starts_with("pool-")
-    });
+    let default = areas::all()?
+        .into_iter()
+        .find(|area| !others.contains(&area.name.as_str()) && !area.name.starts_with("pool-"));
     Ok(Some(default.context("the default area has no name")?.name))
 }
 
@@ -148,7 +166,13 @@ fn ranges(tree: &Tree) -> Result<()> {
     for (name, place) in places(tree)? {
         let area = area_of(tree, name)?;
         let whole = place.size as usize;
-        for size in [1, 3 * page_size(), 16 * page_size() + 1, whole / 4, whole / 2] {
+        for size in [
+            1,
+            3 * page_size(),
+            16 * page_size() + 1,
+            whole / 4,
+            whole / 2,
+        ] {
             let mut result = Ok(());
             for _ in 0..ATTEMPTS {
                 result = range(&client, name, place, area.as_deref(), size);
@@ -213,7 +237,10 @@ fn module_log(tree: &Tree) -> Result<()> {
     found.sort();
     let mut expected: Vec<_> = tree.module_log.iter().map(ToString::to_string).collect();
     expected.sort();
-    ensure!(found == expected, "the module said {found:#?}, expected {expected:#?}");
+    ensure!(
+        found == expected,
+        "the module said {found:#?}, expected {expected:#?}"
+    );
     Ok(())
 }
 
@@ -234,18 +261,24 @@ fn resources() -> Result<Vec<(Range, String)>> {
 // What the kernel keeps out of is no system memory; areas are.
 fn iomem(tree: &Tree) -> Result<()> {
     let resources = resources()?;
-    let ram: Vec<_> = resources.iter().filter(|(_, name)| name == "System RAM").collect();
+    let ram: Vec<_> = resources
+        .iter()
+        .filter(|(_, name)| name == "System RAM")
+        .collect();
     ensure!(!ram.is_empty(), "no system memory: {resources:x?}");
     let carveouts = tree.carveouts.iter().map(|(_, range)| range);
     for range in carveouts.chain(tree.untouched) {
         ensure!(
-            !ram.iter().any(|(ram, _)| ram.base < range.end() && range.base < ram.end()),
+            !ram.iter()
+                .any(|(ram, _)| ram.base < range.end() && range.base < ram.end()),
             "{range:x?} is system memory: {resources:x?}"
         );
         // 32-bit arm does not list what it keeps out of.
         if cfg!(target_arch = "aarch64") {
             ensure!(
-                resources.iter().any(|(other, name)| other.contains(range) && name == "reserved"),
+                resources
+                    .iter()
+                    .any(|(other, name)| other.contains(range) && name == "reserved"),
                 "{range:x?} is not told to be reserved: {resources:x?}"
             );
         }

@@ -16,12 +16,18 @@ use std::time::Duration;
 const PIECE: usize = 1 << 20;
 
 pub fn add(tests: &mut Tests) {
-    tests.add_within(Duration::from_secs(180), "migration/busy-page-cache", busy_page_cache);
+    tests.add_within(
+        Duration::from_secs(180),
+        "migration/busy-page-cache",
+        busy_page_cache,
+    );
 }
 
 /// The content of one piece of a file.
 fn piece(number: usize) -> Vec<u8> {
-    (0..PIECE).map(|place| (place / 7 + number * 13) as u8).collect()
+    (0..PIECE)
+        .map(|place| (place / 7 + number * 13) as u8)
+        .collect()
 }
 
 fn check(path: &Path, pieces: usize) -> Result<()> {
@@ -29,7 +35,10 @@ fn check(path: &Path, pieces: usize) -> Result<()> {
     let mut found = vec![0; PIECE];
     for number in 0..pieces {
         file.read_exact(&mut found)?;
-        ensure!(found == piece(number), "piece {number} of the file has changed");
+        ensure!(
+            found == piece(number),
+            "piece {number} of the file has changed"
+        );
     }
     Ok(())
 }
@@ -75,7 +84,10 @@ fn busy_page_cache() -> Result<()> {
     let mut held = Vec::new();
     let mut got = 0;
     while got < size {
-        held.push(heap.allocate(4 * PIECE).with_context(|| format!("after {got} bytes"))?);
+        held.push(
+            heap.allocate(4 * PIECE)
+                .with_context(|| format!("after {got} bytes"))?,
+        );
         got += 4 * PIECE;
     }
     for buffer in &held {

@@ -21,7 +21,10 @@ const AREA_NAME: &str = "rockchip-pool@4c000000";
 
 pub fn add(tests: &mut Tests, tree: &'static Tree) {
     tests.add("placement/to-the-last-page", to_the_last_page);
-    tests.add("placement/to-the-last-page-of-arrays", to_the_last_page_of_arrays);
+    tests.add(
+        "placement/to-the-last-page-of-arrays",
+        to_the_last_page_of_arrays,
+    );
     tests.add("placement/whole-area", whole_area);
     tests.add("placement/last-importer", last_importer);
     if let Some((name, range)) = tree.carveouts.first() {
@@ -124,7 +127,10 @@ fn last_importer() -> Result<()> {
     })?
     .succeed()?;
     let area = areas::find(AREA_NAME)?;
-    ensure!(area.total - area.available == SIZE, "{area:?} while a device holds the buffer");
+    ensure!(
+        area.total - area.available == SIZE,
+        "{area:?} while a device holds the buffer"
+    );
     drop(client);
     eventually(SOON, check_all_free)
 }

@@ -29,7 +29,11 @@ const TOTAL: u64 = 0x0163_4000;
 
 pub fn add(tests: &mut Tests) {
     tests.add("replay/session", session);
-    tests.add_within(Duration::from_secs(300), "replay/thousand-rounds", thousand_rounds);
+    tests.add_within(
+        Duration::from_secs(300),
+        "replay/thousand-rounds",
+        thousand_rounds,
+    );
 }
 
 /// A line of the record.
@@ -43,7 +47,11 @@ struct Entry {
 impl Entry {
     fn parse(line: &'static str) -> Result<Self> {
         let mut fields = line.split('\t').skip(1);
-        let mut next = || fields.next().with_context(|| format!("{line:?} has too few fields"));
+        let mut next = || {
+            fields
+                .next()
+                .with_context(|| format!("{line:?} has too few fields"))
+        };
         let kind = next()?;
         let name = next()?;
         let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16);
@@ -69,7 +77,9 @@ fn record() -> Result<Vec<Entry>> {
 
 /// "ffa50000.rkvenc" is device node "rkvenc@ffa50000".
 fn node_of(device: &str) -> Result<String> {
-    let (address, name) = device.split_once('.').context("a device without an address")?;
+    let (address, name) = device
+        .split_once('.')
+        .context("a device without an address")?;
     Ok(format!("{name}@{address}"))
 }
 
@@ -117,9 +127,9 @@ impl Stage {
         let (buffer, driver) = if entry.name == PROGRAM {
             (self.heap.allocate(size)?, None)
         } else {
-            let driver = self
-                .allocator
-                .buffer(Interface::Rockchip, HEAP, Some(entry.name), size)?;
+            let driver =
+                self.allocator
+                    .buffer(Interface::Rockchip, HEAP, Some(entry.name), size)?;
             (driver.export()?, Some(driver))
         };
         let attach = |device: &&str| -> Result<Attachment<'_>> {
@@ -130,7 +140,11 @@ impl Stage {
         };
         let attachments = entry.devices.iter().map(attach).collect::<Result<_>>()?;
         let name = buffer.info()?.name.unwrap_or_default();
-        ensure!(name == entry.name, "the buffer is called {name:?}, expected {:?}", entry.name);
+        ensure!(
+            name == entry.name,
+            "the buffer is called {name:?}, expected {:?}",
+            entry.name
+        );
         Ok(Held::Buffer {
             buffer,
             _driver: driver,
@@ -156,7 +170,10 @@ fn as_program(body: impl FnOnce() -> Result<()>, limit: Duration) -> Result<()> 
         body()
     })?;
     let verdict = child.wait(limit)?.context("does not come to an end")?;
-    ensure!(verdict == guest_support::process::Verdict::Passed, "{verdict:?}");
+    ensure!(
+        verdict == guest_support::process::Verdict::Passed,
+        "{verdict:?}"
+    );
     Ok(())
 }
 
@@ -245,7 +262,9 @@ fn thousand_rounds() -> Result<()> {
                 held[*index] = Some((new, place.base));
             }
         }
-        diagnose(&format!("{ROUNDS} rounds; {refused} times there was no gap large enough"));
+        diagnose(&format!(
+            "{ROUNDS} rounds; {refused} times there was no gap large enough"
+        ));
         drop(held);
         let area = areas::find("rockchip-pool@4c000000")?;
         ensure!(area.total == area.available, "{area:?}");

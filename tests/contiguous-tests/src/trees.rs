@@ -34,7 +34,8 @@ pub struct Tree {
 }
 
 /// What Debian's configuration of the kernel says.
-const CONFIGURED: DefaultArea = DefaultArea::Size(if cfg!(target_arch = "arm") { 128 } else { 64 } * MIB);
+const CONFIGURED: DefaultArea =
+    DefaultArea::Size(if cfg!(target_arch = "arm") { 128 } else { 64 } * MIB);
 
 const NOTHING: Tree = Tree {
     name: "",

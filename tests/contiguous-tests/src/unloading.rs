@@ -42,8 +42,18 @@ fn driver_with_buffers() -> Result<()> {
     buffer.map()?.fill(Pattern(8), 0);
     drop(allocator);
     ensure!(before - available()? == array + 2 * size);
-    expect_errno("the module, in use", kernel_module::unload(MODULE), Errno::EAGAIN)
-        .or_else(|_| expect_errno("the module, in use", kernel_module::unload(MODULE), Errno::EBUSY))?;
+    expect_errno(
+        "the module, in use",
+        kernel_module::unload(MODULE),
+        Errno::EAGAIN,
+    )
+    .or_else(|_| {
+        expect_errno(
+            "the module, in use",
+            kernel_module::unload(MODULE),
+            Errno::EBUSY,
+        )
+    })?;
     allocator::unload().context("the driver cannot be unloaded")?;
     ensure!(before - available()? == size, "only the buffer is left");
     buffer.map()?.check(Pattern(8), 0)?;
@@ -68,7 +78,10 @@ fn driver_with_a_heap() -> Result<()> {
 fn module_when_unused() -> Result<()> {
     // The driver is linked against the module.
     Allocator::open()?;
-    ensure!(kernel_module::unload(MODULE).is_err(), "unloaded under a driver");
+    ensure!(
+        kernel_module::unload(MODULE).is_err(),
+        "unloaded under a driver"
+    );
     allocator::unload()?;
     for _ in 0..3 {
         eventually(Duration::from_secs(2), || {

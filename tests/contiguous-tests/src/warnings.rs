@@ -13,12 +13,18 @@ use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {
     tests.add("warnings/freed-wrongly", freed_wrongly);
-    tests.add("warnings/pages-of-a-heap-in-pieces", pages_of_a_heap_in_pieces);
+    tests.add(
+        "warnings/pages-of-a-heap-in-pieces",
+        pages_of_a_heap_in_pieces,
+    );
 }
 
 fn warnings(log: &mut KernelLog) -> Result<usize> {
     let lines = log.messages()?;
-    Ok(lines.iter().filter(|line| line.contains("WARNING:")).count())
+    Ok(lines
+        .iter()
+        .filter(|line| line.contains("WARNING:"))
+        .count())
 }
 
 fn freed_wrongly() -> Result<()> {
@@ -40,7 +46,10 @@ fn freed_wrongly() -> Result<()> {
         array.free_wrongly(mistake)?;
         let count = warnings(&mut log)?;
         ensure!(count == 1, "{mistake:?}: {count} warnings");
-        ensure!(areas::all()? == before, "{mistake:?}: something was given back");
+        ensure!(
+            areas::all()? == before,
+            "{mistake:?}: something was given back"
+        );
         for array in [&array, &neighbour] {
             let mut found = vec![0; size];
             array.device_reads("ffa00000.rkisp", 0, &mut found)?;
@@ -48,7 +57,10 @@ fn freed_wrongly() -> Result<()> {
         }
     }
     drop((array, neighbour));
-    ensure!(warnings(&mut log)? == 0, "freed rightly, and there was a warning");
+    ensure!(
+        warnings(&mut log)? == 0,
+        "freed rightly, and there was a warning"
+    );
     let freed: usize = areas::all()?.iter().map(|area| area.available).sum();
     let held: usize = before.iter().map(|area| area.available).sum();
     ensure!(freed - held == 2 * size);

@@ -21,7 +21,10 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
-    Case::new("three-quarters-of-the-largest", three_quarters_of_the_largest),
+    Case::new(
+        "three-quarters-of-the-largest",
+        three_quarters_of_the_largest,
+    ),
     Case::new("over-the-largest", over_the_largest),
     Case::new("no-free-descriptor", no_free_descriptor),
     Case::new("out-of-memory", out_of_memory),
