@@ -25,7 +25,10 @@ pub(crate) struct CarveoutHeap {
 impl CarveoutHeap {
     /// A heap named `name` over `carveout`.
     pub(crate) fn new(name: &CStr, carveout: Arc<Carveout>) -> Result<Self> {
-        Ok(Self { account: Account::open(name)?, carveout })
+        Ok(Self {
+            account: Account::open(name)?,
+            carveout,
+        })
     }
 }
 

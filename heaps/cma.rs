@@ -49,7 +49,14 @@ impl CmaHeap {
         caching: Caching,
         cleaner: Arc<Cleaner>,
     ) -> Result<Self> {
-        Ok(Self { account: Account::open(name)?, area, limit, placement, caching, cleaner })
+        Ok(Self {
+            account: Account::open(name)?,
+            area,
+            limit,
+            placement,
+            caching,
+            cleaner,
+        })
     }
 }
 
@@ -63,10 +70,16 @@ impl Contiguous for CmaHeap {
             return Err(ENOMEM);
         }
         let align = match self.placement {
-            Placement::Aligned => pages.next_power_of_two().trailing_zeros().min(Area::LARGEST_ALIGN),
+            Placement::Aligned => pages
+                .next_power_of_two()
+                .trailing_zeros()
+                .min(Area::LARGEST_ALIGN),
             Placement::Packed => 0,
         };
-        self.area.allocate(pages, align).ok_or(ENOMEM)?.make_ready(self.caching, &self.cleaner)
+        self.area
+            .allocate(pages, align)
+            .ok_or(ENOMEM)?
+            .make_ready(self.caching, &self.cleaner)
     }
 }
 

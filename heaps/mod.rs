@@ -59,13 +59,22 @@ impl Heaps {
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         let rockchip = rockchip_heap(survey.as_ref(), &cleaner)?;
-        Ok(Self { heaps, rockchip, pools, cleaner })
+        Ok(Self {
+            heaps,
+            rockchip,
+            pools,
+            cleaner,
+        })
     }
 }
 
 type Made = KVec<Arc<dyn Heap>>;
 
-fn system_heaps(parameters: &Parameters, cleaner: &Arc<Cleaner>, heaps: &mut Made) -> Result<Pools> {
+fn system_heaps(
+    parameters: &Parameters,
+    cleaner: &Arc<Cleaner>,
+    heaps: &mut Made,
+) -> Result<Pools> {
     let ram = pages::total_ram();
     let mut kinds = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
     for row in system::HEAPS {
@@ -73,7 +82,12 @@ fn system_heaps(parameters: &Parameters, cleaner: &Arc<Cleaner>, heaps: &mut Mad
             kinds.push(row, GFP_KERNEL)?;
         }
     }
-    let pools = Pools::new(&kinds, parameters.pool_pages(ram), parameters.mem_accounting, cleaner.clone())?;
+    let pools = Pools::new(
+        &kinds,
+        parameters.pool_pages(ram),
+        parameters.mem_accounting,
+        cleaner.clone(),
+    )?;
     for pool in pools.iter() {
         let heap = system::SystemHeap::new(pool.clone(), parameters.buffer_pages(ram))?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
@@ -92,24 +106,53 @@ fn area_heaps(survey: Option<&Survey>, cleaner: &Arc<Cleaner>, heaps: &mut Made)
             continue;
         };
         if below_4g && !lies_below_4g(survey.map(|survey| survey.extent(area))) {
-            pr_info!("heap {}: left out, the contiguous memory area does not lie below 4 GiB\n", name);
+            pr_info!(
+                "heap {}: left out, the contiguous memory area does not lie below 4 GiB\n",
+                name
+            );
             continue;
         }
-        heaps.push(Arc::new(over(name, area, Placement::Aligned, caching, survey, cleaner)?, GFP_KERNEL)?, GFP_KERNEL)?;
+        heaps.push(
+            Arc::new(
+                over(name, area, Placement::Aligned, caching, survey, cleaner)?,
+                GFP_KERNEL,
+            )?,
+            GFP_KERNEL,
+        )?;
     }
     for area in Area::all().filter(|area| Some(*area) != default) {
-        let heap = over(area.name(), area, Placement::Aligned, Caching::Cached, survey, cleaner)?;
+        let heap = over(
+            area.name(),
+            area,
+            Placement::Aligned,
+            Caching::Cached,
+            survey,
+            cleaner,
+        )?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(())
 }
 
-fn rockchip_heap(survey: Option<&Survey>, cleaner: &Arc<Cleaner>) -> Result<Option<Arc<dyn Contiguous>>> {
+fn rockchip_heap(
+    survey: Option<&Survey>,
+    cleaner: &Arc<Cleaner>,
+) -> Result<Option<Arc<dyn Contiguous>>> {
     let Some(area) = regions::rockchip(survey).or_else(Area::default) else {
-        pr_info!("heap {}: left out, there is no contiguous memory area\n", ROCKCHIP);
+        pr_info!(
+            "heap {}: left out, there is no contiguous memory area\n",
+            ROCKCHIP
+        );
         return Ok(None);
     };
-    let heap = over(ROCKCHIP, area, Placement::Packed, Caching::Cached, survey, cleaner)?;
+    let heap = over(
+        ROCKCHIP,
+        area,
+        Placement::Packed,
+        Caching::Cached,
+        survey,
+        cleaner,
+    )?;
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
 }
@@ -123,19 +166,26 @@ fn over(
     survey: Option<&Survey>,
     cleaner: &Arc<Cleaner>,
 ) -> Result<CmaHeap> {
-    let limit = survey.map_or(usize::MAX, |survey| (survey.extent(area).size >> PAGE_SHIFT) as usize);
+    let limit = survey.map_or(usize::MAX, |survey| {
+        (survey.extent(area).size >> PAGE_SHIFT) as usize
+    });
     CmaHeap::new(name, area, limit, placement, caching, cleaner.clone())
 }
 
 /// Whether all of an area lies below 4 GiB; not where that is not known.
 fn lies_below_4g(extent: Option<Extent>) -> bool {
-    extent.and_then(|extent| extent.base.checked_add(extent.size)).is_some_and(|end| end <= 1 << 32)
+    extent
+        .and_then(|extent| extent.base.checked_add(extent.size))
+        .is_some_and(|end| end <= 1 << 32)
 }
 
 /// Whether this architecture can have a heap of this caching; if not, the log says why.
 fn possible(name: &CStr, caching: Caching) -> bool {
     if caching == Caching::WriteCombined && !WRITE_COMBINED_WORKS {
-        pr_info!("heap {}: left out, devices snoop the caches on this architecture\n", name);
+        pr_info!(
+            "heap {}: left out, devices snoop the caches on this architecture\n",
+            name
+        );
         return false;
     }
     true

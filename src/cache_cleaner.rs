@@ -44,7 +44,9 @@ impl Cleaner {
     ///
     /// May sleep. Fails with `ENODEV` where there can be no such device, or as `dma_set_mask()` does.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
-        let this = Self { device: faux::Registration::new(name, None)? };
+        let this = Self {
+            device: faux::Registration::new(name, None)?,
+        };
         // INVARIANT: No firmware describes the device, so it keeps the architecture's default: on arm, no snooping.
         // SAFETY: The device was just made, nobody else uses it yet.
         unsafe { dma_device::reach_everything(version::faux_device(&this.device)) }?;

@@ -52,9 +52,15 @@ impl Carveout {
         if pages == 0 {
             return Err(EINVAL);
         }
-        let whole = Segment { frame: usize::try_from(frame)?, pages };
+        let whole = Segment {
+            frame: usize::try_from(frame)?,
+            pages,
+        };
         // INVARIANT: The region is the caller's to give away, and nothing is handed out yet.
-        Arc::pin_init(pin_init!(Self { whole, used <- MapleTreeAlloc::new() }), GFP_KERNEL)
+        Arc::pin_init(
+            pin_init!(Self { whole, used <- MapleTreeAlloc::new() }),
+            GFP_KERNEL,
+        )
     }
 
     /// The size in pages.
@@ -68,10 +74,19 @@ impl Carveout {
     pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
         // The tree only has to know that the pages are in use; what it keeps for them does not matter.
         let token = KBox::new(pages, GFP_KERNEL)?;
-        let first = self.used.alloc_range(pages, token, ..self.whole.pages, GFP_KERNEL).map_err(|_| ENOMEM)?;
+        let first = self
+            .used
+            .alloc_range(pages, token, ..self.whole.pages, GFP_KERNEL)
+            .map_err(|_| ENOMEM)?;
         // INVARIANT: The pages were just entered, and are handed out here.
-        let segment = Segment { frame: self.whole.frame + first, pages };
-        let this = CarveoutPages { carveout: self.clone(), segment };
+        let segment = Segment {
+            frame: self.whole.frame + first,
+            pages,
+        };
+        let this = CarveoutPages {
+            carveout: self.clone(),
+            segment,
+        };
         this.zero()?;
         Ok(this)
     }
@@ -127,6 +142,8 @@ unsafe impl Memory for CarveoutPages {
 impl Drop for CarveoutPages {
     fn drop(&mut self) {
         // INVARIANT: The pages come back.
-        self.carveout.used.erase(self.segment.frame - self.carveout.whole.frame);
+        self.carveout
+            .used
+            .erase(self.segment.frame - self.carveout.whole.frame);
     }
 }

@@ -91,7 +91,10 @@ impl Area {
         // SAFETY: The page was just allocated.
         let frame = unsafe { c::page_to_pfn(head.as_ptr()) };
         // INVARIANT: Just allocated from this area.
-        Some(Range { area: *self, segment: Segment { frame, pages } })
+        Some(Range {
+            area: *self,
+            segment: Segment { frame, pages },
+        })
     }
 }
 
@@ -114,8 +117,13 @@ impl Survey {
         // SAFETY: In every kernel that this is built for, the functions of these names have these types.
         Some(unsafe {
             Self {
-                base: transmute::<NonNull<c_void>, unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t>(base),
-                size: transmute::<NonNull<c_void>, unsafe extern "C" fn(*const c::cma) -> c_ulong>(size),
+                base: transmute::<
+                    NonNull<c_void>,
+                    unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t,
+                >(base),
+                size: transmute::<NonNull<c_void>, unsafe extern "C" fn(*const c::cma) -> c_ulong>(
+                    size,
+                ),
             }
         })
     }
@@ -123,8 +131,16 @@ impl Survey {
     /// Where `area` lies.
     pub(crate) fn extent(&self, area: Area) -> Extent {
         // SAFETY: By the types' invariants these are the kernel's functions, and this is the kernel's area.
-        let (base, size) = unsafe { ((self.base)(area.cma.as_ptr()), (self.size)(area.cma.as_ptr())) };
-        Extent { base: base as u64, size: size as u64 }
+        let (base, size) = unsafe {
+            (
+                (self.base)(area.cma.as_ptr()),
+                (self.size)(area.cma.as_ptr()),
+            )
+        };
+        Extent {
+            base: base as u64,
+            size: size as u64,
+        }
     }
 }
 
@@ -158,14 +174,23 @@ impl Range {
             unsafe { cleaner.clean(self.segment) }?;
         }
         // INVARIANT: The pages were just zeroed, and cleaned where that is needed.
-        Ok(ReadyRange { range: self, caching })
+        Ok(ReadyRange {
+            range: self,
+            caching,
+        })
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant the pages were allocated from the area as a whole, and nobody uses them any more.
-        unsafe { c::cma_release(self.area.cma.as_ptr(), c::pfn_to_page(self.segment.frame), self.segment.pages) };
+        unsafe {
+            c::cma_release(
+                self.area.cma.as_ptr(),
+                c::pfn_to_page(self.segment.frame),
+                self.segment.pages,
+            )
+        };
     }
 }
 

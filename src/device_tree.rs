@@ -23,7 +23,9 @@ impl Node {
     pub(crate) fn compatible(compatible: &CStr) -> impl Iterator<Item = Self> + '_ {
         let mut last: Option<Self> = None;
         core::iter::from_fn(move || {
-            let from = last.as_ref().map_or(ptr::null_mut(), |node| node.node.as_ptr());
+            let from = last
+                .as_ref()
+                .map_or(ptr::null_mut(), |node| node.node.as_ptr());
             // The call gives back one reference to the node that it goes on from; `last` keeps another.
             // SAFETY: `from` is a valid node or null.
             let node = unsafe {
@@ -31,7 +33,9 @@ impl Node {
                 c::of_find_compatible_node(from, ptr::null(), compatible.as_char_ptr())
             };
             // INVARIANT: The call returns a node with a reference.
-            let node = Self { node: NonNull::new(node)? };
+            let node = Self {
+                node: NonNull::new(node)?,
+            };
             last = Some(node.clone());
             Some(node)
         })
@@ -67,7 +71,10 @@ impl Node {
     pub(crate) fn reserved_memory(&self) -> Option<ReservedMemory> {
         // SAFETY: The node is valid, by the type's invariant. What is found stays for good.
         let found = unsafe { c::of_reserved_mem_lookup(self.node.as_ptr()).as_ref() }?;
-        Some(ReservedMemory { base: found.base as u64, size: found.size as u64 })
+        Some(ReservedMemory {
+            base: found.base as u64,
+            size: found.size as u64,
+        })
     }
 }
 
@@ -99,6 +106,7 @@ pub(crate) struct ReservedMemory {
 impl ReservedMemory {
     /// Whether any byte belongs to both.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.base < other.base.saturating_add(other.size) && other.base < self.base.saturating_add(self.size)
+        self.base < other.base.saturating_add(other.size)
+            && other.base < self.base.saturating_add(self.size)
     }
 }

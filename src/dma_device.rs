@@ -20,7 +20,8 @@ pub(crate) unsafe fn reach_everything(device: *mut bindings::device) -> Result {
         to_result(c::dma_coerce_mask_and_coherent(device, u64::MAX))?;
         if (*device).dma_parms.is_null() {
             let size = size_of::<bindings::device_dma_parameters>();
-            let parameters = c::devm_kmalloc(device, size, bindings::GFP_KERNEL | bindings::__GFP_ZERO);
+            let parameters =
+                c::devm_kmalloc(device, size, bindings::GFP_KERNEL | bindings::__GFP_ZERO);
             if parameters.is_null() {
                 return Err(ENOMEM);
             }

@@ -54,7 +54,11 @@ impl KernelMapping {
     /// # Safety
     ///
     /// The memory must stay as long as the mapping does, be ready to be seen this way, and have a `struct page` each page.
-    unsafe fn of_pages(segments: impl Iterator<Item = Segment>, pages: usize, caching: Caching) -> Result<Self> {
+    unsafe fn of_pages(
+        segments: impl Iterator<Item = Segment>,
+        pages: usize,
+        caching: Caching,
+    ) -> Result<Self> {
         let count = u32::try_from(pages)?;
         let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(pages, GFP_KERNEL)?;
         for segment in segments {
@@ -74,7 +78,10 @@ impl KernelMapping {
             }
         };
         // INVARIANT: `vmap()` made the mapping just now.
-        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)?, backing: Backing::Pages })
+        Ok(Self {
+            address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+            backing: Backing::Pages,
+        })
     }
 
     /// Maps `segment`, write-combined.
@@ -86,9 +93,17 @@ impl KernelMapping {
     /// The segment must be memory that stays as long as the mapping does and that the kernel keeps out of.
     pub(crate) unsafe fn of_frames(segment: Segment) -> Result<Self> {
         // SAFETY: The frames are nobody else's to map, as the caller promises.
-        let address = unsafe { c::ioremap_wc(segment.address() as bindings::resource_size_t, segment.bytes()) };
+        let address = unsafe {
+            c::ioremap_wc(
+                segment.address() as bindings::resource_size_t,
+                segment.bytes(),
+            )
+        };
         // INVARIANT: `ioremap_wc()` made the mapping just now.
-        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)?, backing: Backing::Frames })
+        Ok(Self {
+            address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+            backing: Backing::Frames,
+        })
     }
 
     /// Fills the first `size` bytes with zeros.
@@ -139,9 +154,14 @@ impl Drop for KernelMapping {
 /// # Safety
 ///
 /// The frames must have a `struct page` and stay while they are mapped.
-pub(crate) unsafe fn of_frames_with(frame: usize, count: u32, prot: bindings::pgprot_t) -> *mut c_void {
+pub(crate) unsafe fn of_frames_with(
+    frame: usize,
+    count: u32,
+    prot: bindings::pgprot_t,
+) -> *mut c_void {
     let map = || {
-        let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(count as usize, GFP_KERNEL)?;
+        let mut list: KVVec<*mut bindings::page> =
+            KVVec::with_capacity(count as usize, GFP_KERNEL)?;
         let end = frame.checked_add(count as usize).ok_or(EINVAL)?;
         for frame in frame..end {
             // SAFETY: As the caller promises.
@@ -166,7 +186,9 @@ pub(crate) unsafe fn invalidate(address: NonNull<c_void>, size: usize) {
     for offset in (0..size).step_by(MAX_RANGE) {
         let length = (size - offset).min(MAX_RANGE) as i32;
         // SAFETY: The range lies inside the mapping.
-        unsafe { c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length) };
+        unsafe {
+            c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length)
+        };
     }
 }
 

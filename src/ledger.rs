@@ -49,7 +49,11 @@ impl Account {
         trace::allocate(self.heap(), bytes);
         self.count(kind).fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
-        Entry { account: self.clone(), bytes, kind }
+        Entry {
+            account: self.clone(),
+            bytes,
+            kind,
+        }
     }
 
     fn count(&self, kind: Kind) -> &Atomic<usize> {

@@ -55,7 +55,12 @@ impl<const FOLDER: usize> CharDevice for HeapDevice<FOLDER> {
 
     fn open(minor: u32) -> Result<Arc<OpenHeap>> {
         let heaps = HEAPS.lock();
-        heaps.get(FOLDER).and_then(|folder| folder.get(minor as usize)).cloned().flatten().ok_or(ENXIO)
+        heaps
+            .get(FOLDER)
+            .and_then(|folder| folder.get(minor as usize))
+            .cloned()
+            .flatten()
+            .ok_or(ENXIO)
     }
 
     fn ioctl(heap: ArcBorrow<'_, OpenHeap>, command: u32, argument: usize) -> Result<isize> {
@@ -74,7 +79,10 @@ impl<const FOLDER: usize> OwnNodes<FOLDER> {
     pub(crate) fn new() -> Result<Self> {
         let name = *NAMES.get(FOLDER).ok_or(EINVAL)?;
         let range = Range::new(name, MINORS)?;
-        Ok(Self { class: Class::new(name)?, range })
+        Ok(Self {
+            class: Class::new(name)?,
+            range,
+        })
     }
 
     /// Makes the node of `heap` and returns its minor number. May sleep. Fails with `ENOSPC` where all minors are in use,
@@ -112,7 +120,10 @@ impl<const FOLDER: usize> Drop for OwnNodes<FOLDER> {
 fn enter(folder: usize, heap: Arc<OpenHeap>) -> Result<u32> {
     let mut heaps = HEAPS.lock();
     let folder = heaps.get_mut(folder).ok_or(EINVAL)?;
-    let minor = folder.iter().position(Option::is_none).unwrap_or(folder.len());
+    let minor = folder
+        .iter()
+        .position(Option::is_none)
+        .unwrap_or(folder.len());
     if minor >= MINORS as usize {
         return Err(ENOSPC);
     }
@@ -126,7 +137,10 @@ fn enter(folder: usize, heap: Arc<OpenHeap>) -> Result<u32> {
 /// Frees a minor number.
 fn leave(folder: usize, minor: u32) {
     let mut heaps = HEAPS.lock();
-    let heap = heaps.get_mut(folder).and_then(|folder| folder.get_mut(minor as usize)).and_then(Option::take);
+    let heap = heaps
+        .get_mut(folder)
+        .and_then(|folder| folder.get_mut(minor as usize))
+        .and_then(Option::take);
     // The heap may be dropped with this, which is not for under the lock.
     drop(heaps);
     drop(heap);

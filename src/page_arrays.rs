@@ -50,7 +50,14 @@ impl PageArrays {
         let entry = Account::enter_pages(&self.account, pages << PAGE_SHIFT);
         // INVARIANT: The range is given up and entered.
         let segment = range.into_raw();
-        self.arrays.lock().insert(node.into_node(segment.frame, PageArray { pages, _name: name, _entry: entry }));
+        self.arrays.lock().insert(node.into_node(
+            segment.frame,
+            PageArray {
+                pages,
+                _name: name,
+                _entry: entry,
+            },
+        ));
         Ok(segment)
     }
 

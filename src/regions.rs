@@ -11,11 +11,7 @@ use crate::{
     cma::{Area, Survey},
     device_tree::{Node, ReservedMemory},
 };
-use kernel::{
-    prelude::*,
-    str::CString,
-    sync::Arc,
-};
+use kernel::{prelude::*, str::CString, sync::Arc};
 
 /// A node with this compatible opts its region in as a carveout.
 const CARVEOUT: &CStr = c"rk-dma-heap,carveout";
@@ -36,15 +32,30 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
             continue;
         };
         if !region.has(c"no-map") {
-            pr_err!("{}: region {} is not no-map: {}\n", node.name(), region.name(), LEFT_OUT);
+            pr_err!(
+                "{}: region {} is not no-map: {}\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT
+            );
             continue;
         }
         if region.has(c"reusable") {
-            pr_err!("{}: region {} is both no-map and reusable: {}\n", node.name(), region.name(), LEFT_OUT);
+            pr_err!(
+                "{}: region {} is both no-map and reusable: {}\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT
+            );
             continue;
         }
         if taken.iter().any(|other| other.overlaps(&memory)) {
-            pr_err!("{}: region {} overlaps another carveout: {}\n", node.name(), region.name(), LEFT_OUT);
+            pr_err!(
+                "{}: region {} overlaps another carveout: {}\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT
+            );
             continue;
         }
         // SAFETY: The device tree has the kernel keep out of the region, its node was meant for this module, and no other
@@ -55,7 +66,12 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
                 carveouts.push((CString::try_from(region.name())?, carveout), GFP_KERNEL)?;
             }
             Err(error) if error == ENOMEM => return Err(error),
-            Err(_) => pr_err!("{}: region {} has not one whole page: {}\n", node.name(), region.name(), LEFT_OUT),
+            Err(_) => pr_err!(
+                "{}: region {} has not one whole page: {}\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT
+            ),
         }
     }
     Ok(carveouts)
@@ -70,7 +86,12 @@ pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
         None => area.name() == region.name(),
     });
     if area.is_none() {
-        pr_err!("{}: region {} is no reusable shared-dma-pool: {}\n", node.name(), region.name(), DEFAULT_IS_USED);
+        pr_err!(
+            "{}: region {} is no reusable shared-dma-pool: {}\n",
+            node.name(),
+            region.name(),
+            DEFAULT_IS_USED
+        );
     }
     area
 }
@@ -78,11 +99,20 @@ pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
 /// The region that `node` points to; if there is none, the log says what is wrong, and what comes of it.
 fn region_of(node: &Node, outcome: &str) -> Option<(Node, ReservedMemory)> {
     let Some(region) = node.follow(c"memory-region") else {
-        pr_err!("{}: no memory-region, or it points nowhere: {}\n", node.name(), outcome);
+        pr_err!(
+            "{}: no memory-region, or it points nowhere: {}\n",
+            node.name(),
+            outcome
+        );
         return None;
     };
     let Some(memory) = region.reserved_memory() else {
-        pr_err!("{}: the kernel has not reserved region {}: {}\n", node.name(), region.name(), outcome);
+        pr_err!(
+            "{}: the kernel has not reserved region {}: {}\n",
+            node.name(),
+            region.name(),
+            outcome
+        );
         return None;
     };
     Some((region, memory))

@@ -64,15 +64,25 @@ impl Registry {
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
         let name = heap.account().heap();
         let added = self.nodes.add(&heap).and_then(|handle| {
-            let entry = Registered { heap: heap.clone(), handle };
+            let entry = Registered {
+                heap: heap.clone(),
+                handle,
+            };
             HEAPS.lock().push_within_capacity(entry).map_err(|_| ENOMEM)
         });
         match added {
             Ok(()) => {}
             Err(error) if error == EEXIST => {
-                pr_warn!("heap {}: left out, there is a heap of that name already\n", name)
+                pr_warn!(
+                    "heap {}: left out, there is a heap of that name already\n",
+                    name
+                )
             }
-            Err(error) => pr_err!("heap {}: left out, its node cannot be made: {:?}\n", name, error),
+            Err(error) => pr_err!(
+                "heap {}: left out, its node cannot be made: {:?}\n",
+                name,
+                error
+            ),
         }
     }
 }
@@ -96,10 +106,18 @@ pub(crate) fn heaps() -> Result<KVec<Arc<dyn Heap>>> {
 
 /// The handle of the heap named `name`. May sleep.
 pub(crate) fn find(name: &CStr) -> Option<Handle> {
-    HEAPS.lock().iter().find(|entry| entry.heap.account().heap() == name).map(|entry| entry.handle)
+    HEAPS
+        .lock()
+        .iter()
+        .find(|entry| entry.heap.account().heap() == name)
+        .map(|entry| entry.handle)
 }
 
 /// The heap behind `handle`. May sleep.
 pub(crate) fn heap(handle: Handle) -> Option<Arc<dyn Heap>> {
-    HEAPS.lock().iter().find(|entry| entry.handle == handle).map(|entry| entry.heap.clone())
+    HEAPS
+        .lock()
+        .iter()
+        .find(|entry| entry.handle == handle)
+        .map(|entry| entry.heap.clone())
 }

@@ -113,7 +113,12 @@ impl kernel::Module for RkDmaHeap {
             rockchip::prepare();
         }
         let parameters = parameters::Parameters::read()?;
-        let heaps::Heaps { mut heaps, rockchip, pools, cleaner } = heaps::Heaps::create(&parameters)?;
+        let heaps::Heaps {
+            mut heaps,
+            rockchip,
+            pools,
+            cleaner,
+        } = heaps::Heaps::create(&parameters)?;
         let own = rockchip.map(rockchip::RkHeap::own).transpose()?;
         if let Some(heap) = &own {
             heaps.push(heap.clone(), GFP_KERNEL)?;

@@ -73,7 +73,10 @@ pub(crate) struct RkHeap {
 /// Where a heap's memory comes from.
 enum Backing {
     /// The module.
-    Own { heap: Arc<dyn Contiguous>, arrays: Arc<PageArrays> },
+    Own {
+        heap: Arc<dyn Contiguous>,
+        arrays: Arc<PageArrays>,
+    },
     /// The driver that added it.
     Driver(DriverHeap),
 }
@@ -112,7 +115,11 @@ impl DriverHeap {
             return Err(EINVAL);
         }
         // INVARIANT: Checked above, and valid as the caller promises.
-        Ok(Self { operations, private: info.priv_.cast(), contiguous: info.support_cma })
+        Ok(Self {
+            operations,
+            private: info.priv_.cast(),
+            contiguous: info.support_cma,
+        })
     }
 }
 
@@ -149,18 +156,34 @@ impl RkHeap {
     pub(crate) fn own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
         let account = heap.account().clone();
         let arrays = Arc::pin_init(PageArrays::new(heap.area(), account.clone()), GFP_KERNEL)?;
-        Ok(Arc::new(Self { account, backing: Backing::Own { heap, arrays } }, GFP_KERNEL)?)
+        Ok(Arc::new(
+            Self {
+                account,
+                backing: Backing::Own { heap, arrays },
+            },
+            GFP_KERNEL,
+        )?)
     }
 
     /// A driver's heap named `name`.
     pub(crate) fn driver(name: &CStr, heap: DriverHeap) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { account: Account::open(name)?, backing: Backing::Driver(heap) }, GFP_KERNEL)?)
+        Ok(Arc::new(
+            Self {
+                account: Account::open(name)?,
+                backing: Backing::Driver(heap),
+            },
+            GFP_KERNEL,
+        )?)
     }
 
     /// Allocates a dma-buf called `name`, else after the calling thread.
     ///
     /// May sleep. Fails as the heap does.
-    pub(crate) fn allocate_named(&self, request: Request, name: Option<&CStr>) -> Result<ARef<DmaBuf>> {
+    pub(crate) fn allocate_named(
+        &self,
+        request: Request,
+        name: Option<&CStr>,
+    ) -> Result<ARef<DmaBuf>> {
         match &self.backing {
             Backing::Own { heap, .. } => {
                 let buffer = heap.allocate(request)?;
@@ -175,7 +198,13 @@ impl RkHeap {
                 // SAFETY: By the type's invariant the operations are valid, and this one is there.
                 let buffer = unsafe {
                     let allocate = driver.operations.as_ref().allocate.ok_or(EINVAL)?;
-                    allocate(self.as_raw(), request.size(), request.flags() as usize, 0, name)
+                    allocate(
+                        self.as_raw(),
+                        request.size(),
+                        request.flags() as usize,
+                        0,
+                        name,
+                    )
                 };
                 let buffer = NonNull::new(from_err_ptr(buffer)?).ok_or(ENOMEM)?;
                 // SAFETY: The operation returns a dma-buf with a reference, which is passed on.
@@ -187,7 +216,11 @@ impl RkHeap {
     /// Allocates a page array of `request`'s size for `name`, else for the calling thread.
     ///
     /// May sleep. Fails as the heap does, and with `EINVAL` where it is not contiguous.
-    pub(crate) fn allocate_pages(&self, request: Request, name: Option<&CStr>) -> Result<NonNull<bindings::page>> {
+    pub(crate) fn allocate_pages(
+        &self,
+        request: Request,
+        name: Option<&CStr>,
+    ) -> Result<NonNull<bindings::page>> {
         match &self.backing {
             Backing::Own { heap, arrays } => {
                 let owner = match name {
@@ -203,7 +236,11 @@ impl RkHeap {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
                 // SAFETY: By the type's invariant the operations are valid, and this one is there.
                 let page = unsafe {
-                    let allocate = driver.operations.as_ref().alloc_contig_pages.ok_or(EINVAL)?;
+                    let allocate = driver
+                        .operations
+                        .as_ref()
+                        .alloc_contig_pages
+                        .ok_or(EINVAL)?;
                     allocate(self.as_raw(), request.size(), name)
                 };
                 NonNull::new(from_err_ptr(page)?).ok_or(ENOMEM)
@@ -219,11 +256,19 @@ impl RkHeap {
     /// # Safety
     ///
     /// `page` must be a page. Nobody may use the array any more.
-    pub(crate) unsafe fn free_pages(&self, page: *mut bindings::page, request: Request, name: Option<&CStr>) -> Result {
+    pub(crate) unsafe fn free_pages(
+        &self,
+        page: *mut bindings::page,
+        request: Request,
+        name: Option<&CStr>,
+    ) -> Result {
         match &self.backing {
             Backing::Own { arrays, .. } => {
                 // SAFETY: `page` is a page, as the caller promises.
-                arrays.leave(unsafe { c::page_to_pfn(page) }, request.size() >> PAGE_SHIFT)
+                arrays.leave(
+                    unsafe { c::page_to_pfn(page) },
+                    request.size() >> PAGE_SHIFT,
+                )
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
@@ -289,7 +334,11 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut heaps = HEAPS.lock();
         // A static is not dropped, so it is emptied; the parts are dropped without the lock.
-        let parts = (heaps.nodes.take(), mem::replace(&mut heaps.heaps, KVec::new()), heaps.device.take());
+        let parts = (
+            heaps.nodes.take(),
+            mem::replace(&mut heaps.heaps, KVec::new()),
+            heaps.device.take(),
+        );
         drop(heaps);
         drop(parts);
     }
@@ -300,20 +349,34 @@ impl Drop for Registration {
 /// May sleep. Fails with `EEXIST` where its name is taken, and as [`OwnNodes::add`] does.
 pub(crate) fn add(heap: Arc<RkHeap>) -> Result<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
-    if heaps.heaps.iter().any(|other| other.heap.account().heap() == heap.account().heap()) {
+    if heaps
+        .heaps
+        .iter()
+        .any(|other| other.heap.account().heap() == heap.account().heap())
+    {
         return Err(EEXIST);
     }
     heaps.heaps.reserve(1, GFP_KERNEL)?;
     let minor = heaps.nodes.as_mut().ok_or(ENODEV)?.add(heap.clone())?;
     let raw = heap.as_raw();
-    heaps.heaps.push(Registered { heap, minor, users: 1 }, GFP_KERNEL)?;
+    heaps.heaps.push(
+        Registered {
+            heap,
+            minor,
+            users: 1,
+        },
+        GFP_KERNEL,
+    )?;
     Ok(raw)
 }
 
 /// The heap named `name`, with one more reference. May sleep.
 pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
-    let entry = heaps.heaps.iter_mut().find(|entry| entry.heap.account().heap() == name)?;
+    let entry = heaps
+        .heaps
+        .iter_mut()
+        .find(|entry| entry.heap.account().heap() == name)?;
     entry.users = entry.users.checked_add(1)?;
     Some(entry.heap.as_raw())
 }
@@ -322,7 +385,11 @@ pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
 pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
     let mut guard = HEAPS.lock();
     let heaps = &mut *guard;
-    let Some(index) = heaps.heaps.iter().position(|entry| entry.heap.as_raw() == heap) else {
+    let Some(index) = heaps
+        .heaps
+        .iter()
+        .position(|entry| entry.heap.as_raw() == heap)
+    else {
         return false;
     };
     let Some(entry) = heaps.heaps.get_mut(index) else {
@@ -340,15 +407,29 @@ pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
 
 /// The heap behind a driver's pointer, if there is such a heap. May sleep.
 pub(crate) fn heap(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
-    HEAPS.lock().heaps.iter().find(|entry| entry.heap.as_raw() == heap).map(|entry| entry.heap.clone())
+    HEAPS
+        .lock()
+        .heaps
+        .iter()
+        .find(|entry| entry.heap.as_raw() == heap)
+        .map(|entry| entry.heap.clone())
 }
 
 /// The device for DMA mappings of the heaps' memory. May sleep.
 pub(crate) fn device() -> *mut bindings::device {
-    HEAPS.lock().device.as_ref().map_or(ptr::null_mut(), |device| device.device())
+    HEAPS
+        .lock()
+        .device
+        .as_ref()
+        .map_or(ptr::null_mut(), |device| device.device())
 }
 
 /// The module's own heap. May sleep.
 pub(crate) fn own() -> Option<Arc<RkHeap>> {
-    HEAPS.lock().heaps.iter().find(|entry| entry.heap.area().is_some()).map(|entry| entry.heap.clone())
+    HEAPS
+        .lock()
+        .heaps
+        .iter()
+        .find(|entry| entry.heap.area().is_some())
+        .map(|entry| entry.heap.clone())
 }

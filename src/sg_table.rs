@@ -12,7 +12,9 @@ use crate::{
     bindings as c,
     memory::{Backing, Caching, Memory, Segment},
 };
-use kernel::{bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque};
+use kernel::{
+    bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque,
+};
 
 /// The most that one entry of a list can describe: its length is an `unsigned int`.
 const MAX_ENTRY_PAGES: usize = (u32::MAX >> PAGE_SHIFT) as usize;
@@ -49,7 +51,10 @@ impl SgTable {
     /// May sleep. Fails with `ENOMEM`, or with `EINVAL` where there are no segments or more than an `unsigned int` counts.
     pub(crate) fn new(memory: &impl Memory) -> Result<Self> {
         let segments = memory.segments();
-        let entries: usize = segments.clone().map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES)).sum();
+        let entries: usize = segments
+            .clone()
+            .map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES))
+            .sum();
         let entries = u32::try_from(entries)?;
         let frames = match memory.backing() {
             Backing::Pages => None,
@@ -61,7 +66,11 @@ impl SgTable {
         // SAFETY: `table` is valid for writing. GFP_KERNEL may sleep, and so may this function.
         to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, bindings::GFP_KERNEL) })?;
         // INVARIANT: The table was just allocated; each of its entries is filled below or, for frames, when it is mapped.
-        let this = Self { table, frames, caching: memory.caching() };
+        let this = Self {
+            table,
+            frames,
+            caching: memory.caching(),
+        };
         if this.frames.is_some() {
             return Ok(this);
         }
@@ -109,7 +118,9 @@ impl SgTable {
         let (device, attributes) = (raw(device), self.attributes());
         let Some(frames) = self.frames else {
             // SAFETY: The table is valid by the type's invariant, and so is the device.
-            return to_result(unsafe { bindings::dma_map_sgtable(device, self.as_raw(), direction, attributes) });
+            return to_result(unsafe {
+                bindings::dma_map_sgtable(device, self.as_raw(), direction, attributes)
+            });
         };
         // SAFETY: The memory stays, as the caller promises; the device is valid.
         let address = unsafe {

@@ -15,5 +15,7 @@ pub(crate) fn name() -> Result<CString> {
     let mut name = [0; NAME];
     // SAFETY: The array is as long as a task's name can be.
     unsafe { c::current_name(name.as_mut_ptr()) };
-    Ok(CString::try_from(CStr::from_bytes_until_nul(&name).map_err(|_| EINVAL)?)?)
+    Ok(CString::try_from(
+        CStr::from_bytes_until_nul(&name).map_err(|_| EINVAL)?,
+    )?)
 }

@@ -59,8 +59,9 @@ void rk_dma_heap_put(struct rk_dma_heap *heap);
 int rk_dma_heap_set_dev(struct device *heap_dev);
 
 /* A new dma-buf of at least len bytes, or ERR_PTR(). Without a name it gets the calling thread's. */
-struct dma_buf *rk_dma_heap_buffer_alloc(struct rk_dma_heap *heap, size_t len, unsigned int fd_flags,
-					 unsigned int heap_flags, const char *name);
+struct dma_buf *rk_dma_heap_buffer_alloc(struct rk_dma_heap *heap, size_t len,
+					 unsigned int fd_flags, unsigned int heap_flags,
+					 const char *name);
 
 /* Drops the reference that rk_dma_heap_buffer_alloc() gave. */
 void rk_dma_heap_buffer_free(struct dma_buf *dmabuf);

@@ -96,17 +96,21 @@ impl Heap {
     /// `flags` are an access mode, as for `open()`. Fails with `EINVAL` for a size of 0 or unknown flags, else with `ENOMEM`.
     pub(crate) fn buffer(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<Buffer> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
-        let buffer =
-            unsafe { raw::rk_dma_heap_buffer_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name)) };
+        let buffer = unsafe {
+            raw::rk_dma_heap_buffer_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name))
+        };
         // INVARIANT: Allocated just now.
-        Ok(Buffer { buffer: NonNull::new(from_err_ptr(buffer)?).ok_or(ENOMEM)? })
+        Ok(Buffer {
+            buffer: NonNull::new(from_err_ptr(buffer)?).ok_or(ENOMEM)?,
+        })
     }
 
     /// As [`Heap::buffer`], but hands the buffer to the calling process as a file descriptor, which is returned.
     pub(crate) fn descriptor(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<c_int> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
-        let descriptor =
-            unsafe { raw::rk_dma_heap_bufferfd_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name)) };
+        let descriptor = unsafe {
+            raw::rk_dma_heap_bufferfd_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name))
+        };
         if descriptor < 0 {
             return Err(Error::from_errno(descriptor));
         }
@@ -121,7 +125,12 @@ impl Heap {
         let pages =
             unsafe { raw::rk_dma_heap_alloc_contig_pages(self.heap.as_ptr(), size, pointer(name)) };
         // INVARIANT: Allocated just now.
-        Ok(Pages { first: NonNull::new(from_err_ptr(pages)?).ok_or(ENOMEM)?, size, heap: self.heap, _heap: PhantomData })
+        Ok(Pages {
+            first: NonNull::new(from_err_ptr(pages)?).ok_or(ENOMEM)?,
+            size,
+            heap: self.heap,
+            _heap: PhantomData,
+        })
     }
 }
 
@@ -198,7 +207,12 @@ impl Drop for Pages<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant the pages are the heap's and were not freed.
         unsafe {
-            raw::rk_dma_heap_free_contig_pages(self.heap.as_ptr(), self.first.as_ptr(), self.size, ptr::null())
+            raw::rk_dma_heap_free_contig_pages(
+                self.heap.as_ptr(),
+                self.first.as_ptr(),
+                self.size,
+                ptr::null(),
+            )
         };
     }
 }

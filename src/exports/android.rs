@@ -40,7 +40,9 @@ extern "C" fn dma_heap_put(heap: *mut c::dma_heap) {
 }
 
 fn allocate(heap: *mut c::dma_heap, request: Result<Request>) -> Result<ARef<DmaBuf>> {
-    registry::heap(Handle(heap)).ok_or(EINVAL)?.allocate(request?)
+    registry::heap(Handle(heap))
+        .ok_or(EINVAL)?
+        .allocate(request?)
 }
 
 #[no_mangle]
@@ -63,7 +65,12 @@ unsafe extern "C" fn dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
 }
 
 #[no_mangle]
-extern "C" fn dma_heap_bufferfd_alloc(heap: *mut c::dma_heap, size: usize, fd_flags: u32, heap_flags: u64) -> c_int {
+extern "C" fn dma_heap_bufferfd_alloc(
+    heap: *mut c::dma_heap,
+    size: usize,
+    fd_flags: u32,
+    heap_flags: u64,
+) -> c_int {
     let asked = request(size, fd_flags, heap_flags);
     into_descriptor(allocate(heap, asked), asked)
 }

@@ -68,7 +68,10 @@ fn into_descriptor(buffer: Result<ARef<DmaBuf>>, request: Result<Request>) -> c_
 ///
 /// The caller must own a reference, or `buffer` must be null or an error.
 unsafe fn release(buffer: *mut bindings::dma_buf) {
-    if let Some(buffer) = kernel::error::from_err_ptr(buffer).ok().and_then(NonNull::new) {
+    if let Some(buffer) = kernel::error::from_err_ptr(buffer)
+        .ok()
+        .and_then(NonNull::new)
+    {
         // SAFETY: The reference is the caller's, and is given up.
         drop(unsafe { ARef::<DmaBuf>::from_raw(buffer.cast()) });
     }

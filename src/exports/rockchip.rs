@@ -59,7 +59,9 @@ fn allocate(
     request: Result<Request>,
     name: Option<&CStr>,
 ) -> Result<ARef<DmaBuf>> {
-    rockchip::heap(heap).ok_or(EINVAL)?.allocate_named(request?, name)
+    rockchip::heap(heap)
+        .ok_or(EINVAL)?
+        .allocate_named(request?, name)
 }
 
 /// # Safety
@@ -153,12 +155,16 @@ unsafe extern "C" fn rk_dma_heap_free_contig_pages(
 ///
 /// `info` must be null or valid; its operations must stay until the heap's last reference is put.
 #[no_mangle]
-unsafe extern "C" fn rk_dma_heap_add(info: *const c::rk_dma_heap_export_info) -> *mut c::rk_dma_heap {
+unsafe extern "C" fn rk_dma_heap_add(
+    info: *const c::rk_dma_heap_export_info,
+) -> *mut c::rk_dma_heap {
     let add = || {
         // SAFETY: As the caller promises.
         let info = unsafe { info.as_ref() }.ok_or(EINVAL)?;
         // SAFETY: A C string or null.
-        let name = unsafe { text(info.name) }.filter(|name| !name.is_empty()).ok_or(EINVAL)?;
+        let name = unsafe { text(info.name) }
+            .filter(|name| !name.is_empty())
+            .ok_or(EINVAL)?;
         // SAFETY: As the caller promises.
         let heap = unsafe { DriverHeap::new(info) }?;
         rockchip::add(RkHeap::driver(name, heap)?)
@@ -197,14 +203,20 @@ unsafe extern "C" fn rk_dma_heap_get_name(heap: *mut c::rk_dma_heap) -> *const c
 
 #[no_mangle]
 extern "C" fn rk_dma_heap_get_cma() -> *mut c::cma {
-    rockchip::own().and_then(|heap| heap.area()).map_or(ptr::null_mut(), |area| area.as_raw())
+    rockchip::own()
+        .and_then(|heap| heap.area())
+        .map_or(ptr::null_mut(), |area| area.as_raw())
 }
 
 /// # Safety
 ///
 /// The page frames must be memory that stays while it is mapped.
 #[no_mangle]
-unsafe extern "C" fn rk_vmap_contig_pfn(frame: c_ulong, count: c_uint, prot: bindings::pgprot_t) -> *mut c_void {
+unsafe extern "C" fn rk_vmap_contig_pfn(
+    frame: c_ulong,
+    count: c_uint,
+    prot: bindings::pgprot_t,
+) -> *mut c_void {
     // SAFETY: As the caller promises.
     unsafe { crate::kernel_mapping::of_frames_with(frame, count, prot) }
 }

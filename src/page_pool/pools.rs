@@ -74,7 +74,12 @@ impl Pools {
     ///
     /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as [`Charger::new`]
     /// does.
-    pub(crate) fn new(kinds: &[(&'static CStr, Kind)], limit: usize, charge: bool, cleaner: Arc<Cleaner>) -> Result<Self> {
+    pub(crate) fn new(
+        kinds: &[(&'static CStr, Kind)],
+        limit: usize,
+        charge: bool,
+        cleaner: Arc<Cleaner>,
+    ) -> Result<Self> {
         let charger = match charge.then(Charger::new).transpose() {
             Ok(charger) => charger,
             Err(error) => {
@@ -88,7 +93,10 @@ impl Pools {
         )?;
         let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
         for (name, kind) in kinds {
-            pools.push(Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?, GFP_KERNEL)?;
+            pools.push(
+                Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?,
+                GFP_KERNEL,
+            )?;
         }
         let keeper = Arc::new(Keeper { pools, shared }, GFP_KERNEL)?;
         Ok(Self {
@@ -118,7 +126,11 @@ pub(crate) struct Keeper {
 /// What all pools hold ready, in KiB.
 impl Number for Keeper {
     fn number(&self) -> usize {
-        self.pools.iter().map(|pool| pool.figures().ready).sum::<usize>() << (PAGE_SHIFT - 10)
+        self.pools
+            .iter()
+            .map(|pool| pool.figures().ready)
+            .sum::<usize>()
+            << (PAGE_SHIFT - 10)
     }
 }
 
@@ -136,13 +148,19 @@ impl Background for Keeper {
 
 impl Shrink for Keeper {
     fn count(&self) -> usize {
-        self.pools.iter().map(|pool| pool.figures()).map(|figures| figures.ready + figures.backlog).sum()
+        self.pools
+            .iter()
+            .map(|pool| pool.figures())
+            .map(|figures| figures.ready + figures.backlog)
+            .sum()
     }
 
     fn shrink(&self, pages: usize) -> usize {
-        self.pools.iter().fold(0, |freed, pool| match pages.saturating_sub(freed) {
-            0 => freed,
-            wanted => freed + pool.shrink(wanted),
-        })
+        self.pools
+            .iter()
+            .fold(0, |freed, pool| match pages.saturating_sub(freed) {
+                0 => freed,
+                wanted => freed + pool.shrink(wanted),
+            })
     }
 }

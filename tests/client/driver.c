@@ -52,10 +52,8 @@ static void client_remove(struct platform_device *pdev)
 	misc_deregister(&client->misc);
 }
 
-static const struct of_device_id client_of_match[] = {
-	{ .compatible = "rk-dma-heap,test-client" },
-	{}
-};
+static const struct of_device_id client_of_match[] = { { .compatible = "rk-dma-heap,test-client" },
+						       {} };
 MODULE_DEVICE_TABLE(of, client_of_match);
 
 static struct platform_driver client_driver = {

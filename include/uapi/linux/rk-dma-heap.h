@@ -10,7 +10,7 @@
 #include <linux/types.h>
 
 /* What fd_flags and heap_flags may hold. Include <fcntl.h> first. */
-#define RK_DMA_HEAP_VALID_FD_FLAGS (O_CLOEXEC | O_ACCMODE)
+#define RK_DMA_HEAP_VALID_FD_FLAGS   (O_CLOEXEC | O_ACCMODE)
 #define RK_DMA_HEAP_VALID_HEAP_FLAGS (0)
 
 /**
@@ -29,7 +29,7 @@ struct rk_dma_heap_allocation_data {
 
 #define RK_DMA_HEAP_IOC_MAGIC 'R'
 
-#define RK_DMA_HEAP_IOCTL_ALLOC \
+#define RK_DMA_HEAP_IOCTL_ALLOC                                                                    \
 	_IOWR(RK_DMA_HEAP_IOC_MAGIC, 0x0, struct rk_dma_heap_allocation_data)
 
 #endif
