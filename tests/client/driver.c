@@ -54,7 +54,7 @@ static void client_remove(struct platform_device *pdev)
 
 static const struct of_device_id client_of_match[] = {
 	{ .compatible = "rk-dma-heap,test-client" },
-	{}
+	{},
 };
 MODULE_DEVICE_TABLE(of, client_of_match);
 

@@ -145,8 +145,9 @@ pub const SUITES: &[Suite] = &[
         name: "pools",
         promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true; page tables say cached or write-combined; caches are looked after where needed and nowhere else",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: OWN_MODULE,
-            command: "pool-tests bounds/ totals/ tracepoints/ accounting/ mapping-types/ maintenance/ coherence/",
+            command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/ mapping-types/ maintenance/ coherence/",
             limit: 180,
             ..GUEST
         }),
@@ -155,6 +156,7 @@ pub const SUITES: &[Suite] = &[
         name: "pressure",
         promise: "pools give way before anybody is killed; unloading gives all back; a thousand kills lose no memory",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: OWN_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             limit: 300,
@@ -165,6 +167,7 @@ pub const SUITES: &[Suite] = &[
         name: "reuse",
         promise: "memory is always zeroed, by whatever way one looks; after 30 s of everything on four CPUs all counters are zero",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
             limit: 360,

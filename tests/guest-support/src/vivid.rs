@@ -4,9 +4,11 @@
 //! (`vmap`), the other as a device with DMA does (`map_dma_buf`, and only in one piece).
 
 use crate::kernel_module;
+use crate::process::eventually;
 use crate::v4l2::{Device, CAP_VIDEO_CAPTURE, CAP_VIDEO_OUTPUT};
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `VIVID_CID_OSD_TEXT_MODE`
 const OSD_TEXT_MODE: u32 = 0x00f0_f001;
@@ -51,15 +53,33 @@ pub fn camera(access: Access) -> Result<Device> {
     Ok(camera)
 }
 
-/// Opens the display of an instance and a camera that sees what the display shows.
+/// Opens the display of an instance, and a camera that sees what the display shows. The camera reaches its own buffers
+/// through the kernel's mapping.
 pub fn display_and_camera(access: Access) -> Result<(Device, Device)> {
     let display = open(access, CAP_VIDEO_OUTPUT)?;
     display.set_output(OUTPUT_HDMI)?;
-    let camera = open(access, CAP_VIDEO_CAPTURE)?;
+    let camera = open(Access::Kernel, CAP_VIDEO_CAPTURE)?;
     camera.set_input(INPUT_HDMI)?;
     camera.set_control(OSD_TEXT_MODE, OSD_TEXT_NONE)?;
-    camera.set_control(HDMI_CONNECTED_TO, HDMI_FIRST_OUTPUT + access.instance())?;
+    connect(&camera, HDMI_FIRST_OUTPUT + access.instance())?;
     Ok((display, camera))
+}
+
+/// Connects a camera to an output.
+///
+/// When a connection changes, vivid works out in the background who may be connected to what, and if it looks at
+/// the very moment of the change, it takes the new connection away again. So it is made until it stays.
+fn connect(camera: &Device, output: i32) -> Result<()> {
+    eventually(Duration::from_secs(5), || {
+        camera.set_control(HDMI_CONNECTED_TO, output)?;
+        std::thread::sleep(Duration::from_millis(50));
+        let connected = camera.control(HDMI_CONNECTED_TO)?;
+        ensure!(
+            connected == output,
+            "vivid's camera stays connected to {connected}"
+        );
+        Ok(())
+    })
 }
 
 fn open(access: Access, capability: u32) -> Result<Device> {

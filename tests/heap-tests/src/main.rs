@@ -5,6 +5,7 @@
 mod buffers;
 mod endurance;
 mod footprint;
+mod import_client;
 mod import_vgem;
 mod import_vivid;
 mod ioctl_argument;
@@ -63,6 +64,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("buffer", buffers::CASES),
     ("mmap", mappings::CASES),
     ("share", sharing::CASES),
+    ("import", import_client::CASES),
     ("import", import_vgem::CASES),
     ("import", import_vivid::CASES),
 ];

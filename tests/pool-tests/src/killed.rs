@@ -24,7 +24,7 @@ pub fn add(tests: &mut Tests) {
 }
 
 const ROUNDS: usize = 1000;
-const SIZE: usize = 48 * MIB;
+const SIZE: usize = 24 * MIB;
 
 /// What the kernel's own caches may take in a thousand rounds of fork and exit. One page lost in every third round would
 /// be more; a run of pages lost in three of them too.
