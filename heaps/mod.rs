@@ -34,7 +34,11 @@ impl Heaps {
                 kinds.push(row, GFP_KERNEL)?;
             }
         }
-        let pools = Pools::new(&kinds, parameters.pool_pages(ram), parameters.mem_accounting)?;
+        let pools = Pools::new(
+            &kinds,
+            parameters.pool_pages(ram),
+            parameters.mem_accounting,
+        )?;
         let mut heaps: KVec<Arc<dyn Heap>> = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
         for pool in pools.iter() {
             let heap = system::SystemHeap::new(pool.clone(), parameters.buffer_pages(ram))?;
@@ -47,7 +51,10 @@ impl Heaps {
 /// Whether this machine can have such a heap; if not, the log says why.
 fn possible((name, kind): (&CStr, Kind)) -> bool {
     if kind.caching == Caching::WriteCombined && !WRITE_COMBINED_WORKS {
-        pr_info!("heap {}: left out, devices snoop the caches on this architecture\n", name);
+        pr_info!(
+            "heap {}: left out, devices snoop the caches on this architecture\n",
+            name
+        );
         return false;
     }
     true

@@ -19,10 +19,34 @@ use kernel::{
 
 /// Every system heap: its name and its kind of memory.
 pub(crate) const HEAPS: [(&CStr, Kind); 4] = [
-    (c"system", Kind { zone: Zone::Any, caching: Caching::Cached }),
-    (c"system-uncached", Kind { zone: Zone::Any, caching: Caching::WriteCombined }),
-    (c"system-dma32", Kind { zone: Zone::Dma32, caching: Caching::Cached }),
-    (c"system-uncached-dma32", Kind { zone: Zone::Dma32, caching: Caching::WriteCombined }),
+    (
+        c"system",
+        Kind {
+            zone: Zone::Any,
+            caching: Caching::Cached,
+        },
+    ),
+    (
+        c"system-uncached",
+        Kind {
+            zone: Zone::Any,
+            caching: Caching::WriteCombined,
+        },
+    ),
+    (
+        c"system-dma32",
+        Kind {
+            zone: Zone::Dma32,
+            caching: Caching::Cached,
+        },
+    ),
+    (
+        c"system-uncached-dma32",
+        Kind {
+            zone: Zone::Dma32,
+            caching: Caching::WriteCombined,
+        },
+    ),
 ];
 
 /// A heap of pages from the buddy allocator.
@@ -35,7 +59,11 @@ pub(crate) struct SystemHeap {
 impl SystemHeap {
     /// A heap over `pool` that gives out at most `limit` pages at a time.
     pub(crate) fn new(pool: Arc<Pool>, limit: usize) -> Result<Self> {
-        Ok(Self { account: Account::open(pool.name())?, pool, limit })
+        Ok(Self {
+            account: Account::open(pool.name())?,
+            pool,
+            limit,
+        })
     }
 }
 

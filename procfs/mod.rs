@@ -12,6 +12,10 @@ use kernel::{prelude::*, sync::Arc};
 /// May sleep. Fails with `ENOMEM`.
 pub(crate) fn create(heaps: KVec<Arc<dyn Heap>>) -> Result<Directory> {
     let mut directory = Directory::new(c"rk_dma_heap")?;
-    directory.add(c"heaps", 0o444, Arc::new(heaps::Heaps::new(heaps), GFP_KERNEL)?)?;
+    directory.add(
+        c"heaps",
+        0o444,
+        Arc::new(heaps::Heaps::new(heaps), GFP_KERNEL)?,
+    )?;
     Ok(directory)
 }

@@ -63,7 +63,9 @@ pub(crate) fn serve(heap: &dyn Heap, command: u32, argument: usize) -> Result<is
 
     let user = UserPtr::from_addr(argument);
     if _IOC_DIR(command) & uapi::_IOC_WRITE != 0 {
-        UserSlice::new(user, size).reader().read_slice(bytes.get_mut(..size).ok_or(EINVAL)?)?;
+        UserSlice::new(user, size)
+            .reader()
+            .read_slice(bytes.get_mut(..size).ok_or(EINVAL)?)?;
     }
 
     let (mut allocation, _) = Allocation::read_from_prefix(bytes).map_err(|_| EINVAL)?;
@@ -77,7 +79,9 @@ pub(crate) fn serve(heap: &dyn Heap, command: u32, argument: usize) -> Result<is
     allocation.write_to_prefix(bytes).map_err(|_| EINVAL)?;
 
     if _IOC_DIR(command) & uapi::_IOC_READ != 0 {
-        UserSlice::new(user, size).writer().write_slice(bytes.get(..size).ok_or(EINVAL)?)?;
+        UserSlice::new(user, size)
+            .writer()
+            .write_slice(bytes.get(..size).ok_or(EINVAL)?)?;
     }
     descriptor.fd_install(DmaBuf::into_file(buffer));
     Ok(0)

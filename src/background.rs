@@ -158,7 +158,8 @@ impl<T: Background> Drop for Thread<T> {
 unsafe extern "C" fn run<T: Background>(work: *mut bindings::kthread_work) {
     // SAFETY: The work is the first field of the delayed work, which is a field of a trigger.
     let owner = unsafe {
-        let delayed: *mut bindings::kthread_delayed_work = kernel::container_of!(work, bindings::kthread_delayed_work, work);
+        let delayed: *mut bindings::kthread_delayed_work =
+            kernel::container_of!(work, bindings::kthread_delayed_work, work);
         let work: *mut Opaque<bindings::kthread_delayed_work> = delayed.cast();
         let trigger = kernel::container_of!(work, Trigger, work);
         (*(*trigger).owner.get()).cast::<T>()

@@ -12,16 +12,18 @@ use crate::{
     sg_table::{Direction, SgTable},
     user_mapping,
 };
-use kernel::{
-    device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef,
-};
+use kernel::{device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef};
 
 /// Exports `memory` as a new dma-buf that is entered in the ledger by `entry`.
 ///
 /// `flags` are those of the dma-buf's file. May sleep. Fails with `ENOMEM`, or as `dma_buf_export()` does.
 pub(crate) fn export<M: Memory>(memory: M, entry: Entry, flags: u32) -> Result<ARef<DmaBuf>> {
     let size = memory.pages() << PAGE_SHIFT;
-    dma_buf::export(KBox::new(Buffer { memory, entry }, GFP_KERNEL)?, size, flags)
+    dma_buf::export(
+        KBox::new(Buffer { memory, entry }, GFP_KERNEL)?,
+        size,
+        flags,
+    )
 }
 
 /// What stands behind each dma-buf of the module.
@@ -52,7 +54,10 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn attach(&self, _device: &Device) -> Result<Attachment> {
         // INVARIANT: The table is new, so it is not mapped.
-        Ok(Attachment { table: SgTable::new(self.memory.segments())?, mapped: None })
+        Ok(Attachment {
+            table: SgTable::new(self.memory.segments())?,
+            mapped: None,
+        })
     }
 
     fn map<'a>(
@@ -68,7 +73,11 @@ impl<M: Memory> Exporter for Buffer<M> {
             None => {
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's invariant the table is not
                 // mapped, and `unmap()` is called before the attachment is dropped.
-                unsafe { attachment.table.map(device, direction, self.memory.caching()) }?;
+                unsafe {
+                    attachment
+                        .table
+                        .map(device, direction, self.memory.caching())
+                }?;
                 1
             }
         };
@@ -80,9 +89,15 @@ impl<M: Memory> Exporter for Buffer<M> {
     fn unmap(&self, attachment: &mut Attachment, device: &Device, _direction: Direction) {
         // INVARIANT: With its last user the mapping goes.
         match attachment.mapped.take() {
-            Some((direction, users)) if users > 1 => attachment.mapped = Some((direction, users - 1)),
+            Some((direction, users)) if users > 1 => {
+                attachment.mapped = Some((direction, users - 1))
+            }
             // SAFETY: The table is mapped for the attached device in this direction, by the type's invariant.
-            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction, self.memory.caching()) },
+            Some((direction, _)) => unsafe {
+                attachment
+                    .table
+                    .unmap(device, direction, self.memory.caching())
+            },
             None => {}
         }
     }
@@ -127,6 +142,12 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn vmap(&self) -> Result<KernelMapping> {
         // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the memory.
-        unsafe { KernelMapping::new(self.memory.segments(), self.memory.pages(), self.memory.caching()) }
+        unsafe {
+            KernelMapping::new(
+                self.memory.segments(),
+                self.memory.pages(),
+                self.memory.caching(),
+            )
+        }
     }
 }

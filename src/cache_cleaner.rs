@@ -44,10 +44,14 @@ impl Cleaner {
     ///
     /// May sleep. Fails with `ENODEV` where there can be no such device, or as `dma_set_mask()` does.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
-        let this = Self { device: faux::Registration::new(name, None)? };
+        let this = Self {
+            device: faux::Registration::new(name, None)?,
+        };
         // INVARIANT: No firmware describes the device, so it keeps the architecture's default: on arm, no snooping.
         // SAFETY: The device was just made, nobody else uses it yet.
-        to_result(unsafe { c::dma_coerce_mask_and_coherent(version::faux_device(&this.device), u64::MAX) })?;
+        to_result(unsafe {
+            c::dma_coerce_mask_and_coherent(version::faux_device(&this.device), u64::MAX)
+        })?;
         Ok(this)
     }
 
@@ -59,7 +63,9 @@ impl Cleaner {
         let size = run.pages() << PAGE_SHIFT;
         let direction = DataDirection::Bidirectional.into();
         // SAFETY: The run is owned, so its pages are valid, and the device has a DMA mask.
-        let address = unsafe { bindings::dma_map_page_attrs(device, run.head().as_ptr(), 0, size, direction, 0) };
+        let address = unsafe {
+            bindings::dma_map_page_attrs(device, run.head().as_ptr(), 0, size, direction, 0)
+        };
         // SAFETY: The address is what the mapping of this device gave.
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);

@@ -34,7 +34,11 @@ pub(crate) trait CharDevice: 'static {
     /// An ioctl, by a process of the kernel's word size or of a smaller one: the argument must mean the same for both.
     ///
     /// May sleep.
-    fn ioctl(file: <Self::File as ForeignOwnable>::Borrowed<'_>, command: u32, argument: usize) -> Result<isize>;
+    fn ioctl(
+        file: <Self::File as ForeignOwnable>::Borrowed<'_>,
+        command: u32,
+        argument: usize,
+    ) -> Result<isize>;
 }
 
 /// A major number and a range of its minors, from 0, that open as `T`.
@@ -60,14 +64,21 @@ impl<T: CharDevice> Range<T> {
         };
         to_result(major)?;
         // INVARIANT: The number was just registered.
-        Ok(Self { major: major as c_uint, minors, name, _device: PhantomData })
+        Ok(Self {
+            major: major as c_uint,
+            minors,
+            name,
+            _device: PhantomData,
+        })
     }
 }
 
 impl<T> Drop for Range<T> {
     fn drop(&mut self) {
         // SAFETY: The range was registered with these values, by the type's invariant.
-        unsafe { bindings::__unregister_chrdev(self.major, 0, self.minors, self.name.as_char_ptr()) };
+        unsafe {
+            bindings::__unregister_chrdev(self.major, 0, self.minors, self.name.as_char_ptr())
+        };
     }
 }
 
@@ -95,7 +106,10 @@ impl Class {
         // SAFETY: The class was just made and has no devices yet that could be asked for their node.
         unsafe { (*class).devnode = Some(devnode) };
         // INVARIANT: The class was just made, without devices.
-        Ok(Self { class: NonNull::new(class).ok_or(ENOMEM)?, devices: KVec::new() })
+        Ok(Self {
+            class: NonNull::new(class).ok_or(ENOMEM)?,
+            devices: KVec::new(),
+        })
     }
 
     /// Makes the device with minor `minor` of `range`, and its node.
@@ -138,7 +152,10 @@ impl Drop for Class {
 /// # Safety
 ///
 /// For the driver core: `device` is a device of a [`Class`].
-unsafe extern "C" fn devnode(device: *const bindings::device, _mode: *mut bindings::umode_t) -> *mut c_char {
+unsafe extern "C" fn devnode(
+    device: *const bindings::device,
+    _mode: *mut bindings::umode_t,
+) -> *mut c_char {
     // SAFETY: The device is valid and has a class and a name; the format takes two strings.
     unsafe {
         bindings::kasprintf(
@@ -193,7 +210,11 @@ impl<T: CharDevice> Operations<T> {
     /// # Safety
     ///
     /// For the VFS: `file` was opened by `open()`.
-    unsafe extern "C" fn ioctl(file: *mut bindings::file, command: c_uint, argument: c_ulong) -> c_long {
+    unsafe extern "C" fn ioctl(
+        file: *mut bindings::file,
+        command: c_uint,
+        argument: c_ulong,
+    ) -> c_long {
         // SAFETY: `open()` has set the field, and `release()` is not called before this returns.
         let private: *mut c_void = unsafe { (*file).private_data };
         // SAFETY: As above.

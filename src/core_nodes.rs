@@ -20,7 +20,9 @@ use kernel::{
 };
 
 /// The operations of every heap that is added.
-static OPERATIONS: c::dma_heap_ops = c::dma_heap_ops { allocate: Some(allocate) };
+static OPERATIONS: c::dma_heap_ops = c::dma_heap_ops {
+    allocate: Some(allocate),
+};
 
 /// The nodes: the core owns them.
 pub(crate) struct Nodes {
@@ -37,8 +39,10 @@ impl Nodes {
     pub(crate) fn add(&mut self, heap: &Arc<dyn Heap>) -> Result {
         let name = heap.account().heap();
         // The core looks for the name only after it has made the device, and the driver core warns about that one.
-        if path::exists(&CString::try_from_fmt(fmt!("/sys/class/dma_heap/{}", name))?)
-            || path::exists(&CString::try_from_fmt(fmt!("/dev/dma_heap/{}", name))?)
+        if path::exists(&CString::try_from_fmt(fmt!(
+            "/sys/class/dma_heap/{}",
+            name
+        ))?) || path::exists(&CString::try_from_fmt(fmt!("/dev/dma_heap/{}", name))?)
         {
             return Err(EEXIST);
         }
@@ -60,7 +64,9 @@ impl Nodes {
             self.pinned = true;
             // SAFETY: The module is being loaded, so its count can be raised.
             unsafe { bindings::__module_get(version::this_module()) };
-            pr_info!("this kernel never lets a heap go again: the module stays until the next boot\n");
+            pr_info!(
+                "this kernel never lets a heap go again: the module stays until the next boot\n"
+            );
         }
         Ok(())
     }
@@ -77,7 +83,8 @@ unsafe extern "C" fn allocate(
 ) -> *mut bindings::dma_buf {
     // SAFETY: The private data is the box that `add()` gave to the core for good.
     let heap = unsafe { &*c::dma_heap_get_drvdata(heap).cast::<Arc<dyn Heap>>() };
-    match Request::new(size as u64, fd_flags, heap_flags).and_then(|request| heap.allocate(request)) {
+    match Request::new(size as u64, fd_flags, heap_flags).and_then(|request| heap.allocate(request))
+    {
         Ok(buffer) => ARef::into_raw(buffer).cast().as_ptr(),
         Err(error) => error.to_ptr(),
     }

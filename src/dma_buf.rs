@@ -121,7 +121,11 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
 ///
 /// `flags` are those of the file: an access mode, nothing else counts. The module cannot be unloaded while the dma-buf
 /// lives. May sleep. Fails with `ENOMEM` or as the C side does; the exporter is dropped then.
-pub(crate) fn export<T: Exporter>(exporter: KBox<T>, size: usize, flags: u32) -> Result<ARef<DmaBuf>> {
+pub(crate) fn export<T: Exporter>(
+    exporter: KBox<T>,
+    size: usize,
+    flags: u32,
+) -> Result<ARef<DmaBuf>> {
     let raw = KBox::into_raw(exporter);
     // SAFETY: The box stays where it is until `release()` or the end of this function.
     let name = unsafe { &*raw }.name();
@@ -169,7 +173,10 @@ impl<'a, T: Exporter> Attached<'a, T> {
         // SAFETY: The dma-buf is valid. Without a context the call cannot fail.
         unsafe { bindings::dma_resv_lock((*dma_buf).resv, ptr::null_mut()) };
         // INVARIANT: The lock was just taken.
-        Self { dma_buf, _exporter: PhantomData }
+        Self {
+            dma_buf,
+            _exporter: PhantomData,
+        }
     }
 
     /// Calls `f` for each attached device, in the dma-buf's own order.
@@ -180,11 +187,15 @@ impl<'a, T: Exporter> Attached<'a, T> {
         let mut node = unsafe { (*head).next };
         while node != head {
             // SAFETY: Every node of this list is that of an attachment to this dma-buf.
-            let attachment = unsafe { kernel::container_of!(node, bindings::dma_buf_attachment, node) };
+            let attachment =
+                unsafe { kernel::container_of!(node, bindings::dma_buf_attachment, node) };
             // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the list; `detach()` is
             // called after it has left. The lock is held, so nobody else has a reference to it.
             let (device, private) = unsafe {
-                (Device::from_raw((*attachment).dev), &mut *(*attachment).priv_.cast::<T::Attachment>())
+                (
+                    Device::from_raw((*attachment).dev),
+                    &mut *(*attachment).priv_.cast::<T::Attachment>(),
+                )
             };
             f(device, private);
             // SAFETY: The lock is held, so the node is still in the list.
@@ -249,7 +260,8 @@ impl<T: Exporter> Operations<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The core passes a dma-buf of this exporter and a valid device.
-            let (exporter, device) = unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
+            let (exporter, device) =
+                unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
             let private = KBox::new(exporter.attach(device)?, GFP_KERNEL)?;
             // SAFETY: The field is the exporter's.
             unsafe { (*attachment).priv_ = KBox::into_raw(private).cast() };
@@ -260,7 +272,10 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: `attachment` was attached and is not mapped.
-    unsafe extern "C" fn detach(_: *mut bindings::dma_buf, attachment: *mut bindings::dma_buf_attachment) {
+    unsafe extern "C" fn detach(
+        _: *mut bindings::dma_buf,
+        attachment: *mut bindings::dma_buf_attachment,
+    ) {
         // SAFETY: `attach()` has set the field, and the core calls this once for it, after the last use.
         drop(unsafe { KBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
     }
@@ -308,7 +323,10 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
-    unsafe extern "C" fn begin_cpu_access(dma_buf: *mut bindings::dma_buf, direction: Direction) -> c_int {
+    unsafe extern "C" fn begin_cpu_access(
+        dma_buf: *mut bindings::dma_buf,
+        direction: Direction,
+    ) -> c_int {
         // SAFETY: The core passes a dma-buf of this exporter.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         if !exporter.syncs() {
@@ -322,7 +340,10 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
-    unsafe extern "C" fn end_cpu_access(dma_buf: *mut bindings::dma_buf, direction: Direction) -> c_int {
+    unsafe extern "C" fn end_cpu_access(
+        dma_buf: *mut bindings::dma_buf,
+        direction: Direction,
+    ) -> c_int {
         // SAFETY: The core passes a dma-buf of this exporter.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         if !exporter.syncs() {
@@ -336,7 +357,10 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: `area` is being set up and lies inside the dma-buf.
-    unsafe extern "C" fn mmap(dma_buf: *mut bindings::dma_buf, area: *mut bindings::vm_area_struct) -> c_int {
+    unsafe extern "C" fn mmap(
+        dma_buf: *mut bindings::dma_buf,
+        area: *mut bindings::vm_area_struct,
+    ) -> c_int {
         // SAFETY: The core passes a dma-buf of this exporter and an area that is being set up.
         let (exporter, area) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
         from_result(|| exporter.mmap(area).map(|()| 0))
@@ -345,7 +369,10 @@ impl<T: Exporter> Operations<T> {
     /// # Safety
     ///
     /// For the dma-buf core: there is no kernel mapping yet, and the reservation lock is held.
-    unsafe extern "C" fn vmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) -> c_int {
+    unsafe extern "C" fn vmap(
+        dma_buf: *mut bindings::dma_buf,
+        map: *mut bindings::iosys_map,
+    ) -> c_int {
         from_result(|| {
             // SAFETY: The core passes a dma-buf of this exporter.
             let mapping = unsafe { exporter::<T>(dma_buf) }.vmap()?;

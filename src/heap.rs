@@ -46,12 +46,17 @@ impl Request {
         if fd_flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0 || heap_flags != 0 {
             return Err(EINVAL);
         }
-        let size = size.checked_next_multiple_of(PAGE_SIZE as u64).ok_or(EINVAL)?;
+        let size = size
+            .checked_next_multiple_of(PAGE_SIZE as u64)
+            .ok_or(EINVAL)?;
         if size == 0 {
             return Err(EINVAL);
         }
         // INVARIANT: Rounded, not 0, and the flags were checked above.
-        Ok(Self { size: usize::try_from(size).map_err(|_| ENOMEM)?, flags: fd_flags })
+        Ok(Self {
+            size: usize::try_from(size).map_err(|_| ENOMEM)?,
+            flags: fd_flags,
+        })
     }
 
     /// The size in bytes: whole pages, not 0.

@@ -57,7 +57,9 @@ impl KernelMapping {
             }
         };
         // INVARIANT: `vmap()` made the mapping just now.
-        Ok(Self { address: NonNull::new(address.cast()).ok_or(ENOMEM)? })
+        Ok(Self {
+            address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+        })
     }
 
     /// Gives up ownership: whoever holds the address has to bring it back with [`KernelMapping::from_raw`].
@@ -98,7 +100,9 @@ pub(crate) unsafe fn invalidate(address: NonNull<c_void>, size: usize) {
     for offset in (0..size).step_by(MAX_RANGE) {
         let length = (size - offset).min(MAX_RANGE) as i32;
         // SAFETY: The range lies inside the mapping.
-        unsafe { c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length) };
+        unsafe {
+            c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length)
+        };
     }
 }
 

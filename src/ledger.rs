@@ -38,7 +38,10 @@ impl Account {
         trace::allocate(this.heap(), bytes);
         this.buffers.fetch_add(1, Relaxed);
         this.bytes.fetch_add(bytes, Relaxed);
-        Entry { account: this.clone(), bytes }
+        Entry {
+            account: this.clone(),
+            bytes,
+        }
     }
 
     /// The heap's name.

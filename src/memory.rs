@@ -33,13 +33,19 @@ impl Segment {
     #[inline]
     pub(crate) fn skip(&self, pages: usize) -> Option<Self> {
         let left = self.pages.checked_sub(pages)?;
-        (left > 0).then_some(Self { frame: self.frame + pages, pages: left })
+        (left > 0).then_some(Self {
+            frame: self.frame + pages,
+            pages: left,
+        })
     }
 
     /// The segment cut to at most `pages` pages.
     #[inline]
     pub(crate) fn truncate(&self, pages: usize) -> Self {
-        Self { frame: self.frame, pages: self.pages.min(pages) }
+        Self {
+            frame: self.frame,
+            pages: self.pages.min(pages),
+        }
     }
 }
 

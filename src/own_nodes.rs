@@ -57,7 +57,10 @@ impl Nodes {
         // SAFETY: Called once, when the module is loaded, before anything below makes the lock reachable.
         unsafe { HEAPS.init() };
         let range = Range::new(NAME, MINORS)?;
-        Ok(Self { class: Class::new(NAME)?, range })
+        Ok(Self {
+            class: Class::new(NAME)?,
+            range,
+        })
     }
 
     /// Makes the node of `heap`. Fails with `ENOSPC` where all minors are in use.
@@ -71,9 +74,11 @@ impl Nodes {
         drop(heaps);
 
         // A node can be opened as soon as it is there, so the heap is entered first, and taken out again if there is none.
-        self.class.add(&self.range, minor, heap.account().heap()).inspect_err(|_| {
-            HEAPS.lock().pop();
-        })
+        self.class
+            .add(&self.range, minor, heap.account().heap())
+            .inspect_err(|_| {
+                HEAPS.lock().pop();
+            })
     }
 }
 

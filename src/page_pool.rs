@@ -147,7 +147,10 @@ impl Pool {
         if runs.pages() < pages {
             return Err(ENOMEM);
         }
-        let pages = PooledPages { runs, pool: self.clone() };
+        let pages = PooledPages {
+            runs,
+            pool: self.clone(),
+        };
         if let Some(charger) = &self.shared.charger {
             // After a failure `pages` takes back what was charged.
             pages.runs.try_for_each(|run| charger.charge(run))?;
@@ -199,7 +202,11 @@ impl Pool {
                 run
             }
             None => {
-                let effort = if *order == 0 { Effort::Reclaim } else { Effort::Opportunistic };
+                let effort = if *order == 0 {
+                    Effort::Reclaim
+                } else {
+                    Effort::Opportunistic
+                };
                 let Some(mut run) = PageRun::allocate(*order, self.kind.zone, effort) else {
                     return Ok(None);
                 };
@@ -299,13 +306,19 @@ impl Pool {
     }
 
     fn take_any(&self) -> Option<PageRun> {
-        if let Some(run) = (0..ORDERS.len()).rev().find_map(|index| self.take_backlog(index)) {
+        if let Some(run) = (0..ORDERS.len())
+            .rev()
+            .find_map(|index| self.take_backlog(index))
+        {
             return Some(run);
         }
         if self.ready.load(Relaxed) == 0 {
             return None;
         }
-        let run = self.shards.find(|shard| shard.ready.pop()).or_else(|| self.depot.lock().pop_smallest())?;
+        let run = self
+            .shards
+            .find(|shard| shard.ready.pop())
+            .or_else(|| self.depot.lock().pop_smallest())?;
         self.ready.fetch_sub(run.pages(), Relaxed);
         self.shared.release(run.pages());
         Some(run)

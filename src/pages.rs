@@ -102,7 +102,10 @@ impl PageRun {
     fn segment(&self) -> Segment {
         // SAFETY: `head` is a page that `self` owns, by the type's invariant.
         let frame = unsafe { c::page_to_pfn(self.head.as_ptr()) };
-        Segment { frame, pages: self.pages() }
+        Segment {
+            frame,
+            pages: self.pages(),
+        }
     }
 }
 
@@ -146,7 +149,12 @@ impl RunList {
     /// An empty list for runs of `order`.
     pub(crate) const fn new(order: u32) -> Self {
         // INVARIANT: Empty.
-        Self { first: None, last: None, runs: 0, order }
+        Self {
+            first: None,
+            last: None,
+            runs: 0,
+            order,
+        }
     }
 
     /// The order of the runs.
@@ -201,7 +209,10 @@ impl RunList {
         }
         self.runs -= 1;
         // INVARIANT: The list owned a run of this order that begins with `head`.
-        Some(PageRun { head, order: self.order })
+        Some(PageRun {
+            head,
+            order: self.order,
+        })
     }
 
     /// Moves the first `wanted` runs, or all if there are fewer, to the end of `other`. The orders must be equal.
@@ -241,7 +252,10 @@ impl RunList {
         let mut next = self.first;
         while let Some(head) = next {
             // The list keeps the run: it must not be freed here.
-            f(&ManuallyDrop::new(PageRun { head, order: self.order }))?;
+            f(&ManuallyDrop::new(PageRun {
+                head,
+                order: self.order,
+            }))?;
             // SAFETY: The list owns `head` and is borrowed, so its links stay as they are.
             next = NonNull::new(unsafe { link(head).read() });
         }
@@ -251,7 +265,11 @@ impl RunList {
     /// The runs as segments of physical memory, in the order of the list.
     pub(crate) fn segments(&self) -> Segments<'_> {
         // INVARIANT: The first run of the list that is borrowed.
-        Segments { next: self.first, order: self.order, _list: PhantomData }
+        Segments {
+            next: self.first,
+            order: self.order,
+            _list: PhantomData,
+        }
     }
 }
 
@@ -280,7 +298,10 @@ impl Iterator for Segments<'_> {
     fn next(&mut self) -> Option<Segment> {
         let head = self.next?;
         // The list keeps the run: it must not be freed here.
-        let run = ManuallyDrop::new(PageRun { head, order: self.order });
+        let run = ManuallyDrop::new(PageRun {
+            head,
+            order: self.order,
+        });
         // SAFETY: By the type's invariant the list owns `head` and is borrowed, so its links stay as they are.
         self.next = NonNull::new(unsafe { link(head).read() });
         Some(run.segment())

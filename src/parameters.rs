@@ -22,7 +22,11 @@ impl Parameters {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
             mem_accounting: switch("mem_accounting", parameter(raw::mem_accounting.value()))?,
-            pool_max_percent: percent("pool_max_percent", 0, parameter(raw::pool_max_percent.value()))?,
+            pool_max_percent: percent(
+                "pool_max_percent",
+                0,
+                parameter(raw::pool_max_percent.value()),
+            )?,
             pool_max_mib: parameter(raw::pool_max_mib.value()),
         })
     }
@@ -44,7 +48,12 @@ fn percent(name: &str, least: u8, value: u8) -> Result<u8> {
     if (least..=100).contains(&value) {
         return Ok(value);
     }
-    pr_err!("{}={}: must be {} to 100 (percent of RAM)\n", name, value, least);
+    pr_err!(
+        "{}={}: must be {} to 100 (percent of RAM)\n",
+        name,
+        value,
+        least
+    );
     Err(EINVAL)
 }
 

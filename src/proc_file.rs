@@ -43,7 +43,10 @@ impl Directory {
         // SAFETY: The name is copied.
         let entry = unsafe { c::proc_mkdir(name.as_char_ptr(), ptr::null_mut()) };
         // INVARIANT: The folder was just made, without files.
-        Ok(Self { entry: NonNull::new(entry).ok_or(ENOMEM)?, contents: KVec::new() })
+        Ok(Self {
+            entry: NonNull::new(entry).ok_or(ENOMEM)?,
+            contents: KVec::new(),
+        })
     }
 
     /// Makes a file in the folder, with access mode `mode`, that shows `content`.
@@ -55,7 +58,13 @@ impl Directory {
         self.contents.push(content, GFP_KERNEL)?;
         // SAFETY: The name is copied; `show()` expects a `T`, which stays for as long as the file does.
         let file = unsafe {
-            c::proc_create_single_data(name.as_char_ptr(), mode, self.entry.as_ptr(), Some(show::<T>), data)
+            c::proc_create_single_data(
+                name.as_char_ptr(),
+                mode,
+                self.entry.as_ptr(),
+                Some(show::<T>),
+                data,
+            )
         };
         if file.is_null() {
             return Err(ENOMEM);

@@ -32,12 +32,22 @@ impl Registry {
             match nodes.add(&heap) {
                 Ok(()) => registered.push(heap, GFP_KERNEL)?,
                 Err(error) if error == EEXIST => {
-                    pr_warn!("heap {}: left out, there is a heap of that name already\n", name)
+                    pr_warn!(
+                        "heap {}: left out, there is a heap of that name already\n",
+                        name
+                    )
                 }
-                Err(error) => pr_err!("heap {}: left out, its node cannot be made: {:?}\n", name, error),
+                Err(error) => pr_err!(
+                    "heap {}: left out, its node cannot be made: {:?}\n",
+                    name,
+                    error
+                ),
             }
         }
-        Ok(Self { heaps: registered, _nodes: nodes })
+        Ok(Self {
+            heaps: registered,
+            _nodes: nodes,
+        })
     }
 
     /// The heaps, in the order in which they were registered. Fails with `ENOMEM`.

@@ -12,7 +12,9 @@ use crate::{
     bindings as c,
     memory::{Caching, Segment},
 };
-use kernel::{bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque};
+use kernel::{
+    bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque,
+};
 
 /// The most that one entry of a list can describe: its length is an `unsigned int`.
 const MAX_ENTRY_PAGES: usize = (u32::MAX >> PAGE_SHIFT) as usize;
@@ -53,7 +55,10 @@ impl SgTable {
     ///
     /// May sleep. Fails with `ENOMEM`, or with `EINVAL` where there are no segments or more than an `unsigned int` counts.
     pub(crate) fn new(segments: impl Iterator<Item = Segment> + Clone) -> Result<Self> {
-        let entries: usize = segments.clone().map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES)).sum();
+        let entries: usize = segments
+            .clone()
+            .map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES))
+            .sum();
         let entries = u32::try_from(entries)?;
         let table = Opaque::zeroed();
         // SAFETY: `table` is valid for writing. GFP_KERNEL may sleep, and so may this function.
@@ -93,7 +98,12 @@ impl SgTable {
     ///
     /// The memory must stay until [`SgTable::unmap`] was called with the same arguments, which must happen before the
     /// table is dropped or mapped again.
-    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction, caching: Caching) -> Result {
+    pub(crate) unsafe fn map(
+        &mut self,
+        device: &Device,
+        direction: Direction,
+        caching: Caching,
+    ) -> Result {
         // SAFETY: The table is valid by the type's invariant, and so is the device.
         to_result(unsafe {
             bindings::dma_map_sgtable(raw(device), self.as_raw(), direction, attributes(caching))

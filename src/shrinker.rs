@@ -36,7 +36,8 @@ impl<T: Shrink> Shrinker<T> {
     /// Registers `owner` under `name`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn register(name: &CStr, owner: Arc<T>) -> Result<Self> {
         // SAFETY: The format takes one string.
-        let shrinker = unsafe { bindings::shrinker_alloc(0, c"%s".as_char_ptr(), name.as_char_ptr()) };
+        let shrinker =
+            unsafe { bindings::shrinker_alloc(0, c"%s".as_char_ptr(), name.as_char_ptr()) };
         let shrinker = NonNull::new(shrinker).ok_or(ENOMEM)?;
         // SAFETY: The shrinker was just allocated and is not registered yet. Its functions expect `owner`, which stays until
         // it is freed.
@@ -47,7 +48,10 @@ impl<T: Shrink> Shrinker<T> {
             bindings::shrinker_register(shrinker.as_ptr());
         }
         // INVARIANT: Registered just now.
-        Ok(Self { shrinker, _owner: owner })
+        Ok(Self {
+            shrinker,
+            _owner: owner,
+        })
     }
 }
 
@@ -61,7 +65,10 @@ impl<T: Shrink> Drop for Shrinker<T> {
 /// # Safety
 ///
 /// For the kernel's reclaim: `shrinker` is that of a [`Shrinker<T>`].
-unsafe extern "C" fn count<T: Shrink>(shrinker: *mut bindings::shrinker, _: *mut bindings::shrink_control) -> c_ulong {
+unsafe extern "C" fn count<T: Shrink>(
+    shrinker: *mut bindings::shrinker,
+    _: *mut bindings::shrink_control,
+) -> c_ulong {
     // SAFETY: The private data is the owner, which stays while it is registered.
     let pages = unsafe { &*(*shrinker).private_data.cast::<T>() }.count();
     if pages == 0 {

@@ -45,9 +45,17 @@ impl<T: Number> NumberFile<T> {
     ///
     /// May sleep. Fails with `ENOMEM`, also where there is such a folder already.
     pub(crate) fn new(folder: &CStr, file: &'static CStr, source: Arc<T>) -> Result<Self> {
+        #[allow(
+            clippy::needless_update,
+            reason = "with lockdep the structure has more fields"
+        )]
         let attribute = KBox::new(
             Attribute {
-                attribute: bindings::attribute { name: file.as_char_ptr(), mode: 0o444, ..pin_init::zeroed() },
+                attribute: bindings::attribute {
+                    name: file.as_char_ptr(),
+                    mode: 0o444,
+                    ..pin_init::zeroed()
+                },
                 show: show::<T>,
                 store: ptr::null(),
                 source: Arc::as_ptr(&source).cast(),
@@ -55,18 +63,25 @@ impl<T: Number> NumberFile<T> {
             GFP_KERNEL,
         )?;
         // SAFETY: The name is copied; `kernel_kobj` is there since the kernel has started.
-        let folder = unsafe { bindings::kobject_create_and_add(folder.as_char_ptr(), bindings::kernel_kobj) };
+        let folder = unsafe {
+            bindings::kobject_create_and_add(folder.as_char_ptr(), bindings::kernel_kobj)
+        };
         let folder = NonNull::new(folder).ok_or(ENOMEM)?;
         // SAFETY: The attribute stays where it is, in its box, until the folder is gone.
-        let made =
-            to_result(unsafe { bindings::sysfs_create_file_ns(folder.as_ptr(), &attribute.attribute, ptr::null()) });
+        let made = to_result(unsafe {
+            bindings::sysfs_create_file_ns(folder.as_ptr(), &attribute.attribute, ptr::null())
+        });
         if let Err(error) = made {
             // SAFETY: The folder was made above.
             unsafe { bindings::kobject_put(folder.as_ptr()) };
             return Err(error);
         }
         // INVARIANT: Both were just made.
-        Ok(Self { folder, attribute, _source: source })
+        Ok(Self {
+            folder,
+            attribute,
+            _source: source,
+        })
     }
 }
 
@@ -74,7 +89,11 @@ impl<T: Number> Drop for NumberFile<T> {
     fn drop(&mut self) {
         // SAFETY: Folder and file exist, by the type's invariant. Removing the file waits for its readers.
         unsafe {
-            bindings::sysfs_remove_file_ns(self.folder.as_ptr(), &self.attribute.attribute, ptr::null());
+            bindings::sysfs_remove_file_ns(
+                self.folder.as_ptr(),
+                &self.attribute.attribute,
+                ptr::null(),
+            );
             bindings::kobject_put(self.folder.as_ptr());
         }
     }

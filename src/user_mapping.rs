@@ -45,7 +45,9 @@ pub(crate) unsafe fn populate(
         skip = 0;
         let part = part.truncate(left);
         // SAFETY: The area is being set up, and the range lies inside it. The memory stays, as the caller promises.
-        to_result(unsafe { bindings::remap_pfn_range(area.as_ptr(), address, part.frame, part.bytes(), prot) })?;
+        to_result(unsafe {
+            bindings::remap_pfn_range(area.as_ptr(), address, part.frame, part.bytes(), prot)
+        })?;
         address += part.bytes();
     }
 

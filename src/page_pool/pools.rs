@@ -89,7 +89,10 @@ impl Pools {
         )?;
         let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
         for (name, kind) in kinds {
-            pools.push(Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?, GFP_KERNEL)?;
+            pools.push(
+                Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?,
+                GFP_KERNEL,
+            )?;
         }
         let keeper = Arc::new(Keeper { pools, shared }, GFP_KERNEL)?;
         Ok(Self {
@@ -119,7 +122,11 @@ pub(crate) struct Keeper {
 /// What all pools hold ready, in KiB.
 impl Number for Keeper {
     fn number(&self) -> usize {
-        self.pools.iter().map(|pool| pool.figures().ready).sum::<usize>() << (PAGE_SHIFT - 10)
+        self.pools
+            .iter()
+            .map(|pool| pool.figures().ready)
+            .sum::<usize>()
+            << (PAGE_SHIFT - 10)
     }
 }
 
@@ -137,13 +144,19 @@ impl Background for Keeper {
 
 impl Shrink for Keeper {
     fn count(&self) -> usize {
-        self.pools.iter().map(|pool| pool.figures()).map(|figures| figures.ready + figures.backlog).sum()
+        self.pools
+            .iter()
+            .map(|pool| pool.figures())
+            .map(|figures| figures.ready + figures.backlog)
+            .sum()
     }
 
     fn shrink(&self, pages: usize) -> usize {
-        self.pools.iter().fold(0, |freed, pool| match pages.saturating_sub(freed) {
-            0 => freed,
-            wanted => freed + pool.shrink(wanted),
-        })
+        self.pools
+            .iter()
+            .fold(0, |freed, pool| match pages.saturating_sub(freed) {
+                0 => freed,
+                wanted => freed + pool.shrink(wanted),
+            })
     }
 }

@@ -20,7 +20,11 @@ impl Runs {
     /// No runs.
     pub(crate) const fn new() -> Self {
         let [large, middle, single] = ORDERS;
-        Self([RunList::new(large), RunList::new(middle), RunList::new(single)])
+        Self([
+            RunList::new(large),
+            RunList::new(middle),
+            RunList::new(single),
+        ])
     }
 
     /// The number of pages of all runs.

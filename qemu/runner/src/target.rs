@@ -17,6 +17,7 @@ pub struct Target {
     pub smp: String,
     pub memory: String,
     pub boot_modules: Vec<String>,
+    pub kernel_arguments: Vec<String>,
 }
 
 impl Target {
@@ -37,11 +38,11 @@ impl Target {
             if columns[0] != name {
                 continue;
             }
-            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, boot, _modules] =
+            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, boot, _modules, append] =
                 columns.as_slice()
             else {
                 bail!(
-                    "the row of target '{name}' in qemu/targets has {} columns instead of 12",
+                    "the row of target '{name}' in qemu/targets has {} columns instead of 13",
                     columns.len()
                 );
             };
@@ -53,15 +54,20 @@ impl Target {
                 cpu: cpu.into(),
                 smp: smp.into(),
                 memory: memory.into(),
-                boot_modules: boot
-                    .split(',')
-                    .filter(|&name| name != "-")
-                    .map(String::from)
-                    .collect(),
+                boot_modules: list(boot),
+                kernel_arguments: list(append),
             });
         }
         bail!("no target '{name}' in qemu/targets");
     }
+}
+
+fn list(column: &str) -> Vec<String> {
+    column
+        .split(',')
+        .filter(|&name| name != "-")
+        .map(String::from)
+        .collect()
 }
 
 /// The files of a target.
@@ -95,8 +101,8 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "# name\n\
-        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - vgem\n\
-        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M virtio_pci,virtio_console -\n";
+        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - vgem -\n\
+        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M virtio_pci,virtio_console - x=1,y\n";
 
     #[test]
     fn finds_the_row() {
@@ -104,6 +110,7 @@ mod tests {
         assert_eq!(target.qemu, "qemu-system-arm");
         assert_eq!(target.memory, "96M");
         assert_eq!(target.boot_modules, ["virtio_pci", "virtio_console"]);
+        assert_eq!(target.kernel_arguments, ["x=1", "y"]);
         assert!(Target::parse(TABLE, "a").unwrap().boot_modules.is_empty());
     }
 
