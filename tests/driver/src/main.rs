@@ -69,7 +69,7 @@ fn main() -> Result<ExitCode> {
         .collect();
     if arguments.list {
         for suite in chosen {
-            println!("{:<12} {}", suite.name, suite.promise);
+            println!("{:<16} {}", suite.name, suite.promise);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -104,7 +104,7 @@ fn run(suite: &Suite, target: &str, paths: &Paths) -> Count {
     .unwrap_or_else(|error| Outcome::failure(format!("cannot be run: {error:#}")));
     let elapsed = progress.finish();
     println!(
-        "{:<12} {:<40} {:>6.1} s",
+        "{:<16} {:<40} {:>6.1} s",
         suite.name,
         outcome.count.to_string(),
         elapsed.as_secs_f64()

@@ -16,7 +16,7 @@ use guest_support::process::{eventually, Child, SOON};
 use guest_support::v4l2::{Device, Kind, Picture, Stream, GREY, YUYV};
 use guest_support::vgem::Vgem;
 use guest_support::vivid::{self, Access};
-use guest_support::{expect_errno, page_size, udmabuf};
+use guest_support::{expect_errno, page_size};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
@@ -44,16 +44,16 @@ pub const CASES: &[Case] = &[
 
 /// The same with buffers from another exporter: where this fails, it is not for the heaps.
 pub fn add_controls(tests: &mut Tests) {
-    tests.add("control/import/camera-with-udmabuf", move || {
+    tests.add("control/import/camera-with-vgem", move || {
         camera(Access::Kernel, other_exporter)
     });
-    tests.add("control/import/display-with-udmabuf", move || {
+    tests.add("control/import/display-with-vgem", move || {
         display(Access::Kernel, other_exporter)
     });
 }
 
 fn other_exporter() -> Result<Buffer> {
-    udmabuf::allocate(512 * page_size())
+    Vgem::open()?.allocate(512 * page_size())
 }
 
 /// A picture that fits into one piece of memory of any heap, or one that needs several.

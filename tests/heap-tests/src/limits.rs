@@ -90,7 +90,7 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // Nothing above the next descriptor is open in this process, so that one is the first not allowed.
     let next = nix::unistd::dup(&heap)?.as_raw_fd();
-    setrlimit(Resource::RLIMIT_NOFILE, next as u64, hard)?;
+    setrlimit(Resource::RLIMIT_NOFILE, next as libc::rlim_t, hard)?;
     let answers: Vec<_> = (0..64)
         .map(|_| heap.allocate_with(&AllocationData::read_write(1 << 20)))
         .collect();

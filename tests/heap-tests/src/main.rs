@@ -85,7 +85,6 @@ fn main() -> Result<ExitCode> {
             Ok(())
         });
     }
-    import_vgem::add_controls(&mut tests);
     import_vivid::add_controls(&mut tests);
     if !found.is_empty() {
         endurance::add(&mut tests, &found);
