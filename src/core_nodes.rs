@@ -16,7 +16,7 @@ use kernel::{
     bindings,
     error::from_err_ptr,
     prelude::*,
-    str::{CStrExt as _, CString},
+    str::CString,
     sync::{aref::ARef, Arc},
 };
 

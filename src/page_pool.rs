@@ -51,6 +51,9 @@ const SMALL: usize = 4;
 /// How many single pages a CPU takes from the depot at a time, beyond what it needs.
 const BATCH: usize = 15;
 
+/// How many a CPU keeps when its own buffers come back, before it passes the surplus on to all.
+const SURPLUS: usize = 2 * BATCH;
+
 /// A kind of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
@@ -240,8 +243,8 @@ impl Pool {
             });
         }
         if pages <= SMALL {
-            while let Some(run) = runs.pop_smallest() {
-                self.put_ready(run);
+            while let Some(page) = runs.pop_smallest() {
+                self.put_here(page);
             }
         } else {
             self.backlog.fetch_add(pages, Relaxed);
@@ -251,20 +254,40 @@ impl Pool {
         }
     }
 
-    /// Makes `run` ready and puts it in, or frees it where the pools hold as much as they may.
-    fn put_ready(&self, mut run: PageRun) {
+    /// Makes `run` ready and counts it, or frees it where the pools hold as much as they may.
+    fn accept(&self, mut run: PageRun) -> Option<PageRun> {
         let pages = run.pages();
         if !self.shared.reserve(pages) {
-            return;
+            return None;
         }
         if self.make_ready(&mut run).is_err() {
             self.shared.release(pages);
-            return;
+            return None;
         }
         self.ready.fetch_add(pages, Relaxed);
-        if pages == 1 {
-            self.shards.here(|shard| shard.ready.push(run));
-        } else {
+        Some(run)
+    }
+
+    /// Makes a single page ready for this CPU. What the CPU has too many of goes to all.
+    fn put_here(&self, page: PageRun) {
+        let Some(page) = self.accept(page) else {
+            return;
+        };
+        let mut surplus = RunList::new(page.order());
+        self.shards.here(|shard| {
+            shard.ready.push(page);
+            if shard.ready.runs() > SURPLUS {
+                shard.ready.move_to(SURPLUS - BATCH, &mut surplus);
+            }
+        });
+        if surplus.runs() > 0 {
+            self.depot.lock().append_list(&mut surplus);
+        }
+    }
+
+    /// Makes a run ready for all CPUs.
+    fn put_depot(&self, run: PageRun) {
+        if let Some(run) = self.accept(run) {
             self.depot.lock().push(run);
         }
     }
@@ -283,7 +306,7 @@ impl Pool {
     fn clear_backlog(&self) {
         for index in 0..ORDERS.len() {
             while let Some(run) = self.take_backlog(index) {
-                self.put_ready(run);
+                self.put_depot(run);
             }
         }
     }

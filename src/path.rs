@@ -6,7 +6,7 @@
 
 use crate::bindings as c;
 use core::mem::MaybeUninit;
-use kernel::{bindings, prelude::*, str::CStrExt as _};
+use kernel::{bindings, prelude::*};
 
 /// Whether there is something at `path`, as the calling task sees the file system. May sleep.
 pub(crate) fn exists(path: &CStr) -> bool {

@@ -45,6 +45,10 @@ impl<T: Number> NumberFile<T> {
     ///
     /// May sleep. Fails with `ENOMEM`, also where there is such a folder already.
     pub(crate) fn new(folder: &CStr, file: &'static CStr, source: Arc<T>) -> Result<Self> {
+        #[allow(
+            clippy::needless_update,
+            reason = "with lockdep the structure has more fields"
+        )]
         let attribute = KBox::new(
             Attribute {
                 attribute: bindings::attribute {

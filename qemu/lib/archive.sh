@@ -50,14 +50,16 @@ archive_open() {
 		APT::Sandbox::User "root";
 		APT::Update::Error-Mode "any";
 		Acquire::AllowInsecureRepositories "false";
+		Acquire::Languages "none";
+		Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 		Dir::State "$state";
 		Dir::State::status "$state/status";
 		Dir::Cache "$state/cache";
 		Dir::Log "$state/log";
 		Dir::Etc::SourceList "$state/etc/sources.sources";
-		Dir::Etc::SourceParts "-";
-		Dir::Etc::Preferences "-";
-		Dir::Etc::PreferencesParts "-";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::Preferences "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
 	END
 	archive "$state" apt-get update
 }

@@ -27,8 +27,8 @@ missing_host_packages() {
 }
 
 install_host_packages() {
-	export DEBIAN_FRONTEND=noninteractive
-	as_root apt-get update
+	# A source of the host's that fails does not matter if the packages come from another.
+	as_root apt-get update || true
 	as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
 }
 
@@ -41,6 +41,7 @@ need_host_packages() {
 		die "${missing[*]} not installed, and there is neither root nor sudo here; let an administrator run: apt-get install ${missing[*]}"
 	# Asks for the password now, in the foreground.
 	((EUID == 0)) || sudo --validate || die "sudo was refused; let an administrator run: apt-get install ${missing[*]}"
+	take_lock
 	mkdir -p "$log_folder"
 	run_with_progress "host packages: ${missing[*]}" "$log_folder/host.log" \
 		install_host_packages "${missing[@]}" debian-archive-keyring

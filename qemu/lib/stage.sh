@@ -29,8 +29,12 @@ stage() {
 	local link=$setup_folder/$1 description=$2 folder
 	shift 2
 	folder=$(stage_folder "$@")
-	if [[ ! -d $folder || ! -e $folder.stamp ]]; then
+	if ! stage_is_done "$@"; then
 		inside_root && die "'$description' is not done yet, and cannot be from inside the Debian root; run qemu/setup outside it"
+		take_lock
+	fi
+	# Once more: whoever had the lock may have done it.
+	if ! stage_is_done "$@"; then
 		rm -rf "$folder" "$folder.stamp"
 		mkdir -p "$folder" "$log_folder"
 		run_with_progress "$description" "$log_folder/$1.log" in_folder "$folder" "${@:2}"
@@ -42,6 +46,17 @@ stage() {
 		mkdir -p "${link%/*}"
 		ln -sfn "$folder" "$link"
 	fi
+}
+
+# One set-up at a time works in the cache; where nothing is to be done nobody waits.
+take_lock() {
+	[[ -z ${lock_taken:-} ]] || return 0
+	exec 9>"$cache/lock"
+	if ! flock --nonblock 9; then
+		printf '  waiting for another set-up in %s ...\n' "$cache" >&2
+		flock 9
+	fi
+	lock_taken=yes
 }
 
 # Once an hour will do.

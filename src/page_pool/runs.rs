@@ -44,6 +44,13 @@ impl Runs {
         }
     }
 
+    /// Moves all runs of `list` to the list of their order, in constant time.
+    pub(crate) fn append_list(&mut self, list: &mut RunList) {
+        if let Some(own) = self.0.iter_mut().find(|own| own.order() == list.order()) {
+            own.append(list);
+        }
+    }
+
     /// Takes a run of the smallest order that there is.
     pub(crate) fn pop_smallest(&mut self) -> Option<PageRun> {
         self.0.iter_mut().rev().find_map(RunList::pop)

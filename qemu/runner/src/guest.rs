@@ -2,7 +2,7 @@
 
 //! One run of a virtual machine, from start to verdict.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -192,13 +192,12 @@ fn initramfs(
 }
 
 /// In memory, so that nothing is left behind however the run ends.
-fn initramfs_file(initramfs: &Initramfs) -> Result<fs::File> {
-    let file =
-        memfd_create("initramfs", MFdFlags::MFD_CLOEXEC).context("cannot make a file in memory")?;
-    let mut file = fs::File::from(file);
-    initramfs
-        .write(BufWriter::new(&file))
-        .context("cannot put the guest's file system together")?;
+fn initramfs_file(initramfs: &Initramfs) -> Result<File> {
+    let context = "cannot put the guest's file system together";
+    let mut file = memfd_create("initramfs", MFdFlags::MFD_CLOEXEC)
+        .map(File::from)
+        .context(context)?;
+    initramfs.write(BufWriter::new(&file)).context(context)?;
     file.rewind()?;
     Ok(file)
 }

@@ -8,8 +8,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use cpio::newc::{trailer, Builder, ModeFileType};
 
 enum Content {
@@ -98,7 +99,8 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies the kernel modules that lie anywhere in `from` into the one folder `path`.
+    /// Copies the kernel modules that lie anywhere in `from` into the one folder `path`, without their debug information:
+    /// it is most of their size, and a guest may have less than 100 MiB of memory.
     pub fn copy_modules(&mut self, path: &str, from: &Path) -> Result<()> {
         let Ok(folder) = fs::read_dir(from) else {
             return Ok(());
@@ -109,7 +111,8 @@ impl Initramfs {
             if entry.file_type()?.is_dir() {
                 self.copy_modules(path, &entry.path())?;
             } else if name.ends_with(".ko") {
-                self.copy_file(&format!("{path}/{name}"), &entry.path(), 0o644)?;
+                let bytes = without_debug_information(&entry.path())?;
+                self.add_file(&format!("{path}/{name}"), bytes, 0o644);
             }
         }
         Ok(())
@@ -148,6 +151,22 @@ impl Initramfs {
         trailer(output)?.flush()?;
         Ok(())
     }
+}
+
+fn without_debug_information(module: &Path) -> Result<Vec<u8>> {
+    let output = Command::new("llvm-strip-19")
+        .args(["--strip-debug", "-o", "-"])
+        .arg(module)
+        .output()
+        .context("cannot run llvm-strip-19")?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{}: {}",
+        module.display(),
+        complaint.trim()
+    );
+    Ok(output.stdout)
 }
 
 #[cfg(test)]
@@ -221,8 +240,12 @@ mod tests {
     fn takes_modules_from_all_folders() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("client")).unwrap();
-        for name in ["heap.ko", "heap.o", "client/client.ko", "client/heap.mod"] {
+        for name in ["heap.o", "client/heap.mod"] {
             fs::write(folder.path().join(name), name).unwrap();
+        }
+        let program = std::env::current_exe().unwrap();
+        for name in ["heap.ko", "client/client.ko"] {
+            fs::copy(&program, folder.path().join(name)).unwrap();
         }
         // As the kernel's build leaves one to the sources.
         std::os::unix::fs::symlink("/", folder.path().join("source")).unwrap();
@@ -239,5 +262,15 @@ mod tests {
                 "lib/modules/heap.ko"
             ]
         );
+        let Content::File { bytes, .. } = &initramfs.entries["lib/modules/heap.ko"] else {
+            panic!("a module is a file");
+        };
+        assert!(bytes.starts_with(b"\x7fELF"));
+        assert!((bytes.len() as u64) < program.metadata().unwrap().len());
+
+        fs::write(folder.path().join("broken.ko"), "not a module").unwrap();
+        assert!(initramfs
+            .copy_modules("lib/modules", folder.path())
+            .is_err());
     }
 }

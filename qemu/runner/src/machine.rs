@@ -22,12 +22,10 @@ pub struct Machine<'a> {
 
 impl Machine<'_> {
     pub fn kernel_arguments(&self) -> String {
-        let more = &self.arguments.append;
-        if more.is_empty() {
-            KERNEL_ARGUMENTS.into()
-        } else {
-            format!("{KERNEL_ARGUMENTS} {more}")
-        }
+        let mut words = vec![KERNEL_ARGUMENTS];
+        words.extend(self.target.kernel_arguments.iter().map(String::as_str));
+        words.push(&self.arguments.append);
+        words.join(" ").trim_end().into()
     }
 
     /// What a device tree depends on. Everything but the kernel and what is plugged into PCI.
@@ -152,6 +150,7 @@ mod tests {
             memory: "1G".into(),
             tree: None,
             boot_modules: vec![],
+            kernel_arguments: vec!["a=1".into()],
         };
         let machine = Machine {
             target: &target,
@@ -181,7 +180,10 @@ mod tests {
             ["a57", "2", "1G"]
         );
         assert!(!line.contains(&"-icount".into()));
-        assert_eq!(value_of(&line, "-append"), KERNEL_ARGUMENTS);
+        assert_eq!(
+            value_of(&line, "-append"),
+            format!("{KERNEL_ARGUMENTS} a=1")
+        );
     }
 
     #[test]
@@ -206,7 +208,7 @@ mod tests {
             ["max", "4", "6G"]
         );
         assert_eq!(value_of(&line, "-icount"), "shift=0,sleep=off");
-        assert!(value_of(&line, "-append").ends_with(" cma=24M loglevel=8"));
+        assert!(value_of(&line, "-append").ends_with(" a=1 cma=24M loglevel=8"));
     }
 
     #[test]

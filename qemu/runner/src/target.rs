@@ -19,6 +19,7 @@ pub struct Target {
     /// Overlay for the machine's device tree, where nothing else is asked for.
     pub tree: Option<String>,
     pub boot_modules: Vec<String>,
+    pub kernel_arguments: Vec<String>,
 }
 
 impl Target {
@@ -67,6 +68,14 @@ impl Target {
     }
 }
 
+fn list(column: &str) -> Vec<String> {
+    column
+        .split(',')
+        .filter(|&name| name != "-")
+        .map(String::from)
+        .collect()
+}
+
 /// The files of a target.
 pub struct Files {
     pub kernel: PathBuf,
@@ -108,6 +117,7 @@ mod tests {
         assert_eq!(target.memory, "96M");
         assert_eq!(target.tree.as_deref(), Some("small"));
         assert_eq!(target.boot_modules, ["virtio_pci", "virtio_console"]);
+        assert_eq!(target.kernel_arguments, ["x=1", "y"]);
         assert!(Target::parse(TABLE, "a").unwrap().boot_modules.is_empty());
     }
 

@@ -18,7 +18,7 @@ pub fn run(name: &str, packages: &[&str], paths: &Paths, progress: &Progress) ->
     let mut command = Command::new("cargo");
     command
         .current_dir(&paths.project)
-        .args(["test", "--release", "--no-fail-fast"])
+        .args(["test", "--no-fail-fast"])
         .args(packages.iter().flat_map(|package| ["--package", package]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -12,7 +12,7 @@ use anyhow::{ensure, Context, Result};
 use crate::count::{Count, Outcome};
 use crate::ktap;
 use crate::progress::Progress;
-use crate::suites::{Guest, Report};
+use crate::suites::{Guest, Report, Share};
 use crate::Paths;
 
 /// How much of what went wrong is shown; the rest is in the log.
@@ -33,9 +33,16 @@ pub fn run(
         .current_dir(&paths.project)
         .args(["--target", target, "--timeout", &guest.limit.to_string()])
         .args(guest.options);
-    if let Report::KernelSelftest(selftest) = guest.report {
-        let programs = build_selftest(selftest, target, paths, &kernel_source)?;
-        command.arg("--share").arg(programs);
+    match guest.share {
+        Share::Nothing => {}
+        Share::KernelSelftest(selftest) => {
+            let programs = build_selftest(selftest, target, paths, &kernel_source)?;
+            command.arg("--share").arg(programs);
+        }
+        Share::Programs { package, triple } => {
+            let programs = build_programs(package, triple, paths)?;
+            command.arg("--share").arg(programs);
+        }
     }
     command
         .arg("--console")
@@ -58,7 +65,7 @@ pub fn run(
     let status = vm.wait()?;
 
     let told = match guest.report {
-        Report::Ktap | Report::KernelSelftest(_) => ktap::parse(&kernel_source, &log),
+        Report::Ktap => ktap::parse(&kernel_source, &log),
         Report::ExitStatus => Ok(by_status(status)),
     };
     let mut outcome = told.unwrap_or_else(|error| Outcome::failure(format!("{error:#}")));
@@ -145,6 +152,22 @@ fn build_selftest(
         String::from_utf8_lossy(&make.stderr)
     );
     Ok(output)
+}
+
+/// Builds guest programs for an architecture that is not the target's own.
+fn build_programs(package: &str, triple: &str, paths: &Paths) -> Result<PathBuf> {
+    let cargo = Command::new("cargo")
+        .current_dir(&paths.project)
+        .args(["build", "--quiet", "--release", "--package", package])
+        .args(["--target", triple])
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(
+        cargo.status.success(),
+        "{package} does not build for {triple}:\n{}",
+        String::from_utf8_lossy(&cargo.stderr)
+    );
+    Ok(paths.project.join("target").join(triple).join("release"))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ fn run(suite: &Suite, target: &str, paths: &Paths) -> Count {
     .unwrap_or_else(|error| Outcome::failure(format!("cannot be run: {error:#}")));
     let elapsed = progress.finish();
     println!(
-        "{:<12} {:<40} {:>6.1} s",
+        "{:<16} {:<40} {:>6.1} s",
         suite.name,
         outcome.count.to_string(),
         elapsed.as_secs_f64()

@@ -69,7 +69,7 @@ fn tick(name: &str, start: Instant, shared: &Shared) {
             start.elapsed().as_secs(),
             shared.tests.load(Ordering::Relaxed),
         );
-        let line = format!("{name:<12} {seconds} s, {tests} tests done");
+        let line = format!("{name:<16} {seconds} s, {tests} tests done");
         if terminal {
             eprint!("\r\x1b[K{line}");
         } else {

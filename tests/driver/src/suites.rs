@@ -23,9 +23,23 @@ pub struct Guest {
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
     pub command: &'static str,
+    pub share: Share,
     pub report: Report,
     /// When it is given up, in seconds.
     pub limit: u32,
+}
+
+/// What is built for a suite and put into the guest's `/share`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    Nothing,
+    /// One of the kernel's own selftests.
+    KernelSelftest(&'static str),
+    /// Guest programs for another architecture than the kernel's.
+    Programs {
+        package: &'static str,
+        triple: &'static str,
+    },
 }
 
 /// How a command says what came of it.
@@ -33,8 +47,6 @@ pub struct Guest {
 pub enum Report {
     /// KTAP on its standard output.
     Ktap,
-    /// KTAP, by the kernel's own program, which is built first.
-    KernelSelftest(&'static str),
     /// Its exit status alone: one test.
     ExitStatus,
 }
@@ -87,6 +99,7 @@ const GUEST: Guest = Guest {
     targets: &[],
     options: MEMORY_NOT_CLEARED,
     command: "",
+    share: Share::Nothing,
     report: Report::Ktap,
     limit: 120,
 };
@@ -113,7 +126,7 @@ pub const SUITES: &[Suite] = &[
         promise: "the kernel's own dmabuf-heaps selftest passes on every heap",
         place: Place::Guest(Guest {
             command: "modprobe vgem && /share/dmabuf-heap",
-            report: Report::KernelSelftest("dmabuf-heaps"),
+            share: Share::KernelSelftest("dmabuf-heaps"),
             ..GUEST
         }),
     },
@@ -122,6 +135,19 @@ pub const SUITES: &[Suite] = &[
         promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too",
         place: Place::Guest(Guest {
             command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/"),
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "programs-32-bit",
+        promise: "32-bit programs get the same answers from a 64-bit kernel",
+        place: Place::Guest(Guest {
+            targets: &["arm64"],
+            command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
+            share: Share::Programs {
+                package: "heap-tests",
+                triple: "armv7-unknown-linux-gnueabihf",
+            },
             ..GUEST
         }),
     },
@@ -163,8 +189,9 @@ pub const SUITES: &[Suite] = &[
         name: "pools",
         promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true; page tables say cached or write-combined; caches are looked after where needed and nowhere else",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: OWN_MODULE,
-            command: "pool-tests bounds/ totals/ tracepoints/ accounting/ mapping-types/ maintenance/ coherence/",
+            command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/ mapping-types/ maintenance/ coherence/",
             limit: 180,
             ..GUEST
         }),
@@ -173,6 +200,7 @@ pub const SUITES: &[Suite] = &[
         name: "pressure",
         promise: "pools give way before anybody is killed; unloading gives all back; a thousand kills lose no memory",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: OWN_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             limit: 300,
@@ -183,6 +211,7 @@ pub const SUITES: &[Suite] = &[
         name: "reuse",
         promise: "memory is always zeroed, by whatever way one looks; after 30 s of everything on four CPUs all counters are zero",
         place: Place::Guest(Guest {
+            targets: &["arm64"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
             limit: 360,
@@ -258,8 +287,8 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), SUITES.len());
-        assert!(names
-            .iter()
-            .all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        assert!(names.iter().all(|name| name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
     }
 }

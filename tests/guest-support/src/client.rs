@@ -132,6 +132,11 @@ pub fn is_loaded() -> bool {
     kernel_module::is_loaded(MODULE)
 }
 
+/// Whether the driver can be loaded.
+pub fn is_available() -> bool {
+    Path::new(MODULE_FILE).exists()
+}
+
 /// Loads the driver, unless it is loaded. `parameters` only count if it was not.
 pub fn load(parameters: &str) -> Result<()> {
     if is_loaded() {
@@ -180,6 +185,15 @@ impl Client {
             handle: argument.handle,
             len: buffer.size().unwrap_or(0),
         })
+    }
+
+    /// The handle of an attachment to another open device, used with this one.
+    pub fn foreign(&self, other: &Attachment<'_>) -> Attachment<'_> {
+        Attachment {
+            client: self,
+            handle: other.handle,
+            len: other.len,
+        }
     }
 
     /// Attaches a buffer and maps it for the device, which may then read and write it.

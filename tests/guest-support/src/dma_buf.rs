@@ -12,10 +12,10 @@ use nix::unistd::Whence;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-pub const SYNC_READ: u64 = 1 << 0;
-pub const SYNC_WRITE: u64 = 2 << 0;
+pub const SYNC_READ: u64 = 1;
+pub const SYNC_WRITE: u64 = 2;
 pub const SYNC_RW: u64 = SYNC_READ | SYNC_WRITE;
-pub const SYNC_START: u64 = 0 << 2;
+pub const SYNC_START: u64 = 0;
 pub const SYNC_END: u64 = 1 << 2;
 
 /// The longest name that fits, without its terminating zero.
@@ -86,9 +86,12 @@ impl Buffer {
     }
 
     /// `lseek`, with any arguments.
+    #[allow(clippy::useless_conversion, reason = "off_t has 32 bits on 32-bit arm")]
     pub fn seek(&self, offset: i64, whence: Whence) -> nix::Result<i64> {
         let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-        nix::unistd::lseek(&self.fd, offset, whence).map(i64::from)
+        let place = nix::unistd::lseek(&self.fd, offset, whence)?;
+        #[allow(clippy::useless_conversion)] // 32 bits wide on some architectures
+        Ok(i64::from(place))
     }
 
     /// Maps the whole buffer, shared, to be read and written.

@@ -170,6 +170,7 @@ mod raw {
     nix::ioctl_readwrite!(dequeue, b'V', 17, QueuedBuffer);
     nix::ioctl_write_ptr!(stream_on, b'V', 18, u32);
     nix::ioctl_write_ptr!(stream_off, b'V', 19, u32);
+    nix::ioctl_readwrite!(get_control, b'V', 27, Control);
     nix::ioctl_readwrite!(set_control, b'V', 28, Control);
     nix::ioctl_readwrite!(set_input, b'V', 39, u32);
     nix::ioctl_readwrite!(set_output, b'V', 47, u32);
@@ -235,6 +236,13 @@ impl Device {
         unsafe { raw::set_output(self.0.as_raw_fd(), &mut output) }
             .context("VIDIOC_S_OUTPUT failed")?;
         Ok(())
+    }
+
+    pub fn control(&self, id: u32) -> Result<i32> {
+        let mut control = Control { id, value: 0 };
+        unsafe { raw::get_control(self.0.as_raw_fd(), &mut control) }
+            .with_context(|| format!("VIDIOC_G_CTRL {id:#x} failed"))?;
+        Ok(control.value)
     }
 
     pub fn set_control(&self, id: u32, value: i32) -> Result<()> {

@@ -7,6 +7,7 @@
 use crate::dma_buf::Buffer;
 use crate::{errno_of, kernel_module};
 use anyhow::{Context, Result};
+use drm::buffer::{Buffer as _, DrmFourcc};
 use drm::control::Device as _;
 use drm::Device as _;
 use std::fs::File;
@@ -73,6 +74,15 @@ impl Vgem {
             }
         }
         anyhow::bail!("module vgem is loaded, but no /dev/dri/card* is its device")
+    }
+
+    /// Makes a buffer of vgem's own and hands it out: of an exporter with which ours has nothing to do.
+    pub fn allocate(&self, len: usize) -> Result<Buffer> {
+        let pixels = u32::try_from(len.div_ceil(4))?;
+        let dumb = self
+            .create_dumb_buffer((pixels, 1), DrmFourcc::Xrgb8888, 32)
+            .context("vgem cannot make a buffer")?;
+        self.export(dumb.handle())
     }
 
     /// Imports a buffer.

@@ -62,7 +62,7 @@ fn rounds(heaps: &[Heap], count: usize, random: &mut fastrand::Rng) -> Result<us
     Ok(bytes)
 }
 
-// With what is tolerated, a page of 4 KiB lost in every twentieth round is found, and so are two of the largest buffers.
+// With what is tolerated, a page of 4 KiB lost in every fortieth round is found.
 fn ten_thousand_rounds(names: &[String]) -> Result<()> {
     const ROUNDS: usize = 10_000;
     let heaps = open(names)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How far the memory at rest may differ without anything having leaked: slab pages with a few objects left
 /// in them, page tables and kernel stacks come and go. A test makes sure that what it could leak is more.
-pub const MEMORY_NOISE: usize = 2 << 20;
+pub const MEMORY_NOISE: usize = 1 << 20;
 
 /// How long a heap may clear memory in the background before it counts as free again.
 const SETTLED: Duration = Duration::from_secs(10);

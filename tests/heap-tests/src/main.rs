@@ -6,6 +6,7 @@ mod buffers;
 mod capacity;
 mod endurance;
 mod footprint;
+mod import_client;
 mod import_vgem;
 mod import_vivid;
 mod ioctl_argument;
@@ -68,6 +69,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("buffer", buffers::CASES),
     ("mmap", mappings::CASES),
     ("share", sharing::CASES),
+    ("import", import_client::CASES),
     ("import", import_vgem::CASES),
     ("import", import_vivid::CASES),
 ];
@@ -88,7 +90,6 @@ fn main() -> Result<ExitCode> {
             Ok(())
         });
     }
-    import_vgem::add_controls(&mut tests);
     import_vivid::add_controls(&mut tests);
     if !found.is_empty() {
         endurance::add(&mut tests, &found);

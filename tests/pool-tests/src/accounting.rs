@@ -81,6 +81,7 @@ impl Tenant {
             let buffer = heap.allocate(SIZE)?;
             there.send("allocated", Some(buffer.as_fd()))?;
             drop(buffer);
+            there.send("let go of it", None)?;
             there.expect("go")?;
             Ok(())
         })?;
@@ -90,7 +91,9 @@ impl Tenant {
 
     fn allocate(&self) -> Result<Buffer> {
         self.line.send("allocate", None)?;
-        Ok(Buffer::from(self.line.expect_fd("allocated")?))
+        let buffer = Buffer::from(self.line.expect_fd("allocated")?);
+        self.line.expect("let go of it")?;
+        Ok(buffer)
     }
 
     fn go(self) -> Result<()> {

@@ -24,7 +24,7 @@ pub fn add(tests: &mut Tests) {
 }
 
 const ROUNDS: usize = 1000;
-const SIZE: usize = 48 * MIB;
+const SIZE: usize = 16 * MIB;
 
 /// What the kernel's own caches may take in a thousand rounds of fork and exit. One page lost in every third round would
 /// be more; a run of pages lost in three of them too.
@@ -56,7 +56,8 @@ fn thousand_times() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let start = Instant::now();
     drop(heaps[0].allocate(SIZE)?);
-    let whole = start.elapsed();
+    // On a busy machine one allocation may have taken far longer than most will.
+    let whole = start.elapsed().min(Duration::from_millis(20));
     let mut random = fastrand::Rng::with_seed(3);
     let mut pause = || Duration::from_micros(500) + whole.mul_f64(random.f64() * 1.2);
     // Caches of the kernel fill up with the first rounds; that is no loss.
@@ -89,7 +90,7 @@ fn thousand_times() -> Result<()> {
         Ok(())
     })?;
     diagnose(&format!(
-        "{hits} of {ROUNDS} kills interrupted an allocation of {} MiB, which takes {whole:?}; the memory at rest changed by {} KiB",
+        "{hits} of {ROUNDS} kills interrupted an allocation of {} MiB; the memory at rest changed by {} KiB",
         SIZE / MIB,
         (left as i64 - before as i64) / 1024
     ));

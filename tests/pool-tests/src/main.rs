@@ -8,7 +8,9 @@
 mod accounting;
 mod bounds;
 mod cgroup;
+mod client_itself;
 mod coherence;
+mod cpu;
 mod dma32;
 mod figures;
 mod killed;
@@ -58,6 +60,7 @@ fn main() -> Result<ExitCode> {
         module::NAME
     );
     let mut tests = Tests::default();
+    client_itself::add(&mut tests);
     bounds::add(&mut tests);
     totals::add(&mut tests);
     tracepoints::add(&mut tests);

@@ -2,20 +2,26 @@
 
 //! That the figures in different files are the same, and add up.
 
+use crate::cpu::stay_on_cpu;
 use crate::figures::{self, Figures};
 use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
+use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::memory;
 use guest_support::process::eventually;
+use guest_support::{memory, page_size};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
     tests.add("totals/files-agree", files_agree);
     tests.add("totals/sums-add-up", sums_add_up);
+    tests.add(
+        "totals/every-cpu-gets-what-is-pooled",
+        every_cpu_gets_what_is_pooled,
+    );
     tests.add("totals/memory-is-where-they-say", memory_is_where_they_say);
 }
 
@@ -79,8 +85,8 @@ fn sums_add_up() -> Result<()> {
         let mut bytes = 0;
         for _ in 0..40 {
             let pages = random.usize(1..1000);
-            buffers.push(heap.allocate(pages * guest_support::page_size())?);
-            bytes += pages * guest_support::page_size();
+            buffers.push(heap.allocate(pages * page_size())?);
+            bytes += pages * page_size();
         }
         let full = Figures::of(name)?;
         ensure!(
@@ -120,6 +126,47 @@ fn sums_add_up() -> Result<()> {
     }
     let columns = figures::read()?.len();
     ensure!(columns == HEAPS.len(), "{columns} heaps are listed");
+    module.unload()
+}
+
+// Single pages are the hard case: what comes back on one CPU is wanted on another. Each CPU may keep a few.
+fn every_cpu_gets_what_is_pooled() -> Result<()> {
+    const PAGES: usize = 500;
+    const KEPT: usize = 64;
+    let module = Module::load("")?;
+    let cpus = std::thread::available_parallelism()?.get();
+    for name in HEAPS {
+        let heap = Heap::open(name)?;
+        let single = || -> Result<Vec<Buffer>> { (0..PAGES).map(|_| heap.allocate(1)).collect() };
+        // Freed one by one, and through the worker, which runs anywhere.
+        for whole in [false, true] {
+            std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+            stay_on_cpu(0)?;
+            if whole {
+                // Too small for a larger run.
+                let part = 15 * page_size();
+                let parts = (0..PAGES.div_ceil(15)).map(|_| heap.allocate(part));
+                drop(parts.collect::<Result<Vec<_>>>()?);
+            } else {
+                drop(single()?);
+            }
+            let pooled = Figures::settled()?;
+            ensure!(pooled.pooled >= PAGES * page_size(), "{name}: {pooled:?}");
+            for cpu in 0..cpus {
+                stay_on_cpu(cpu)?;
+                let before = Figures::of(name)?;
+                let buffers = single()?;
+                let after = Figures::of(name)?;
+                let missed = after.misses - before.misses;
+                ensure!(
+                    missed <= KEPT,
+                    "{name}: CPU {cpu} missed {missed} pages of {PAGES}, of which {} KiB were pooled; by the worker: {whole}",
+                    before.pooled >> 10
+                );
+                drop(buffers);
+            }
+        }
+    }
     module.unload()
 }
 

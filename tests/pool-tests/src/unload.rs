@@ -6,6 +6,7 @@ use crate::figures::Figures;
 use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
+use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::memory;
@@ -30,14 +31,16 @@ fn free() -> Result<usize> {
     memory::meminfo("MemFree")
 }
 
-fn allocate(bytes: usize) -> Result<Vec<guest_support::dma_buf::Buffer>> {
+/// Buffers of `bytes` in all, spread over all heaps; some of each are single pages.
+fn allocate(bytes: usize) -> Result<Vec<Buffer>> {
+    const SINGLE: usize = 64;
+    let page = guest_support::page_size();
     let mut buffers = Vec::new();
     for name in HEAPS {
         let heap = Heap::open(name)?;
-        let share = bytes / HEAPS.len();
-        buffers.push(heap.allocate(share - MIB)?);
-        for _ in 0..MIB / guest_support::page_size() {
-            buffers.push(heap.allocate(1)?);
+        buffers.push(heap.allocate(bytes / HEAPS.len() - SINGLE * page)?);
+        for _ in 0..SINGLE {
+            buffers.push(heap.allocate(page)?);
         }
     }
     Ok(buffers)
@@ -48,7 +51,10 @@ fn unloads(backlog: usize) -> Result<()> {
     Module::load(PARAMETERS)?.unload()?;
     let before = free()?;
     let module = Module::load(PARAMETERS)?;
-    let held = allocate(backlog)?;
+    let held = match backlog {
+        0 => Vec::new(),
+        bytes => allocate(bytes)?,
+    };
     drop(allocate(POOLED)?);
     let pooled = Figures::settled()?.pooled;
     ensure!(pooled == POOLED, "{pooled} of {POOLED} bytes are pooled");
@@ -65,11 +71,11 @@ fn unloads(backlog: usize) -> Result<()> {
         at_last.backlog >> 10
     ));
     ensure!(
-        at_last.backlog > backlog / 4,
+        at_last.backlog >= backlog / 4,
         "most of the backlog was gone already: {at_last:?}"
     );
     ensure!(
-        before > full + POOLED - TOLERANCE,
+        before > full + POOLED / 2,
         "a full pool did not show in the free memory: {before} became {full}"
     );
     eventually(Duration::from_secs(2), || {

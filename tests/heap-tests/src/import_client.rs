@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Import by a driver of the project's own, which maps a buffer for DMA whatever pieces it is in, and reads and writes
+//! it piece by piece, as its device would.
+
+use crate::footprint::Footprint;
+use crate::Case;
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client, Direction, View};
+use guest_support::dma_buf::{self, Buffer};
+use guest_support::heap::Heap;
+use guest_support::ktap;
+use guest_support::mapping::WORD;
+use guest_support::page_size;
+use guest_support::pattern::Pattern;
+
+pub const CASES: &[Case] = &[
+    Case::new("device-sees-every-piece", device_sees_every_piece),
+    Case::new("device-maps-again", device_maps_again),
+    Case::new("two-devices", two_devices),
+    Case::new("device-is-the-last-holder", device_is_the_last_holder),
+    Case::new("device-rounds", device_rounds),
+];
+
+/// Opens the device, where there is the driver: on a machine with a heap to test, it need not be.
+fn open() -> Result<Client> {
+    if !client::is_loaded() && !client::is_available() {
+        return Err(ktap::skip("the driver rk_client is not on this machine"));
+    }
+    client::load("")?;
+    Client::open()
+}
+
+fn allocate(heap: &str) -> Result<Buffer> {
+    Heap::open(heap)?.allocate((2 * 256 + 3 * 16 + 5) * page_size())
+}
+
+fn bytes_of(pattern: Pattern, len: usize) -> Vec<u8> {
+    (0..len)
+        .step_by(WORD)
+        .flat_map(|offset| pattern.word(offset).to_ne_bytes())
+        .collect()
+}
+
+fn device_sees_every_piece(heap: &str) -> Result<()> {
+    let client = open()?;
+    let buffer = allocate(heap)?;
+    let mapping = buffer.map()?;
+    let device = client.import(&buffer)?;
+
+    let segments = device.segments()?;
+    let total: u64 = segments.iter().map(|segment| segment.length).sum();
+    ensure!(
+        total == mapping.len() as u64,
+        "the device got {total} bytes of {}: {segments:x?}",
+        mapping.len()
+    );
+    ensure!(
+        device.find_nonzero(View::Cached)?.is_none(),
+        "the device sees fresh memory that is not zero"
+    );
+
+    buffer.with_cpu_access(|| mapping.fill(Pattern(1), 0))?;
+    let mut seen = vec![0; mapping.len()];
+    device.read(View::Cached, 0, &mut seen)?;
+    let place = seen
+        .iter()
+        .zip(bytes_of(Pattern(1), mapping.len()))
+        .position(|(found, written)| *found != written);
+    ensure!(
+        place.is_none(),
+        "the device sees something else than was written at byte {place:x?}"
+    );
+
+    device.write(View::Cached, 0, &bytes_of(Pattern(2), mapping.len()))?;
+    buffer
+        .with_cpu_access(|| mapping.check(Pattern(2), 0))?
+        .context("what the device wrote")
+}
+
+fn device_maps_again(heap: &str) -> Result<()> {
+    let client = open()?;
+    let buffer = allocate(heap)?;
+    let device = client.attach(&buffer)?;
+    for direction in [Direction::Both, Direction::ToDevice, Direction::FromDevice] {
+        let mut known = None;
+        for _ in 0..3 {
+            device.map(direction)?;
+            let segments = device.segments()?;
+            let lengths: Vec<_> = segments.iter().map(|segment| segment.length).collect();
+            let places: Vec<_> = segments
+                .iter()
+                .map(|segment| segment.physical_address)
+                .collect();
+            let now = (places, lengths);
+            ensure!(
+                known.as_ref().is_none_or(|known| *known == now),
+                "mapped again, {direction:?}: other memory"
+            );
+            known = Some(now);
+            device.unmap()?;
+        }
+    }
+    Ok(())
+}
+
+fn two_devices(heap: &str) -> Result<()> {
+    let clients = [open()?, open()?];
+    let buffer = allocate(heap)?;
+    let mapping = buffer.map()?;
+    let (one, other) = (clients[0].import(&buffer)?, clients[1].import(&buffer)?);
+    ensure!(dma_buf::attached_devices(&buffer)?.len() == 2);
+    buffer.with_cpu_access(|| mapping.fill(Pattern(3), 0))?;
+    one.unmap()?;
+    drop(one);
+    let mut seen = vec![0; mapping.len()];
+    other.read(View::Cached, 0, &mut seen)?;
+    ensure!(
+        seen == bytes_of(Pattern(3), mapping.len()),
+        "the second device lost sight when the first went"
+    );
+    Ok(())
+}
+
+fn device_is_the_last_holder(heap: &str) -> Result<()> {
+    let before = dma_buf::totals()?;
+    let client = open()?;
+    let buffer = allocate(heap)?;
+    let len = buffer.size()?;
+    buffer.map()?.fill(Pattern(4), 0);
+    let device = client.import(&buffer)?;
+    drop(buffer);
+    let mut seen = vec![0; len];
+    device.read(View::Cached, 0, &mut seen)?;
+    ensure!(seen == bytes_of(Pattern(4), len), "the content has changed");
+    device.unmap()?;
+    drop(device);
+    let after = dma_buf::totals()?;
+    ensure!(after == before, "{before:?} before, {after:?} after");
+    Ok(())
+}
+
+// An attachment to a buffer of 30 pieces takes 1 KiB and more: lost each time, 2 MiB.
+fn device_rounds(heap: &str) -> Result<()> {
+    let client = open()?;
+    let buffer = Heap::open(heap)?.allocate(255 * page_size())?;
+    let round = || -> Result<()> {
+        drop(client.attach(&buffer)?);
+        Ok(())
+    };
+    (0..100).try_for_each(|_| round())?;
+    let before = Footprint::now()?;
+    (0..2000).try_for_each(|_| round())?;
+    before.check_unchanged()
+}
