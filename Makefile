@@ -3,7 +3,7 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf
+TEST_TARGETS ?= arm64 armhf amd64
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module

@@ -14,11 +14,6 @@
  * bindgen: dma_map_resource
  * bindgen: dma_unmap_resource
  * bindgen: iounmap
- * bindgen: of_find_compatible_node
- * bindgen: of_device_is_available
- * bindgen: of_node_get
- * bindgen: of_node_put
- * bindgen: of_reserved_mem_lookup
  * bindgen: vunmap
  * bindgen: dma_heap_add
  * bindgen: dma_heap_get_drvdata
@@ -48,10 +43,10 @@
 
 #include "helpers.h"
 
-/* The link field of a page that the owner of the page may use. */
 /* The largest order that a range of a contiguous memory area is aligned to. */
 static const unsigned int RK_CMA_ALIGNMENT = CONFIG_CMA_ALIGNMENT;
 
+/* The link field of a page that the owner of the page may use. */
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
 
 static const size_t RK_TASK_COMM_LEN = TASK_COMM_LEN;

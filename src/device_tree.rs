@@ -30,7 +30,7 @@ impl Node {
             // SAFETY: `from` is a valid node or null.
             let node = unsafe {
                 c::of_node_get(from);
-                c::of_find_compatible_node(from, ptr::null(), compatible.as_char_ptr())
+                c::of_find_compatible_node(from, compatible.as_char_ptr())
             };
             // INVARIANT: The call returns a node with a reference.
             let node = Self {

@@ -8,6 +8,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/of.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/vmalloc.h>
@@ -113,6 +114,32 @@ void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length)
 {
 	invalidate_kernel_vmap_range(address, length);
+}
+
+struct device_node *rk_dma_heap_helper_of_node_get(struct device_node *node)
+{
+	return of_node_get(node);
+}
+
+void rk_dma_heap_helper_of_node_put(struct device_node *node)
+{
+	of_node_put(node);
+}
+
+struct device_node *rk_dma_heap_helper_of_find_compatible_node(struct device_node *from,
+							       const char *compatible)
+{
+	return of_find_compatible_node(from, NULL, compatible);
+}
+
+bool rk_dma_heap_helper_of_device_is_available(const struct device_node *node)
+{
+	return of_device_is_available(node);
+}
+
+struct reserved_mem *rk_dma_heap_helper_of_reserved_mem_lookup(struct device_node *node)
+{
+	return of_reserved_mem_lookup(node);
 }
 
 bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name)

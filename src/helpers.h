@@ -13,6 +13,7 @@
 
 struct device;
 struct device_node;
+struct reserved_mem;
 struct kthread_delayed_work;
 struct kthread_work;
 
@@ -43,6 +44,13 @@ void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size);
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
 
+/* Where the kernel knows no device trees, all of these are inline. */
+struct device_node *rk_dma_heap_helper_of_node_get(struct device_node *node);
+void rk_dma_heap_helper_of_node_put(struct device_node *node);
+struct device_node *rk_dma_heap_helper_of_find_compatible_node(struct device_node *from,
+							       const char *compatible);
+bool rk_dma_heap_helper_of_device_is_available(const struct device_node *node);
+struct reserved_mem *rk_dma_heap_helper_of_reserved_mem_lookup(struct device_node *node);
 bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name);
 struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node *node,
 							const char *name, int index);

@@ -20,6 +20,7 @@ use kernel::{
 const MINORS: u32 = 128;
 
 /// `/dev/dma_heap`.
+#[cfg(not(CONFIG_DMABUF_HEAPS))]
 pub(crate) const STANDARD: usize = 0;
 
 /// `/dev/rk_dma_heap`.

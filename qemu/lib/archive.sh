@@ -64,6 +64,21 @@ archive_open() {
 	archive "$state" apt-get update
 }
 
+# The same suite under its two names: a mirror may hold an index under one of them that does not verify.
+backports=(trixie-backports stable-backports)
+
+# open_backports STATE ARCHITECTURE: archive_open with whichever of them verifies, which is in `suite` after it.
+open_backports() {
+	for suite in "${backports[@]}"; do
+		rm -rf "$1/lists"
+		if archive_open "$1" "$2" "$(mirror)" "$suite"; then
+			return
+		fi
+		note "the index of $suite for $2 does not verify on this mirror"
+	done
+	return 1
+}
+
 archive() {
 	APT_CONFIG=$1/apt.conf "${@:2}"
 }

@@ -4,24 +4,13 @@
 # A target's kernel as Debian ships it, and a kernel tree to build modules for exactly that kernel.
 
 # Kernels that the module was built for and run on.
-known_good=(7.3.4+deb13-arm64 7.2.11+deb13-armmp)
-
-# The same suite under its two names: a mirror may hold an index under one of them that does not verify.
-backports=(trixie-backports stable-backports)
+known_good=(7.3.4+deb13-arm64 7.3.4+deb13-amd64 7.2.11+deb13-armmp)
 
 # Fills the current folder with the kernel that PACKAGE stands for now: release, version, vmlinuz, config,
 # Module.symvers, vmlinux, lib/modules, and busybox for the guest.
 fetch_kernel() {
-	local architecture=$1 package=$2 state=$cache/apt/$target mirror suite release version part
-	mirror=$(mirror)
-	for suite in "${backports[@]}"; do
-		rm -rf "$state/lists"
-		if archive_open "$state" "$architecture" "$mirror" "$suite"; then
-			break
-		fi
-		[[ $suite != "${backports[-1]}" ]]
-		note "the index of $suite for $architecture does not verify on this mirror; trying ${backports[1]}"
-	done
+	local architecture=$1 package=$2 state=$cache/apt/$target suite release version part
+	open_backports "$state" "$architecture"
 
 	release=$(archive_field "$state" "$package" Depends | grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
 	release=${release#linux-image-}
@@ -77,6 +66,9 @@ kernel_make_arguments() {
 		;;
 	arm)
 		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- CC=arm-linux-gnueabihf-gcc-14
+		;;
+	x86)
+		printf '%s\n' CROSS_COMPILE=x86_64-linux-gnu- CC=x86_64-linux-gnu-gcc-14
 		;;
 	esac
 }

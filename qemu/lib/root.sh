@@ -13,9 +13,11 @@ root_packages=(
 	# targets
 	gcc-14-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-dev:arm64
 	gcc-14-arm-linux-gnueabihf libc6-dev-armhf-cross libstd-rust-dev:armhf
-	qemu-system-arm device-tree-compiler
+	qemu-system-arm qemu-system-x86 device-tree-compiler
 	# checks
 	shellcheck clang-format-19
+	# of backports
+	dt-schema
 	ca-certificates
 )
 
@@ -31,17 +33,18 @@ root_options=(
 # build_root OPTION...: makes the root in the current folder. An ordinary user gets it by way of a tar archive, so that
 # all of it belongs to that user and `rm` can remove it.
 build_root() {
-	local options=("$@") setting source
-	source="deb $(mirror) trixie main"
+	local options=("$@") setting suite sources
+	open_backports "$cache/apt/root" amd64
+	sources=("deb $(mirror) trixie main" "deb [arch=amd64] $(mirror) $suite main")
 	while read -r setting; do
 		options+=(--aptopt="$setting")
 	done < <(host_apt_settings)
 	if ((EUID == 0)); then
-		mmdebstrap "${options[@]}" trixie "$PWD" "$source"
+		mmdebstrap "${options[@]}" trixie "$PWD" "${sources[@]}"
 	elif has_subordinate_users; then
-		mmdebstrap --mode=unshare "${options[@]}" trixie - "$source" | unpack_root
+		mmdebstrap --mode=unshare "${options[@]}" trixie - "${sources[@]}" | unpack_root
 	else
-		sudo mmdebstrap --mode=root "${options[@]}" trixie - "$source" | unpack_root
+		sudo mmdebstrap --mode=root "${options[@]}" trixie - "${sources[@]}" | unpack_root
 	fi
 	touch etc/resolv.conf etc/hosts ".$root_marker"
 }

@@ -13,7 +13,7 @@ use crate::target::Target;
 /// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the console to what matters
 /// for a report and for the reader of a failure.
 const KERNEL_ARGUMENTS: &str =
-    "console=ttyAMA0 loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init";
+    "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init";
 
 pub struct Machine<'a> {
     pub target: &'a Target,

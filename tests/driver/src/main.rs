@@ -75,7 +75,7 @@ fn main() -> Result<ExitCode> {
     if arguments.list {
         for target in &arguments.target {
             for suite in chosen(target) {
-                println!("{target} {:<12} {}", suite.name, suite.promise);
+                println!("{target} {:<16} {}", suite.name, suite.promise);
             }
         }
         return Ok(ExitCode::SUCCESS);
