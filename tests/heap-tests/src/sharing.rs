@@ -109,10 +109,10 @@ fn in_flight_only(heap: &str) -> Result<()> {
 fn killed_holder_lets_go(heap: &str) -> Result<()> {
     let before = dma_buf::totals()?;
     let (here, there) = Channel::pair()?;
-    let mut child = Child::run(|| {
+    let mut child = Child::run(move || {
         let heap = Heap::open(heap)?;
         let buffers: Vec<Buffer> = (0..20)
-            .map(|_| heap.allocate(size()))
+            .map(|_| heap.allocate(19 * page_size()))
             .collect::<Result<_>>()?;
         let mappings: Vec<_> = buffers.iter().map(Buffer::map).collect::<Result<_>>()?;
         there.send("holding", None)?;
