@@ -21,7 +21,7 @@ fn kib(pages: usize) -> usize {
 }
 
 impl Show for Heaps {
-    fn show(&self, file: &SeqFile) -> Result {
+    fn show(file: &SeqFile) -> Result {
         seq_print!(
             file,
             "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}\n",

@@ -1,17 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files under `/proc/rk_dma_heap`. They print what the ledger says and keep nothing themselves.
+//! The files under `/proc/rk_dma_heap` and `/proc/rk_dmabuf`. They print what the ledger and the records say and keep
+//! nothing themselves.
 
+mod advanced;
+mod dev;
 mod heaps;
+mod info;
+mod peak;
+mod row;
+mod sgt;
+mod size;
 
 use crate::proc_file::Directory;
-use kernel::{prelude::*, sync::Arc};
+use kernel::prelude::*;
 
-/// Makes the folder and its files.
+/// The folders and their files; all are removed when this is dropped.
+pub(crate) struct Nodes {
+    _folders: [Directory; 2],
+}
+
+/// Makes the folders and their files.
 ///
 /// May sleep. Fails with `ENOMEM`.
-pub(crate) fn create() -> Result<Directory> {
-    let mut directory = Directory::new(c"rk_dma_heap")?;
-    directory.add(c"heaps", 0o444, Arc::new(heaps::Heaps, GFP_KERNEL)?)?;
-    Ok(directory)
+pub(crate) fn create(parameters: &crate::parameters::Parameters) -> Result<Nodes> {
+    advanced::set(parameters.advanced);
+
+    let mut heaps = Directory::new(c"rk_dma_heap")?;
+    heaps.add::<heaps::Heaps>(c"heaps", 0o444)?;
+    heaps.add::<info::Info>(c"rk-dma-heap-info", 0o444)?;
+
+    let mut buffers = Directory::new(c"rk_dmabuf")?;
+    buffers.add::<size::Size>(c"size", 0o444)?;
+    buffers.add::<peak::Peak>(c"peak", 0o644)?;
+    buffers.add_list::<dev::Dev>(c"dev", 0o444)?;
+    buffers.add_list::<sgt::Sgt>(c"sgt", 0o444)?;
+    buffers.add::<advanced::Advanced>(c"advanced", 0o644)?;
+    Ok(Nodes {
+        _folders: [heaps, buffers],
+    })
 }

@@ -15,12 +15,24 @@
  * bindgen: dma_unmap_resource
  * bindgen: iounmap
  * bindgen: vunmap
+ * bindgen: dma_buf_attach
+ * bindgen: dma_buf_detach
+ * bindgen: dma_buf_map_attachment
+ * bindgen: dma_buf_unmap_attachment_unlocked
  * bindgen: dma_heap_add
  * bindgen: dma_heap_get_drvdata
+ * bindgen: for_each_kernel_tracepoint
+ * bindgen: tracepoint_probe_register
+ * bindgen: tracepoint_probe_unregister
+ * bindgen: get_file_active
  * bindgen: kern_path
  * bindgen: register_kprobe
  * bindgen: unregister_kprobe
- * bindgen: proc_create_single_data
+ * bindgen: proc_create
+ * bindgen: seq_lseek
+ * bindgen: seq_read
+ * bindgen: single_open
+ * bindgen: single_release
  * bindgen: proc_mkdir
  * bindgen: proc_remove
  */
@@ -36,6 +48,8 @@
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
 #include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/tracepoint.h>
 #include <linux/vmalloc.h>
 #include <uapi/linux/dma-buf.h>
 

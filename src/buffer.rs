@@ -5,10 +5,12 @@
 //! Everything that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`] a heap has.
 
 use crate::{
-    dma_buf::{self, Attached, DmaBuf, Exporter},
+    all_buffers,
+    dma_buf::DmaBuf,
+    exporter::{self, Attached, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
-    memory::{Backing, Caching, Memory},
+    memory::{Backing, Caching, Memory, Segment},
     sg_table::{Direction, SgTable},
     user_mapping,
 };
@@ -19,11 +21,9 @@ use kernel::{device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, syn
 /// `flags` are those of the dma-buf's file. May sleep. Fails with `ENOMEM`, or as `dma_buf_export()` does.
 pub(crate) fn export<M: Memory>(memory: M, entry: Entry, flags: u32) -> Result<ARef<DmaBuf>> {
     let size = memory.pages() << PAGE_SHIFT;
-    dma_buf::export(
-        KBox::new(Buffer { memory, entry }, GFP_KERNEL)?,
-        size,
-        flags,
-    )
+    let dma_buf = exporter::export(Buffer { memory, entry }, size, flags)?;
+    all_buffers::exported_own(&dma_buf)?;
+    Ok(dma_buf)
 }
 
 /// What stands behind each dma-buf of the module.
@@ -139,5 +139,17 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn backing(&self) -> Backing {
         self.memory.backing()
+    }
+
+    fn for_each_segment(&self, f: &mut dyn FnMut(Segment)) {
+        self.memory.segments().for_each(f);
+    }
+
+    fn mapped(attachment: &Attachment) -> Option<&SgTable> {
+        attachment.mapped.map(|_| &attachment.table)
+    }
+
+    fn released(&self, dma_buf: &DmaBuf) {
+        all_buffers::released_own(dma_buf);
     }
 }

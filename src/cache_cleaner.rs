@@ -23,7 +23,8 @@
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
-use crate::{bindings as c, dma_device, memory::Segment, version};
+use crate::{
+    dma_buf::{DmaBuf, Glance},bindings as c, dma_device, memory::Segment, version};
 use kernel::{bindings, dma::DataDirection, faux, prelude::*};
 
 /// Whether this kernel's architecture can have write-combined buffers.
@@ -76,6 +77,12 @@ impl Cleaner {
         // SAFETY: The mapping was just made with these values.
         unsafe { bindings::dma_unmap_page_attrs(device, address, segment.bytes(), direction, 0) };
         Ok(())
+    }
+
+    /// Attaches the device to `dma_buf` for a moment. May sleep. Fails as [`Glance::new`] does.
+    pub(crate) fn glance<'a>(&'a self, dma_buf: &'a DmaBuf) -> Result<Glance<'a>> {
+        // SAFETY: The device is there as long as this value, and can do DMA, by the type's invariant.
+        unsafe { Glance::new(dma_buf, self.device()) }
     }
 
     /// The device, for whoever needs one that reaches all memory.

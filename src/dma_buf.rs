@@ -1,43 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Exporting dma-bufs.
-//!
-//! A driver implements [`Exporter`] for the type that stands behind a dma-buf and calls [`export`]. The value lives as
-//! long as the dma-buf does: while a file descriptor, a mapping or an importer holds it.
-//!
-//! # Locks
-//!
-//! The dma-buf core holds the reservation lock around [`Exporter::map`], [`Exporter::unmap`] and [`Exporter::vmap`]; this
-//! module takes it around [`Exporter::begin_cpu_access`] and [`Exporter::end_cpu_access`]. What an attachment holds is
-//! reached under that lock only, or when nobody else can reach it (attach, detach), so it needs none of its own.
+//! dma-bufs, whoever exported them.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
-use crate::{
-    bindings as c,
-    kernel_mapping::KernelMapping,
-    memory::Backing,
-    sg_table::{Direction, SgTable},
-    version,
-};
-use core::{
-    ffi::c_void,
-    marker::PhantomData,
-    ptr::{self, NonNull},
-};
+use crate::{bindings as c, sg_table::MappedTable};
+use core::ptr::{self, NonNull};
 use kernel::{
     bindings,
     device::Device,
-    error::{from_err_ptr, from_result},
-    ffi::c_int,
+    dma::DataDirection,
+    error::{from_err_ptr, to_result},
     fs::file::File,
-    mm::virt::VmaNew,
     prelude::*,
     sync::aref::{ARef, AlwaysRefCounted},
     types::Opaque,
 };
+
+/// The longest name of a dma-buf, with the zero at its end.
+pub(crate) const NAME_LEN: usize = c::DMA_BUF_NAME_LEN;
 
 /// A dma-buf, whoever exported it.
 ///
@@ -66,22 +49,87 @@ unsafe impl AlwaysRefCounted for DmaBuf {
 }
 
 impl DmaBuf {
+    /// # Safety
+    ///
+    /// `raw` must be valid for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
+        // SAFETY: As the caller promises; the type is a transparent wrapper.
+        unsafe { &*raw.cast() }
+    }
+
+    /// A reference to the dma-buf at `raw`, if there are any left.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must not have been freed yet, during the call.
+    pub(crate) unsafe fn get_alive(raw: NonNull<bindings::dma_buf>) -> Option<ARef<Self>> {
+        // SAFETY: The dma-buf is there, as the caller promises, and so is its file, which it outlives.
+        let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
+        // SAFETY: The call returns a reference to the file, which is one to the dma-buf.
+        (!file.is_null()).then(|| unsafe { ARef::from_raw(raw.cast()) })
+    }
+
+    /// The C structure.
+    pub(crate) fn as_raw(&self) -> *mut bindings::dma_buf {
+        self.0.get()
+    }
+
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: The dma-buf is valid, and its size never changes.
+        unsafe { (*self.as_raw()).size }
+    }
+
+    /// The inode number: no other dma-buf has had it since boot.
+    pub(crate) fn inode(&self) -> u64 {
+        // SAFETY: The dma-buf is valid; its file and the file's inode never change.
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
+    }
+
+    /// The exporter's name.
+    pub(crate) fn exporter(&self) -> &CStr {
+        // SAFETY: The exporter lends its name to the dma-buf.
+        unsafe { CStr::from_char_ptr((*self.as_raw()).exp_name) }
+    }
+
+    /// How many references there are: descriptors, mappings, attachments and whoever else holds one.
+    pub(crate) fn references(&self) -> usize {
+        // SAFETY: The dma-buf is valid.
+        unsafe { c::file_count((*self.as_raw()).file) as usize }
+    }
+
+    /// 16 digits that tell dma-bufs apart and say nothing of where they are.
+    pub(crate) fn identity(&self) -> [u8; 16] {
+        let mut digits = [b'0'; 16];
+        // SAFETY: There is room for the digits; the address is printed hashed.
+        unsafe { c::hashed_pointer(digits.as_mut_ptr(), self.as_raw().cast()) };
+        digits
+    }
+
+    /// The name, zeros behind it; all zeros where there is none.
+    pub(crate) fn name(&self) -> [u8; NAME_LEN] {
+        let mut name = [0; NAME_LEN];
+        let raw = self.as_raw();
+        // SAFETY: The dma-buf is valid; the lock protects its name, which is a C string.
+        unsafe {
+            bindings::spin_lock(&raw mut (*raw).name_lock);
+            if !(*raw).name.is_null() {
+                let text = CStr::from_char_ptr((*raw).name).to_bytes();
+                for (to, from) in name.iter_mut().take(NAME_LEN - 1).zip(text) {
+                    *to = *from;
+                }
+            }
+            bindings::spin_unlock(&raw mut (*raw).name_lock);
+        }
+        name
+    }
+
     /// Gives the dma-buf a name, as `DMA_BUF_SET_NAME` does; it is cut to what fits.
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn set_name(&self, name: &CStr) -> Result {
-        // SAFETY: The name is copied.
-        let copy = unsafe {
-            c::kstrndup(
-                name.as_char_ptr(),
-                c::DMA_BUF_NAME_LEN - 1,
-                bindings::GFP_KERNEL,
-            )
-        };
-        if copy.is_null() {
-            return Err(ENOMEM);
-        }
-        let raw = self.0.get();
+        let copy = copy_name(name, bindings::GFP_KERNEL)?;
+        let raw = self.as_raw();
         // SAFETY: The dma-buf is valid; its name is exchanged under the lock that protects it, and the old one is freed.
         unsafe {
             bindings::spin_lock(&raw mut (*raw).name_lock);
@@ -90,6 +138,25 @@ impl DmaBuf {
             bindings::kfree(old.cast());
         }
         Ok(())
+    }
+
+    /// Takes the reservation lock. May sleep. Fails with `EINTR` where a signal comes first.
+    pub(crate) fn lock(&self) -> Result<Locked<'_>> {
+        // SAFETY: The dma-buf is valid.
+        to_result(unsafe {
+            c::dma_resv_lock_interruptible((*self.as_raw()).resv, ptr::null_mut())
+        })
+        .map_err(|_| EINTR)?;
+        // INVARIANT: The lock was just taken.
+        Ok(Locked { dma_buf: self })
+    }
+
+    /// Takes the reservation lock if nobody holds it. Does not sleep.
+    pub(crate) fn try_lock(&self) -> Option<Locked<'_>> {
+        // SAFETY: The dma-buf is valid.
+        let taken = unsafe { c::dma_resv_trylock((*self.as_raw()).resv) };
+        // INVARIANT: The lock was just taken.
+        taken.then_some(Locked { dma_buf: self })
     }
 
     /// Turns a reference to the dma-buf into one to its file, for a file descriptor.
@@ -103,339 +170,166 @@ impl DmaBuf {
     }
 }
 
-/// What stands behind a dma-buf.
-pub(crate) trait Exporter: Send + Sync + Sized + 'static {
-    /// What the exporter keeps for each attached device.
-    type Attachment: Send;
-
-    /// The exporter's name, as shown in `/sys/kernel/debug/dma_buf/bufinfo` and in the buffer's `fdinfo`.
-    fn name(&self) -> &CStr;
-
-    /// A device is attached. May sleep.
-    fn attach(&self, device: &Device) -> Result<Self::Attachment>;
-
-    /// The attached device needs the scatter list with its own addresses. May sleep; the reservation lock is held.
-    ///
-    /// The list must stay where it is and stay mapped until [`Exporter::unmap`].
-    fn map<'a>(
-        &'a self,
-        attachment: &'a mut Self::Attachment,
-        device: &Device,
-        direction: Direction,
-    ) -> Result<&'a SgTable>;
-
-    /// The attached device is done with what [`Exporter::map`] gave. May sleep; the reservation lock is held.
-    fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
-
-    /// Whether the CPU's caches have to be looked after around an access: if not, the next two are never called.
-    fn syncs(&self) -> bool;
-
-    /// The CPU is about to access the memory. May sleep; the reservation lock is held.
-    fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
-
-    /// The CPU is done. May sleep; the reservation lock is held.
-    fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
-
-    /// A process maps the buffer. The area lies inside the buffer, as the core has checked. May sleep.
-    ///
-    /// The area keeps the buffer alive through its file.
-    fn mmap(&self, area: &VmaNew) -> Result;
-
-    /// The first kernel mapping is needed; it is dropped with its last user. May sleep; the reservation lock is held.
-    fn vmap(&self) -> Result<KernelMapping>;
-
-    /// What the kernel knows of the memory. Never changes.
-    fn backing(&self) -> Backing;
-}
-
-/// Exports `exporter` as a dma-buf of `size` bytes, a whole number of pages.
-///
-/// `flags` are those of the file: an access mode, nothing else counts. The module cannot be unloaded while the dma-buf
-/// lives. May sleep. Fails with `ENOMEM` or as the C side does; the exporter is dropped then.
-pub(crate) fn export<T: Exporter>(
-    exporter: KBox<T>,
-    size: usize,
-    flags: u32,
-) -> Result<ARef<DmaBuf>> {
-    let raw = KBox::into_raw(exporter);
-    // SAFETY: The box stays where it is until `release()` or the end of this function.
-    let name = unsafe { &*raw }.name();
-
-    let info = bindings::dma_buf_export_info {
-        // The name is borrowed from the exporter, which is only ever shared until `release()` drops it, so the
-        // borrow is good for as long as the C side may look at it.
-        exp_name: name.as_char_ptr(),
-        owner: version::this_module(),
-        ops: &Operations::<T>::TABLE,
-        size,
-        flags: flags as c_int,
-        resv: ptr::null_mut(),
-        priv_: raw.cast(),
-    };
-    // SAFETY: `info` is valid, and `priv` is what the operations expect.
-    match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
-        // SAFETY: The new dma-buf comes with one reference, which is passed on.
-        Ok(dma_buf) => Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) }),
-        Err(error) => {
-            // SAFETY: There is no dma-buf that could use the exporter.
-            drop(unsafe { KBox::from_raw(raw) });
-            Err(error)
-        }
+/// A copy of `name` that a dma-buf may own, cut to what fits.
+fn copy_name(name: &CStr, flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
+    // SAFETY: The name is copied.
+    let copy = unsafe { c::kstrndup(name.as_char_ptr(), NAME_LEN - 1, flags) };
+    if copy.is_null() {
+        return Err(ENOMEM);
     }
+    Ok(copy)
 }
 
-/// The devices attached to a dma-buf, its reservation lock held.
+/// A dma-buf that is being exported: nobody but its exporter knows it yet. Its name lock is held.
 ///
 /// # Invariants
 ///
-/// `dma_buf` is valid, was exported with `T`, and its reservation lock is held by this value.
-pub(crate) struct Attached<'a, T: Exporter> {
-    dma_buf: *mut bindings::dma_buf,
-    _exporter: PhantomData<&'a T>,
+/// `dma_buf` is valid, and the lock of its name is held.
+pub(crate) struct Exported<'a> {
+    dma_buf: &'a DmaBuf,
 }
 
-impl<'a, T: Exporter> Attached<'a, T> {
-    /// Takes the lock.
-    ///
+impl<'a> Exported<'a> {
     /// # Safety
     ///
-    /// `dma_buf` must have been exported with `T` and stay valid for `'a`.
-    unsafe fn lock(dma_buf: *mut bindings::dma_buf) -> Self {
-        // SAFETY: The dma-buf is valid. Without a context the call cannot fail.
-        unsafe { bindings::dma_resv_lock((*dma_buf).resv, ptr::null_mut()) };
-        // INVARIANT: The lock was just taken.
+    /// `raw` must be valid for `'a`, and its name lock be held as long.
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::dma_buf) -> Self {
+        // INVARIANT: As the caller promises.
         Self {
-            dma_buf,
-            _exporter: PhantomData,
+            // SAFETY: As the caller promises.
+            dma_buf: unsafe { DmaBuf::from_raw(raw) },
         }
     }
 
-    /// Calls `f` for each attached device, in the dma-buf's own order.
-    pub(crate) fn for_each(&mut self, mut f: impl FnMut(&Device, &mut T::Attachment)) {
+    /// The dma-buf. Its name must be left alone: the lock is held.
+    pub(crate) fn dma_buf(&self) -> &DmaBuf {
+        self.dma_buf
+    }
+
+    /// Gives the dma-buf a name where it has none. Does not sleep. Fails with `ENOMEM`.
+    pub(crate) fn name_if_unnamed(&self, name: &CStr) -> Result {
+        let raw = self.dma_buf.as_raw();
+        // SAFETY: The lock is held, by the type's invariant.
+        unsafe {
+            if (*raw).name.is_null() {
+                (*raw).name = copy_name(name, bindings::GFP_ATOMIC)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A dma-buf whose reservation lock is held, by this value.
+///
+/// # Invariants
+///
+/// The lock was taken and is given back when this is dropped.
+pub(crate) struct Locked<'a> {
+    dma_buf: &'a DmaBuf,
+}
+
+impl Locked<'_> {
+    /// The dma-buf.
+    pub(crate) fn dma_buf(&self) -> &DmaBuf {
+        self.dma_buf
+    }
+
+    /// The attachments, in the dma-buf's own order. They stay while the lock is held.
+    pub(crate) fn attachments(&self) -> impl Iterator<Item = *mut bindings::dma_buf_attachment> + '_ {
         // SAFETY: The dma-buf is valid; the lock protects its list of attachments.
-        let head = unsafe { &raw mut (*self.dma_buf).attachments };
+        let head = unsafe { &raw mut (*self.dma_buf.as_raw()).attachments };
         // SAFETY: As above.
         let mut node = unsafe { (*head).next };
-        while node != head {
-            // SAFETY: Every node of this list is that of an attachment to this dma-buf.
-            let attachment =
-                unsafe { kernel::container_of!(node, bindings::dma_buf_attachment, node) };
-            // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the list; `detach()` is
-            // called after it has left. The lock is held, so nobody else has a reference to it.
-            let (device, private) = unsafe {
-                (
-                    Device::from_raw((*attachment).dev),
-                    &mut *(*attachment).priv_.cast::<T::Attachment>(),
-                )
-            };
-            f(device, private);
-            // SAFETY: The lock is held, so the node is still in the list.
-            node = unsafe { (*node).next };
-        }
-    }
-
-    /// The address and size of the kernel mapping, if there is one.
-    pub(crate) fn kernel_mapping(&self) -> Option<(NonNull<c_void>, usize)> {
-        // SAFETY: The dma-buf is valid; the lock protects its kernel mapping. This exporter only sets virtual addresses.
-        unsafe {
-            if (*self.dma_buf).vmapping_counter == 0 {
+        core::iter::from_fn(move || {
+            if node == head {
                 return None;
             }
-            let address = (*self.dma_buf).vmap_ptr.__bindgen_anon_1.vaddr;
-            Some((NonNull::new(address.cast())?, (*self.dma_buf).size))
-        }
+            // SAFETY: Every node of this list is that of an attachment, and the lock is held.
+            unsafe {
+                let attachment = kernel::container_of!(node, bindings::dma_buf_attachment, node);
+                node = (*node).next;
+                Some(attachment)
+            }
+        })
+    }
+
+    /// The attached devices, in the dma-buf's own order.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> + '_ {
+        // SAFETY: A device stays while it is attached, and attachments stay while the lock is held.
+        self.attachments()
+            .map(|attachment| unsafe { Device::from_raw((*attachment).dev) })
     }
 }
 
-impl<T: Exporter> Drop for Attached<'_, T> {
+impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // SAFETY: The lock is held, by the type's invariant.
-        unsafe { bindings::dma_resv_unlock((*self.dma_buf).resv) };
+        unsafe { bindings::dma_resv_unlock((*self.dma_buf.as_raw()).resv) };
     }
 }
 
-/// The C operations of an [`Exporter`].
-struct Operations<T>(PhantomData<T>);
-
-/// The exporter behind `dma_buf`.
+/// A device attached to a dma-buf for a moment, and mapped to be read by it.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// `dma_buf` must be valid for `'a` and have been exported with `T`.
-unsafe fn exporter<'a, T: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a T {
-    // SAFETY: `priv` is the box that `export()` gave up, which `release()` takes back last of all.
-    unsafe { &*(*dma_buf).priv_.cast::<T>() }
+/// `attachment` is one to `dma_buf`; `table` is its mapping, made for a device that only reads.
+pub(crate) struct Glance<'a> {
+    dma_buf: &'a DmaBuf,
+    attachment: NonNull<bindings::dma_buf_attachment>,
+    table: Option<NonNull<bindings::sg_table>>,
 }
 
-impl<T: Exporter> Operations<T> {
-    const TABLE: bindings::dma_buf_ops = bindings::dma_buf_ops {
-        attach: Some(Self::attach),
-        detach: Some(Self::detach),
-        map_dma_buf: Some(Self::map),
-        unmap_dma_buf: Some(Self::unmap),
-        begin_cpu_access: Some(Self::begin_cpu_access),
-        end_cpu_access: Some(Self::end_cpu_access),
-        mmap: Some(Self::mmap),
-        vmap: Some(Self::vmap),
-        vunmap: Some(Self::vunmap),
-        release: Some(Self::release),
-        ..pin_init::zeroed()
-    };
-
+impl<'a> Glance<'a> {
+    /// Attaches `device` and maps the memory for it. Nothing of what the memory holds is lost by that: a device that only
+    /// reads needs no cache to be thrown away.
+    ///
+    /// May sleep. Fails with `EBUSY` where somebody holds the reservation lock, and as the exporter does.
+    ///
     /// # Safety
     ///
-    /// For the dma-buf core: `attachment` is one to `dma_buf` and nobody else knows it yet.
-    unsafe extern "C" fn attach(
-        dma_buf: *mut bindings::dma_buf,
-        attachment: *mut bindings::dma_buf_attachment,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The core passes a dma-buf of this exporter and a valid device.
-            let (exporter, device) =
-                unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
-            let private = KBox::new(exporter.attach(device)?, GFP_KERNEL)?;
-            // SAFETY: The field is the exporter's.
-            unsafe { (*attachment).priv_ = KBox::into_raw(private).cast() };
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: `attachment` was attached and is not mapped.
-    unsafe extern "C" fn detach(
-        _: *mut bindings::dma_buf,
-        attachment: *mut bindings::dma_buf_attachment,
-    ) {
-        // SAFETY: `attach()` has set the field, and the core calls this once for it, after the last use.
-        drop(unsafe { KBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: `attachment` is attached, and the reservation lock is held.
-    unsafe extern "C" fn map(
-        attachment: *mut bindings::dma_buf_attachment,
-        direction: Direction,
-    ) -> *mut bindings::sg_table {
-        // SAFETY: `attach()` has set `priv`, which is reached under the reservation lock only.
-        let (exporter, device, private) = unsafe {
-            (
-                exporter::<T>((*attachment).dmabuf),
-                Device::from_raw((*attachment).dev),
-                &mut *(*attachment).priv_.cast::<T::Attachment>(),
-            )
+    /// `device` must be valid for `'a`, and must be able to do DMA.
+    pub(crate) unsafe fn new(dma_buf: &'a DmaBuf, device: *mut bindings::device) -> Result<Self> {
+        // Attaching waits for the lock. Whoever holds it now may do so for long.
+        drop(dma_buf.try_lock().ok_or(EBUSY)?);
+        // SAFETY: The dma-buf is valid, and so is the device.
+        let attachment = from_err_ptr(unsafe { c::dma_buf_attach(dma_buf.as_raw(), device) })?;
+        // INVARIANT: Just attached, not mapped.
+        let mut this = Self {
+            dma_buf,
+            attachment: NonNull::new(attachment).ok_or(ENOMEM)?,
+            table: None,
         };
-        match exporter.map(private, device, direction) {
-            Ok(table) => table.as_raw(),
-            Err(error) => error.to_ptr(),
-        }
+        let locked = dma_buf.try_lock().ok_or(EBUSY)?;
+        // SAFETY: The attachment is there and the lock is held.
+        let table = from_err_ptr(unsafe {
+            c::dma_buf_map_attachment(attachment, DataDirection::ToDevice.into())
+        })?;
+        drop(locked);
+        // INVARIANT: Just mapped.
+        this.table = NonNull::new(table);
+        Ok(this)
     }
 
-    /// # Safety
-    ///
-    /// For the dma-buf core: `attachment` is mapped, and the reservation lock is held.
-    unsafe extern "C" fn unmap(
-        attachment: *mut bindings::dma_buf_attachment,
-        _: *mut bindings::sg_table,
-        direction: Direction,
-    ) {
-        // SAFETY: As in `map()`.
-        let (exporter, device, private) = unsafe {
-            (
-                exporter::<T>((*attachment).dmabuf),
-                Device::from_raw((*attachment).dev),
-                &mut *(*attachment).priv_.cast::<T::Attachment>(),
-            )
-        };
-        exporter.unmap(private, device, direction);
+    /// What the device sees.
+    pub(crate) fn table(&self) -> Option<MappedTable<'_>> {
+        // SAFETY: Mapped as long as this value is there, by the type's invariant.
+        self.table.map(|table| unsafe { MappedTable::from_raw(table) })
     }
+}
 
-    /// # Safety
-    ///
-    /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
-    unsafe extern "C" fn begin_cpu_access(
-        dma_buf: *mut bindings::dma_buf,
-        direction: Direction,
-    ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter.
-        let exporter = unsafe { exporter::<T>(dma_buf) };
-        if !exporter.syncs() {
-            return 0;
-        }
-        // SAFETY: As above; the dma-buf stays valid during the call.
-        let attached = unsafe { Attached::lock(dma_buf) };
-        from_result(|| exporter.begin_cpu_access(attached, direction).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
-    unsafe extern "C" fn end_cpu_access(
-        dma_buf: *mut bindings::dma_buf,
-        direction: Direction,
-    ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter.
-        let exporter = unsafe { exporter::<T>(dma_buf) };
-        if !exporter.syncs() {
-            return 0;
-        }
-        // SAFETY: As above; the dma-buf stays valid during the call.
-        let attached = unsafe { Attached::lock(dma_buf) };
-        from_result(|| exporter.end_cpu_access(attached, direction).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: `area` is being set up and lies inside the dma-buf.
-    unsafe extern "C" fn mmap(
-        dma_buf: *mut bindings::dma_buf,
-        area: *mut bindings::vm_area_struct,
-    ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter and an area that is being set up.
-        let (exporter, area) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
-        from_result(|| exporter.mmap(area).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: there is no kernel mapping yet, and the reservation lock is held.
-    unsafe extern "C" fn vmap(
-        dma_buf: *mut bindings::dma_buf,
-        map: *mut bindings::iosys_map,
-    ) -> c_int {
-        from_result(|| {
-            // SAFETY: The core passes a dma-buf of this exporter.
-            let mapping = unsafe { exporter::<T>(dma_buf) }.vmap()?;
-            // SAFETY: `map` is valid for writing.
-            unsafe {
-                (*map).__bindgen_anon_1.vaddr = mapping.into_raw().cast();
-                (*map).is_iomem = false;
-            }
-            Ok(0)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: `map` is what `vmap()` set, and its last user is gone.
-    unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
-        // SAFETY: The core passes a dma-buf of this exporter.
-        let backing = unsafe { exporter::<T>(dma_buf) }.backing();
-        // SAFETY: `map` holds what `vmap()` gave up, and nobody uses it any more.
+impl Drop for Glance<'_> {
+    fn drop(&mut self) {
+        let raw = self.dma_buf.as_raw();
+        // SAFETY: By the type's invariant this is what was attached, and mapped where there is a table.
         unsafe {
-            if let Some(address) = NonNull::new((*map).__bindgen_anon_1.vaddr) {
-                drop(KernelMapping::from_raw(address.cast(), backing));
+            if let Some(table) = self.table {
+                c::dma_buf_unmap_attachment_unlocked(
+                    self.attachment.as_ptr(),
+                    table.as_ptr(),
+                    DataDirection::ToDevice.into(),
+                );
             }
-            (*map).__bindgen_anon_1.vaddr = ptr::null_mut();
+            c::dma_buf_detach(raw, self.attachment.as_ptr());
         }
-    }
-
-    /// # Safety
-    ///
-    /// For the dma-buf core: nobody uses `dma_buf` any more.
-    unsafe extern "C" fn release(dma_buf: *mut bindings::dma_buf) {
-        // SAFETY: `priv` is the box that `export()` gave up; this is its last use.
-        drop(unsafe { KBox::from_raw((*dma_buf).priv_.cast::<T>()) });
     }
 }

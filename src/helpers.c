@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/capability.h>
+#include <linux/dcache.h>
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/jiffies.h>
@@ -9,8 +13,13 @@
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
+#include <linux/ptrace.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/tracepoint.h>
+#include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
 
 #include "helpers.h"
@@ -84,6 +93,11 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 void rk_dma_heap_helper_current_name(char *name)
 {
 	strscpy_pad(name, current->comm, TASK_COMM_LEN);
+}
+
+int rk_dma_heap_helper_current_process(void)
+{
+	return task_tgid_nr(current);
 }
 
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)
@@ -161,6 +175,57 @@ pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot)
 pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot)
 {
 	return __pgprot(pte_val(pte_mkdirty(pfn_pte(0, prot))));
+}
+
+int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
+						   struct ww_acquire_ctx *context)
+{
+	return dma_resv_lock_interruptible(resv, context);
+}
+
+bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv)
+{
+	return dma_resv_trylock(resv);
+}
+
+long rk_dma_heap_helper_file_count(struct file *file)
+{
+	return file_count(file);
+}
+
+/* Hashed, as %p prints it: 16 digits, with zeros before those of a 32-bit machine, and no zero byte behind them. */
+void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer)
+{
+	char text[17];
+	int length = scnprintf(text, sizeof(text), "%p", pointer);
+
+	memset(digits, '0', 16 - length);
+	memcpy(digits + 16 - length, text, length);
+}
+
+void rk_dma_heap_helper_tracepoint_synchronize_unregister(void)
+{
+	tracepoint_synchronize_unregister();
+}
+
+/* Of the function that was just entered. */
+unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers)
+{
+#ifdef CONFIG_ARM
+	return registers->ARM_r0;
+#else
+	return regs_get_kernel_argument(registers, 0);
+#endif
+}
+
+struct dma_buf *rk_dma_heap_helper_dma_buf_of_dentry(unsigned long dentry)
+{
+	return ((struct dentry *)dentry)->d_fsdata;
+}
+
+bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file)
+{
+	return file_ns_capable(file->file, &init_user_ns, CAP_SYS_ADMIN);
 }
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,

@@ -14,6 +14,13 @@
 struct device;
 struct device_node;
 struct reserved_mem;
+struct dentry;
+struct dma_buf;
+struct dma_resv;
+struct file;
+struct pt_regs;
+struct seq_file;
+struct ww_acquire_ctx;
 struct kthread_delayed_work;
 struct kthread_work;
 
@@ -36,6 +43,7 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 void rk_dma_heap_helper_current_name(char *name);
+int rk_dma_heap_helper_current_process(void);
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);
 
 void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);
@@ -57,6 +65,16 @@ struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
 pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot);
+
+int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
+						   struct ww_acquire_ctx *context);
+bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
+long rk_dma_heap_helper_file_count(struct file *file);
+void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
+void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
+unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers);
+struct dma_buf *rk_dma_heap_helper_dma_buf_of_dentry(unsigned long dentry);
+bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work));

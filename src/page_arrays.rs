@@ -13,7 +13,10 @@ use kernel::{
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
     str::CString,
-    sync::{Arc, Mutex},
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc, Mutex,
+    },
 };
 
 /// The page arrays of one area.
@@ -25,6 +28,7 @@ use kernel::{
 pub(crate) struct PageArrays {
     area: Area,
     account: Arc<Account>,
+    count: Atomic<u64>,
     #[pin]
     arrays: Mutex<RBTree<usize, PageArray>>,
 }
@@ -32,14 +36,25 @@ pub(crate) struct PageArrays {
 /// One page array.
 struct PageArray {
     pages: usize,
-    _name: CString,
+    /// How many arrays there were before it.
+    number: u64,
+    name: CString,
     _entry: Entry,
+}
+
+/// What a list says of an array.
+pub(crate) struct Listed {
+    number: u64,
+    /// Where it lies.
+    pub(crate) segment: Segment,
+    /// Who allocated it.
+    pub(crate) name: CString,
 }
 
 impl PageArrays {
     /// No arrays, of `area`. They will be counted in `account`.
     pub(crate) fn new(area: Area, account: Arc<Account>) -> impl PinInit<Self> {
-        pin_init!(Self { area, account, arrays <- new_mutex!(RBTree::new()) })
+        pin_init!(Self { area, account, count: Atomic::new(0), arrays <- new_mutex!(RBTree::new()) })
     }
 
     /// Enters `range`, allocated by `name`, and returns its segment.
@@ -54,11 +69,30 @@ impl PageArrays {
             segment.frame,
             PageArray {
                 pages,
-                _name: name,
+                number: self.count.fetch_add(1, Relaxed),
+                name,
                 _entry: entry,
             },
         ));
         Ok(segment)
+    }
+
+    /// All arrays, oldest first. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn list(&self) -> Result<KVec<Listed>> {
+        let mut list = KVec::new();
+        for (frame, array) in self.arrays.lock().iter() {
+            let listed = Listed {
+                number: array.number,
+                segment: Segment {
+                    frame: *frame,
+                    pages: array.pages,
+                },
+                name: CString::try_from(&*array.name)?,
+            };
+            list.push(listed, GFP_KERNEL)?;
+        }
+        list.sort_unstable_by_key(|array| array.number);
+        Ok(list)
     }
 
     /// Takes back the array that begins with page frame `frame` and has `pages` pages.

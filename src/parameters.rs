@@ -8,6 +8,12 @@ use kernel::{page::PAGE_SHIFT, prelude::*};
 /// The load parameters, all valid.
 pub(crate) struct Parameters {
     max_percent: u8,
+    /// Whether `/proc/rk_dmabuf/sgt` maps what nobody has mapped.
+    pub(crate) advanced: bool,
+    /// Whether dma-bufs without a name are given one.
+    pub(crate) default_names: bool,
+    /// Whether dma-bufs of all exporters are recorded.
+    pub(crate) track_all: bool,
     /// Whether buffers are charged to memory cgroups.
     pub(crate) mem_accounting: bool,
     pool_max_percent: u8,
@@ -21,6 +27,9 @@ impl Parameters {
     pub(crate) fn read() -> Result<Self> {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
+            advanced: switch("advanced", parameter(raw::advanced.value()))?,
+            default_names: switch("default_names", parameter(raw::default_names.value()))?,
+            track_all: switch("track_all", parameter(raw::track_all.value()))?,
             mem_accounting: switch("mem_accounting", parameter(raw::mem_accounting.value()))?,
             pool_max_percent: percent(
                 "pool_max_percent",

@@ -1,35 +1,79 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files under `/proc`.
+//! Files under `/proc`: short ones that are printed as a whole, and lists that are printed line by line.
 //!
-//! C header: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h)
+//! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
+//! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 
 use crate::bindings as c;
-use core::ptr::{self, NonNull};
+use core::{
+    marker::PhantomData,
+    mem,
+    ptr::{self, NonNull},
+};
 use kernel::{
     bindings,
-    ffi::{c_int, c_void},
+    error::from_result,
+    ffi::{c_char, c_int, c_void},
     prelude::*,
     seq_file::SeqFile,
-    sync::Arc,
+    uaccess::{UserPtr, UserSlice},
 };
 
-/// What a file shows.
-pub(crate) trait Show: Send + Sync + 'static {
+/// The longest text that can be written to a file.
+const INPUT: usize = 32;
+
+/// Operations that are not there.
+// SAFETY: Zeros are a valid C structure: functions that are not there, and no flags.
+const NO_OPERATIONS: c::proc_ops = unsafe { mem::zeroed() };
+
+/// A file that is printed as a whole, and that can be written to where its mode says so.
+pub(crate) trait Show: 'static {
     /// Prints the file's whole content. May sleep.
     ///
     /// Called again with more room where the content did not fit, so it must not change anything.
-    fn show(&self, file: &SeqFile) -> Result;
+    fn show(file: &SeqFile) -> Result;
+
+    /// Somebody writes `text`, without white space at its ends. May sleep.
+    fn write(_text: &[u8]) -> Result {
+        Err(EINVAL)
+    }
+}
+
+/// A file that is printed line by line. A reader who takes it in pieces loses no line and gets none twice, whatever comes
+/// and goes meanwhile: a line has a position of its own, and reading goes on at the next one.
+pub(crate) trait List: 'static {
+    /// What is kept while a file is open.
+    type State: Send;
+    /// What a line is about.
+    type Item;
+
+    /// The file is opened. May sleep.
+    fn open() -> Result<Self::State>;
+
+    /// Prints what stands above the lines. May sleep.
+    fn header(file: &SeqFile) -> Result;
+
+    /// The first item at `position` or behind it, and its own position. The first position is 1. May sleep.
+    fn at(state: &Self::State, position: u64) -> Option<(u64, Self::Item)>;
+
+    /// Prints an item's line. May sleep.
+    fn show(state: &Self::State, file: &SeqFile, item: &Self::Item) -> Result;
+}
+
+/// Whether whoever opened the file may see physical addresses.
+pub(crate) fn reader_is_admin(file: &SeqFile) -> bool {
+    // SAFETY: The type is nothing but the C structure, which is valid.
+    unsafe { c::reader_is_admin(ptr::from_ref(file).cast_mut().cast()) }
 }
 
 /// A folder directly under `/proc` and its files, all removed when this is dropped.
 ///
 /// # Invariants
 ///
-/// `entry` is a folder that was made by `proc_mkdir()` and not removed; its files show what `contents` holds.
+/// `entry` is a folder that was made by `proc_mkdir()` and not removed.
 pub(crate) struct Directory {
     entry: NonNull<bindings::proc_dir_entry>,
-    contents: KVec<Arc<dyn Show>>,
 }
 
 // SAFETY: The proc file system does the locking.
@@ -42,30 +86,26 @@ impl Directory {
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         // SAFETY: The name is copied.
         let entry = unsafe { c::proc_mkdir(name.as_char_ptr(), ptr::null_mut()) };
-        // INVARIANT: The folder was just made, without files.
+        // INVARIANT: The folder was just made.
         Ok(Self {
             entry: NonNull::new(entry).ok_or(ENOMEM)?,
-            contents: KVec::new(),
         })
     }
 
-    /// Makes a file in the folder, with access mode `mode`, that shows `content`.
-    ///
-    /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn add<T: Show>(&mut self, name: &CStr, mode: u16, content: Arc<T>) -> Result {
-        let data = Arc::as_ptr(&content).cast_mut().cast();
-        // INVARIANT: The content is kept before there is a file that shows it.
-        self.contents.push(content, GFP_KERNEL)?;
-        // SAFETY: The name is copied; `show()` expects a `T`, which stays for as long as the file does.
-        let file = unsafe {
-            c::proc_create_single_data(
-                name.as_char_ptr(),
-                mode,
-                self.entry.as_ptr(),
-                Some(show::<T>),
-                data,
-            )
-        };
+    /// Makes a file in the folder, with access mode `mode`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn add<T: Show>(&mut self, name: &CStr, mode: u16) -> Result {
+        self.add_raw(name, mode, &ShowFile::<T>::OPERATIONS)
+    }
+
+    /// Makes a file in the folder that is a list, with access mode `mode`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn add_list<T: List>(&mut self, name: &CStr, mode: u16) -> Result {
+        self.add_raw(name, mode, &ListFile::<T>::OPERATIONS)
+    }
+
+    fn add_raw(&mut self, name: &CStr, mode: u16, operations: &'static c::proc_ops) -> Result {
+        // SAFETY: The name is copied, the folder is there, and the operations stay for good.
+        let file =
+            unsafe { c::proc_create(name.as_char_ptr(), mode, self.entry.as_ptr(), operations) };
         if file.is_null() {
             return Err(ENOMEM);
         }
@@ -80,14 +120,196 @@ impl Drop for Directory {
     }
 }
 
-/// # Safety
-///
-/// For the proc file system: `file` is a file that [`Directory::add`] made for a `T`.
-unsafe extern "C" fn show<T: Show>(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-    // SAFETY: `private` is the content, which stays while the file is read; the sequence file is this thread's.
-    let (content, file) = unsafe { (&*(*file).private.cast::<T>(), SeqFile::from_raw(file)) };
-    match content.show(file) {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
+/// The C operations of a [`Show`].
+struct ShowFile<T: Show>(PhantomData<T>);
+
+impl<T: Show> ShowFile<T> {
+    const OPERATIONS: c::proc_ops = c::proc_ops {
+        proc_open: Some(Self::open),
+        proc_read: Some(c::seq_read),
+        proc_write: Some(Self::write),
+        proc_lseek: Some(c::seq_lseek),
+        proc_release: Some(c::single_release),
+        ..NO_OPERATIONS
+    };
+
+    /// # Safety
+    ///
+    /// For the proc file system.
+    unsafe extern "C" fn open(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The file is being opened.
+        unsafe { c::single_open(file, Some(Self::show), ptr::null_mut()) }
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file: it is this thread's.
+    unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
+        // SAFETY: As the caller promises.
+        from_result(|| T::show(unsafe { SeqFile::from_raw(file) }).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// For the proc file system: the text is a user's.
+    unsafe extern "C" fn write(
+        _: *mut bindings::file,
+        text: *const c_char,
+        len: usize,
+        _: *mut bindings::loff_t,
+    ) -> isize {
+        let written = || {
+            let mut input = [0; INPUT];
+            // What is longer is nothing that anybody waits for.
+            let input = input.get_mut(..len).ok_or(EINVAL)?;
+            let user = UserPtr::from_ptr(text.cast_mut().cast());
+            UserSlice::new(user, len).reader().read_slice(input)?;
+            T::write(input.trim_ascii())
+        };
+        match written() {
+            Ok(()) => len as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+}
+
+/// The C operations of a [`List`].
+struct ListFile<T: List>(PhantomData<T>);
+
+/// A line in the making: the one above all others, or an item's.
+enum Line<I> {
+    Header,
+    Item(I),
+}
+
+impl<T: List> ListFile<T> {
+    const OPERATIONS: c::proc_ops = c::proc_ops {
+        proc_open: Some(Self::open),
+        proc_read: Some(c::seq_read),
+        proc_lseek: Some(c::seq_lseek),
+        proc_release: Some(Self::release),
+        ..NO_OPERATIONS
+    };
+
+    const SEQUENCE: bindings::seq_operations = bindings::seq_operations {
+        start: Some(Self::start),
+        stop: Some(Self::stop),
+        next: Some(Self::next),
+        show: Some(Self::show),
+    };
+
+    /// # Safety
+    ///
+    /// For the proc file system.
+    unsafe extern "C" fn open(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            let state = KBox::new(T::open()?, GFP_KERNEL)?;
+            // SAFETY: The file is being opened; the operations stay for good.
+            let result = unsafe { bindings::seq_open(file, &Self::SEQUENCE) };
+            if result == 0 {
+                // SAFETY: The call has made a sequence file. `release()` takes the state back.
+                unsafe {
+                    let sequence = (*file).private_data.cast::<bindings::seq_file>();
+                    (*sequence).private = KBox::into_raw(state).cast();
+                }
+            }
+            Ok(result)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// For the proc file system: the file was opened by [`Self::open`].
+    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: `open()` has put the state there; nobody uses it any more.
+        unsafe {
+            let sequence = (*file).private_data.cast::<bindings::seq_file>();
+            drop(KBox::from_raw((*sequence).private.cast::<T::State>()));
+            bindings::seq_release(inode, file)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `file` must be a sequence file that [`Self::open`] made, and stay for `'a`.
+    unsafe fn state<'a>(file: *mut bindings::seq_file) -> &'a T::State {
+        // SAFETY: As the caller promises; the state is only ever shared while the file is open.
+        unsafe { &*(*file).private.cast() }
+    }
+
+    /// The line at `position`, which is set to the line's own; null where there is none.
+    fn line(state: &T::State, position: &mut bindings::loff_t) -> *mut c_void {
+        let line = match *position {
+            0 => Some(Line::Header),
+            at => T::at(state, at as u64).map(|(found, item)| {
+                *position = found as bindings::loff_t;
+                Line::Item(item)
+            }),
+        };
+        match line.map(|line| KBox::new(line, GFP_KERNEL)) {
+            Some(Ok(line)) => KBox::into_raw(line).cast(),
+            Some(Err(_)) => ENOMEM.to_ptr(),
+            None => ptr::null_mut(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file.
+    unsafe extern "C" fn start(
+        file: *mut bindings::seq_file,
+        position: *mut bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: As the caller promises.
+        unsafe { Self::line(Self::state(file), &mut *position) }
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file: `line` is what the last call returned, and not null.
+    unsafe extern "C" fn next(
+        file: *mut bindings::seq_file,
+        line: *mut c_void,
+        position: *mut bindings::loff_t,
+    ) -> *mut c_void {
+        // SAFETY: As the caller promises.
+        unsafe {
+            Self::stop(file, line);
+            *position += 1;
+            Self::line(Self::state(file), &mut *position)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file: `line` is what the last call returned.
+    unsafe extern "C" fn stop(_: *mut bindings::seq_file, line: *mut c_void) {
+        // SAFETY: An error or null, or else a line.
+        unsafe {
+            if !line.is_null() && kernel::error::from_err_ptr(line).is_ok() {
+                drop(KBox::from_raw(line.cast::<Line<T::Item>>()));
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file: `line` is what the last call returned, and a line.
+    unsafe extern "C" fn show(file: *mut bindings::seq_file, line: *mut c_void) -> c_int {
+        // SAFETY: As the caller promises.
+        let (state, line, file) = unsafe {
+            (
+                Self::state(file),
+                &*line.cast::<Line<T::Item>>(),
+                SeqFile::from_raw(file),
+            )
+        };
+        from_result(|| {
+            match line {
+                Line::Header => T::header(file),
+                Line::Item(item) => T::show(state, file, item),
+            }
+            .map(|()| 0)
+        })
     }
 }

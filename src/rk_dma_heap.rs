@@ -27,7 +27,9 @@ mod char_device;
 mod cma;
 mod device_tree;
 mod dma_buf;
+mod dma_buf_events;
 mod dma_device;
+mod exporter;
 mod kernel_mapping;
 mod kernel_symbol;
 mod memory_cgroup;
@@ -40,10 +42,12 @@ mod shrinker;
 mod signal;
 mod sysfs;
 mod task;
+mod text;
 mod user_mapping;
 mod version;
 
 // What the module makes of it.
+mod all_buffers;
 mod allocate_ioctl;
 mod buffer;
 mod carveout;
@@ -76,6 +80,14 @@ module! {
     description: "DMA-BUF heaps for Rockchip and mainline userspace",
     license: "GPL v2",
     params: {
+        advanced: u8 {
+            default: 0,
+            description: "1: /proc/rk_dmabuf/sgt maps, while it prints, what nobody has mapped; /proc/rk_dmabuf/advanced switches it later (default 0)",
+        },
+        default_names: u8 {
+            default: 1,
+            description: "0: leave dma-bufs without a name; 1: name them PID-THREADNAME when they are exported (default 1)",
+        },
         max_percent: u8 {
             default: 50,
             description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
@@ -92,16 +104,21 @@ module! {
             default: 10,
             description: "The most that the page pools keep ready, in percent of RAM (0 to 100, default 10)",
         },
+        track_all: u8 {
+            default: 1,
+            description: "0: /proc/rk_dmabuf shows this module's own buffers only, and no others are observed (default 1)",
+        },
     },
 }
 
 /// The loaded module. The fields are dropped in this order: first what can be reached from outside.
 struct RkDmaHeap {
-    _procfs: proc_file::Directory,
+    _procfs: procfs::Nodes,
     _pool_sizes: [sysfs::NumberFile<page_pool::Keeper>; 2],
     _registry: registry::Registry,
     _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
+    _all_buffers: all_buffers::AllBuffers,
 }
 
 impl kernel::Module for RkDmaHeap {
@@ -111,8 +128,11 @@ impl kernel::Module for RkDmaHeap {
             own_nodes::prepare();
             registry::prepare();
             rockchip::prepare();
+            all_buffers::prepare();
         }
         let parameters = parameters::Parameters::read()?;
+        let all_buffers =
+            all_buffers::AllBuffers::start(parameters.track_all, parameters.default_names)?;
         let heaps::Heaps {
             mut heaps,
             rockchip,
@@ -128,7 +148,7 @@ impl kernel::Module for RkDmaHeap {
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.keeper())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.keeper())?,
         ];
-        let procfs = procfs::create()?;
+        let procfs = procfs::create(&parameters)?;
         let rockchip = rockchip::Registration::new(cleaner)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
@@ -147,6 +167,7 @@ impl kernel::Module for RkDmaHeap {
             _registry: registry,
             _rockchip: rockchip,
             _pools: pools,
+            _all_buffers: all_buffers,
         })
     }
 }

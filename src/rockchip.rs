@@ -14,7 +14,7 @@ use crate::{
     heap::{Contiguous, Heap, Request},
     ledger::Account,
     own_nodes::{OwnNodes, ROCKCHIP},
-    page_arrays::PageArrays,
+    page_arrays::{Listed, PageArrays},
     page_pool::Figures,
     task,
 };
@@ -283,6 +283,14 @@ impl RkHeap {
         }
     }
 
+    /// The page arrays that the heap has handed out, oldest first. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn page_arrays(&self) -> Result<KVec<Listed>> {
+        match &self.backing {
+            Backing::Own { arrays, .. } => arrays.list(),
+            Backing::Driver(_) => Ok(KVec::new()),
+        }
+    }
+
     /// The area that the heap's memory comes from, where it is the module's.
     pub(crate) fn area(&self) -> Option<Area> {
         match &self.backing {
@@ -416,12 +424,18 @@ pub(crate) fn heap(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
 }
 
 /// The device for DMA mappings of the heaps' memory. May sleep.
-pub(crate) fn device() -> *mut bindings::device {
-    HEAPS
-        .lock()
-        .device
-        .as_ref()
-        .map_or(ptr::null_mut(), |device| device.device())
+pub(crate) fn device() -> Option<Arc<Cleaner>> {
+    HEAPS.lock().device.clone()
+}
+
+/// All heaps. May sleep. Fails with `ENOMEM`.
+pub(crate) fn heaps() -> Result<KVec<Arc<RkHeap>>> {
+    let heaps = HEAPS.lock();
+    let mut all = KVec::with_capacity(heaps.heaps.len(), GFP_KERNEL)?;
+    for entry in &heaps.heaps {
+        all.push(entry.heap.clone(), GFP_KERNEL)?;
+    }
+    Ok(all)
 }
 
 /// The module's own heap. May sleep.

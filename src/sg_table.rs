@@ -12,6 +12,7 @@ use crate::{
     bindings as c,
     memory::{Backing, Caching, Memory, Segment},
 };
+use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     bindings, device::Device, error::to_result, page::PAGE_SHIFT, prelude::*, types::Opaque,
 };
@@ -183,5 +184,48 @@ impl Drop for SgTable {
     fn drop(&mut self) {
         // SAFETY: The table was filled by `sg_alloc_table()`, by the type's invariant.
         unsafe { bindings::sg_free_table(self.as_raw()) };
+    }
+}
+
+/// A scatter list that is mapped for a device, whoever mapped it.
+///
+/// # Invariants
+///
+/// `table` is valid and mapped for `'a`.
+pub(crate) struct MappedTable<'a> {
+    table: NonNull<bindings::sg_table>,
+    _mapped: PhantomData<&'a ()>,
+}
+
+impl<'a> MappedTable<'a> {
+    /// # Safety
+    ///
+    /// `table` must be valid and mapped for `'a`.
+    pub(crate) unsafe fn from_raw(table: NonNull<bindings::sg_table>) -> Self {
+        // INVARIANT: As the caller promises.
+        Self {
+            table,
+            _mapped: PhantomData,
+        }
+    }
+
+    /// The device's addresses, and how many bytes there are at each.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        // SAFETY: The table is valid, by the type's invariant.
+        let (mut entry, entries) = unsafe { (self.table.as_ref().sgl, self.table.as_ref().nents) };
+        (0..entries).map_while(move |_| {
+            if entry.is_null() {
+                return None;
+            }
+            // SAFETY: One of the entries that are mapped, by the type's invariant.
+            unsafe {
+                let range = (
+                    bindings::sg_dma_address(entry) as u64,
+                    bindings::sg_dma_len(entry) as usize,
+                );
+                entry = bindings::sg_next(entry);
+                Some(range)
+            }
+        })
     }
 }

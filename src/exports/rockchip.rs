@@ -189,7 +189,7 @@ unsafe extern "C" fn rk_dma_heap_get_drvdata(heap: *mut c::rk_dma_heap) -> *mut 
 
 #[no_mangle]
 extern "C" fn rk_dma_heap_get_dev(_heap: *mut c::rk_dma_heap) -> *mut bindings::device {
-    rockchip::device()
+    rockchip::device().map_or(core::ptr::null_mut(), |device| device.device())
 }
 
 /// # Safety

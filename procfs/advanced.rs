@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/rk_dmabuf/advanced`: whether `sgt` shows the ranges of every dma-buf (1), for which it attaches a device of the
+//! module's own to those that nobody has mapped, while it prints them; or of those alone whose mappings it can see (0).
+
+use crate::proc_file::Show;
+use kernel::{
+    prelude::*,
+    seq_file::{seq_print, SeqFile},
+    sync::atomic::{Atomic, Relaxed},
+};
+
+static ADVANCED: Atomic<bool> = Atomic::new(false);
+
+/// Switches the mode.
+pub(crate) fn set(advanced: bool) {
+    ADVANCED.store(advanced, Relaxed);
+}
+
+/// Whether the mode is on.
+pub(crate) fn is_on() -> bool {
+    ADVANCED.load(Relaxed)
+}
+
+/// The file's content.
+pub(crate) struct Advanced;
+
+impl Show for Advanced {
+    fn show(file: &SeqFile) -> Result {
+        seq_print!(file, "{}\n", u8::from(is_on()));
+        Ok(())
+    }
+
+    fn write(text: &[u8]) -> Result {
+        match text {
+            b"0" => set(false),
+            b"1" => set(true),
+            _ => return Err(EINVAL),
+        }
+        Ok(())
+    }
+}

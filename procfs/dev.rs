@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/rk_dmabuf/dev`: a line for each dma-buf, with the devices attached to it.
+
+use super::row::{self, Heading, Row};
+use crate::{
+    all_buffers::Found,
+    proc_file::List,
+    text::Column,
+};
+use kernel::{
+    prelude::*,
+    seq_file::{seq_print, SeqFile},
+};
+
+/// The file's content.
+pub(crate) struct Dev;
+
+impl List for Dev {
+    type State = ();
+    type Item = Found;
+
+    fn open() -> Result<()> {
+        Ok(())
+    }
+
+    fn header(file: &SeqFile) -> Result {
+        seq_print!(file, "{}", Heading("AttachedDevices"));
+        Ok(())
+    }
+
+    fn at((): &(), position: u64) -> Option<(u64, Found)> {
+        row::at(position)
+    }
+
+    fn show((): &(), file: &SeqFile, item: &Found) -> Result {
+        seq_print!(file, "{}", Row(&item.dma_buf));
+        for device in item.dma_buf.lock()?.devices() {
+            seq_print!(file, " {}", Column(device.name().to_bytes()));
+        }
+        seq_print!(file, "\n");
+        Ok(())
+    }
+}

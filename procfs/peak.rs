@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/rk_dmabuf/peak`: the largest that the sum of the sizes of all dma-bufs has been, in MiB, rounded down. Writing `0`
+//! sets it to what the sum is now.
+
+use super::row::COVERAGE;
+use crate::{all_buffers, proc_file::Show};
+use kernel::{
+    prelude::*,
+    seq_file::{seq_print, SeqFile},
+};
+
+/// The file's content.
+pub(crate) struct Peak;
+
+impl Show for Peak {
+    fn show(file: &SeqFile) -> Result {
+        let mib = all_buffers::totals()?.peak >> 20;
+        seq_print!(file, "Peak: {} MiB{}\n", mib, COVERAGE);
+        Ok(())
+    }
+
+    fn write(text: &[u8]) -> Result {
+        match text {
+            b"0" => {
+                all_buffers::reset_peak();
+                Ok(())
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text from elsewhere, made fit to be printed: names of threads and buffers are whatever a program says they are.
+
+use core::fmt::Write;
+use kernel::{
+    fmt::{self, Display},
+    prelude::*,
+};
+
+/// Text of fewer than `N` bytes. What does not fit is cut, between characters where it is text at all.
+///
+/// # Invariants
+///
+/// `len < N`, and the bytes from there on are zero.
+pub(crate) struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    /// No text.
+    pub(crate) const fn new() -> Self {
+        const { assert!(N > 0) };
+        // INVARIANT: All zeros.
+        Self {
+            bytes: [0; N],
+            len: 0,
+        }
+    }
+
+    /// Adds what fits of `text`, up to its first zero.
+    pub(crate) fn push(&mut self, text: &[u8]) {
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        let cut = cut(text, N - 1 - self.len);
+        let room = self.bytes.iter_mut().skip(self.len);
+        for (to, from) in room.zip(cut) {
+            *to = *from;
+        }
+        // INVARIANT: No more than fits was added.
+        self.len += cut.len();
+    }
+
+    /// The text as a C string.
+    pub(crate) fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+impl<const N: usize> Write for Text<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The longest beginning of `text` that has at most `most` bytes and does not end within a character.
+pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
+    let Some(cut) = text.get(..most) else {
+        return text;
+    };
+    match core::str::from_utf8(cut) {
+        // Only its end is missing.
+        Err(error) if error.error_len().is_none() => {
+            cut.get(..error.valid_up_to()).unwrap_or_default()
+        }
+        _ => cut,
+    }
+}
+
+/// Text for a column: what would break a line is shown as `?`. `{}` prints it as it is, `{:<16}` padded to 16 bytes and
+/// `{:<16.16}` also cut to them.
+pub(crate) struct Column<'a>(pub(crate) &'a [u8]);
+
+impl Display for Column<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match f.precision() {
+            Some(most) => cut(self.0, most),
+            None => self.0,
+        };
+        let mut printed = 0;
+        for chunk in text.utf8_chunks() {
+            for part in chunk.valid().split_inclusive(char::is_control) {
+                match part.strip_suffix(char::is_control) {
+                    Some(clean) => {
+                        f.write_str(clean)?;
+                        f.write_char('?')?;
+                        printed += clean.len() + 1;
+                    }
+                    None => {
+                        f.write_str(part)?;
+                        printed += part.len();
+                    }
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('?')?;
+                printed += 1;
+            }
+        }
+        for _ in printed..f.width().unwrap_or(0) {
+            f.write_char(f.fill())?;
+        }
+        Ok(())
+    }
+}
+
+/// Text for a record whose fields are separated by spaces: whatever is not a visible character is printed as `\\` and three
+/// octal digits, and nothing at all as `-`.
+pub(crate) struct Field<'a>(pub(crate) &'a [u8]);
+
+impl Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_char('-');
+        }
+        for chunk in self.0.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() || character.is_whitespace() || character == '\\' {
+                    let mut bytes = [0; 4];
+                    for byte in character.encode_utf8(&mut bytes).bytes() {
+                        write!(f, "\\{byte:03o}")?;
+                    }
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\{byte:03o}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name as the kernel keeps it, without the zeros at its end.
+pub(crate) fn trimmed(name: &[u8]) -> &[u8] {
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
+}
