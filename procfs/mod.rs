@@ -4,6 +4,7 @@
 //! nothing themselves.
 
 mod advanced;
+mod buffers;
 mod dev;
 mod heaps;
 mod info;
@@ -35,6 +36,7 @@ pub(crate) fn create(parameters: &crate::parameters::Parameters) -> Result<Nodes
     buffers.add::<peak::Peak>(c"peak", 0o644)?;
     buffers.add_list::<dev::Dev>(c"dev", 0o444)?;
     buffers.add_list::<sgt::Sgt>(c"sgt", 0o444)?;
+    buffers.add_list::<buffers::Buffers>(c"buffers", 0o400)?;
     buffers.add::<advanced::Advanced>(c"advanced", 0o644)?;
     Ok(Nodes {
         _folders: [heaps, buffers],

@@ -81,7 +81,6 @@ struct Records {
 /// `dma_buf` is not freed while the record is entered.
 struct Record {
     dma_buf: NonNull<bindings::dma_buf>,
-    size: usize,
     origin: Option<Origin>,
 }
 
@@ -91,15 +90,18 @@ unsafe impl Send for Record {}
 /// Who exported a dma-buf, and when.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
-    /// The process and the name of the thread.
-    pub(crate) creator: task::Identity,
+    /// The number of the process.
+    pub(crate) process: i32,
+    /// The name of the thread.
+    pub(crate) thread: task::Name,
     time: Instant<BootTime>,
 }
 
 impl Origin {
     fn now() -> Self {
         Self {
-            creator: task::Identity::current(),
+            process: task::current_process(),
+            thread: task::Name::current(),
             time: Instant::now(),
         }
     }
@@ -128,7 +130,6 @@ impl Records {
         // INVARIANT: `released()` takes the record out before the dma-buf is freed.
         let record = Record {
             dma_buf: NonNull::from(dma_buf).cast(),
-            size: dma_buf.size(),
             origin,
         };
         tree.insert(node.into_node(key, record));
@@ -180,11 +181,10 @@ impl Observer for Everything {
 
 /// `PID-THREADNAME`, cut. Does not sleep.
 fn default_name() -> Text<DEFAULT_NAME> {
-    let creator = task::Identity::current();
     let mut name = Text::new();
     // What does not fit is cut.
-    let _ = write!(name, "{}-", creator.process);
-    name.push(creator.name());
+    let _ = write!(name, "{}-", task::current_process());
+    name.push(task::Name::current().as_bytes());
     name
 }
 

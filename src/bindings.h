@@ -24,7 +24,11 @@
  * bindgen: for_each_kernel_tracepoint
  * bindgen: tracepoint_probe_register
  * bindgen: tracepoint_probe_unregister
+ * bindgen: find_ge_pid
+ * bindgen: find_vma
  * bindgen: get_file_active
+ * bindgen: get_pid_task
+ * bindgen: get_task_mm
  * bindgen: kern_path
  * bindgen: register_kprobe
  * bindgen: unregister_kprobe
@@ -47,7 +51,9 @@
 #include <linux/namei.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
+#include <linux/pid.h>
 #include <linux/proc_fs.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file.h>
 #include <linux/tracepoint.h>
 #include <linux/vmalloc.h>

@@ -4,6 +4,7 @@
 #include <linux/dcache.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
@@ -13,14 +14,17 @@
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
+#include <linux/pid.h>
 #include <linux/ptrace.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/seq_file.h>
 #include <linux/tracepoint.h>
 #include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
+#include <uapi/linux/magic.h>
 
 #include "helpers.h"
 
@@ -98,6 +102,33 @@ void rk_dma_heap_helper_current_name(char *name)
 int rk_dma_heap_helper_current_process(void)
 {
 	return task_tgid_nr(current);
+}
+
+void rk_dma_heap_helper_task_name(struct task_struct *task, char *name)
+{
+	strscpy_pad(name, task->comm, TASK_COMM_LEN);
+}
+
+int rk_dma_heap_helper_pid_nr(struct pid *pid)
+{
+	return pid_nr(pid);
+}
+
+int rk_dma_heap_helper_iterate_files(struct task_struct *task,
+				     int (*visit)(const void *data, struct file *file,
+						  unsigned int descriptor),
+				     const void *data)
+{
+	guard(task_lock)(task);
+	return task->files ? iterate_fd(task->files, 0, visit, data) : 0;
+}
+
+/* 0 where it is no dma-buf: their inodes are counted from 1. */
+u64 rk_dma_heap_helper_dma_buf_inode(struct file *file)
+{
+	if (!file || file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
+		return 0;
+	return file_inode(file)->i_ino;
 }
 
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)

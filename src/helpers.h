@@ -18,8 +18,10 @@ struct dentry;
 struct dma_buf;
 struct dma_resv;
 struct file;
+struct pid;
 struct pt_regs;
 struct seq_file;
+struct task_struct;
 struct ww_acquire_ctx;
 struct kthread_delayed_work;
 struct kthread_work;
@@ -44,6 +46,13 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 void rk_dma_heap_helper_current_name(char *name);
 int rk_dma_heap_helper_current_process(void);
+void rk_dma_heap_helper_task_name(struct task_struct *task, char *name);
+int rk_dma_heap_helper_pid_nr(struct pid *pid);
+int rk_dma_heap_helper_iterate_files(struct task_struct *task,
+				     int (*visit)(const void *data, struct file *file,
+						  unsigned int descriptor),
+				     const void *data);
+u64 rk_dma_heap_helper_dma_buf_inode(struct file *file);
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);
 
 void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);

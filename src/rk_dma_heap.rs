@@ -37,6 +37,7 @@ mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 mod path;
 mod proc_file;
+mod process;
 mod sg_table;
 mod shrinker;
 mod signal;
@@ -53,6 +54,7 @@ mod buffer;
 mod carveout;
 mod exports;
 mod heap;
+mod holders;
 mod ledger;
 mod memory;
 mod own_nodes;

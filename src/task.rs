@@ -5,46 +5,47 @@
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
 use crate::bindings as c;
-use kernel::{prelude::*, str::CString};
+use kernel::{prelude::*, str::CString, task::Task};
 
 /// The longest name of a task, with the zero at its end.
 const NAME: usize = c::TASK_COMM_LEN;
 
 /// The name of the calling thread. May sleep. Fails with `ENOMEM`.
 pub(crate) fn name() -> Result<CString> {
-    let mut name = [0; NAME];
-    // SAFETY: The array is as long as a task's name can be.
-    unsafe { c::current_name(name.as_mut_ptr()) };
-    Ok(CString::try_from(
-        CStr::from_bytes_until_nul(&name).map_err(|_| EINVAL)?,
-    )?)
+    let name = Name::current();
+    let name = CStr::from_bytes_until_nul(&name.0).map_err(|_| EINVAL)?;
+    Ok(CString::try_from(name)?)
 }
 
-/// What tells a thread from others.
+/// A thread's name.
 #[derive(Clone, Copy)]
-pub(crate) struct Identity {
-    /// The process, as a number of the first pid namespace.
-    pub(crate) process: i32,
-    name: [u8; NAME],
-}
+pub(crate) struct Name([u8; NAME]);
 
-impl Identity {
+impl Name {
     /// Of the calling thread. Does not sleep.
     pub(crate) fn current() -> Self {
-        let mut this = Self {
-            process: 0,
-            name: [0; NAME],
-        };
+        let mut name = [0; NAME];
         // SAFETY: The array is as long as a task's name can be.
-        unsafe {
-            this.process = c::current_process();
-            c::current_name(this.name.as_mut_ptr());
-        }
-        this
+        unsafe { c::current_name(name.as_mut_ptr()) };
+        Self(name)
     }
 
-    /// The thread's name.
-    pub(crate) fn name(&self) -> &[u8] {
-        crate::text::trimmed(&self.name)
+    /// Of `task`. Does not sleep.
+    pub(crate) fn of(task: &Task) -> Self {
+        let mut name = [0; NAME];
+        // SAFETY: The task is valid, and the array is as long as a task's name can be.
+        unsafe { c::task_name(task.as_ptr(), name.as_mut_ptr()) };
+        Self(name)
     }
+
+    /// The name's bytes. It is whatever a program says.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        crate::text::trimmed(&self.0)
+    }
+}
+
+/// The number of the calling process, in the first pid namespace.
+pub(crate) fn current_process() -> i32 {
+    // SAFETY: There is always a current task.
+    unsafe { c::current_process() }
 }

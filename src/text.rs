@@ -105,7 +105,8 @@ impl Display for Column<'_> {
     }
 }
 
-/// Text for a record whose fields are separated by spaces: whatever is not a visible character is printed as `\\` and three
+/// Text for a record whose fields are separated by spaces: whatever is not a visible character, or
+/// separates within a field (`,` and `:`), is printed as `\\` and three
 /// octal digits, and nothing at all as `-`.
 pub(crate) struct Field<'a>(pub(crate) &'a [u8]);
 
@@ -116,7 +117,7 @@ impl Display for Field<'_> {
         }
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() || character.is_whitespace() || character == '\\' {
+                if character.is_control() || character.is_whitespace() || "\\,:".contains(character) {
                     let mut bytes = [0; 4];
                     for byte in character.encode_utf8(&mut bytes).bytes() {
                         write!(f, "\\{byte:03o}")?;

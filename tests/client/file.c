@@ -3,6 +3,8 @@
  * An open device: its handles, and what is asked of them.
  */
 
+#include <linux/delay.h>
+#include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -75,6 +77,7 @@ union client_argument {
 	u32 handle;
 	struct rk_client_attach attach;
 	struct rk_client_transfer transfer;
+	struct rk_client_hold hold;
 	struct rk_client_segments segments;
 	struct rk_client_access access;
 	struct rk_client_type_query type_query;
@@ -112,6 +115,11 @@ static int client_request(struct client_file *this, unsigned int request,
 		return dma_buf_begin_cpu_access(attachment->buffer, argument->transfer.direction);
 	case RK_CLIENT_END:
 		return dma_buf_end_cpu_access(attachment->buffer, argument->transfer.direction);
+	case RK_CLIENT_HOLD:
+		dma_resv_lock(attachment->buffer->resv, NULL);
+		msleep(argument->hold.milliseconds);
+		dma_resv_unlock(attachment->buffer->resv);
+		return 0;
 	case RK_CLIENT_MEMORY_TYPE:
 		return memory_type_query(attachment, &argument->type_query);
 	}

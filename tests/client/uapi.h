@@ -51,6 +51,12 @@ struct rk_client_transfer {
 	__u32 direction;
 };
 
+/* Takes the buffer's reservation lock and gives it back after that time. */
+struct rk_client_hold {
+	__u32 handle;
+	__u32 milliseconds;
+};
+
 struct rk_client_segment {
 	__u64 dma_address;
 	/* The CPU's address of what the device finds there. */
@@ -105,5 +111,6 @@ struct rk_client_type_query {
 #define RK_CLIENT_BEGIN	      _IOW('r', 0x08, struct rk_client_transfer)
 #define RK_CLIENT_END	      _IOW('r', 0x09, struct rk_client_transfer)
 #define RK_CLIENT_MEMORY_TYPE _IOWR('r', 0x0a, struct rk_client_type_query)
+#define RK_CLIENT_HOLD	      _IOW('r', 0x0b, struct rk_client_hold)
 
 #endif

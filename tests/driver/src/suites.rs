@@ -210,6 +210,35 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "debug-nodes",
+        promise: "the debug nodes are exact about every dma-buf in the system, whoever exported it; names; who may see what",
+        place: Place::Guest(Guest {
+            options: OWN_MODULE,
+            command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "debug-stress",
+        promise: "they stay whole and exact while eight threads allocate, map, attach and free",
+        place: Place::Guest(Guest {
+            options: OWN_MODULE,
+            command: "debug-node-tests stress/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "debug-cost",
+        promise: "a line of theirs costs no more than 3,000 instructions, with 10,000 buffers too",
+        place: Place::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--no-module", "--icount", "--smp", "1"],
+            command: "debug-node-tests cost/",
+            limit: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "pools",
         promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true; page tables say cached or write-combined; caches are looked after where needed and nowhere else",
         place: Place::Guest(Guest {

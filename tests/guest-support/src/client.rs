@@ -111,8 +111,14 @@ pub struct TypeQuery {
     attribute: u32,
 }
 
+#[repr(C)]
+pub struct Hold {
+    handle: u32,
+    milliseconds: u32,
+}
+
 mod raw {
-    use super::{Access, Attach, Segments, Transfer, TypeQuery};
+    use super::{Access, Attach, Hold, Segments, Transfer, TypeQuery};
 
     nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
     nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
@@ -125,6 +131,7 @@ mod raw {
     nix::ioctl_write_ptr!(begin, b'r', 0x08, Transfer);
     nix::ioctl_write_ptr!(end, b'r', 0x09, Transfer);
     nix::ioctl_readwrite!(memory_type, b'r', 0x0a, TypeQuery);
+    nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
 }
 
 /// Whether the driver is loaded.
@@ -253,6 +260,16 @@ impl Attachment<'_> {
     pub fn map(&self, direction: Direction) -> nix::Result<()> {
         // SAFETY: The kernel reads the one struct.
         unsafe { raw::map(self.fd(), &self.transfer(direction)) }.map(drop)
+    }
+
+    /// Holds the buffer's reservation lock for that time.
+    pub fn hold(&self, milliseconds: u32) -> nix::Result<()> {
+        let hold = Hold {
+            handle: self.handle,
+            milliseconds,
+        };
+        // SAFETY: The kernel reads the one struct.
+        unsafe { raw::hold(self.fd(), &hold) }.map(drop)
     }
 
     /// Undoes [`Attachment::map`].

@@ -8,7 +8,7 @@ use crate::dma_buf::Buffer;
 use anyhow::{ensure, Context, Result};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 /// `struct v4l2_capability`
@@ -117,6 +117,8 @@ pub struct RequestBuffers {
     reserved: [u8; 3],
 }
 
+/// `V4L2_MEMORY_MMAP`
+const MEMORY_MMAP: u32 = 1;
 /// `V4L2_MEMORY_DMABUF`
 const MEMORY_DMABUF: u32 = 4;
 
@@ -152,6 +154,18 @@ const _: () = assert!(size_of::<QueuedBuffer>() == 88);
 /// `V4L2_BUF_FLAG_ERROR`
 const FLAG_ERROR: u32 = 0x40;
 
+/// `struct v4l2_exportbuffer`
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExportBuffer {
+    kind: u32,
+    index: u32,
+    plane: u32,
+    flags: u32,
+    fd: i32,
+    reserved: [u32; 11],
+}
+
 /// `struct v4l2_control`
 #[repr(C)]
 #[derive(Debug)]
@@ -168,6 +182,7 @@ mod raw {
     nix::ioctl_readwrite!(request_buffers, b'V', 8, RequestBuffers);
     nix::ioctl_readwrite!(queue, b'V', 15, QueuedBuffer);
     nix::ioctl_readwrite!(dequeue, b'V', 17, QueuedBuffer);
+    nix::ioctl_readwrite!(export_buffer, b'V', 16, ExportBuffer);
     nix::ioctl_write_ptr!(stream_on, b'V', 18, u32);
     nix::ioctl_write_ptr!(stream_off, b'V', 19, u32);
     nix::ioctl_readwrite!(get_control, b'V', 27, Control);
@@ -255,8 +270,25 @@ impl Device {
     /// Makes the device ready for `count` buffers that others provide.
     pub fn stream(&self, kind: Kind, count: usize) -> Result<Stream<'_>> {
         let stream = Stream { device: self, kind };
-        stream.request(count)?;
+        stream.request(count, MEMORY_DMABUF)?;
         Ok(stream)
+    }
+
+    /// Has the device make a buffer of its own, and hands it out. The device's other buffers are gone then.
+    pub fn allocate(&self, kind: Kind) -> Result<Buffer> {
+        let own = std::mem::ManuallyDrop::new(Stream { device: self, kind });
+        own.request(1, MEMORY_MMAP)?;
+        let mut export = ExportBuffer {
+            kind: kind as u32,
+            index: 0,
+            plane: 0,
+            flags: (libc::O_RDWR | libc::O_CLOEXEC) as u32,
+            fd: -1,
+            reserved: [0; 11],
+        };
+        unsafe { raw::export_buffer(self.0.as_raw_fd(), &mut export) }
+            .context("VIDIOC_EXPBUF failed")?;
+        Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(export.fd) }))
     }
 }
 
@@ -268,11 +300,11 @@ pub struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    fn request(&self, count: usize) -> Result<()> {
+    fn request(&self, count: usize, memory: u32) -> Result<()> {
         let mut request = RequestBuffers {
             count: count as u32,
             kind: self.kind as u32,
-            memory: MEMORY_DMABUF,
+            memory,
             capabilities: 0,
             flags: 0,
             reserved: [0; 3],
@@ -356,6 +388,6 @@ impl Stream<'_> {
 impl Drop for Stream<'_> {
     fn drop(&mut self) {
         let _ = self.stop();
-        let _ = self.request(0);
+        let _ = self.request(0, MEMORY_DMABUF);
     }
 }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Advanced mode: ranges of what nobody has mapped.
+
+use crate::exporters::{self, SIZE};
+use crate::nodes::{self, Module};
+use anyhow::{ensure, Result};
+use guest_support::client::{self, Client, Direction};
+use guest_support::dma_buf;
+use guest_support::errno_of;
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::pattern::Pattern;
+use guest_support::process::Child;
+use nix::errno::Errno;
+use std::time::{Duration, Instant};
+
+pub fn add(tests: &mut Tests) {
+    tests.add("advanced/switched", switched);
+    tests.add("advanced/every-exporter", every_exporter);
+    tests.add("advanced/keeps-what-the-cpu-wrote", keeps_what_the_cpu_wrote);
+    tests.add("advanced/does-not-wait-for-a-lock", does_not_wait_for_a_lock);
+}
+
+fn switch(on: &str) -> std::io::Result<()> {
+    std::fs::write(nodes::path("advanced"), on)
+}
+
+fn switched() -> Result<()> {
+    for (parameters, expected) in [("", "0\n"), ("advanced=1", "1\n")] {
+        let _module = Module::load_with(parameters)?;
+        ensure!(nodes::read("advanced")? == expected, "with {parameters:?}");
+        for (on, expected) in [("1\n", "1\n"), ("0", "0\n"), ("1", "1\n")] {
+            switch(on)?;
+            ensure!(nodes::read("advanced")? == expected, "after {on:?}");
+        }
+        for junk in ["2", "on", "", "11"] {
+            let answer = switch(junk);
+            let refused = answer.is_err_and(|error| errno_of(&error) == Errno::EINVAL);
+            // An empty write that never reaches the kernel changes nothing either.
+            ensure!(refused || junk.is_empty(), "{junk:?} is taken");
+            ensure!(nodes::read("advanced")? == "1\n", "after {junk:?}");
+        }
+    }
+    Ok(())
+}
+
+fn ranges(text: &str) -> usize {
+    text.lines().filter(|line| line.contains("..0x")).count()
+}
+
+fn every_exporter() -> Result<()> {
+    let _module = Module::load()?;
+    client::load("")?;
+    let client = Client::open()?;
+    let all = exporters::all()?;
+    ensure!(ranges(&nodes::read("sgt")?) == 0, "off, but something is mapped");
+    switch("1")?;
+    let text = nodes::read("sgt")?;
+    ensure!(nodes::rows(&text, "SGLIST")?.len() == all.len());
+    for made in &all {
+        let info = made.buffer.info()?;
+        let attachment = client.attach(&made.buffer)?;
+        attachment.map(Direction::ToDevice)?;
+        // Newest first, so the first to mention one of its ranges is that buffer's own line or one that goes on with it.
+        let first = attachment.segments()?[0].physical_address;
+        let digits = if cfg!(target_pointer_width = "64") { 18 } else { 10 };
+        let start = format!("   0: {first:#0digits$x}..");
+        ensure!(text.contains(&start), "{info:?}: {start:?} is not in {text}");
+    }
+    for made in &all {
+        let devices = dma_buf::attached_devices(&made.buffer)?;
+        ensure!(devices.is_empty(), "{}: {devices:?} are left", made.exporter);
+    }
+    Ok(())
+}
+
+fn keeps_what_the_cpu_wrote() -> Result<()> {
+    let _module = Module::load_with("advanced=1")?;
+    for made in exporters::all()? {
+        let mapping = made.buffer.map()?;
+        mapping.fill(Pattern(9), 0);
+        nodes::read("sgt")?;
+        mapping.check(Pattern(9), 0)?;
+    }
+    Ok(())
+}
+
+fn does_not_wait_for_a_lock() -> Result<()> {
+    let _module = Module::load_with("advanced=1")?;
+    client::load("")?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let other = Heap::open("system")?.allocate(SIZE)?;
+    let holder = Child::run(|| {
+        let client = Client::open()?;
+        let attachment = client.attach(&buffer)?;
+        attachment.hold(3000)?;
+        Ok(())
+    })?;
+    std::thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    let text = nodes::read("sgt")?;
+    let took = start.elapsed();
+    ensure!(took < Duration::from_secs(2), "waited for {took:?}");
+    let rows = nodes::rows(&text, "SGLIST")?;
+    ensure!(rows.len() == 2, "{text}");
+    ensure!(rows[1].rest == " (in use)", "{text}");
+    ensure!(rows[0].rest.contains(".."), "{text}");
+    holder.succeed()?;
+    let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
+    ensure!(rows[1].rest.contains(".."), "{rows:?}");
+    drop(other);
+    Ok(())
+}

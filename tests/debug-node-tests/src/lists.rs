@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `dev` and `sgt`: what stands where, and that reading in pieces loses and repeats nothing.
+
+use crate::exporters::{self, SIZE};
+use crate::nodes::{self, dev, Module};
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client, Direction};
+use guest_support::dma_buf::{Buffer, SetName};
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("dev/rows", rows);
+    tests.add("dev/attached-devices", attached_devices);
+    tests.add("dev/names-cannot-break-lines", names_cannot_break_lines);
+    tests.add("dev/read-in-pieces", read_in_pieces);
+    tests.add("sgt/ranges-of-what-is-mapped", ranges_of_what_is_mapped);
+}
+
+fn rows() -> Result<()> {
+    let _module = Module::load()?;
+    ensure!(dev()?.is_empty(), "{:?}", dev()?);
+    let all = exporters::all()?;
+    for (number, made) in all.iter().enumerate() {
+        let name = format!("a name of buffer {number}");
+        made.buffer.set_name(&name, SetName::Pointer64)?;
+    }
+    let rows = dev()?;
+    ensure!(rows.len() == all.len(), "{rows:?}");
+    // Newest first.
+    for (number, (row, made)) in rows.iter().rev().zip(&all).enumerate() {
+        let info = made.buffer.info()?;
+        let mut exporter = info.exporter.clone();
+        exporter.truncate(16);
+        ensure!(row.exporter == exporter, "{row:?}, {info:?}");
+        ensure!(row.kib == made.buffer.size()? as u64 / 1024, "{row:?}");
+        let name = format!("a name of buffer {number}");
+        ensure!(row.name == name[..16], "{row:?}, expected {name:?}, cut");
+        ensure!(row.rest.is_empty(), "{row:?}");
+    }
+    let identities: HashSet<_> = rows.iter().map(|row| &row.identity).collect();
+    ensure!(identities.len() == rows.len(), "{rows:?}");
+    // No address of the kernel's begins with zeros.
+    for row in &rows {
+        ensure!(row.identity.starts_with("00000000"), "{row:?} is not hashed");
+    }
+    ensure!(dev()? == rows, "read again, something else is there");
+    Ok(())
+}
+
+fn attached_devices() -> Result<()> {
+    let _module = Module::load()?;
+    client::load("")?;
+    let client = Client::open()?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let expect = |devices: &str| {
+        let rest = dev()?.first().context("no line")?.rest.clone();
+        ensure!(rest == devices, "{rest:?}, expected {devices:?}");
+        anyhow::Ok(())
+    };
+    expect("")?;
+    let first = client.attach(&buffer)?;
+    let name = client_device()?;
+    expect(&format!(" {name}"))?;
+    let second = client.attach(&buffer)?;
+    expect(&format!(" {name} {name}"))?;
+    drop((first, second));
+    expect("")
+}
+
+/// What the client's device is called.
+fn client_device() -> Result<String> {
+    let probe = Heap::open("system")?.allocate(1)?;
+    let client = Client::open()?;
+    let attachment = client.attach(&probe)?;
+    let devices = guest_support::dma_buf::attached_devices(&probe)?;
+    drop(attachment);
+    devices.into_iter().next().context("no device is attached")
+}
+
+fn names_cannot_break_lines() -> Result<()> {
+    let _module = Module::load()?;
+    let buffer = Heap::open("system")?.allocate(1)?;
+    for (name, shown) in [
+        ("two\nlines", "two?lines"),
+        ("\ttab\x1b[31m", "?tab?[31m"),
+        ("äöü-ÄÖÜß-äöüÄÖ", "äöü-ÄÖÜß"),
+        ("日本語の名前です", "日本語の名"),
+    ] {
+        buffer.set_name(name, SetName::Pointer64)?;
+        let text = nodes::read("dev")?;
+        let line = text.lines().nth(2).context("no line")?;
+        let at = line.find(shown);
+        ensure!(at == Some(17), "{name:?} is shown as {line:?}");
+        ensure!(text.lines().count() == 3, "{name:?} breaks the line: {text:?}");
+        // Columns are as wide as ever, in bytes.
+        ensure!(line.as_bytes().get(33..40) == Some(b" system"), "{line:?}");
+    }
+    Ok(())
+}
+
+// While buffers come and go, those that stay are read exactly once.
+fn read_in_pieces() -> Result<()> {
+    let _module = Module::load()?;
+    let heap = Heap::open("system")?;
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut others: Vec<Buffer> = Vec::new();
+    let mut staying = Vec::new();
+    for number in 0..200 {
+        let buffer = heap.allocate(1)?;
+        buffer.set_name(&format!("stays-{number}"), SetName::Pointer64)?;
+        staying.push(buffer);
+        others.push(heap.allocate(1)?);
+    }
+    for node in ["dev", "sgt", "buffers"] {
+        for piece in [1, 7, 100, 4096] {
+            let mut file = File::open(nodes::path(node))?;
+            let mut text = Vec::new();
+            loop {
+                let mut bytes = vec![0; piece];
+                let count = file.read(&mut bytes)?;
+                if count == 0 {
+                    break;
+                }
+                text.extend_from_slice(&bytes[..count]);
+                if piece > 1 || random.u8(..) == 0 {
+                    others.swap_remove(random.usize(..others.len()));
+                    others.push(heap.allocate(1)?);
+                }
+            }
+            let text = String::from_utf8(text)?;
+            for number in 0..200 {
+                let name = format!(" stays-{number} ");
+                let count = text.matches(&name).count();
+                ensure!(
+                    count == 1,
+                    "{node} in pieces of {piece}: {name:?} is there {count} times"
+                );
+            }
+            if node == "dev" {
+                nodes::rows(&text, "AttachedDevices")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn ranges_of_what_is_mapped() -> Result<()> {
+    let _module = Module::load()?;
+    client::load("")?;
+    let client = Client::open()?;
+    let buffer = Heap::open("system")?.allocate((1 << 20) + (64 << 10) + 8192)?;
+    let lines = || -> Result<Vec<String>> {
+        let text = nodes::read("sgt")?;
+        ensure!(nodes::rows(&text, "SGLIST")?.len() == 1, "{text:?}");
+        Ok(text.lines().skip(2).map(str::to_owned).collect())
+    };
+    ensure!(
+        lines()?.iter().all(|line| !line.contains("..")),
+        "nobody has mapped it"
+    );
+    let attachment = client.attach(&buffer)?;
+    attachment.map(Direction::Both)?;
+    let segments = attachment.segments()?;
+    let found = lines()?;
+    ensure!(found.len() == segments.len(), "{found:?}, {segments:?}");
+    for (number, (line, segment)) in found.iter().zip(&segments).enumerate() {
+        let entry = line.get(if number == 0 { 66 } else { 65 }..);
+        let (start, length) = (segment.dma_address, segment.length);
+        let digits = if cfg!(target_pointer_width = "64") { 18 } else { 10 };
+        let expected = format!(
+            "{number:>4}: {start:#0digits$x}..{:#0digits$x} ({:>10} KiB)",
+            start + length - 1,
+            length / 1024
+        );
+        ensure!(entry == Some(expected.as_str()), "{line:?}, expected {expected:?}");
+        ensure!(number == 0 || line[..65].trim().is_empty(), "{line:?}");
+    }
+    attachment.unmap()?;
+    ensure!(lines()?.iter().all(|line| !line.contains("..")));
+    Ok(())
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the debug nodes: what they say of every dma-buf in the system, in which form, and to whom.
+//!
+//! They load the module themselves, and look at it from outside: the kernel's own list in debugfs, and what each buffer's
+//! descriptor says of itself.
+
+mod access;
+mod advanced;
+mod cost;
+mod exporters;
+mod lists;
+mod names;
+mod nodes;
+mod records;
+mod stress;
+mod totals;
+
+use anyhow::{ensure, Result};
+use clap::Parser;
+use guest_support::kernel_module;
+use guest_support::ktap::{Options, Tests};
+use std::process::ExitCode;
+
+/// Test the debug nodes and report in KTAP
+#[derive(Parser)]
+struct Arguments {
+    /// How long the stress test runs
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    stress: u64,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    ensure!(
+        !kernel_module::is_loaded(nodes::MODULE),
+        "module {} is loaded; these tests load it themselves (qemu/vm: --no-module)",
+        nodes::MODULE
+    );
+    let mut tests = Tests::default();
+    totals::add(&mut tests);
+    lists::add(&mut tests);
+    records::add(&mut tests);
+    names::add(&mut tests);
+    advanced::add(&mut tests);
+    access::add(&mut tests);
+    stress::add(&mut tests, arguments.stress);
+    cost::add(&mut tests);
+    Ok(tests.run(&arguments.options))
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Default names: PID-THREADNAME, for whatever has none.
+
+use crate::exporters;
+use crate::nodes::Module;
+use anyhow::{ensure, Context, Result};
+use guest_support::dma_buf::{Buffer, SetName};
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::process::Child;
+use guest_support::vgem::Vgem;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub fn add(tests: &mut Tests) {
+    tests.add("names/every-exporter", every_exporter);
+    tests.add("names/of-threads", of_threads);
+    tests.add("names/set-later-wins", set_later_wins);
+    tests.add("names/renamed-in-flight", renamed_in_flight);
+    tests.add("names/switched-off", switched_off);
+    tests.add("names/own-buffers-only", own_buffers_only);
+    tests.add("names/outlive-the-module", outlive_the_module);
+}
+
+fn name(buffer: &Buffer) -> Result<Option<String>> {
+    Ok(buffer.info()?.name)
+}
+
+fn rename_thread(name: &str) -> Result<()> {
+    std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
+}
+
+/// What a buffer of this process and a thread of that name is to be called.
+fn expected(thread: &str) -> String {
+    let whole = format!("{}-{thread}", std::process::id());
+    let cut = (0..=16.min(whole.len())).rev();
+    let cut = cut.clone().find(|at| whole.is_char_boundary(*at));
+    whole[..cut.unwrap_or(0)].to_owned()
+}
+
+fn every_exporter() -> Result<()> {
+    let _module = Module::load()?;
+    let thread = std::fs::read_to_string("/proc/thread-self/comm")?;
+    let thread = thread.trim_end();
+    for made in exporters::all()? {
+        let expected = match made.exporter {
+            // The vendor's programs expect the bare name.
+            "rk-dma-heap-cma" => thread.to_owned(),
+            _ => expected(thread),
+        };
+        let name = name(&made.buffer)?;
+        ensure!(
+            name.as_deref() == Some(&*expected),
+            "{}: {name:?}, expected {expected:?}",
+            made.exporter
+        );
+    }
+    Ok(())
+}
+
+fn of_threads() -> Result<()> {
+    let _module = Module::load()?;
+    let child = Child::run(|| {
+        let (heap, vgem) = (Heap::open("system")?, Vgem::open()?);
+        // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character there.
+        for thread in ["x", "allocator@4.0-s", "", "größe", "ÄÖÜäöüß", "日本語の名前", "emoji🦀🦀🦀"] {
+            rename_thread(thread)?;
+            let kept = String::from_utf8_lossy(&thread.as_bytes()[..thread.len().min(15)])
+                .trim_end_matches('\u{fffd}')
+                .to_owned();
+            let expected = expected(&kept);
+            for buffer in [heap.allocate(1)?, vgem.allocate(4096)?] {
+                let name = name(&buffer)?.unwrap_or_default();
+                ensure!(name == expected, "{thread:?}: {name:?}, expected {expected:?}");
+                ensure!(name.len() <= 16);
+            }
+        }
+        Ok(())
+    })?;
+    child.succeed()
+}
+
+fn set_later_wins() -> Result<()> {
+    let _module = Module::load()?;
+    for made in exporters::all()? {
+        made.buffer.set_name("mine", SetName::Pointer64)?;
+        let name = name(&made.buffer)?;
+        ensure!(name.as_deref() == Some("mine"), "{}: {name:?}", made.exporter);
+    }
+    Ok(())
+}
+
+// While a thread allocates, another one changes the first one's name: every buffer has one name or the other, whole.
+fn renamed_in_flight() -> Result<()> {
+    const NAMES: [&str; 2] = ["aaaaaaaaaaaaaaa", "b"];
+    let _module = Module::load()?;
+    let child = Child::run(|| {
+        let done = AtomicBool::new(false);
+        let comm = format!("/proc/self/task/{}/comm", nix::unistd::gettid());
+        rename_thread(NAMES[0])?;
+        std::thread::scope(|scope| {
+            let renamer = scope.spawn(|| -> Result<usize> {
+                let mut count = 0;
+                while !done.load(Ordering::Relaxed) {
+                    std::fs::write(&comm, NAMES[count % 2])?;
+                    count += 1;
+                }
+                Ok(count)
+            });
+            let allocate = || -> Result<[usize; 2]> {
+                let heap = Heap::open("system")?;
+                let mut seen = [0; 2];
+                for _ in 0..3000 {
+                    let name = name(&heap.allocate(1)?)?.unwrap_or_default();
+                    let which = NAMES.iter().position(|thread| name == expected(thread));
+                    let which = which.with_context(|| format!("{name:?} is neither"))?;
+                    seen[which] += 1;
+                }
+                Ok(seen)
+            };
+            let seen = allocate();
+            done.store(true, Ordering::Relaxed);
+            let renamed = renamer.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+            let seen = seen?;
+            guest_support::ktap::diagnose(&format!("{seen:?} of each, renamed {renamed} times"));
+            Ok(())
+        })
+    })?;
+    child.succeed()
+}
+
+fn switched_off() -> Result<()> {
+    let _module = Module::load_with("default_names=0")?;
+    for made in exporters::all()? {
+        let name = name(&made.buffer)?;
+        let given = (made.exporter == "rk-dma-heap-cma").then_some("debug-node-test");
+        ensure!(name.as_deref() == given, "{}: {name:?}", made.exporter);
+    }
+    Ok(())
+}
+
+fn own_buffers_only() -> Result<()> {
+    let _module = Module::load_with("track_all=0")?;
+    let name = name(&Heap::open("system")?.allocate(1)?)?;
+    ensure!(
+        name.is_some_and(|name| name.starts_with(&format!("{}-", std::process::id()))),
+        "a buffer of the module's own has no name"
+    );
+    Ok(())
+}
+
+fn outlive_the_module() -> Result<()> {
+    let module = Module::load()?;
+    let buffer = Vgem::open()?.allocate(4096)?;
+    let before = name(&buffer)?;
+    ensure!(before.is_some());
+    drop(module);
+    ensure!(name(&buffer)? == before);
+    Ok(())
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `buffers`: who made each dma-buf, and who holds it.
+
+use crate::exporters::{self, SIZE};
+use crate::nodes::{record, records, size, Module};
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client};
+use guest_support::dma_buf::{Buffer, SetName};
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::process::{Channel, Child, SOON};
+use guest_support::vgem::Vgem;
+use nix::sys::signal::Signal;
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("buffers/every-exporter", every_exporter);
+    tests.add("buffers/names-the-leaking-process", names_the_leaking_process);
+    tests.add("buffers/holders", holders);
+    tests.add("buffers/held-by-the-kernel", held_by_the_kernel);
+    tests.add("buffers/from-before-the-module", from_before_the_module);
+    tests.add("buffers/odd-names", odd_names);
+}
+
+fn rename_thread(name: &str) -> Result<()> {
+    std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
+}
+
+fn every_exporter() -> Result<()> {
+    let _module = Module::load()?;
+    let all = exporters::all()?;
+    ensure!(records()?.len() == all.len(), "{:?}", records()?);
+    for made in &all {
+        let info = made.buffer.info()?;
+        let record = record(made.buffer.inode()?)?;
+        ensure!(record.number("size")? == made.buffer.size()? as u64);
+        ensure!(record.field("exporter")? == info.exporter, "{record:?}");
+        ensure!(record.number("pid")? == u64::from(std::process::id()));
+        ensure!(record.number("age_ms")? < 60_000, "{record:?}");
+        ensure!(record.number("references")? == info.count as u64, "{record:?}, {info:?}");
+    }
+    Ok(())
+}
+
+// A process that keeps a descriptor is the difference between two readings, and is named.
+fn names_the_leaking_process() -> Result<()> {
+    let _module = Module::load()?;
+    let before = size()?;
+    let (here, there) = Channel::pair()?;
+    let mut child = Child::run(move || {
+        rename_thread("careless")?;
+        let heap = Heap::open("system")?;
+        let leaked = heap.allocate(SIZE)?;
+        for _ in 0..10 {
+            drop(heap.allocate(1 << 20)?);
+        }
+        there.send("working", None)?;
+        std::thread::sleep(2 * SOON);
+        drop(leaked);
+        Ok(())
+    })?;
+    here.expect("working")?;
+    let lost = size()? - before;
+    ensure!(lost == SIZE as u64 / 1024, "{lost} KiB");
+    let all = records()?;
+    let [record] = &all[..] else {
+        anyhow::bail!("more than the leak: {all:?}");
+    };
+    let pid = child.pid();
+    ensure!(record.number("pid")? == pid.as_raw() as u64, "{record:?}");
+    ensure!(record.field("thread")? == "careless", "{record:?}");
+    ensure!(record.number("size")? == SIZE as u64, "{record:?}");
+    let holder = format!("{pid}:careless:fd=1:map=0");
+    ensure!(record.field("holders")? == holder, "{record:?}, expected {holder}");
+    std::thread::sleep(Duration::from_millis(300));
+    let inode = record.number("inode")?;
+    let older = crate::nodes::record(inode)?.number("age_ms")?;
+    ensure!(older >= record.number("age_ms")? + 300, "{older} ms");
+    child.signal(Signal::SIGKILL)?;
+    child.wait(SOON)?;
+    guest_support::process::eventually(Duration::from_secs(2), || {
+        ensure!(size()? == before, "{} KiB are left", size()? - before);
+        Ok(())
+    })
+}
+
+fn holders() -> Result<()> {
+    let _module = Module::load()?;
+    let (here, there) = Channel::pair()?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let inode = buffer.inode()?;
+    let child = Child::run(move || {
+        rename_thread("second")?;
+        let buffer = Buffer::from(there.expect_fd("take")?);
+        let (_first, _second) = (buffer.map()?, buffer.map()?);
+        drop(buffer);
+        there.send("mapped", None)?;
+        there.expect("end")?;
+        Ok(())
+    })?;
+    here.send("take", Some(std::os::fd::AsFd::as_fd(&buffer)))?;
+    here.expect("mapped")?;
+    let _twice = buffer.duplicate()?;
+    let (pid, own) = (child.pid(), std::process::id());
+    let found = record(inode)?;
+    let mut holders: Vec<_> = found.field("holders")?.split(',').collect();
+    holders.sort_unstable();
+    let name = std::fs::read_to_string("/proc/self/comm")?;
+    let mut expected = [
+        format!("{own}:{}:fd=2:map=0", name.trim_end()),
+        format!("{pid}:second:fd=0:map=2"),
+    ];
+    expected.sort_unstable();
+    ensure!(holders == expected, "{holders:?}, expected {expected:?}");
+    ensure!(found.number("references")? == 4, "{found:?}");
+    here.send("end", None)?;
+    child.succeed()
+}
+
+fn held_by_the_kernel() -> Result<()> {
+    let _module = Module::load()?;
+    client::load("")?;
+    let client = Client::open()?;
+    let buffer = Vgem::open()?.allocate(SIZE)?;
+    let inode = buffer.inode()?;
+    let attachment = client.attach(&buffer)?;
+    let device = guest_support::dma_buf::attached_devices(&buffer)?;
+    drop(buffer);
+    let found = record(inode)?;
+    ensure!(found.field("holders")? == "-", "{found:?}");
+    ensure!(found.field("devices")? == device.join(","), "{found:?}, {device:?}");
+    ensure!(found.number("references")? >= 1, "{found:?}");
+    drop(attachment);
+    ensure!(record(inode).is_err());
+    Ok(())
+}
+
+fn from_before_the_module() -> Result<()> {
+    let buffer = Vgem::open()?.allocate(SIZE)?;
+    let _module = Module::load()?;
+    let found = record(buffer.inode()?)?;
+    for column in ["age_ms", "pid", "thread"] {
+        ensure!(found.field(column)? == "-", "{found:?}");
+    }
+    ensure!(found.number("size")? == SIZE as u64, "{found:?}");
+    ensure!(found.field("holders")?.contains(":fd=1:map=0"), "{found:?}");
+    Ok(())
+}
+
+fn odd_names() -> Result<()> {
+    let _module = Module::load()?;
+    let child = Child::run(|| {
+        rename_thread("a b,c:d\\e\n")?;
+        let buffer = Heap::open("system")?.allocate(1)?;
+        for (name, shown) in [
+            ("a b\tc\nd", "a\\040b\\011c\\012d"),
+            ("naïve", "naïve"),
+            ("", "-"),
+        ] {
+            buffer.set_name(name, SetName::Pointer64)?;
+            let found = record(buffer.inode()?)?;
+            ensure!(found.field("name")? == shown, "{name:?}: {found:?}");
+            let thread = found.field("thread")?;
+            ensure!(thread.starts_with("a\\040b\\054c\\072d\\134e"), "{thread:?}");
+        }
+        Ok(())
+    })?;
+    child.succeed()
+}

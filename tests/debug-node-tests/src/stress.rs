@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All nodes are read without pause while buffers come and go.
+
+use crate::nodes::{self, Module};
+use anyhow::{ensure, Context, Result};
+use guest_support::client::{self, Client, Direction};
+use guest_support::dma_buf::{self, SetName};
+use guest_support::heap::Heap;
+use guest_support::ktap::{diagnose, Tests};
+use guest_support::process::Child;
+use guest_support::vgem::Vgem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many threads allocate.
+const THREADS: u64 = 8;
+/// The most that one of them holds, in KiB.
+const MOST: u64 = 4 * 1024;
+
+pub fn add(tests: &mut Tests, seconds: u64) {
+    let limit = Duration::from_secs(seconds + 60);
+    tests.add_within(limit, "stress/read-while-buffers-come-and-go", move || {
+        run(Duration::from_secs(seconds))
+    });
+}
+
+fn run(duration: Duration) -> Result<()> {
+    client::load("")?;
+    let kernels = dma_buf::totals()?.bytes as u64 / 1024;
+    let _module = Module::load()?;
+    let before = nodes::size()?;
+    ensure!(before == kernels, "{before} KiB, the kernel says {kernels} KiB");
+    let (end, rounds, reads) = (Instant::now() + duration, AtomicU64::new(0), AtomicU64::new(0));
+    let child = Child::run(|| {
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for seed in 0..THREADS {
+                let rounds = &rounds;
+                threads.push(scope.spawn(move || allocate(seed, end, rounds)));
+            }
+            for node in ["size", "peak", "dev", "sgt", "buffers", "info"] {
+                let reads = &reads;
+                threads.push(scope.spawn(move || read(node, before, end, reads)));
+            }
+            for thread in threads {
+                thread.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+            }
+            anyhow::Ok(())
+        })?;
+        diagnose(&format!(
+            "{} buffers, {} reads",
+            rounds.load(Ordering::Relaxed),
+            reads.load(Ordering::Relaxed)
+        ));
+        Ok(())
+    })?;
+    let mut child = child;
+    let verdict = child.wait(duration + Duration::from_secs(40))?;
+    ensure!(
+        verdict == Some(guest_support::process::Verdict::Passed),
+        "{verdict:?}"
+    );
+    let (after, kernels) = (nodes::size()?, dma_buf::totals()?.bytes as u64 / 1024);
+    ensure!(
+        after == before && kernels == before,
+        "{before} KiB before, {after} KiB after, the kernel says {kernels} KiB"
+    );
+    ensure!(nodes::dev()?.is_empty(), "{:?}", nodes::dev()?);
+    Ok(())
+}
+
+fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let client = Client::open()?;
+    let vgem = Vgem::open()?;
+    let heaps: Vec<_> = ["system", "system-uncached", "rk-dma-heap-cma"]
+        .into_iter()
+        .map(Heap::open)
+        .collect::<Result<_>>()?;
+    while Instant::now() < end {
+        let size = (random.u64(1..MOST / 4) as usize) << 10;
+        let made = match random.usize(..=heaps.len()) {
+            other if other == heaps.len() => vgem.allocate(size),
+            heap => heaps[heap].allocate(size),
+        };
+        // An area may be full.
+        let Ok(buffer) = made else {
+            continue;
+        };
+        match random.u8(..4) {
+            0 => drop(buffer.map()?),
+            1 => {
+                let attachment = client.attach(&buffer)?;
+                attachment.map(Direction::Both)?;
+                attachment.unmap()?;
+            }
+            2 => buffer.set_name(&format!("{}", random.u64(..)), SetName::Pointer64)?,
+            _ => {}
+        }
+        rounds.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn read(node: &str, before: u64, end: Instant, reads: &AtomicU64) -> Result<()> {
+    // The sizes are rounded up to pages.
+    let most = before + THREADS * (MOST + 64);
+    while Instant::now() < end {
+        match node {
+            "size" => {
+                let size = nodes::size()?;
+                ensure!((before..=most).contains(&size), "{size} KiB");
+            }
+            "peak" => {
+                let peak = nodes::peak()?;
+                ensure!(peak <= most / 1024, "{peak} MiB");
+            }
+            "dev" => drop(nodes::dev()?),
+            "sgt" => drop(nodes::rows(&nodes::read("sgt")?, "SGLIST")?),
+            "buffers" => drop(nodes::records()?),
+            _ => check_info()?,
+        }
+        reads.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// The sum in the last line is that of the lines above it.
+fn check_info() -> Result<()> {
+    let text = std::fs::read_to_string("/proc/rk_dma_heap/rk-dma-heap-info")?;
+    let mut sum = 0;
+    for line in text.lines().filter(|line| line.contains("Alloc by")) {
+        let size = line.rsplit('\t').next().context("no size")?;
+        let size = size.split(' ').next().context("no size")?;
+        sum += u64::from_str_radix(size.trim_start_matches("0x"), 16)?;
+    }
+    let last = text.lines().last().context("empty")?;
+    let expected = format!("Total : {sum:#x} ({} KiB)", sum / 1024);
+    ensure!(last == expected, "{text}\nexpected {expected}");
+    Ok(())
+}
