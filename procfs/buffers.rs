@@ -19,10 +19,11 @@
 
 use super::row;
 use crate::{
-    all_buffers::Found,
+    all_buffers::{Found, Origin},
     holders::Holders,
     proc_file::List,
-    text::{self, Field},
+    seq_output::Output,
+    text,
 };
 use kernel::{
     prelude::*,
@@ -55,50 +56,59 @@ impl List for Buffers {
 
     fn show(holders: &Holders, file: &SeqFile, item: &Found) -> Result {
         let dma_buf = &item.dma_buf;
-        let name = dma_buf.name();
-        seq_print!(
-            file,
-            "{} {} {} {} ",
-            dma_buf.inode(),
-            dma_buf.size(),
-            Field(dma_buf.exporter().to_bytes()),
-            Field(text::trimmed(&name))
-        );
-        match &item.origin {
-            Some(origin) => seq_print!(
-                file,
-                "{} {} {} ",
-                origin.age(),
-                origin.process,
-                Field(origin.thread.as_bytes())
-            ),
-            // From before the module was loaded.
-            None => seq_print!(file, "- - - "),
-        }
+        let mut output = Output::new(file);
+        output.decimal(dma_buf.inode(), 0);
+        output.bytes(b" ");
+        output.decimal(dma_buf.size() as u64, 0);
+        output.bytes(b" ");
+        output.field(dma_buf.exporter().to_bytes());
+        output.bytes(b" ");
+        output.field(text::trimmed(&dma_buf.name()));
+        output.bytes(b" ");
+        origin(&mut output, item.origin.as_ref());
         // One of them is this reader's.
-        seq_print!(file, "{} ", dma_buf.references().saturating_sub(1));
+        output.decimal(dma_buf.references().saturating_sub(1) as u64, 0);
+        output.bytes(b" ");
 
-        let mut separator = "";
+        let mut first = true;
         for device in dma_buf.lock()?.devices() {
-            seq_print!(file, "{}{}", separator, Field(device.name().to_bytes()));
-            separator = ",";
+            separate(&mut output, &mut first);
+            output.field(device.name().to_bytes());
         }
-        seq_print!(file, "{} ", if separator.is_empty() { "-" } else { "" });
+        output.bytes(if first { b"- " } else { b" " });
 
-        let mut separator = "";
+        let mut first = true;
         for holder in holders.of(dma_buf.inode()) {
-            seq_print!(
-                file,
-                "{}{}:{}:fd={}:map={}",
-                separator,
-                holder.process,
-                Field(holder.name.as_bytes()),
-                holder.descriptors,
-                holder.mappings
-            );
-            separator = ",";
+            separate(&mut output, &mut first);
+            output.decimal(holder.process as u64, 0);
+            output.bytes(b":");
+            output.field(holders.name(holder).as_bytes());
+            output.bytes(b":fd=");
+            output.decimal(holder.descriptors as u64, 0);
+            output.bytes(b":map=");
+            output.decimal(holder.mappings as u64, 0);
         }
-        seq_print!(file, "{}\n", if separator.is_empty() { "-" } else { "" });
+        output.bytes(if first { b"-\n" } else { b"\n" });
         Ok(())
+    }
+}
+
+fn origin(output: &mut Output<'_>, origin: Option<&Origin>) {
+    let Some(origin) = origin else {
+        // From before the module was loaded.
+        output.bytes(b"- - - ");
+        return;
+    };
+    output.decimal(origin.age() as u64, 0);
+    output.bytes(b" ");
+    output.decimal(origin.process as u64, 0);
+    output.bytes(b" ");
+    output.field(origin.thread.as_bytes());
+    output.bytes(b" ");
+}
+
+fn separate(output: &mut Output<'_>, first: &mut bool) {
+    if !core::mem::take(first) {
+        output.bytes(b",");
     }
 }

@@ -2,11 +2,11 @@
 
 //! `/proc/rk_dmabuf/dev`: a line for each dma-buf, with the devices attached to it.
 
-use super::row::{self, Heading, Row};
+use super::row::{self, Heading};
 use crate::{
     all_buffers::Found,
     proc_file::List,
-    text::Column,
+    seq_output::Output,
 };
 use kernel::{
     prelude::*,
@@ -34,11 +34,13 @@ impl List for Dev {
     }
 
     fn show((): &(), file: &SeqFile, item: &Found) -> Result {
-        seq_print!(file, "{}", Row(&item.dma_buf));
+        let mut output = Output::new(file);
+        row::print(&mut output, &item.dma_buf);
         for device in item.dma_buf.lock()?.devices() {
-            seq_print!(file, " {}", Column(device.name().to_bytes()));
+            output.bytes(b" ");
+            output.column(device.name().to_bytes(), 0);
         }
-        seq_print!(file, "\n");
+        output.bytes(b"\n");
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 //! `/proc/rk_dma_heap/rk-dma-heap-info`: what the heaps of `/dev/rk_dma_heap` have handed out, in the vendor's format.
 
-use super::sgt::Address;
+use super::row::ADDRESS_DIGITS;
 use crate::{
     all_buffers,
     dma_buf::DmaBuf,
@@ -11,12 +11,10 @@ use crate::{
     memory::Segment,
     proc_file::{reader_is_admin, Show},
     rockchip,
-    text::{self, Column},
+    seq_output::Output,
+    text,
 };
-use kernel::{
-    prelude::*,
-    seq_file::{seq_print, SeqFile},
-};
+use kernel::{prelude::*, seq_file::SeqFile};
 
 /// The file's content.
 pub(crate) struct Info;
@@ -24,6 +22,7 @@ pub(crate) struct Info;
 impl Show for Info {
     fn show(file: &SeqFile) -> Result {
         let shown = reader_is_admin(file);
+        let mut output = Output::new(file);
         let mut total: u64 = 0;
         for heap in rockchip::heaps()? {
             for found in all_buffers::iter() {
@@ -31,55 +30,64 @@ impl Show for Info {
                     continue;
                 };
                 total += found.dma_buf.size() as u64;
-                seq_print!(
-                    file,
-                    "dma-heap:<{}> -dmabuf\ti_ino = {}\n",
-                    Column(heap.name().to_bytes()),
-                    found.dma_buf.inode()
-                );
+                output.bytes(b"dma-heap:<");
+                output.column(heap.name().to_bytes(), 0);
+                output.bytes(b"> -dmabuf\ti_ino = ");
+                output.decimal(found.dma_buf.inode(), 0);
+                output.bytes(b"\n");
                 let name = found.dma_buf.name();
-                alloc(file, text::trimmed(&name), segment, shown);
-                devices(file, &found.dma_buf)?;
+                alloc(&mut output, text::trimmed(&name), segment, shown);
+                devices(&mut output, &found.dma_buf)?;
             }
             for array in heap.page_arrays()? {
                 total += array.segment.bytes() as u64;
-                seq_print!(
-                    file,
-                    "dma-heap:<{}> -non dmabuf\n",
-                    Column(heap.name().to_bytes())
-                );
-                alloc(file, array.name.to_bytes(), array.segment, shown);
+                output.bytes(b"dma-heap:<");
+                output.column(heap.name().to_bytes(), 0);
+                output.bytes(b"> -non dmabuf\n");
+                alloc(&mut output, array.name.to_bytes(), array.segment, shown);
             }
         }
-        seq_print!(file, "\nTotal : {:#x} ({} KiB)\n", total, total / 1024);
+        output.bytes(b"\nTotal : ");
+        output.hexadecimal(total, 0);
+        kib(&mut output, total);
         Ok(())
     }
 }
 
-fn alloc(file: &SeqFile, name: &[u8], segment: Segment, shown: bool) {
+fn alloc(output: &mut Output<'_>, name: &[u8], segment: Segment, shown: bool) {
     let size = segment.bytes() as u64;
     let (start, end) = match shown {
         true => (segment.address(), segment.address() + (size - 1)),
         false => (0, 0),
     };
-    seq_print!(
-        file,
-        "\tAlloc by ({:<20})\t[{}-{}]\t{} ({} KiB)\n",
-        Column(name),
-        Address(start),
-        Address(end),
-        Address(size),
-        size / 1024
-    );
+    output.bytes(b"\tAlloc by (");
+    output.column(name, 20);
+    output.bytes(b")\t[");
+    output.hexadecimal(start, ADDRESS_DIGITS);
+    output.bytes(b"-");
+    output.hexadecimal(end, ADDRESS_DIGITS);
+    output.bytes(b"]\t");
+    output.hexadecimal(size, ADDRESS_DIGITS);
+    kib(output, size);
 }
 
-fn devices(file: &SeqFile, dma_buf: &DmaBuf) -> Result {
-    seq_print!(file, "\t\tAttached Devices:\n");
+fn kib(output: &mut Output<'_>, bytes: u64) {
+    output.bytes(b" (");
+    output.decimal(bytes / 1024, 0);
+    output.bytes(b" KiB)\n");
+}
+
+fn devices(output: &mut Output<'_>, dma_buf: &DmaBuf) -> Result {
+    output.bytes(b"\t\tAttached Devices:\n");
     let mut count = 0;
     for device in dma_buf.lock()?.devices() {
-        seq_print!(file, "\t\t{}\n", Column(device.name().to_bytes()));
+        output.bytes(b"\t\t");
+        output.column(device.name().to_bytes(), 0);
+        output.bytes(b"\n");
         count += 1;
     }
-    seq_print!(file, "Total {} devices attached\n\n", count);
+    output.bytes(b"Total ");
+    output.decimal(count, 0);
+    output.bytes(b" devices attached\n\n");
     Ok(())
 }

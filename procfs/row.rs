@@ -5,9 +5,13 @@
 use crate::{
     all_buffers::{self, Found},
     dma_buf::DmaBuf,
-    text::{self, Column},
+    seq_output::Output,
+    text,
 };
 use kernel::{fmt, prelude::*};
+
+/// How many digits a physical address has on this machine.
+pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) { 16 } else { 8 };
 
 /// Where a dma-buf's line stands: newest first.
 pub(crate) fn position(inode: u64) -> u64 {
@@ -53,18 +57,15 @@ impl fmt::Display for Heading {
     }
 }
 
-/// The columns with which every line begins.
-pub(crate) struct Row<'a>(pub(crate) &'a DmaBuf);
-
-impl fmt::Display for Row<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.0.name();
-        f.write_fmt(fmt!(
-            "{} {:<16.16} {:<16.16} {:>10} KiB",
-            Column(&self.0.identity()),
-            Column(text::trimmed(&name)),
-            Column(self.0.exporter().to_bytes()),
-            self.0.size() / 1024
-        ))
-    }
+/// Prints the columns with which every line begins.
+pub(crate) fn print(output: &mut Output<'_>, dma_buf: &DmaBuf) {
+    let name = dma_buf.name();
+    output.bytes(&dma_buf.identity());
+    output.bytes(b" ");
+    output.cut_column(text::trimmed(&name), 16);
+    output.bytes(b" ");
+    output.cut_column(dma_buf.exporter().to_bytes(), 16);
+    output.bytes(b" ");
+    output.decimal(dma_buf.size() as u64 / 1024, 10);
+    output.bytes(b" KiB");
 }

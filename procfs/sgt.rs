@@ -7,7 +7,7 @@
 
 use super::{
     advanced,
-    row::{self, Heading, Row},
+    row::{self, Heading, ADDRESS_DIGITS},
 };
 use crate::{
     all_buffers::Found,
@@ -15,10 +15,10 @@ use crate::{
     exporter,
     proc_file::{reader_is_admin, List},
     rockchip,
+    seq_output::Output,
     sg_table::MappedTable,
 };
 use kernel::{
-    fmt,
     prelude::*,
     seq_file::{seq_print, SeqFile},
     sync::Arc,
@@ -28,7 +28,7 @@ use kernel::{
 pub(crate) struct Sgt;
 
 /// What a line's entries after the first begin with.
-const INDENT: &str = "                                                                 ";
+const INDENT: &[u8] = b"                                                                 ";
 
 impl List for Sgt {
     /// The device that dma-bufs are attached to in advanced mode.
@@ -49,15 +49,16 @@ impl List for Sgt {
     }
 
     fn show(device: &Self::State, file: &SeqFile, item: &Found) -> Result {
-        seq_print!(file, "{}", Row(&item.dma_buf));
+        let mut output = Output::new(file);
+        row::print(&mut output, &item.dma_buf);
         let shown = reader_is_admin(file);
         let locked = item.dma_buf.try_lock();
         let Some(locked) = locked else {
-            seq_print!(file, " (in use)\n");
+            output.bytes(b" (in use)\n");
             return Ok(());
         };
         if let Some(table) = exporter::mapped(&locked) {
-            print(file, &table, shown);
+            print(&mut output, &table, shown);
             return Ok(());
         }
         drop(locked);
@@ -66,55 +67,40 @@ impl List for Sgt {
             match device.glance(&item.dma_buf) {
                 Ok(glance) => {
                     if let Some(table) = glance.table() {
-                        print(file, &table, shown);
+                        print(&mut output, &table, shown);
                         return Ok(());
                     }
                 }
-                Err(error) if error == EBUSY => seq_print!(file, " (in use)"),
+                Err(error) if error == EBUSY => output.bytes(b" (in use)"),
                 // The exporter does not want such a device.
                 Err(_) => {}
             }
         }
-        seq_print!(file, "\n");
+        output.bytes(b"\n");
         Ok(())
     }
 }
 
-fn print(file: &SeqFile, table: &MappedTable<'_>, shown: bool) {
+fn print(output: &mut Output<'_>, table: &MappedTable<'_>, shown: bool) {
     for (number, (start, size)) in table.ranges().enumerate() {
-        let indent = if number == 0 { " " } else { INDENT };
+        output.bytes(if number == 0 { b" " } else { INDENT });
         let end = start.saturating_add((size as u64).saturating_sub(1));
         let (start, end) = if shown { (start, end) } else { (0, 0) };
-        seq_print!(
-            file,
-            "{}{:>4}: {}..{} ({})\n",
-            indent,
-            number,
-            Address(start),
-            Address(end),
-            Length(size)
-        );
-    }
-}
-
-/// An address as wide as the machine prints them.
-pub(crate) struct Address(pub(crate) u64);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) { 18 } else { 10 };
-        write!(f, "{:#0digits$x}", self.0)
-    }
-}
-
-/// A number of bytes, right-aligned in 10.
-struct Length(usize);
-
-impl fmt::Display for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes @ ..1024 => write!(f, "{bytes:>10} Bytes"),
-            bytes => write!(f, "{:>10} KiB", bytes / 1024),
+        output.decimal(number as u64, 4);
+        output.bytes(b": ");
+        output.hexadecimal(start, ADDRESS_DIGITS);
+        output.bytes(b"..");
+        output.hexadecimal(end, ADDRESS_DIGITS);
+        output.bytes(b" (");
+        match size {
+            bytes @ ..1024 => {
+                output.decimal(bytes as u64, 10);
+                output.bytes(b" Bytes)\n");
+            }
+            bytes => {
+                output.decimal(bytes as u64 / 1024, 10);
+                output.bytes(b" KiB)\n");
+            }
         }
     }
 }

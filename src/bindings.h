@@ -35,6 +35,7 @@
  * bindgen: proc_create
  * bindgen: seq_lseek
  * bindgen: seq_read
+ * bindgen: seq_write
  * bindgen: single_open
  * bindgen: single_release
  * bindgen: proc_mkdir

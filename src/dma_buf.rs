@@ -115,8 +115,9 @@ impl DmaBuf {
             bindings::spin_lock(&raw mut (*raw).name_lock);
             if !(*raw).name.is_null() {
                 let text = CStr::from_char_ptr((*raw).name).to_bytes();
-                for (to, from) in name.iter_mut().take(NAME_LEN - 1).zip(text) {
-                    *to = *from;
+                let len = text.len().min(NAME_LEN - 1);
+                if let (Some(to), Some(from)) = (name.get_mut(..len), text.get(..len)) {
+                    to.copy_from_slice(from);
                 }
             }
             bindings::spin_unlock(&raw mut (*raw).name_lock);

@@ -176,7 +176,14 @@ impl<T: Show> ShowFile<T> {
 /// The C operations of a [`List`].
 struct ListFile<T: List>(PhantomData<T>);
 
-/// A line in the making: the one above all others, or an item's.
+/// What an open file has.
+struct Open<T: List> {
+    state: T::State,
+    /// The line that is being printed. Taken and given back under the sequence file's lock.
+    line: Option<Line<T::Item>>,
+}
+
+/// The line above all others, or an item's.
 enum Line<I> {
     Header,
     Item(I),
@@ -203,14 +210,18 @@ impl<T: List> ListFile<T> {
     /// For the proc file system.
     unsafe extern "C" fn open(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
-            let state = KBox::new(T::open()?, GFP_KERNEL)?;
+            let open = Open::<T> {
+                state: T::open()?,
+                line: None,
+            };
+            let open = KBox::new(open, GFP_KERNEL)?;
             // SAFETY: The file is being opened; the operations stay for good.
             let result = unsafe { bindings::seq_open(file, &Self::SEQUENCE) };
             if result == 0 {
-                // SAFETY: The call has made a sequence file. `release()` takes the state back.
+                // SAFETY: The call has made a sequence file. `release()` takes the box back.
                 unsafe {
                     let sequence = (*file).private_data.cast::<bindings::seq_file>();
-                    (*sequence).private = KBox::into_raw(state).cast();
+                    (*sequence).private = KBox::into_raw(open).cast();
                 }
             }
             Ok(result)
@@ -221,34 +232,33 @@ impl<T: List> ListFile<T> {
     ///
     /// For the proc file system: the file was opened by [`Self::open`].
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open()` has put the state there; nobody uses it any more.
+        // SAFETY: `open()` has put the box there; nobody uses it any more.
         unsafe {
             let sequence = (*file).private_data.cast::<bindings::seq_file>();
-            drop(KBox::from_raw((*sequence).private.cast::<T::State>()));
+            drop(KBox::from_raw((*sequence).private.cast::<Open<T>>()));
             bindings::seq_release(inode, file)
         }
     }
 
     /// # Safety
     ///
-    /// `file` must be a sequence file that [`Self::open`] made, and stay for `'a`.
-    unsafe fn state<'a>(file: *mut bindings::seq_file) -> &'a T::State {
-        // SAFETY: As the caller promises; the state is only ever shared while the file is open.
-        unsafe { &*(*file).private.cast() }
+    /// `file` must be a sequence file that [`Self::open`] made, with its lock held for `'a`.
+    unsafe fn opened<'a>(file: *mut bindings::seq_file) -> &'a mut Open<T> {
+        // SAFETY: As the caller promises; what was opened is used under the lock only.
+        unsafe { &mut *(*file).private.cast() }
     }
 
-    /// The line at `position`, which is set to the line's own; null where there is none.
-    fn line(state: &T::State, position: &mut bindings::loff_t) -> *mut c_void {
-        let line = match *position {
+    /// Makes the line at `position` the one to be printed, and sets `position` to its own; null where there is none.
+    fn line(open: &mut Open<T>, position: &mut bindings::loff_t) -> *mut c_void {
+        open.line = match *position {
             0 => Some(Line::Header),
-            at => T::at(state, at as u64).map(|(found, item)| {
+            at => T::at(&open.state, at as u64).map(|(found, item)| {
                 *position = found as bindings::loff_t;
                 Line::Item(item)
             }),
         };
-        match line.map(|line| KBox::new(line, GFP_KERNEL)) {
-            Some(Ok(line)) => KBox::into_raw(line).cast(),
-            Some(Err(_)) => ENOMEM.to_ptr(),
+        match &open.line {
+            Some(line) => ptr::from_ref(line).cast_mut().cast(),
             None => ptr::null_mut(),
         }
     }
@@ -261,53 +271,43 @@ impl<T: List> ListFile<T> {
         position: *mut bindings::loff_t,
     ) -> *mut c_void {
         // SAFETY: As the caller promises.
-        unsafe { Self::line(Self::state(file), &mut *position) }
+        unsafe { Self::line(Self::opened(file), &mut *position) }
     }
 
     /// # Safety
     ///
-    /// For the sequence file: `line` is what the last call returned, and not null.
+    /// For the sequence file.
     unsafe extern "C" fn next(
         file: *mut bindings::seq_file,
-        line: *mut c_void,
+        _: *mut c_void,
         position: *mut bindings::loff_t,
     ) -> *mut c_void {
         // SAFETY: As the caller promises.
         unsafe {
-            Self::stop(file, line);
             *position += 1;
-            Self::line(Self::state(file), &mut *position)
+            Self::line(Self::opened(file), &mut *position)
         }
     }
 
     /// # Safety
     ///
-    /// For the sequence file: `line` is what the last call returned.
-    unsafe extern "C" fn stop(_: *mut bindings::seq_file, line: *mut c_void) {
-        // SAFETY: An error or null, or else a line.
-        unsafe {
-            if !line.is_null() && kernel::error::from_err_ptr(line).is_ok() {
-                drop(KBox::from_raw(line.cast::<Line<T::Item>>()));
-            }
-        }
-    }
-
-    /// # Safety
-    ///
-    /// For the sequence file: `line` is what the last call returned, and a line.
-    unsafe extern "C" fn show(file: *mut bindings::seq_file, line: *mut c_void) -> c_int {
+    /// For the sequence file.
+    unsafe extern "C" fn stop(file: *mut bindings::seq_file, _: *mut c_void) {
         // SAFETY: As the caller promises.
-        let (state, line, file) = unsafe {
-            (
-                Self::state(file),
-                &*line.cast::<Line<T::Item>>(),
-                SeqFile::from_raw(file),
-            )
-        };
+        unsafe { Self::opened(file) }.line = None;
+    }
+
+    /// # Safety
+    ///
+    /// For the sequence file.
+    unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
+        // SAFETY: As the caller promises.
+        let (open, file) = unsafe { (Self::opened(file), SeqFile::from_raw(file)) };
         from_result(|| {
-            match line {
-                Line::Header => T::header(file),
-                Line::Item(item) => T::show(state, file, item),
+            match &open.line {
+                Some(Line::Header) => T::header(file),
+                Some(Line::Item(item)) => T::show(&open.state, file, item),
+                None => Ok(()),
             }
             .map(|()| 0)
         })

@@ -38,6 +38,7 @@ mod pages;
 mod path;
 mod proc_file;
 mod process;
+mod seq_output;
 mod sg_table;
 mod shrinker;
 mod signal;

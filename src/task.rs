@@ -10,6 +10,9 @@ use kernel::{prelude::*, str::CString, task::Task};
 /// The longest name of a task, with the zero at its end.
 const NAME: usize = c::TASK_COMM_LEN;
 
+/// How often a name is read again that changes while it is read.
+const TRIES: usize = 8;
+
 /// The name of the calling thread. May sleep. Fails with `ENOMEM`.
 pub(crate) fn name() -> Result<CString> {
     let name = Name::current();
@@ -22,11 +25,26 @@ pub(crate) fn name() -> Result<CString> {
 pub(crate) struct Name([u8; NAME]);
 
 impl Name {
+    /// No name.
+    pub(crate) const NONE: Self = Self([0; NAME]);
+
     /// Of the calling thread. Does not sleep.
     pub(crate) fn current() -> Self {
-        let mut name = [0; NAME];
-        // SAFETY: The array is as long as a task's name can be.
-        unsafe { c::current_name(name.as_mut_ptr()) };
+        let read = || {
+            let mut name = [0; NAME];
+            // SAFETY: The array is as long as a task's name can be.
+            unsafe { c::current_name(name.as_mut_ptr()) };
+            name
+        };
+        // Another thread may be changing it, for which the kernel has no lock: a name that is read twice is whole.
+        let mut name = read();
+        for _ in 0..TRIES {
+            let again = read();
+            if again == name {
+                break;
+            }
+            name = again;
+        }
         Self(name)
     }
 

@@ -2,11 +2,8 @@
 
 //! Text from elsewhere, made fit to be printed: names of threads and buffers are whatever a program says they are.
 
-use core::fmt::Write;
-use kernel::{
-    fmt::{self, Display},
-    prelude::*,
-};
+use core::fmt::{self, Display, Write};
+use kernel::str::CStr;
 
 /// Text of fewer than `N` bytes. What does not fit is cut, between characters where it is text at all.
 ///
@@ -31,11 +28,9 @@ impl<const N: usize> Text<N> {
 
     /// Adds what fits of `text`, up to its first zero.
     pub(crate) fn push(&mut self, text: &[u8]) {
-        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        let cut = cut(text, N - 1 - self.len);
-        let room = self.bytes.iter_mut().skip(self.len);
-        for (to, from) in room.zip(cut) {
-            *to = *from;
+        let cut = cut(trimmed(text), N - 1 - self.len);
+        if let Some(room) = self.bytes.get_mut(self.len..self.len + cut.len()) {
+            room.copy_from_slice(cut);
         }
         // INVARIANT: No more than fits was added.
         self.len += cut.len();
@@ -56,8 +51,9 @@ impl<const N: usize> Write for Text<N> {
 
 /// The longest beginning of `text` that has at most `most` bytes and does not end within a character.
 pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
-    let Some(cut) = text.get(..most) else {
-        return text;
+    let cut = match text.get(..most) {
+        Some(cut) if cut.len() < text.len() => cut,
+        _ => return text,
     };
     match core::str::from_utf8(cut) {
         // Only its end is missing.
@@ -136,5 +132,6 @@ impl Display for Field<'_> {
 
 /// A name as the kernel keeps it, without the zeros at its end.
 pub(crate) fn trimmed(name: &[u8]) -> &[u8] {
-    name.split(|byte| *byte == 0).next().unwrap_or_default()
+    let end = name.iter().position(|byte| *byte == 0);
+    end.and_then(|end| name.get(..end)).unwrap_or(name)
 }

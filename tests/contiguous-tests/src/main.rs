@@ -8,6 +8,7 @@ mod interface;
 mod layout;
 mod migration;
 mod placement;
+mod recording;
 mod replay;
 mod trees;
 mod unloading;

@@ -4,6 +4,7 @@
 //! they come and go.
 
 use crate::areas::{self, Range};
+use crate::recording;
 use anyhow::{ensure, Context, Result};
 use guest_support::allocator::{Allocation, Allocator, Interface};
 use guest_support::client::{self, Attachment, Client, Direction};
@@ -138,7 +139,8 @@ impl Stage {
             attachment.map(Direction::Both)?;
             Ok(attachment)
         };
-        let attachments = entry.devices.iter().map(attach).collect::<Result<_>>()?;
+        // The node lists the last one first.
+        let attachments = entry.devices.iter().rev().map(attach).collect::<Result<_>>()?;
         let name = buffer.info()?.name.unwrap_or_default();
         ensure!(
             name == entry.name,
@@ -196,6 +198,7 @@ fn session() -> Result<()> {
             }
             let area = areas::find("rockchip-pool@4c000000")?;
             ensure!(area.total - area.available == TOTAL as usize, "{area:?}");
+            recording::compare(AREA.base)?;
             drop(held);
             let area = areas::find("rockchip-pool@4c000000")?;
             ensure!(area.total == area.available, "{area:?}");

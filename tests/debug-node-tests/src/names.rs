@@ -27,6 +27,8 @@ fn name(buffer: &Buffer) -> Result<Option<String>> {
 }
 
 fn rename_thread(name: &str) -> Result<()> {
+    // An empty text would not be written at all.
+    let name = format!("{name}\0");
     std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
 }
 

@@ -88,8 +88,6 @@ fn names_the_leaking_process() -> Result<()> {
 fn holders() -> Result<()> {
     let _module = Module::load()?;
     let (here, there) = Channel::pair()?;
-    let buffer = Heap::open("system")?.allocate(SIZE)?;
-    let inode = buffer.inode()?;
     let child = Child::run(move || {
         rename_thread("second")?;
         let buffer = Buffer::from(there.expect_fd("take")?);
@@ -99,6 +97,8 @@ fn holders() -> Result<()> {
         there.expect("end")?;
         Ok(())
     })?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let inode = buffer.inode()?;
     here.send("take", Some(std::os::fd::AsFd::as_fd(&buffer)))?;
     here.expect("mapped")?;
     let _twice = buffer.duplicate()?;

@@ -15,8 +15,13 @@ use std::time::{Duration, Instant};
 
 /// How many threads allocate.
 const THREADS: u64 = 8;
-/// The most that one of them holds, in KiB.
-const MOST: u64 = 4 * 1024;
+/// The largest buffer, in KiB; each of them holds one at a time.
+const LARGEST: u64 = 1024;
+/// How many threads read.
+const READERS: &[&str] = &["size", "peak", "dev", "sgt", "buffers", "info"];
+/// How many buffers a reader may be the last to hold: what it has looked at is let go of when the call ends, and a call
+/// fills a page, with lines of 66 bytes at the least.
+const LOOKED_AT: u64 = 4096 / 66;
 
 pub fn add(tests: &mut Tests, seconds: u64) {
     let limit = Duration::from_secs(seconds + 60);
@@ -39,7 +44,7 @@ fn run(duration: Duration) -> Result<()> {
                 let rounds = &rounds;
                 threads.push(scope.spawn(move || allocate(seed, end, rounds)));
             }
-            for node in ["size", "peak", "dev", "sgt", "buffers", "info"] {
+            for node in READERS {
                 let reads = &reads;
                 threads.push(scope.spawn(move || read(node, before, end, reads)));
             }
@@ -79,7 +84,7 @@ fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
         .map(Heap::open)
         .collect::<Result<_>>()?;
     while Instant::now() < end {
-        let size = (random.u64(1..MOST / 4) as usize) << 10;
+        let size = (random.u64(1..LARGEST) as usize) << 10;
         let made = match random.usize(..=heaps.len()) {
             other if other == heaps.len() => vgem.allocate(size),
             heap => heaps[heap].allocate(size),
@@ -104,8 +109,7 @@ fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
 }
 
 fn read(node: &str, before: u64, end: Instant, reads: &AtomicU64) -> Result<()> {
-    // The sizes are rounded up to pages.
-    let most = before + THREADS * (MOST + 64);
+    let most = before + (THREADS + READERS.len() as u64 * LOOKED_AT) * LARGEST;
     while Instant::now() < end {
         match node {
             "size" => {
