@@ -3,11 +3,7 @@
 //! `/proc/rk_dmabuf/dev`: a line for each dma-buf, with the devices attached to it.
 
 use super::row::{self, Heading};
-use crate::{
-    all_buffers::Found,
-    proc_file::List,
-    seq_output::Output,
-};
+use crate::{all_buffers::Found, proc_file::List, seq_output::Output};
 use kernel::{
     prelude::*,
     seq_file::{seq_print, SeqFile},

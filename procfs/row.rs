@@ -11,7 +11,11 @@ use crate::{
 use kernel::{fmt, prelude::*};
 
 /// How many digits a physical address has on this machine.
-pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) { 16 } else { 8 };
+pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) {
+    16
+} else {
+    8
+};
 
 /// Where a dma-buf's line stands: newest first.
 pub(crate) fn position(inode: u64) -> u64 {

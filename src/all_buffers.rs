@@ -14,7 +14,7 @@
 //! sleeps.
 
 use crate::{
-    dma_buf::{DmaBuf, Exported},
+    dma_buf::{DmaBuf, Exported, Visit},
     dma_buf_events::{Events, Existing, Observer},
     task,
     text::Text,
@@ -24,10 +24,7 @@ use kernel::{
     bindings,
     prelude::*,
     rbtree::{RBTree, RBTreeNodeReservation},
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-    },
+    sync::atomic::{Atomic, Relaxed},
     time::{BootTime, Instant},
 };
 
@@ -78,9 +75,10 @@ struct Records {
 ///
 /// # Invariants
 ///
-/// `dma_buf` is not freed while the record is entered.
+/// Neither `dma_buf` nor its file is freed while the record is entered.
 struct Record {
     dma_buf: NonNull<bindings::dma_buf>,
+    size: usize,
     origin: Option<Origin>,
 }
 
@@ -127,9 +125,10 @@ impl Records {
         if tree.get(&key).is_some() {
             return;
         }
-        // INVARIANT: `released()` takes the record out before the dma-buf is freed.
+        // INVARIANT: `leave()` is called before the file, and then the dma-buf, is freed.
         let record = Record {
             dma_buf: NonNull::from(dma_buf).cast(),
+            size: dma_buf.size(),
             origin,
         };
         tree.insert(node.into_node(key, record));
@@ -145,16 +144,14 @@ fn enter_existing(dma_buf: &DmaBuf) -> Result {
     Ok(())
 }
 
-fn leave(dma_buf: &DmaBuf) {
+fn leave(inode: u64) {
     let mut records = RECORDS.lock();
-    let key = Reverse(dma_buf.inode());
-    let node = records.tree.as_mut().and_then(|tree| tree.remove_node(&key));
-    if node.is_some() {
-        records.bytes = records.bytes.saturating_sub(dma_buf.size() as u64);
-    }
-    drop(records);
-    // Freed without the lock.
-    drop(node);
+    let tree = records.tree.as_mut();
+    let Some(node) = tree.and_then(|tree| tree.remove_node(&Reverse(inode))) else {
+        return;
+    };
+    let (_, record) = node.to_key_value();
+    records.bytes = records.bytes.saturating_sub(record.size as u64);
 }
 
 /// Observes all dma-bufs.
@@ -168,14 +165,16 @@ impl Observer for Everything {
         }
         if OTHERS.load(Relaxed) {
             match RBTreeNodeReservation::new(GFP_ATOMIC) {
-                Ok(node) => RECORDS.lock().enter(new.dma_buf(), Some(Origin::now()), node),
+                Ok(node) => RECORDS
+                    .lock()
+                    .enter(new.dma_buf(), Some(Origin::now()), node),
                 Err(_) => MISSING.store(true, Relaxed),
             }
         }
     }
 
-    fn released(dma_buf: &DmaBuf) {
-        leave(dma_buf);
+    fn released(inode: u64) {
+        leave(inode);
     }
 }
 
@@ -204,10 +203,10 @@ pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
     Ok(())
 }
 
-/// A dma-buf of this module is released. Does not sleep.
-pub(crate) fn released_own(dma_buf: &DmaBuf) {
+/// A dma-buf of this module is released, whose inode number was `inode`. Does not sleep.
+pub(crate) fn released_own(inode: u64) {
     if !OTHERS.load(Relaxed) {
-        leave(dma_buf);
+        leave(inode);
     }
 }
 
@@ -242,7 +241,7 @@ pub(crate) fn reset_peak() {
 /// A dma-buf, and what is known of it.
 pub(crate) struct Found {
     /// The dma-buf.
-    pub(crate) dma_buf: ARef<DmaBuf>,
+    pub(crate) dma_buf: Visit,
     /// Who exported it; `None` where that was before the module was loaded.
     pub(crate) origin: Option<Origin>,
 }
@@ -258,8 +257,8 @@ pub(crate) fn newest(inode: u64) -> Option<Found> {
         .and_then(|tree| tree.cursor_lower_bound_mut(&Reverse(inode)))?;
     loop {
         let (_, record) = cursor.current();
-        // SAFETY: It is not freed while the record is entered, by the type's invariant, and the lock is held.
-        if let Some(dma_buf) = unsafe { DmaBuf::get_alive(record.dma_buf) } {
+        // SAFETY: They are not freed while the record is entered, by the type's invariant, and the lock is held.
+        if let Some(dma_buf) = unsafe { Visit::new(record.dma_buf) } {
             return Some(Found {
                 dma_buf,
                 origin: record.origin,
@@ -318,7 +317,10 @@ impl AllBuffers {
             }
             Err(error) => {
                 OTHERS.store(false, Relaxed);
-                pr_info!("dma-bufs of other exporters cannot be observed: {:?}\n", error);
+                pr_info!(
+                    "dma-bufs of other exporters cannot be observed: {:?}\n",
+                    error
+                );
             }
         }
         if covers_all() {

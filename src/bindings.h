@@ -24,6 +24,7 @@
  * bindgen: for_each_kernel_tracepoint
  * bindgen: tracepoint_probe_register
  * bindgen: tracepoint_probe_unregister
+ * bindgen: __fput_sync
  * bindgen: find_ge_pid
  * bindgen: find_vma
  * bindgen: get_file_active

@@ -149,7 +149,7 @@ impl<M: Memory> Exporter for Buffer<M> {
         attachment.mapped.map(|_| &attachment.table)
     }
 
-    fn released(&self, dma_buf: &DmaBuf) {
-        all_buffers::released_own(dma_buf);
+    fn released(&self, inode: u64) {
+        all_buffers::released_own(inode);
     }
 }

@@ -24,7 +24,12 @@
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
 use crate::{
-    dma_buf::{DmaBuf, Glance},bindings as c, dma_device, memory::Segment, version};
+    bindings as c,
+    dma_buf::{DmaBuf, Glance},
+    dma_device,
+    memory::Segment,
+    version,
+};
 use kernel::{bindings, dma::DataDirection, faux, prelude::*};
 
 /// Whether this kernel's architecture can have write-combined buffers.

@@ -57,18 +57,6 @@ impl DmaBuf {
         unsafe { &*raw.cast() }
     }
 
-    /// A reference to the dma-buf at `raw`, if there are any left.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must not have been freed yet, during the call.
-    pub(crate) unsafe fn get_alive(raw: NonNull<bindings::dma_buf>) -> Option<ARef<Self>> {
-        // SAFETY: The dma-buf is there, as the caller promises, and so is its file, which it outlives.
-        let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
-        // SAFETY: The call returns a reference to the file, which is one to the dma-buf.
-        (!file.is_null()).then(|| unsafe { ARef::from_raw(raw.cast()) })
-    }
-
     /// The C structure.
     pub(crate) fn as_raw(&self) -> *mut bindings::dma_buf {
         self.0.get()
@@ -80,7 +68,7 @@ impl DmaBuf {
         unsafe { (*self.as_raw()).size }
     }
 
-    /// The inode number: no other dma-buf has had it since boot.
+    /// The inode number: no other dma-buf has had it since boot. A dma-buf that is being released has none any more.
     pub(crate) fn inode(&self) -> u64 {
         // SAFETY: The dma-buf is valid; its file and the file's inode never change.
         unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
@@ -157,7 +145,7 @@ impl DmaBuf {
         // SAFETY: The dma-buf is valid.
         let taken = unsafe { c::dma_resv_trylock((*self.as_raw()).resv) };
         // INVARIANT: The lock was just taken.
-        taken.then_some(Locked { dma_buf: self })
+        taken.then(|| Locked { dma_buf: self })
     }
 
     /// Turns a reference to the dma-buf into one to its file, for a file descriptor.
@@ -170,6 +158,53 @@ impl DmaBuf {
         unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) }
     }
 }
+
+/// A reference to a dma-buf for a moment. Where it turns out to be the last one, the dma-buf is released at once: an
+/// ordinary reference that is dropped in a system call lets go at its end only, so that whoever looks at many dma-bufs in
+/// one call would keep all of those alive that end meanwhile.
+///
+/// # Invariants
+///
+/// `dma_buf` is valid, and this value owns a reference to its file.
+pub(crate) struct Visit {
+    dma_buf: NonNull<DmaBuf>,
+}
+
+impl Visit {
+    /// Visits the dma-buf at `raw`, if there are any references left. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// During the call neither `raw` nor its file may be freed.
+    pub(crate) unsafe fn new(raw: NonNull<bindings::dma_buf>) -> Option<Self> {
+        // SAFETY: The dma-buf and its file are there, as the caller promises.
+        let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
+        // INVARIANT: The call returns a reference to the file, if it returns anything.
+        (!file.is_null()).then(|| Self {
+            dma_buf: raw.cast(),
+        })
+    }
+}
+
+impl core::ops::Deref for Visit {
+    type Target = DmaBuf;
+
+    fn deref(&self) -> &DmaBuf {
+        // SAFETY: Valid, by the type's invariant.
+        unsafe { self.dma_buf.as_ref() }
+    }
+}
+
+impl Drop for Visit {
+    /// May sleep.
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant there is a reference to give back. Nothing is held here that an exporter may want.
+        unsafe { c::__fput_sync((*self.as_raw()).file) };
+    }
+}
+
+// SAFETY: A dma-buf may be let go of by any thread.
+unsafe impl Send for Visit {}
 
 /// A copy of `name` that a dma-buf may own, cut to what fits.
 fn copy_name(name: &CStr, flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
@@ -236,7 +271,9 @@ impl Locked<'_> {
     }
 
     /// The attachments, in the dma-buf's own order. They stay while the lock is held.
-    pub(crate) fn attachments(&self) -> impl Iterator<Item = *mut bindings::dma_buf_attachment> + '_ {
+    pub(crate) fn attachments(
+        &self,
+    ) -> impl Iterator<Item = *mut bindings::dma_buf_attachment> + '_ {
         // SAFETY: The dma-buf is valid; the lock protects its list of attachments.
         let head = unsafe { &raw mut (*self.dma_buf.as_raw()).attachments };
         // SAFETY: As above.
@@ -314,7 +351,8 @@ impl<'a> Glance<'a> {
     /// What the device sees.
     pub(crate) fn table(&self) -> Option<MappedTable<'_>> {
         // SAFETY: Mapped as long as this value is there, by the type's invariant.
-        self.table.map(|table| unsafe { MappedTable::from_raw(table) })
+        self.table
+            .map(|table| unsafe { MappedTable::from_raw(table) })
     }
 }
 

@@ -3,8 +3,8 @@
 //! Every dma-buf of the system, whoever exported it: those that there are, and those that come and go.
 //!
 //! The kernel lets nobody know by an interface of its own. What is used instead: its iterator over all dma-bufs, which is
-//! not exported but can be found by name; its tracepoint `dma_buf_export`; and a kprobe on the function that ends a
-//! dma-buf's life.
+//! not exported but can be found by name; its tracepoint `dma_buf_export`; and a kprobe on the function that is called when
+//! the last reference to a dma-buf has gone.
 //!
 //! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
 //! [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h),
@@ -26,16 +26,17 @@ use kernel::{bindings, error::to_result, ffi::c_int, prelude::*, sync::aref::ARe
 /// The tracepoint, as the kernel names it.
 const EXPORT: &CStr = c"dma_buf_export";
 
-/// The function that is called last of all for a dma-buf.
-const RELEASE: &CStr = c"dma_buf_release";
+/// The function that is called when nobody refers to a dma-buf any more: its inode is still there, but not for long.
+const RELEASE: &CStr = c"dma_buf_file_release";
 
 /// Who wants to know.
 pub(crate) trait Observer: 'static {
     /// A dma-buf was exported. Must not sleep: the lock of its name is held.
     fn exported(new: Exported<'_>);
 
-    /// A dma-buf is about to be released. Must not sleep, nor take a lock that anybody holds who releases one.
-    fn released(dma_buf: &DmaBuf);
+    /// Nobody refers to a dma-buf any more; `inode` was its inode number. Must not sleep, nor take a lock that anybody
+    /// holds who lets go of one.
+    fn released(inode: u64);
 }
 
 /// Calls of an [`Observer`]. The fields are dropped in this order, so that whatever was announced also ends.
@@ -170,17 +171,13 @@ impl<O: Observer> Drop for ReleaseProbe<O> {
 
 /// # Safety
 ///
-/// For the kprobe: the function's first argument is the directory entry of a dma-buf.
+/// For the kprobe: the function's first argument is the inode of a dma-buf's file.
 unsafe extern "C" fn released<O: Observer>(
     _: *mut c::kprobe,
     registers: *mut bindings::pt_regs,
 ) -> c_int {
-    // SAFETY: The directory entry's private data is the dma-buf, or null where its export failed half-way.
-    let dma_buf = unsafe { c::dma_buf_of_dentry(c::first_argument(registers)) };
-    if !dma_buf.is_null() {
-        // SAFETY: The function that was called frees it, later.
-        O::released(unsafe { DmaBuf::from_raw(dma_buf) });
-    }
+    // SAFETY: The inode is valid during the function's call.
+    O::released(unsafe { c::inode_number(c::first_argument(registers)) });
     0
 }
 
@@ -203,10 +200,9 @@ impl Existing {
         // SAFETY: In every kernel that this is built for, the functions of these names have these types.
         Some(unsafe {
             Self {
-                begin: transmute::<
-                    NonNull<c_void>,
-                    unsafe extern "C" fn() -> *mut bindings::dma_buf,
-                >(begin),
+                begin: transmute::<NonNull<c_void>, unsafe extern "C" fn() -> *mut bindings::dma_buf>(
+                    begin,
+                ),
                 next: transmute::<
                     NonNull<c_void>,
                     unsafe extern "C" fn(*mut bindings::dma_buf) -> *mut bindings::dma_buf,

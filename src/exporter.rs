@@ -35,7 +35,10 @@ use kernel::{
     ffi::c_int,
     mm::virt::VmaNew,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{Atomic, Relaxed},
+    },
 };
 
 /// What stands behind a dma-buf.
@@ -88,14 +91,16 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
     /// The scatter list of an attachment, where it is mapped. The reservation lock is held.
     fn mapped(attachment: &Self::Attachment) -> Option<&SgTable>;
 
-    /// Nobody uses the dma-buf any more; `self` is dropped next. May sleep.
-    fn released(&self, dma_buf: &DmaBuf);
+    /// Nobody uses the dma-buf any more, whose inode number was `inode`; `self` is dropped next. May sleep.
+    fn released(&self, inode: u64);
 }
 
 /// What `priv` of a dma-buf of this module points to: how to look at it without knowing its exporter, and the exporter.
 #[repr(C)]
 struct Private<T> {
     view: View,
+    /// The dma-buf's inode number. The inode is gone when the dma-buf is released.
+    inode: Atomic<u64>,
     exporter: T,
 }
 
@@ -164,13 +169,10 @@ pub(crate) fn mapped<'a>(locked: &'a Locked<'_>) -> Option<MappedTable<'a>> {
 ///
 /// `flags` are those of the file: an access mode, nothing else counts. The module cannot be unloaded while the dma-buf
 /// lives. May sleep. Fails with `ENOMEM` or as the C side does; the exporter is dropped then.
-pub(crate) fn export<T: Exporter>(
-    exporter: T,
-    size: usize,
-    flags: u32,
-) -> Result<ARef<DmaBuf>> {
+pub(crate) fn export<T: Exporter>(exporter: T, size: usize, flags: u32) -> Result<ARef<DmaBuf>> {
     let private = Private {
         view: Operations::<T>::VIEW,
+        inode: Atomic::new(0),
         exporter,
     };
     let raw = KBox::into_raw(KBox::new(private, GFP_KERNEL)?);
@@ -190,8 +192,14 @@ pub(crate) fn export<T: Exporter>(
     };
     // SAFETY: `info` is valid, and `priv` is what the operations expect.
     match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
-        // SAFETY: The new dma-buf comes with one reference, which is passed on.
-        Ok(dma_buf) => Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) }),
+        Ok(dma_buf) => {
+            // SAFETY: The new dma-buf comes with one reference, which is passed on.
+            let dma_buf: ARef<DmaBuf> =
+                unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) };
+            // SAFETY: The box stays as long as the dma-buf.
+            unsafe { &(*raw).inode }.store(dma_buf.inode(), Relaxed);
+            Ok(dma_buf)
+        }
         Err(error) => {
             // SAFETY: There is no dma-buf that could use the exporter.
             drop(unsafe { KBox::from_raw(raw) });
@@ -451,10 +459,9 @@ impl<T: Exporter> Operations<T> {
     ///
     /// For the dma-buf core: nobody uses `dma_buf` any more.
     unsafe extern "C" fn release(dma_buf: *mut bindings::dma_buf) {
-        // SAFETY: The core passes a dma-buf of this exporter, which is valid during the call.
-        unsafe { exporter::<T>(dma_buf).released(DmaBuf::from_raw(dma_buf)) };
         // SAFETY: `priv` is the box that `export()` gave up; this is its last use.
-        drop(unsafe { KBox::from_raw((*dma_buf).priv_.cast::<Private<T>>()) });
+        let private = unsafe { KBox::from_raw((*dma_buf).priv_.cast::<Private<T>>()) };
+        private.exporter.released(private.inode.load(Relaxed));
     }
 
     const VIEW: View = View {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/capability.h>
-#include <linux/dcache.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
@@ -249,9 +248,9 @@ unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers)
 #endif
 }
 
-struct dma_buf *rk_dma_heap_helper_dma_buf_of_dentry(unsigned long dentry)
+u64 rk_dma_heap_helper_inode_number(unsigned long inode)
 {
-	return ((struct dentry *)dentry)->d_fsdata;
+	return ((struct inode *)inode)->i_ino;
 }
 
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file)

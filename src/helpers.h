@@ -14,8 +14,6 @@
 struct device;
 struct device_node;
 struct reserved_mem;
-struct dentry;
-struct dma_buf;
 struct dma_resv;
 struct file;
 struct pid;
@@ -82,7 +80,7 @@ long rk_dma_heap_helper_file_count(struct file *file);
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers);
-struct dma_buf *rk_dma_heap_helper_dma_buf_of_dentry(unsigned long dentry);
+u64 rk_dma_heap_helper_inode_number(unsigned long inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,

@@ -125,7 +125,11 @@ impl<'a> Output<'a> {
         for digit in digits.iter_mut().rev() {
             // Below 16.
             let value = (number % base) as u8;
-            *digit = if value < 10 { b'0' + value } else { b'a' + (value - 10) };
+            *digit = if value < 10 {
+                b'0' + value
+            } else {
+                b'a' + (value - 10)
+            };
             number /= base;
             count += 1;
             if number == 0 {

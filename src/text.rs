@@ -113,7 +113,8 @@ impl Display for Field<'_> {
         }
         for chunk in self.0.utf8_chunks() {
             for character in chunk.valid().chars() {
-                if character.is_control() || character.is_whitespace() || "\\,:".contains(character) {
+                if character.is_control() || character.is_whitespace() || "\\,:".contains(character)
+                {
                     let mut bytes = [0; 4];
                     for byte in character.encode_utf8(&mut bytes).bytes() {
                         write!(f, "\\{byte:03o}")?;

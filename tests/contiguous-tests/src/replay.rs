@@ -140,7 +140,12 @@ impl Stage {
             Ok(attachment)
         };
         // The node lists the last one first.
-        let attachments = entry.devices.iter().rev().map(attach).collect::<Result<_>>()?;
+        let attachments = entry
+            .devices
+            .iter()
+            .rev()
+            .map(attach)
+            .collect::<Result<_>>()?;
         let name = buffer.info()?.name.unwrap_or_default();
         ensure!(
             name == entry.name,

@@ -30,7 +30,9 @@ fn as_nobody(body: impl FnOnce() -> Result<()>) -> Result<()> {
 }
 
 fn info() -> Result<String> {
-    Ok(std::fs::read_to_string("/proc/rk_dma_heap/rk-dma-heap-info")?)
+    Ok(std::fs::read_to_string(
+        "/proc/rk_dma_heap/rk-dma-heap-info",
+    )?)
 }
 
 /// The hexadecimal numbers in a text that may be addresses.

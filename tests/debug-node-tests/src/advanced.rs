@@ -18,8 +18,14 @@ use std::time::{Duration, Instant};
 pub fn add(tests: &mut Tests) {
     tests.add("advanced/switched", switched);
     tests.add("advanced/every-exporter", every_exporter);
-    tests.add("advanced/keeps-what-the-cpu-wrote", keeps_what_the_cpu_wrote);
-    tests.add("advanced/does-not-wait-for-a-lock", does_not_wait_for_a_lock);
+    tests.add(
+        "advanced/keeps-what-the-cpu-wrote",
+        keeps_what_the_cpu_wrote,
+    );
+    tests.add(
+        "advanced/does-not-wait-for-a-lock",
+        does_not_wait_for_a_lock,
+    );
 }
 
 fn switch(on: &str) -> std::io::Result<()> {
@@ -54,7 +60,10 @@ fn every_exporter() -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
     let all = exporters::all()?;
-    ensure!(ranges(&nodes::read("sgt")?) == 0, "off, but something is mapped");
+    ensure!(
+        ranges(&nodes::read("sgt")?) == 0,
+        "off, but something is mapped"
+    );
     switch("1")?;
     let text = nodes::read("sgt")?;
     ensure!(nodes::rows(&text, "SGLIST")?.len() == all.len());
@@ -64,13 +73,24 @@ fn every_exporter() -> Result<()> {
         attachment.map(Direction::ToDevice)?;
         // Newest first, so the first to mention one of its ranges is that buffer's own line or one that goes on with it.
         let first = attachment.segments()?[0].physical_address;
-        let digits = if cfg!(target_pointer_width = "64") { 18 } else { 10 };
+        let digits = if cfg!(target_pointer_width = "64") {
+            18
+        } else {
+            10
+        };
         let start = format!("   0: {first:#0digits$x}..");
-        ensure!(text.contains(&start), "{info:?}: {start:?} is not in {text}");
+        ensure!(
+            text.contains(&start),
+            "{info:?}: {start:?} is not in {text}"
+        );
     }
     for made in &all {
         let devices = dma_buf::attached_devices(&made.buffer)?;
-        ensure!(devices.is_empty(), "{}: {devices:?} are left", made.exporter);
+        ensure!(
+            devices.is_empty(),
+            "{}: {devices:?} are left",
+            made.exporter
+        );
     }
     Ok(())
 }

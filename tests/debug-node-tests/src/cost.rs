@@ -17,11 +17,7 @@ use std::time::Duration;
 const NODES: &[(&str, u128)] = &[("dev", 3000), ("sgt", 3000), ("buffers", 4500)];
 
 pub fn add(tests: &mut Tests) {
-    tests.add_within(
-        Duration::from_secs(240),
-        "cost/of-a-line",
-        of_a_line,
-    );
+    tests.add_within(Duration::from_secs(240), "cost/of-a-line", of_a_line);
 }
 
 /// The time that this thread has run: what others do on the same CPU meanwhile does not count.
@@ -55,8 +51,12 @@ fn of_a_line() -> Result<()> {
             let (nanoseconds, lines) = time(node)?;
             ensure!(lines > count, "{node}: {lines} lines for {count} buffers");
             let each = nanoseconds / count as u128;
-            diagnose(&format!("{node}: {each} instructions a line with {count} buffers"));
-            if each > most { over = true; }
+            diagnose(&format!(
+                "{node}: {each} instructions a line with {count} buffers"
+            ));
+            if each > most {
+                over = true;
+            }
         }
     }
     ensure!(!over, "a line costs more than {NODES:?}");

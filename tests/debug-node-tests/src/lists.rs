@@ -46,7 +46,10 @@ fn rows() -> Result<()> {
     ensure!(identities.len() == rows.len(), "{rows:?}");
     // No address of the kernel's begins with zeros.
     for row in &rows {
-        ensure!(row.identity.starts_with("00000000"), "{row:?} is not hashed");
+        ensure!(
+            row.identity.starts_with("00000000"),
+            "{row:?} is not hashed"
+        );
     }
     ensure!(dev()? == rows, "read again, something else is there");
     Ok(())
@@ -96,7 +99,10 @@ fn names_cannot_break_lines() -> Result<()> {
         let line = text.lines().nth(2).context("no line")?;
         let at = line.find(shown);
         ensure!(at == Some(17), "{name:?} is shown as {line:?}");
-        ensure!(text.lines().count() == 3, "{name:?} breaks the line: {text:?}");
+        ensure!(
+            text.lines().count() == 3,
+            "{name:?} breaks the line: {text:?}"
+        );
         // Columns are as wide as ever, in bytes.
         ensure!(line.as_bytes().get(33..40) == Some(b" system"), "{line:?}");
     }
@@ -171,13 +177,20 @@ fn ranges_of_what_is_mapped() -> Result<()> {
     for (number, (line, segment)) in found.iter().zip(&segments).enumerate() {
         let entry = line.get(if number == 0 { 66 } else { 65 }..);
         let (start, length) = (segment.dma_address, segment.length);
-        let digits = if cfg!(target_pointer_width = "64") { 18 } else { 10 };
+        let digits = if cfg!(target_pointer_width = "64") {
+            18
+        } else {
+            10
+        };
         let expected = format!(
             "{number:>4}: {start:#0digits$x}..{:#0digits$x} ({:>10} KiB)",
             start + length - 1,
             length / 1024
         );
-        ensure!(entry == Some(expected.as_str()), "{line:?}, expected {expected:?}");
+        ensure!(
+            entry == Some(expected.as_str()),
+            "{line:?}, expected {expected:?}"
+        );
         ensure!(number == 0 || line[..65].trim().is_empty(), "{line:?}");
     }
     attachment.unmap()?;

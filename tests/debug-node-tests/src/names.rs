@@ -65,7 +65,15 @@ fn of_threads() -> Result<()> {
     let child = Child::run(|| {
         let (heap, vgem) = (Heap::open("system")?, Vgem::open()?);
         // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character there.
-        for thread in ["x", "allocator@4.0-s", "", "größe", "ÄÖÜäöüß", "日本語の名前", "emoji🦀🦀🦀"] {
+        for thread in [
+            "x",
+            "allocator@4.0-s",
+            "",
+            "größe",
+            "ÄÖÜäöüß",
+            "日本語の名前",
+            "emoji🦀🦀🦀",
+        ] {
             rename_thread(thread)?;
             let kept = String::from_utf8_lossy(&thread.as_bytes()[..thread.len().min(15)])
                 .trim_end_matches('\u{fffd}')
@@ -73,7 +81,10 @@ fn of_threads() -> Result<()> {
             let expected = expected(&kept);
             for buffer in [heap.allocate(1)?, vgem.allocate(4096)?] {
                 let name = name(&buffer)?.unwrap_or_default();
-                ensure!(name == expected, "{thread:?}: {name:?}, expected {expected:?}");
+                ensure!(
+                    name == expected,
+                    "{thread:?}: {name:?}, expected {expected:?}"
+                );
                 ensure!(name.len() <= 16);
             }
         }
@@ -87,7 +98,11 @@ fn set_later_wins() -> Result<()> {
     for made in exporters::all()? {
         made.buffer.set_name("mine", SetName::Pointer64)?;
         let name = name(&made.buffer)?;
-        ensure!(name.as_deref() == Some("mine"), "{}: {name:?}", made.exporter);
+        ensure!(
+            name.as_deref() == Some("mine"),
+            "{}: {name:?}",
+            made.exporter
+        );
     }
     Ok(())
 }

@@ -77,7 +77,9 @@ impl Row {
             line.get(from..to)
                 .with_context(|| format!("{line:?} is torn"))
         };
-        let separated = [16, 33, 50].iter().all(|at| line.as_bytes().get(*at) == Some(&b' '));
+        let separated = [16, 33, 50]
+            .iter()
+            .all(|at| line.as_bytes().get(*at) == Some(&b' '));
         ensure!(separated, "{line:?}: columns are not where they belong");
         let identity = field(0, 16)?.to_owned();
         ensure!(
@@ -102,7 +104,8 @@ pub fn dev() -> Result<Vec<Row>> {
 
 /// The lines of a list whose last column is `last`, apart from those that go on with the one above.
 pub fn rows(text: &str, last: &str) -> Result<Vec<Row>> {
-    let heading = format!("          DMABUF NAME             EXPORT                 SIZE:KiB {last}\n\n");
+    let heading =
+        format!("          DMABUF NAME             EXPORT                 SIZE:KiB {last}\n\n");
     let lines = text
         .strip_prefix(&heading)
         .with_context(|| format!("{text:?} does not begin with {heading:?}"))?;

@@ -16,7 +16,10 @@ use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
     tests.add("buffers/every-exporter", every_exporter);
-    tests.add("buffers/names-the-leaking-process", names_the_leaking_process);
+    tests.add(
+        "buffers/names-the-leaking-process",
+        names_the_leaking_process,
+    );
     tests.add("buffers/holders", holders);
     tests.add("buffers/held-by-the-kernel", held_by_the_kernel);
     tests.add("buffers/from-before-the-module", from_before_the_module);
@@ -38,7 +41,10 @@ fn every_exporter() -> Result<()> {
         ensure!(record.field("exporter")? == info.exporter, "{record:?}");
         ensure!(record.number("pid")? == u64::from(std::process::id()));
         ensure!(record.number("age_ms")? < 60_000, "{record:?}");
-        ensure!(record.number("references")? == info.count as u64, "{record:?}, {info:?}");
+        ensure!(
+            record.number("references")? == info.count as u64,
+            "{record:?}, {info:?}"
+        );
     }
     Ok(())
 }
@@ -72,7 +78,10 @@ fn names_the_leaking_process() -> Result<()> {
     ensure!(record.field("thread")? == "careless", "{record:?}");
     ensure!(record.number("size")? == SIZE as u64, "{record:?}");
     let holder = format!("{pid}:careless:fd=1:map=0");
-    ensure!(record.field("holders")? == holder, "{record:?}, expected {holder}");
+    ensure!(
+        record.field("holders")? == holder,
+        "{record:?}, expected {holder}"
+    );
     std::thread::sleep(Duration::from_millis(300));
     let inode = record.number("inode")?;
     let older = crate::nodes::record(inode)?.number("age_ms")?;
@@ -129,7 +138,10 @@ fn held_by_the_kernel() -> Result<()> {
     drop(buffer);
     let found = record(inode)?;
     ensure!(found.field("holders")? == "-", "{found:?}");
-    ensure!(found.field("devices")? == device.join(","), "{found:?}, {device:?}");
+    ensure!(
+        found.field("devices")? == device.join(","),
+        "{found:?}, {device:?}"
+    );
     ensure!(found.number("references")? >= 1, "{found:?}");
     drop(attachment);
     ensure!(record(inode).is_err());
@@ -162,7 +174,10 @@ fn odd_names() -> Result<()> {
             let found = record(buffer.inode()?)?;
             ensure!(found.field("name")? == shown, "{name:?}: {found:?}");
             let thread = found.field("thread")?;
-            ensure!(thread.starts_with("a\\040b\\054c\\072d\\134e"), "{thread:?}");
+            ensure!(
+                thread.starts_with("a\\040b\\054c\\072d\\134e"),
+                "{thread:?}"
+            );
         }
         Ok(())
     })?;

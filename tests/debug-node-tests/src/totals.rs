@@ -116,7 +116,9 @@ fn own_buffers_only() -> Result<()> {
     let _module = Module::load_with("track_all=0")?;
     let marked = |text: String, node: &str| {
         ensure!(
-            text.lines().next().is_some_and(|line| line.ends_with(" (this module's own buffers only)")),
+            text.lines()
+                .next()
+                .is_some_and(|line| line.ends_with(" (this module's own buffers only)")),
             "{node} does not say that it shows a part only: {text:?}"
         );
         Ok(text)
@@ -160,7 +162,10 @@ fn between_two_reads() -> Result<()> {
         .collect::<Result<_>>()?;
     drop(held);
     let last = peak()?;
-    ensure!(last == before + 9, "{last} MiB, expected 9 MiB above {before}");
+    ensure!(
+        last == before + 9,
+        "{last} MiB, expected 9 MiB above {before}"
+    );
     Ok(())
 }
 
@@ -185,7 +190,9 @@ fn refused_input() -> Result<()> {
     drop(burst("system", 5)?);
     let before = peak()?;
     let junk = "0".repeat(1 << 20);
-    for input in ["1", "", "00", "0 0", "-0", "0x0", "zero", "\n", "0\0", &junk] {
+    for input in [
+        "1", "", "00", "0 0", "-0", "0x0", "zero", "\n", "0\0", &junk,
+    ] {
         let mut file = OpenOptions::new().write(true).open(nodes::path("peak"))?;
         let shown: String = input.chars().take(10).collect();
         match file.write(input.as_bytes()) {

@@ -82,7 +82,10 @@ impl Vgem {
         let dumb = self
             .create_dumb_buffer((pixels, 1), DrmFourcc::Xrgb8888, 32)
             .context("vgem cannot make a buffer")?;
-        self.export(dumb.handle())
+        let buffer = self.export(dumb.handle())?;
+        // The handle would hold the buffer as well.
+        self.close(dumb.handle())?;
+        Ok(buffer)
     }
 
     /// Imports a buffer.
