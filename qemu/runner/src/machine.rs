@@ -12,8 +12,7 @@ use crate::target::Target;
 
 /// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the console to what matters
 /// for a report and for the reader of a failure.
-const KERNEL_ARGUMENTS: &str =
-    "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init";
+const KERNEL_ARGUMENTS: &str = "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init";
 
 pub struct Machine<'a> {
     pub target: &'a Target,

@@ -116,7 +116,10 @@ fn fdinfo(heap: &str) -> Result<()> {
         );
         // The Rockchip heap's buffers are named after the thread.
         let given = name.ends_with("rk-dma-heap-cma").then_some("heap-tests");
-        ensure!(info.name.as_deref() == given, "{info:?}: the name is not {given:?}");
+        ensure!(
+            info.name.as_deref() == given,
+            "{info:?}: the name is not {given:?}"
+        );
         let second = buffer.map()?;
         let count = buffer.info()?.count;
         ensure!(
