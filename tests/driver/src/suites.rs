@@ -128,6 +128,8 @@ pub const SUITES: &[Suite] = &[
         name: "selftest",
         promise: "the kernel's own dmabuf-heaps selftest passes on every heap",
         place: Place::Guest(Guest {
+            // It wants 32 buffers of 1 MiB from each heap at a time, more than a small machine has.
+            options: &["--mem", "1G", "--append", "init_on_alloc=0 cma=48M"],
             command: "modprobe vgem && /share/dmabuf-heap",
             share: Share::KernelSelftest("dmabuf-heaps"),
             ..GUEST
