@@ -168,7 +168,26 @@ pub const SUITES: &[Suite] = &[
         name: "importers",
         promise: "drivers of the kernel attach to buffers, map them for DMA and for the CPU, and may be their last holder",
         place: Place::Guest(Guest {
-            command: heap_tests!("/import/"),
+            // One heap of each kind; the others' names stand for the same memory.
+            command: heap_tests!("control/import/ system/import/ system-uncached/import/ cma/import/ cma-uncached/import/"),
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "programs-area",
+        promise: "a heap over a device's own area is a heap like any other",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0"],
+            command: "heap-tests npu-pool@4c000000/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "programs-carveout",
+        promise: "so is one over a region that the kernel keeps out of",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "no-map", "--append", "init_on_alloc=0"],
+            command: "heap-tests frames@4e000000/",
             ..GUEST
         }),
     },
