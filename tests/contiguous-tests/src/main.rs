@@ -9,6 +9,7 @@ mod layout;
 mod migration;
 mod placement;
 mod replay;
+mod rust_driver;
 mod trees;
 mod unloading;
 mod warnings;
@@ -40,6 +41,7 @@ fn main() -> Result<ExitCode> {
     placement::add(&mut tests, tree);
     replay::add(&mut tests);
     interface::add(&mut tests);
+    rust_driver::add(&mut tests);
     unloading::add(&mut tests);
     warnings::add(&mut tests);
     faults::add(&mut tests);

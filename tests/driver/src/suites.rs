@@ -306,7 +306,7 @@ pub const SUITES: &[Suite] = &[
         promise: "the Rockchip heap packs its area to the last page, a camera's session fits without a gap; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
         place: Place::Guest(Guest {
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
-            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ unloading/ faults/ replay/",
+            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
             limit: 400,
             ..GUEST
         }),
