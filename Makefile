@@ -42,8 +42,8 @@ fmt: ## Format all Rust and C
 	@qemu/setup $(TARGET)
 	@qemu/format
 
-lint: ## Check formatting, and run clippy, shellcheck
-	@qemu/lint $(TARGET)
+lint: ## Check formatting, and run clippy (for every target), shellcheck, dt-validate
+	@qemu/lint
 
 doc: ## Make the documentation of module and programs in build/doc and target/doc
 	@qemu/document $(TARGET)

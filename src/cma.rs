@@ -10,7 +10,7 @@ use crate::{
     bindings as c,
     cache_cleaner::Cleaner,
     kernel_symbol,
-    memory::{Caching, Memory, Segment},
+    memory::{physical, Caching, Memory, Segment},
     signal,
 };
 use core::{
@@ -138,7 +138,7 @@ impl Survey {
             )
         };
         Extent {
-            base: base as u64,
+            base: physical(base),
             size: size as u64,
         }
     }

@@ -5,7 +5,7 @@
 //! C headers: [`include/linux/of.h`](srctree/include/linux/of.h),
 //! [`include/linux/of_reserved_mem.h`](srctree/include/linux/of_reserved_mem.h)
 
-use crate::bindings as c;
+use crate::{bindings as c, memory::physical};
 use core::ptr::{self, NonNull};
 use kernel::{bindings, prelude::*, str::CStr};
 
@@ -72,8 +72,8 @@ impl Node {
         // SAFETY: The node is valid, by the type's invariant. What is found stays for good.
         let found = unsafe { c::of_reserved_mem_lookup(self.node.as_ptr()).as_ref() }?;
         Some(ReservedMemory {
-            base: found.base as u64,
-            size: found.size as u64,
+            base: physical(found.base),
+            size: physical(found.size),
         })
     }
 }

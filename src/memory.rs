@@ -2,7 +2,7 @@
 
 //! What a buffer is made of.
 
-use kernel::page::PAGE_SHIFT;
+use kernel::{bindings, page::PAGE_SHIFT};
 
 /// How the CPU sees a buffer's memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl Segment {
             pages: self.pages.min(pages),
         }
     }
+}
+
+/// A physical address as C has it: 32 bits wide on some machines.
+#[allow(clippy::useless_conversion)] // on the others
+pub(crate) fn physical(address: bindings::phys_addr_t) -> u64 {
+    address.into()
 }
 
 /// What the kernel knows of memory.

@@ -265,10 +265,8 @@ impl RkHeap {
         match &self.backing {
             Backing::Own { arrays, .. } => {
                 // SAFETY: `page` is a page, as the caller promises.
-                arrays.leave(
-                    unsafe { c::page_to_pfn(page) },
-                    request.size() >> PAGE_SHIFT,
-                )
+                let frame = unsafe { c::page_to_pfn(page) };
+                arrays.leave(frame, request.size() >> PAGE_SHIFT)
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);

@@ -16,15 +16,14 @@
 
 #![allow(dead_code)]
 
-use core::{
-    marker::PhantomData,
-    ptr::{self, NonNull},
-};
+use core::ptr::{self, NonNull};
 use kernel::{
     bindings,
     error::from_err_ptr,
     ffi::{c_char, c_int, c_uint},
+    page::PAGE_SIZE,
     prelude::*,
+    sync::Arc,
 };
 
 mod raw {
@@ -36,6 +35,7 @@ mod raw {
         _opaque: [u8; 0],
     }
 
+    #[allow(improper_ctypes)] // An empty structure deep inside of the kernel's.
     extern "C" {
         pub(super) fn rk_dma_heap_find(name: *const c_char) -> *mut Heap;
         pub(super) fn rk_dma_heap_put(heap: *mut Heap);
@@ -84,11 +84,14 @@ unsafe impl Sync for Heap {}
 
 impl Heap {
     /// Finds the heap named `name`: `rk-dma-heap-cma`, or one that a driver has added.
-    pub(crate) fn find(name: &CStr) -> Option<Self> {
+    ///
+    /// Fails with `ENODEV` where there is none, else with `ENOMEM`.
+    pub(crate) fn find(name: &CStr) -> Result<Arc<Self>> {
         // SAFETY: A C string.
         let heap = unsafe { raw::rk_dma_heap_find(name.as_char_ptr()) };
+        let heap = NonNull::new(heap).ok_or(ENODEV)?;
         // INVARIANT: Found just now.
-        NonNull::new(heap).map(|heap| Self { heap })
+        Ok(Arc::new(Self { heap }, GFP_KERNEL)?)
     }
 
     /// Allocates a dma-buf of `size` bytes, rounded up to whole pages. Without a name it gets the calling thread's.
@@ -120,16 +123,15 @@ impl Heap {
     /// Allocates contiguous, zeroed pages of `size` bytes, rounded up to whole ones, for `name`, else for the calling thread.
     ///
     /// Fails with `EINVAL` for a size of 0 or a heap that has no contiguous memory, else with `ENOMEM`.
-    pub(crate) fn pages(&self, size: usize, name: Option<&CStr>) -> Result<Pages<'_>> {
+    pub(crate) fn pages(self: &Arc<Self>, size: usize, name: Option<&CStr>) -> Result<Pages> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
         let pages =
             unsafe { raw::rk_dma_heap_alloc_contig_pages(self.heap.as_ptr(), size, pointer(name)) };
         // INVARIANT: Allocated just now.
         Ok(Pages {
             first: NonNull::new(from_err_ptr(pages)?).ok_or(ENOMEM)?,
-            size,
-            heap: self.heap,
-            _heap: PhantomData,
+            asked: size,
+            heap: self.clone(),
         })
     }
 }
@@ -183,34 +185,91 @@ impl Drop for Buffer {
 ///
 /// # Invariants
 ///
-/// `first` came from `rk_dma_heap_alloc_contig_pages()` on `heap` with this size, and was not freed.
-pub(crate) struct Pages<'a> {
+/// `first` came from `rk_dma_heap_alloc_contig_pages()` on `heap` with the size `asked`, and was not freed.
+pub(crate) struct Pages {
     first: NonNull<bindings::page>,
-    size: usize,
-    heap: NonNull<raw::Heap>,
-    _heap: PhantomData<&'a Heap>,
+    asked: usize,
+    heap: Arc<Heap>,
 }
 
 // SAFETY: Pages are bound to no thread.
-unsafe impl Send for Pages<'_> {}
+unsafe impl Send for Pages {}
 // SAFETY: Nothing can be changed through a shared reference.
-unsafe impl Sync for Pages<'_> {}
+unsafe impl Sync for Pages {}
 
-impl Pages<'_> {
+impl Pages {
     /// The first page. It is valid as long as this value.
+    ///
+    /// Who hands it to a device sees to it that the device does not write while [`Pages::read`] runs, nor use the memory
+    /// while [`Pages::write`] does.
     pub(crate) fn first(&self) -> *mut bindings::page {
         self.first.as_ptr()
     }
+
+    /// The size in bytes: whole pages.
+    pub(crate) fn size(&self) -> usize {
+        // It did not wrap when the pages were allocated.
+        self.asked.next_multiple_of(PAGE_SIZE)
+    }
+
+    /// Copies what is there from byte `offset` on. Fails with `EINVAL` where that reaches beyond the end.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
+        let mut rest = bytes;
+        self.each_page(offset, rest.len(), |memory, length| {
+            let (part, left) = core::mem::take(&mut rest).split_at_mut(length);
+            // SAFETY: `memory` is valid for as many bytes, and nobody writes to it meanwhile.
+            unsafe { ptr::copy_nonoverlapping(memory, part.as_mut_ptr(), length) };
+            rest = left;
+        })
+    }
+
+    /// Writes `bytes` from byte `offset` on. Fails with `EINVAL` where they reach beyond the end.
+    pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> Result {
+        let mut rest = bytes;
+        self.each_page(offset, bytes.len(), |memory, length| {
+            let (part, left) = rest.split_at(length);
+            // SAFETY: `memory` is valid for as many bytes, and this value is borrowed exclusively.
+            unsafe { ptr::copy_nonoverlapping(part.as_ptr(), memory, length) };
+            rest = left;
+        })
+    }
+
+    /// Maps the pages of the range one after the other, and calls `access` with each part and its length.
+    fn each_page(
+        &self,
+        offset: usize,
+        length: usize,
+        mut access: impl FnMut(*mut u8, usize),
+    ) -> Result {
+        let end = offset.checked_add(length).ok_or(EINVAL)?;
+        if end > self.size() {
+            return Err(EINVAL);
+        }
+        let mut at = offset;
+        while at < end {
+            let inside = at % PAGE_SIZE;
+            let part = (PAGE_SIZE - inside).min(end - at);
+            // SAFETY: By the type's invariant there are as many pages as `size()` says; those of one range of an area have
+            // their `struct page`s one behind the other. Each mapping is undone before the next one is made.
+            unsafe {
+                let mapping = bindings::kmap_local_page(self.first.as_ptr().add(at / PAGE_SIZE));
+                access(mapping.cast::<u8>().add(inside), part);
+                bindings::kunmap_local(mapping);
+            }
+            at += part;
+        }
+        Ok(())
+    }
 }
 
-impl Drop for Pages<'_> {
+impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant the pages are the heap's and were not freed.
         unsafe {
             raw::rk_dma_heap_free_contig_pages(
-                self.heap.as_ptr(),
+                self.heap.heap.as_ptr(),
                 self.first.as_ptr(),
-                self.size,
+                self.asked,
                 ptr::null(),
             )
         };

@@ -4,6 +4,7 @@
  */
 
 #include <linux/highmem.h>
+#include <linux/io.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -75,13 +76,31 @@ static int access_mapping(struct rk_client_access *request, void *memory)
 	return ret;
 }
 
+static int access_carveout(phys_addr_t place, struct rk_client_access *request)
+{
+	void *memory = memremap(place, request->length, MEMREMAP_WC);
+	int ret;
+
+	if (!memory)
+		return -ENOMEM;
+	ret = access_mapping(request, memory);
+	/* What was written is in memory before the caller goes on. */
+	mb();
+	memunmap(memory);
+	return ret;
+}
+
 static int access_as_device(struct attachment *attachment, struct rk_client_access *request)
 {
 	size_t count = PFN_UP(offset_in_page(request->offset) + request->length);
-	struct page **pages = attachment_pages(attachment, request->offset, count);
+	struct page **pages;
+	phys_addr_t start;
 	void *memory;
 	int ret;
 
+	if (attachment_is_carveout(attachment, &start))
+		return access_carveout(start + request->offset, request);
+	pages = attachment_pages(attachment, request->offset, count);
 	if (IS_ERR(pages))
 		return PTR_ERR(pages);
 	if (request->view == RK_CLIENT_CACHED) {

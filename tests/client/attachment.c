@@ -4,6 +4,7 @@
  */
 
 #include <linux/dma-direct.h>
+#include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -101,15 +102,25 @@ int attachment_segments(struct attachment *this, struct rk_client_segments *requ
 	return 0;
 }
 
+bool attachment_is_carveout(struct attachment *this, phys_addr_t *start)
+{
+	if (!this->table || this->table->nents != 1)
+		return false;
+	*start = physical_address(this, this->table->sgl);
+	return region_intersects(*start, sg_dma_len(this->table->sgl), IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) == REGION_DISJOINT;
+}
+
 struct page **attachment_pages(struct attachment *this, unsigned long offset, size_t count)
 {
 	unsigned long skip = offset >> PAGE_SHIFT;
 	struct page **pages;
 	struct scatterlist *sg;
+	phys_addr_t start;
 	size_t filled = 0;
 	int i;
 
-	if (!this->table)
+	if (!this->table || attachment_is_carveout(this, &start))
 		return ERR_PTR(-EINVAL);
 	pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
 	if (!pages)

@@ -36,6 +36,12 @@ int attachment_segments(struct attachment *attachment, struct rk_client_segments
 int attachment_vmap(struct attachment *attachment);
 int attachment_vunmap(struct attachment *attachment);
 
+/*
+ * Whether the device reaches memory that the kernel keeps out of; `start` is where it begins. There is no mapping of the
+ * kernel's, and no struct page that could be used.
+ */
+bool attachment_is_carveout(struct attachment *attachment, phys_addr_t *start);
+
 /* The pages that the device reaches from `offset` on, `count` of them; to be given back by kvfree(). */
 struct page **attachment_pages(struct attachment *attachment, unsigned long offset, size_t count);
 

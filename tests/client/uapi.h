@@ -15,7 +15,10 @@
 enum rk_client_view {
 	/* The memory that the device reaches, through the kernel's own, cached mapping of it. */
 	RK_CLIENT_CACHED,
-	/* The same through a fresh mapping that bypasses the caches, as a device that does not snoop. */
+	/*
+	 * The same through a fresh mapping that bypasses the caches, as a device that does not snoop. Where the kernel has
+	 * no mapping of its own, this is what RK_CLIENT_CACHED does as well.
+	 */
 	RK_CLIENT_UNCACHED,
 	/* The exporter's kernel mapping, after RK_CLIENT_VMAP. */
 	RK_CLIENT_KERNEL,

@@ -157,10 +157,6 @@ fn area_of(tree: &Tree, heap: &str) -> Result<Option<String>> {
     Ok(Some(default.context("the default area has no name")?.name))
 }
 
-/// The kernel may move pages of its own into or out of an area at any time. It does so seldom, so one of a few attempts sees
-/// nothing but what the heap does.
-const ATTEMPTS: usize = 5;
-
 fn ranges(tree: &Tree) -> Result<()> {
     let client = areas::client()?;
     for (name, place) in places(tree)? {
@@ -173,14 +169,8 @@ fn ranges(tree: &Tree) -> Result<()> {
             whole / 4,
             whole / 2,
         ] {
-            let mut result = Ok(());
-            for _ in 0..ATTEMPTS {
-                result = range(&client, name, place, area.as_deref(), size);
-                if result.is_ok() {
-                    break;
-                }
-            }
-            result.with_context(|| format!("{name}, {size} bytes"))?;
+            areas::undisturbed(|| range(&client, name, place, area.as_deref(), size))
+                .with_context(|| format!("{name}, {size} bytes"))?;
         }
     }
     Ok(())

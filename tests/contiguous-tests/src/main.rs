@@ -10,6 +10,7 @@ mod migration;
 mod placement;
 mod recording;
 mod replay;
+mod rust_driver;
 mod trees;
 mod unloading;
 mod warnings;
@@ -41,6 +42,7 @@ fn main() -> Result<ExitCode> {
     placement::add(&mut tests, tree);
     replay::add(&mut tests);
     interface::add(&mut tests);
+    rust_driver::add(&mut tests);
     unloading::add(&mut tests);
     warnings::add(&mut tests);
     faults::add(&mut tests);

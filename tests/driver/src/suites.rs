@@ -128,6 +128,8 @@ pub const SUITES: &[Suite] = &[
         name: "selftest",
         promise: "the kernel's own dmabuf-heaps selftest passes on every heap",
         place: Place::Guest(Guest {
+            // It wants 32 buffers of 1 MiB from each heap at a time, more than a small machine has.
+            options: &["--mem", "1G", "--append", "init_on_alloc=0 cma=48M"],
             command: "modprobe vgem && /share/dmabuf-heap",
             share: Share::KernelSelftest("dmabuf-heaps"),
             ..GUEST
@@ -166,7 +168,26 @@ pub const SUITES: &[Suite] = &[
         name: "importers",
         promise: "drivers of the kernel attach to buffers, map them for DMA and for the CPU, and may be their last holder",
         place: Place::Guest(Guest {
-            command: heap_tests!("/import/"),
+            // One heap of each kind; the others' names stand for the same memory.
+            command: heap_tests!("control/import/ system/import/ system-uncached/import/ cma/import/ cma-uncached/import/"),
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "programs-area",
+        promise: "a heap over a device's own area is a heap like any other",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0"],
+            command: "heap-tests npu-pool@4c000000/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "programs-carveout",
+        promise: "so is one over a region that the kernel keeps out of",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "no-map", "--append", "init_on_alloc=0"],
+            command: "heap-tests frames@4e000000/",
             ..GUEST
         }),
     },
@@ -240,11 +261,21 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "pools",
-        promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true; page tables say cached or write-combined; caches are looked after where needed and nowhere else",
+        promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true",
         place: Place::Guest(Guest {
             targets: &["arm64"],
             options: OWN_MODULE,
-            command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/ mapping-types/ maintenance/ coherence/",
+            command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/",
+            limit: 180,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "caches",
+        promise: "page tables say cached or write-combined; for devices that do not snoop, caches are looked after where needed and nowhere else",
+        place: Place::Guest(Guest {
+            options: &["--no-module", "--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            command: "pool-tests mapping-types/ maintenance/ coherence/",
             limit: 180,
             ..GUEST
         }),
@@ -301,10 +332,19 @@ pub const SUITES: &[Suite] = &[
     tree!("many-regions", "as many areas as a 32-bit kernel can have are all heaps", ["--dtb", "many-regions"], &["armhf"]),
     Suite {
         name: "contiguous",
-        promise: "the Rockchip heap packs its area to the last page, a camera's session fits without a gap; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
+        promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
         place: Place::Guest(Guest {
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
-            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ unloading/ faults/ replay/",
+            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "replay",
+        promise: "a camera's session fits into its area without a gap; whatever comes and goes, each allocation lies where first fit says",
+        place: Place::Guest(Guest {
+            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            command: "contiguous-tests --tree rockchip-cma replay/",
             limit: 400,
             ..GUEST
         }),

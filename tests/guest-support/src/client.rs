@@ -15,9 +15,6 @@ const MODULE: &str = "rk_client";
 const MODULE_FILE: &str = "/lib/modules/rk_client.ko";
 const DIRECTORY: &str = "/dev/rk_client";
 
-/// The device that the module makes where no device tree has one.
-const OWN_DEVICE: &str = "rk-client";
-
 /// Where memory is seen from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -163,9 +160,15 @@ pub fn unload() -> nix::Result<()> {
 pub struct Client(File);
 
 impl Client {
-    /// Opens the device of a machine that has no client in its device tree.
+    /// Opens a device: the first of the device tree's by name, else the one that the driver makes itself.
     pub fn open() -> Result<Self> {
-        Self::open_device(OWN_DEVICE)
+        let entries =
+            std::fs::read_dir(DIRECTORY).with_context(|| format!("cannot list {DIRECTORY}"))?;
+        let names = entries
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<Result<Vec<_>>>()?;
+        let first = names.iter().min().context("the driver has no device")?;
+        Self::open_device(&first.to_string_lossy())
     }
 
     /// Opens the device of that name.

@@ -107,7 +107,9 @@ impl Request {
             Direction::Read => nix::request_code_read!(self.kind, self.number, self.size),
             Direction::ReadWrite => nix::request_code_readwrite!(self.kind, self.number, self.size),
         };
-        code as u32
+        #[allow(clippy::unnecessary_cast)] // wider on some architectures
+        let code = code as u32;
+        code
     }
 }
 

@@ -3,7 +3,7 @@
 //! How much a heap has to give, and how much of it one request may have.
 
 use anyhow::{Context, Result};
-use guest_support::memory;
+use guest_support::{memory, page_size};
 use std::path::Path;
 
 /// Where the kernel tells of each contiguous memory area, by name.
@@ -18,6 +18,35 @@ const DEFAULT_AREA: &[&str] = &[
     "default_cma_region",
     "rk-dma-heap-cma",
 ];
+
+/// Where the device tree tells of each region that is set aside, by name.
+const REGIONS: &str = "/proc/device-tree/reserved-memory";
+
+/// The size of an area, and what of it is not handed out, in bytes.
+fn area(name: &str) -> Result<Option<(usize, usize)>> {
+    let area = Path::new(AREAS).join(name);
+    if !area.exists() {
+        return Ok(None);
+    }
+    let read = |file: &str| -> Result<usize> {
+        let pages: usize = std::fs::read_to_string(area.join(file))?.trim().parse()?;
+        Ok(pages * page_size())
+    };
+    Ok(Some((read("total_pages")?, read("available_pages")?)))
+}
+
+/// The size of a region that the kernel keeps out of, in bytes.
+fn carveout(name: &str) -> Result<Option<usize>> {
+    let region = Path::new(REGIONS).join(name);
+    if !region.join("no-map").exists() {
+        return Ok(None);
+    }
+    // An address and a size, each of two cells.
+    let numbers = std::fs::read(region.join("reg"))?;
+    let (_, size) = numbers.split_at(numbers.len() / 2);
+    let size = u64::from_be_bytes(size.try_into().context("a size of other than two cells")?);
+    Ok(Some(size as usize))
+}
 
 /// What stands behind a heap.
 pub struct Capacity {
@@ -39,23 +68,19 @@ impl Capacity {
             .context("a heap without a name")?
             .to_string_lossy()
             .into_owned();
-        let area = Path::new(AREAS).join(&name);
-        let contiguous = if DEFAULT_AREA.contains(&name.as_str()) {
-            Some(memory::meminfo("CmaTotal")?)
-        } else if area.exists() {
-            let pages: usize = std::fs::read_to_string(area.join("total_pages"))?
-                .trim()
-                .parse()?;
-            Some(pages * guest_support::page_size())
+        let set_aside = if DEFAULT_AREA.contains(&name.as_str()) {
+            Some((memory::meminfo("CmaTotal")?, memory::meminfo("CmaFree")?))
+        } else if let Some(total) = carveout(&name)? {
+            Some((total, total))
         } else {
-            None
+            area(&name)?
         };
         let ram = memory::total()?;
-        Ok(match contiguous {
-            Some(total) => Capacity {
+        Ok(match set_aside {
+            Some((total, unused)) => Capacity {
                 total,
                 largest: total,
-                unused: memory::meminfo("CmaFree")?,
+                unused,
                 set_aside: true,
             },
             None => Capacity {

@@ -6,6 +6,7 @@
 //! A picture has more lines than a page has room for and is checked to the last byte, so a page in the wrong place
 //! shows.
 
+use crate::capacity::Capacity;
 use crate::footprint::Footprint;
 use crate::Case;
 use anyhow::{bail, ensure, Context, Result};
@@ -218,7 +219,8 @@ fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<
 fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Contiguous)?;
     camera.set_format(Kind::Capture, picture(Access::Contiguous))?;
-    let buffers: Vec<_> = (0..8).map(|_| mixed(heap)).collect::<Result<_>>()?;
+    let count = if Capacity::of(heap)?.set_aside { 2 } else { 8 };
+    let buffers: Vec<_> = (0..count).map(|_| mixed(heap)).collect::<Result<_>>()?;
     let stream = camera.stream(Kind::Capture, buffers.len())?;
     let mut refused = 0;
     for (index, buffer) in buffers.iter().enumerate() {

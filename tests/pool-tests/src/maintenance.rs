@@ -27,7 +27,18 @@ pub fn add(tests: &mut Tests) {
             handing_out(heap)
         });
     }
+    for heap in CONTIGUOUS {
+        tests.add(format!("maintenance/for-importers/{heap}"), move || {
+            for_importers(heap)
+        });
+        tests.add(format!("maintenance/handing-out/{heap}"), move || {
+            handing_out_contiguous(heap)
+        });
+    }
 }
+
+/// Heaps of contiguous memory, one of each kind. They keep no pools.
+const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
@@ -256,4 +267,29 @@ fn expect_not_cleaned(what: &str, events: &[Event], segments: &[Segment]) -> Res
         "{what} was cleaned for no reason: {ranges:x?}"
     );
     Ok(())
+}
+
+// Without a pool all memory is fresh, and it is nobody's business once it has come back.
+fn handing_out_contiguous(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let watch = Watch::start()?;
+    for _ in 0..2 {
+        let buffer = heap.allocate(PAGES * page_size())?;
+        let fresh = watch.trace.take()?;
+        let segments = client.import(&buffer)?.segments()?;
+        watch.trace.clear()?;
+        drop(buffer);
+        let returned = watch.trace.take()?;
+        if name.contains("uncached") {
+            expect_cleaned_once("fresh memory", &fresh, &segments)?;
+        } else {
+            expect_not_cleaned("fresh memory", &fresh, &segments)?;
+        }
+        expect_not_cleaned("memory that came back", &returned, &segments)?;
+    }
+    drop((heap, watch));
+    module.unload()
 }
