@@ -3,8 +3,8 @@
 //! rk_dma_heap: every DMA-BUF heap that userspace expects, in one module.
 //!
 //! A request takes this way: a program's ioctl reaches a node ([`registry`]), which finds a heap ([`heap`], `heaps/`), which
-//! collects memory ([`memory`]) and exports it as a buffer ([`buffer`]). What is alive stands in the [`ledger`]; `procfs/`
-//! prints it. The other modules here are abstractions over single ideas of the kernel and know nothing of heaps.
+//! collects memory ([`memory`]) and exports it as a buffer ([`buffer`]). What is alive stands in the [`ledger`]; of every
+//! dma-buf of the system there is a record in [`all_buffers`]; `procfs/` prints both. The other modules here are abstractions over single ideas of the kernel and know nothing of heaps.
 //!
 //! # Locks
 //!
@@ -14,7 +14,9 @@
 //!    up, added or opened, never while memory is allocated or freed;
 //! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
 //! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
-//! 4. a [`background`] trigger's spin lock, over that of the kernel's worker.
+//! 4. a [`background`] trigger's spin lock, over that of the kernel's worker;
+//! 5. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
+//!    of a dma-buf. Nothing under them.
 //!
 //! Pages are allocated, freed and zeroed with none of 3 and 4 held, and the shrinker takes 3 alone.
 

@@ -118,19 +118,21 @@ impl<'a> Output<'a> {
         self.digits(number, 16, &ZEROS, digits);
     }
 
-    fn digits(&mut self, mut number: u64, base: u64, fill: &[u8; ROOM], width: usize) {
+    fn digits(&mut self, mut number: u64, base: u32, fill: &[u8; ROOM], width: usize) {
         // As many as the largest number has.
         let mut digits = [0; 20];
         let mut count = 0;
         for digit in digits.iter_mut().rev() {
+            // A 32-bit machine divides such numbers by a function of the kernel's.
+            // SAFETY: The base is not zero.
+            let rest = unsafe { c::div_u64(number, base) };
             // Below 16.
-            let value = (number % base) as u8;
-            *digit = if value < 10 {
-                b'0' + value
-            } else {
-                b'a' + (value - 10)
+            let value = (number - rest * u64::from(base)) as u8;
+            *digit = match value {
+                0..=9 => b'0' + value,
+                _ => b'a' + (value - 10),
             };
-            number /= base;
+            number = rest;
             count += 1;
             if number == 0 {
                 break;

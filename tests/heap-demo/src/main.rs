@@ -4,6 +4,7 @@
 //! kernel says while they are held and after they are freed. Fails if anything is not as it should be.
 
 use anyhow::{bail, ensure, Context, Result};
+use clap::Parser;
 use guest_support::dma_buf::{self, Buffer, SetName};
 use guest_support::heap::{self, Heap, HEAP_DIRECTORY};
 use guest_support::mapping::Mapping;
@@ -23,7 +24,18 @@ const SIZES: [usize; 5] = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 100_000];
 /// How far memory may be from where it was: other programs and the kernel's own caches are not us.
 const NOISE: usize = MIB;
 
+/// Show each heap at work
+#[derive(Parser)]
+struct Arguments {
+    /// Instead: allocate buffers of 8 MiB from heap `system` and free them, but for one that is held so long, as a leak is
+    #[arg(long, value_name = "SECONDS")]
+    leak: Option<u64>,
+}
+
 fn main() -> Result<()> {
+    if let Some(seconds) = Arguments::parse().leak {
+        return leak(Duration::from_secs(seconds));
+    }
     let heaps = heap::names()?;
     if heaps.is_empty() {
         bail!("no heap in {HEAP_DIRECTORY}: load the module first");
@@ -45,6 +57,16 @@ fn main() -> Result<()> {
         show(name).with_context(|| format!("heap {name}"))?;
     }
     println!("\nEverything was as it should be.");
+    Ok(())
+}
+
+fn leak(time: Duration) -> Result<()> {
+    let heap = Heap::open("system")?;
+    let mut buffers: Vec<Buffer> = (0..4)
+        .map(|_| heap.allocate(8 * MIB))
+        .collect::<Result<_>>()?;
+    buffers.truncate(1);
+    std::thread::sleep(time);
     Ok(())
 }
 
