@@ -39,7 +39,7 @@ impl Show for Info {
                 alloc(&mut output, text::trimmed(&name), segment, shown);
                 devices(&mut output, &found.dma_buf)?;
             }
-            for array in heap.page_arrays()? {
+            for array in heap.page_arrays()?.values() {
                 total += array.segment.bytes() as u64;
                 output.bytes(b"dma-heap:<");
                 output.column(heap.name().to_bytes(), 0);

@@ -293,9 +293,10 @@ impl Locked<'_> {
 
     /// The attached devices, in the dma-buf's own order.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> + '_ {
-        // SAFETY: A device stays while it is attached, and attachments stay while the lock is held.
-        self.attachments()
-            .map(|attachment| unsafe { Device::from_raw((*attachment).dev) })
+        self.attachments().map(|attachment| {
+            // SAFETY: A device stays while it is attached, and attachments stay while the lock is held.
+            unsafe { Device::from_raw((*attachment).dev) }
+        })
     }
 }
 
@@ -350,9 +351,9 @@ impl<'a> Glance<'a> {
 
     /// What the device sees.
     pub(crate) fn table(&self) -> Option<MappedTable<'_>> {
+        let table = self.table?;
         // SAFETY: Mapped as long as this value is there, by the type's invariant.
-        self.table
-            .map(|table| unsafe { MappedTable::from_raw(table) })
+        Some(unsafe { MappedTable::from_raw(table) })
     }
 }
 

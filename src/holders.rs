@@ -2,26 +2,37 @@
 
 //! Which processes hold which dma-bufs, at one moment.
 
-use crate::{process, task};
-use kernel::prelude::*;
+use crate::{
+    process::{self, Process},
+    task,
+};
+use kernel::{prelude::*, rbtree::RBTree};
 
-/// A process that holds a dma-buf.
-pub(crate) struct Holder {
-    inode: u64,
-    /// Its number.
-    pub(crate) process: i32,
+/// How a process holds a dma-buf.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold {
     /// How many file descriptors it has for the dma-buf.
     pub(crate) descriptors: u32,
     /// How many mappings.
     pub(crate) mappings: u32,
 }
 
+/// A process that holds a dma-buf.
+pub(crate) struct Holder {
+    /// Its number.
+    pub(crate) process: i32,
+    /// The name of its first thread.
+    pub(crate) name: task::Name,
+    /// How it does that.
+    pub(crate) hold: Hold,
+}
+
 /// All holders.
 pub(crate) struct Holders {
-    /// By what they hold, each process once.
-    all: KVec<Holder>,
-    /// The names of those processes, by their numbers.
-    names: KVec<(i32, task::Name)>,
+    /// By the dma-buf's inode number and the process's number.
+    holds: RBTree<(u64, i32), Hold>,
+    /// The names of the processes, by their numbers.
+    names: RBTree<i32, task::Name>,
 }
 
 impl Holders {
@@ -29,60 +40,57 @@ impl Holders {
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn now() -> Result<Self> {
-        let mut found: KVec<Holder> = KVec::new();
-        let mut names = KVec::new();
-        process::try_for_each(|process| {
-            let before = found.len();
-            let mut result = Ok(());
-            let mut hold = |inode, descriptors, mappings| {
-                let holder = Holder {
-                    inode,
-                    process: process.number,
-                    descriptors,
-                    mappings,
-                };
-                if found.push(holder, GFP_ATOMIC).is_err() {
-                    result = Err(ENOMEM);
-                }
-            };
-            process.for_each_descriptor(|inode| hold(inode, 1, 0));
-            process.for_each_mapping(|inode| hold(inode, 0, 1));
-            result?;
-            if found.len() > before {
-                names.push((process.number, process.name()), GFP_KERNEL)?;
+        let mut this = Self {
+            holds: RBTree::new(),
+            names: RBTree::new(),
+        };
+        process::try_for_each(|process| this.add(process))?;
+        Ok(this)
+    }
+
+    fn add(&mut self, process: &Process) -> Result {
+        let (mut any, mut result) = (false, Ok(()));
+        let mut hold = |inode, descriptors, mappings| {
+            any = true;
+            if let Err(error) = self.hold((inode, process.number), descriptors, mappings) {
+                result = Err(error);
             }
-            Ok(())
-        })?;
-        found.sort_unstable_by_key(|holder| (holder.inode, holder.process));
-        let mut all: KVec<Holder> = KVec::with_capacity(found.len(), GFP_KERNEL)?;
-        for holder in found {
-            match all.last_mut() {
-                Some(last) if (last.inode, last.process) == (holder.inode, holder.process) => {
-                    last.descriptors = last.descriptors.saturating_add(holder.descriptors);
-                    last.mappings = last.mappings.saturating_add(holder.mappings);
-                }
-                _ => all.push(holder, GFP_KERNEL)?,
-            }
+        };
+        process.for_each_descriptor(|inode| hold(inode, 1, 0));
+        process.for_each_mapping(|inode| hold(inode, 0, 1));
+        if any {
+            self.names
+                .try_create_and_insert(process.number, process.name(), GFP_KERNEL)?;
         }
-        Ok(Self { all, names })
+        result
     }
 
-    /// The holders of one dma-buf.
-    pub(crate) fn of(&self, inode: u64) -> impl Iterator<Item = &Holder> {
-        let first = self.all.partition_point(|holder| holder.inode < inode);
-        self.all
-            .get(first..)
-            .unwrap_or_default()
-            .iter()
-            .take_while(move |holder| holder.inode == inode)
+    /// Does not sleep. Fails with `ENOMEM`.
+    fn hold(&mut self, key: (u64, i32), descriptors: u32, mappings: u32) -> Result {
+        if let Some(hold) = self.holds.get_mut(&key) {
+            hold.descriptors = hold.descriptors.saturating_add(descriptors);
+            hold.mappings = hold.mappings.saturating_add(mappings);
+            return Ok(());
+        }
+        let hold = Hold {
+            descriptors,
+            mappings,
+        };
+        self.holds.try_create_and_insert(key, hold, GFP_ATOMIC)?;
+        Ok(())
     }
 
-    /// The name of a holder's first thread.
-    pub(crate) fn name(&self, holder: &Holder) -> task::Name {
-        self.names
-            .binary_search_by_key(&holder.process, |(number, _)| *number)
-            .ok()
-            .and_then(|index| self.names.get(index))
-            .map_or(task::Name::NONE, |(_, name)| *name)
+    /// The first holder of the dma-buf whose number is at least `process`. Calling it again for the next number finds all.
+    pub(crate) fn next(&self, inode: u64, process: i32) -> Option<Holder> {
+        let cursor = self.holds.cursor_lower_bound(&(inode, process))?;
+        let ((found, process), hold) = cursor.current();
+        if *found != inode {
+            return None;
+        }
+        Some(Holder {
+            process: *process,
+            name: self.names.get(process).copied().unwrap_or(task::Name::NONE),
+            hold: *hold,
+        })
     }
 }

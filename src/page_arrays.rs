@@ -44,7 +44,6 @@ struct PageArray {
 
 /// What a list says of an array.
 pub(crate) struct Listed {
-    number: u64,
     /// Where it lies.
     pub(crate) segment: Segment,
     /// Who allocated it.
@@ -77,21 +76,19 @@ impl PageArrays {
         Ok(segment)
     }
 
-    /// All arrays, oldest first. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn list(&self) -> Result<KVec<Listed>> {
-        let mut list = KVec::new();
+    /// All arrays, oldest first: by how many there were before. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn list(&self) -> Result<RBTree<u64, Listed>> {
+        let mut list = RBTree::new();
         for (frame, array) in self.arrays.lock().iter() {
             let listed = Listed {
-                number: array.number,
                 segment: Segment {
                     frame: *frame,
                     pages: array.pages,
                 },
                 name: CString::try_from(&*array.name)?,
             };
-            list.push(listed, GFP_KERNEL)?;
+            list.try_create_and_insert(array.number, listed, GFP_KERNEL)?;
         }
-        list.sort_unstable_by_key(|array| array.number);
         Ok(list)
     }
 

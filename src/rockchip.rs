@@ -28,6 +28,7 @@ use kernel::{
     error::from_err_ptr,
     page::PAGE_SHIFT,
     prelude::*,
+    rbtree::RBTree,
     str::CString,
     sync::{aref::ARef, Arc},
 };
@@ -282,10 +283,10 @@ impl RkHeap {
     }
 
     /// The page arrays that the heap has handed out, oldest first. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn page_arrays(&self) -> Result<KVec<Listed>> {
+    pub(crate) fn page_arrays(&self) -> Result<RBTree<u64, Listed>> {
         match &self.backing {
             Backing::Own { arrays, .. } => arrays.list(),
-            Backing::Driver(_) => Ok(KVec::new()),
+            Backing::Driver(_) => Ok(RBTree::new()),
         }
     }
 
