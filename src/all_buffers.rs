@@ -191,9 +191,7 @@ fn default_name() -> Text<DEFAULT_NAME> {
 ///
 /// May sleep. Fails with `ENOMEM`.
 pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
-    if NAMES_OBSERVED.load(Relaxed) || !DEFAULT_NAMES.load(Relaxed) {
-        // Done, or not wanted.
-    } else {
+    if DEFAULT_NAMES.load(Relaxed) && !NAMES_OBSERVED.load(Relaxed) {
         dma_buf.set_name(default_name().as_c_str())?;
     }
     if !OTHERS.load(Relaxed) {
@@ -304,12 +302,11 @@ impl AllBuffers {
         RECORDS.lock().tree = Some(RBTree::new());
         let mut this = Self { events: None };
         DEFAULT_NAMES.store(default_names, Relaxed);
+        let others = others && observable();
+        OTHERS.store(others, Relaxed);
         if !others && !default_names {
             return Ok(this);
         }
-        // An observer's end runs in a context where a lock must not sleep, as there all locks do.
-        let others = others && !cfg!(CONFIG_PREEMPT_RT) && Existing::find().is_some();
-        OTHERS.store(others, Relaxed);
         match Events::observe(others) {
             Ok(events) => {
                 NAMES_OBSERVED.store(true, Relaxed);
@@ -317,10 +314,7 @@ impl AllBuffers {
             }
             Err(error) => {
                 OTHERS.store(false, Relaxed);
-                pr_info!(
-                    "dma-bufs of other exporters cannot be observed: {:?}\n",
-                    error
-                );
+                not_observed("a tracepoint or kprobe is refused", error);
             }
         }
         if covers_all() {
@@ -328,6 +322,30 @@ impl AllBuffers {
         }
         Ok(this)
     }
+}
+
+/// Whether the kernel lets all dma-bufs be observed; if not, the log says why. May sleep.
+fn observable() -> bool {
+    if cfg!(CONFIG_PREEMPT_RT) {
+        not_observed("spin locks sleep in this kernel", EOPNOTSUPP);
+        return false;
+    }
+    if Existing::find().is_none() {
+        not_observed(
+            "this kernel has no iterator over them, or no kprobes",
+            ENOENT,
+        );
+        return false;
+    }
+    true
+}
+
+fn not_observed(why: &str, error: Error) {
+    pr_info!(
+        "/proc/rk_dmabuf shows this module's own dma-bufs only: {} ({:?})\n",
+        why,
+        error
+    );
 }
 
 impl Drop for AllBuffers {
