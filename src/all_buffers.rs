@@ -327,7 +327,7 @@ impl AllBuffers {
 /// Whether the kernel lets all dma-bufs be observed; if not, the log says why. May sleep.
 fn observable() -> bool {
     if cfg!(CONFIG_PREEMPT_RT) {
-        not_observed("spin locks sleep in this kernel", EOPNOTSUPP);
+        not_observed("spin locks sleep in this kernel", ENODEV);
         return false;
     }
     if Existing::find().is_none() {
