@@ -32,6 +32,9 @@ pub fn total() -> Result<usize> {
     meminfo("MemTotal")
 }
 
+/// How many pages the lists of the CPUs may change by while one looks: those of this process itself.
+const NOISE: usize = 64;
+
 /// The bytes that are in no use that lasts: free, waiting in per-CPU lists, or in the kernel's own caches.
 ///
 /// What a heap keeps in a pool it has to give back first. That is not asked of the heap: a heap that counts
@@ -43,8 +46,17 @@ pub fn at_rest() -> Result<usize> {
     }
     // Folds the counters of all CPUs into the totals.
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
-    let text = read("/proc/meminfo")?;
-    let mut bytes = pages_in_cpu_lists(&read("/proc/zoneinfo")?)? * crate::page_size();
+    // A worker of the kernel's empties the lists now and then. What it moves between two looks would count twice.
+    let mut pages = pages_in_cpu_lists()?;
+    let text = loop {
+        let text = read("/proc/meminfo")?;
+        let after = pages_in_cpu_lists()?;
+        if pages.abs_diff(after) < NOISE {
+            break text;
+        }
+        pages = after;
+    };
+    let mut bytes = pages * crate::page_size();
     for field in ["MemFree", "Buffers", "Cached", "SReclaimable"] {
         bytes += parse_meminfo(&text, field)?;
     }
@@ -60,7 +72,11 @@ pub fn pooled() -> Result<usize> {
     }
 }
 
-fn pages_in_cpu_lists(zoneinfo: &str) -> Result<usize> {
+fn pages_in_cpu_lists() -> Result<usize> {
+    count_in_cpu_lists(&read("/proc/zoneinfo")?)
+}
+
+fn count_in_cpu_lists(zoneinfo: &str) -> Result<usize> {
     zoneinfo
         .lines()
         .filter_map(|line| line.trim().strip_prefix("count:"))
@@ -99,6 +115,6 @@ mod tests {
     #[test]
     fn cpu_lists_are_added_up() {
         let text = "Node 0, zone DMA\n  pagesets\n    cpu: 0\n              count:    7\n              high:     9\n    cpu: 1\n              count:    5\n";
-        assert_eq!(pages_in_cpu_lists(text).unwrap(), 12);
+        assert_eq!(count_in_cpu_lists(text).unwrap(), 12);
     }
 }
