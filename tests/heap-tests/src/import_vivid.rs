@@ -219,8 +219,17 @@ fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<
 fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Contiguous)?;
     camera.set_format(Kind::Capture, picture(Access::Contiguous))?;
-    let count = if Capacity::of(heap)?.set_aside { 2 } else { 8 };
-    let buffers: Vec<_> = (0..count).map(|_| mixed(heap)).collect::<Result<_>>()?;
+    let first = mixed(heap)?;
+    let capacity = Capacity::of(heap)?;
+    // A small machine has no room for many.
+    let more = match capacity.set_aside {
+        true => 1,
+        false => (capacity.unused / 2 / first.size()?).clamp(1, 7),
+    };
+    let mut buffers = vec![first];
+    for _ in 0..more {
+        buffers.push(mixed(heap)?);
+    }
     let stream = camera.stream(Kind::Capture, buffers.len())?;
     let mut refused = 0;
     for (index, buffer) in buffers.iter().enumerate() {
