@@ -71,7 +71,7 @@ impl List for Buffers {
         output.bytes(b" ");
 
         let mut first = true;
-        for device in dma_buf.lock()?.devices() {
+        for device in dma_buf.lock_interruptible()?.devices() {
             separate(&mut output, &mut first);
             output.field(device.name().to_bytes());
         }

@@ -32,7 +32,7 @@ impl List for Dev {
     fn show((): &(), file: &SeqFile, item: &Found) -> Result {
         let mut output = Output::new(file);
         row::print(&mut output, &item.dma_buf);
-        for device in item.dma_buf.lock()?.devices() {
+        for device in item.dma_buf.lock_interruptible()?.devices() {
             output.bytes(b" ");
             output.column(device.name().to_bytes(), 0);
         }

@@ -80,7 +80,7 @@ fn kib(output: &mut Output<'_>, bytes: u64) {
 fn devices(output: &mut Output<'_>, dma_buf: &DmaBuf) -> Result {
     output.bytes(b"\t\tAttached Devices:\n");
     let mut count = 0;
-    for device in dma_buf.lock()?.devices() {
+    for device in dma_buf.lock_interruptible()?.devices() {
         output.bytes(b"\t\t");
         output.column(device.name().to_bytes(), 0);
         output.bytes(b"\n");

@@ -129,8 +129,16 @@ impl DmaBuf {
         Ok(())
     }
 
-    /// Takes the reservation lock. May sleep. Fails with `EINTR` where a signal comes first.
-    pub(crate) fn lock(&self) -> Result<Locked<'_>> {
+    /// Takes the reservation lock. May sleep.
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        // SAFETY: The dma-buf is valid. Without a context the call cannot fail.
+        unsafe { bindings::dma_resv_lock((*self.as_raw()).resv, ptr::null_mut()) };
+        // INVARIANT: The lock was just taken.
+        Locked { dma_buf: self }
+    }
+
+    /// As [`DmaBuf::lock`], but fails with `EINTR` where a signal comes first.
+    pub(crate) fn lock_interruptible(&self) -> Result<Locked<'_>> {
         // SAFETY: The dma-buf is valid.
         to_result(unsafe {
             c::dma_resv_lock_interruptible((*self.as_raw()).resv, ptr::null_mut())

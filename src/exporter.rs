@@ -21,7 +21,7 @@ use view::View;
 pub(crate) use view::{mapped, segment_of};
 
 use crate::{
-    dma_buf::DmaBuf,
+    dma_buf::{DmaBuf, Locked},
     kernel_mapping::KernelMapping,
     memory::{Backing, Segment},
     sg_table::{Direction, SgTable},
@@ -155,9 +155,9 @@ pub(crate) fn export<T: Exporter>(exporter: T, size: usize, flags: u32) -> Resul
 ///
 /// # Invariants
 ///
-/// `dma_buf` is valid, was exported with `T`, and its reservation lock is held by this value.
+/// The dma-buf was exported with `T`.
 pub(crate) struct Attached<'a, T: Exporter> {
-    dma_buf: *mut bindings::dma_buf,
+    locked: Locked<'a>,
     _exporter: PhantomData<&'a T>,
 }
 
@@ -168,25 +168,17 @@ impl<'a, T: Exporter> Attached<'a, T> {
     ///
     /// `dma_buf` must have been exported with `T` and stay valid for `'a`.
     unsafe fn lock(dma_buf: *mut bindings::dma_buf) -> Self {
-        // SAFETY: The dma-buf is valid. Without a context the call cannot fail.
-        unsafe { bindings::dma_resv_lock((*dma_buf).resv, ptr::null_mut()) };
-        // INVARIANT: The lock was just taken.
+        // INVARIANT: As the caller promises.
         Self {
-            dma_buf,
+            // SAFETY: As the caller promises.
+            locked: unsafe { DmaBuf::from_raw(dma_buf) }.lock(),
             _exporter: PhantomData,
         }
     }
 
     /// Calls `f` for each attached device, in the dma-buf's own order.
     pub(crate) fn for_each(&mut self, mut f: impl FnMut(&Device, &mut T::Attachment)) {
-        // SAFETY: The dma-buf is valid; the lock protects its list of attachments.
-        let head = unsafe { &raw mut (*self.dma_buf).attachments };
-        // SAFETY: As above.
-        let mut node = unsafe { (*head).next };
-        while node != head {
-            // SAFETY: Every node of this list is that of an attachment to this dma-buf.
-            let attachment =
-                unsafe { kernel::container_of!(node, bindings::dma_buf_attachment, node) };
+        for attachment in self.locked.attachments() {
             // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the list; `detach()` is
             // called after it has left. The lock is held, so nobody else has a reference to it.
             let (device, private) = unsafe {
@@ -196,28 +188,21 @@ impl<'a, T: Exporter> Attached<'a, T> {
                 )
             };
             f(device, private);
-            // SAFETY: The lock is held, so the node is still in the list.
-            node = unsafe { (*node).next };
         }
     }
 
     /// The address and size of the kernel mapping, if there is one.
     pub(crate) fn kernel_mapping(&self) -> Option<(NonNull<c_void>, usize)> {
+        let dma_buf = self.locked.dma_buf();
+        let raw = dma_buf.as_raw();
         // SAFETY: The dma-buf is valid; the lock protects its kernel mapping. This exporter only sets virtual addresses.
         unsafe {
-            if (*self.dma_buf).vmapping_counter == 0 {
+            if (*raw).vmapping_counter == 0 {
                 return None;
             }
-            let address = (*self.dma_buf).vmap_ptr.__bindgen_anon_1.vaddr;
-            Some((NonNull::new(address.cast())?, (*self.dma_buf).size))
+            let address = (*raw).vmap_ptr.__bindgen_anon_1.vaddr;
+            Some((NonNull::new(address.cast())?, dma_buf.size()))
         }
-    }
-}
-
-impl<T: Exporter> Drop for Attached<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: The lock is held, by the type's invariant.
-        unsafe { bindings::dma_resv_unlock((*self.dma_buf).resv) };
     }
 }
 
