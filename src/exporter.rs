@@ -179,14 +179,8 @@ impl<'a, T: Exporter> Attached<'a, T> {
     /// Calls `f` for each attached device, in the dma-buf's own order.
     pub(crate) fn for_each(&mut self, mut f: impl FnMut(&Device, &mut T::Attachment)) {
         for attachment in self.locked.attachments() {
-            // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the list; `detach()` is
-            // called after it has left. The lock is held, so nobody else has a reference to it.
-            let (device, private) = unsafe {
-                (
-                    Device::from_raw((*attachment).dev),
-                    &mut *(*attachment).priv_.cast::<T::Attachment>(),
-                )
-            };
+            // SAFETY: The dma-buf was exported with `T`, by the type's invariant, and the lock is held.
+            let (_, device, private) = unsafe { attached::<T>(attachment) };
             f(device, private);
         }
     }
@@ -217,6 +211,25 @@ struct Operations<T>(PhantomData<T>);
 unsafe fn exporter<'a, T: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a T {
     // SAFETY: `priv` is the box that `export()` gave up, which `release()` takes back last of all.
     unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).exporter }
+}
+
+/// The exporter behind `attachment`, its device, and what the exporter keeps for it.
+///
+/// # Safety
+///
+/// `attachment` must be one to a dma-buf that was exported with `T`, whose reservation lock must be held for `'a`.
+unsafe fn attached<'a, T: Exporter>(
+    attachment: *mut bindings::dma_buf_attachment,
+) -> (&'a T, &'a Device, &'a mut T::Attachment) {
+    // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the dma-buf's list; `detach()` is
+    // called after it has left. The lock is held, so nobody else has a reference to it.
+    unsafe {
+        (
+            exporter((*attachment).dmabuf),
+            Device::from_raw((*attachment).dev),
+            &mut *(*attachment).priv_.cast(),
+        )
+    }
 }
 
 impl<T: Exporter> Operations<T> {
@@ -270,14 +283,8 @@ impl<T: Exporter> Operations<T> {
         attachment: *mut bindings::dma_buf_attachment,
         direction: Direction,
     ) -> *mut bindings::sg_table {
-        // SAFETY: `attach()` has set `priv`, which is reached under the reservation lock only.
-        let (exporter, device, private) = unsafe {
-            (
-                exporter::<T>((*attachment).dmabuf),
-                Device::from_raw((*attachment).dev),
-                &mut *(*attachment).priv_.cast::<T::Attachment>(),
-            )
-        };
+        // SAFETY: As the core promises.
+        let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         match exporter.map(private, device, direction) {
             Ok(table) => table.as_raw(),
             Err(error) => error.to_ptr(),
@@ -292,14 +299,8 @@ impl<T: Exporter> Operations<T> {
         _: *mut bindings::sg_table,
         direction: Direction,
     ) {
-        // SAFETY: As in `map()`.
-        let (exporter, device, private) = unsafe {
-            (
-                exporter::<T>((*attachment).dmabuf),
-                Device::from_raw((*attachment).dev),
-                &mut *(*attachment).priv_.cast::<T::Attachment>(),
-            )
-        };
+        // SAFETY: As the core promises.
+        let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         exporter.unmap(private, device, direction);
     }
 
@@ -310,14 +311,8 @@ impl<T: Exporter> Operations<T> {
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
     ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter.
-        let exporter = unsafe { exporter::<T>(dma_buf) };
-        if !exporter.syncs() {
-            return 0;
-        }
-        // SAFETY: As above; the dma-buf stays valid during the call.
-        let attached = unsafe { Attached::lock(dma_buf) };
-        from_result(|| exporter.begin_cpu_access(attached, direction).map(|()| 0))
+        // SAFETY: As the core promises.
+        unsafe { Self::cpu_access(dma_buf, direction, T::begin_cpu_access) }
     }
 
     /// # Safety
@@ -327,14 +322,26 @@ impl<T: Exporter> Operations<T> {
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
     ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter.
+        // SAFETY: As the core promises.
+        unsafe { Self::cpu_access(dma_buf, direction, T::end_cpu_access) }
+    }
+
+    /// # Safety
+    ///
+    /// `dma_buf` must be valid during the call, have been exported with `T`, and its reservation lock not be held.
+    unsafe fn cpu_access(
+        dma_buf: *mut bindings::dma_buf,
+        direction: Direction,
+        access: impl FnOnce(&T, Attached<'_, T>, Direction) -> Result,
+    ) -> c_int {
+        // SAFETY: As the caller promises.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         if !exporter.syncs() {
             return 0;
         }
-        // SAFETY: As above; the dma-buf stays valid during the call.
+        // SAFETY: As above.
         let attached = unsafe { Attached::lock(dma_buf) };
-        from_result(|| exporter.end_cpu_access(attached, direction).map(|()| 0))
+        from_result(|| access(exporter, attached, direction).map(|()| 0))
     }
 
     /// # Safety
@@ -411,8 +418,8 @@ impl<T: Exporter> Operations<T> {
     unsafe fn mapped(
         attachment: *mut bindings::dma_buf_attachment,
     ) -> Option<NonNull<bindings::sg_table>> {
-        // SAFETY: `attach()` has set `priv`, which is reached under the reservation lock only.
-        let private = unsafe { &*(*attachment).priv_.cast::<T::Attachment>() };
+        // SAFETY: As the caller promises.
+        let (_, _, private) = unsafe { attached::<T>(attachment) };
         NonNull::new(T::mapped(private)?.as_raw())
     }
 }
