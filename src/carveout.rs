@@ -104,15 +104,12 @@ pub(crate) struct CarveoutPages {
 
 impl CarveoutPages {
     fn zero(&self) -> Result {
-        let mut rest = Some(self.segment);
-        while let Some(left) = rest {
+        for part in self.segment.parts::<ZERO_STEP>() {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }
-            let part = left.truncate(ZERO_STEP);
             // SAFETY: The pages are memory that was handed out to this value, and nobody else has seen them yet.
             unsafe { KernelMapping::of_frames(part)?.fill_with_zeros(part.bytes()) };
-            rest = left.skip(part.pages);
         }
         Ok(())
     }

@@ -159,15 +159,12 @@ impl Range {
     ///
     /// May sleep. Fails with `EINTR` where a fatal signal comes, or as [`Cleaner::clean`] does.
     pub(crate) fn make_ready(self, caching: Caching, cleaner: &Cleaner) -> Result<ReadyRange> {
-        let mut rest = Some(self.segment);
-        while let Some(left) = rest {
+        for part in self.segment.parts::<ZERO_STEP>() {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }
-            let part = left.truncate(ZERO_STEP);
             // SAFETY: The range owns these pages.
             unsafe { c::clear_pages(c::pfn_to_page(part.frame), part.pages) };
-            rest = left.skip(part.pages);
         }
         if caching == Caching::WriteCombined {
             // SAFETY: As above.

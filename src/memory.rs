@@ -2,6 +2,7 @@
 
 //! What a buffer is made of.
 
+use core::iter;
 use kernel::{bindings, page::PAGE_SHIFT};
 
 /// How the CPU sees a buffer's memory.
@@ -52,6 +53,19 @@ impl Segment {
             frame: self.frame,
             pages: self.pages.min(pages),
         }
+    }
+
+    /// The segment in parts of at most `PAGES` pages, in order.
+    #[inline]
+    pub(crate) fn parts<const PAGES: usize>(self) -> impl Iterator<Item = Self> {
+        const { assert!(PAGES > 0) };
+        let mut rest = Some(self);
+        iter::from_fn(move || {
+            let left = rest?;
+            let part = left.truncate(PAGES);
+            rest = left.skip(part.pages);
+            Some(part)
+        })
     }
 }
 

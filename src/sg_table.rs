@@ -79,16 +79,13 @@ impl SgTable {
         // SAFETY: The table is initialised.
         let mut entry = unsafe { (*this.as_raw()).sgl };
         for segment in segments {
-            let mut rest = Some(segment);
-            while let Some(left) = rest {
-                let part = left.truncate(MAX_ENTRY_PAGES);
+            for part in segment.parts::<MAX_ENTRY_PAGES>() {
                 // SAFETY: `entry` is one of the `entries` entries of the table: the loops run as often as was counted
                 // above. The frames have a `struct page`, as the memory says.
                 unsafe {
                     c::sg_set_page(entry, c::pfn_to_page(part.frame), part.bytes() as u32);
                     entry = bindings::sg_next(entry);
                 }
-                rest = left.skip(part.pages);
             }
         }
         Ok(this)
