@@ -221,7 +221,10 @@ pub(crate) struct Totals {
 pub(crate) fn totals() -> Result<Totals> {
     if MISSING.load(Relaxed) {
         MISSING.store(false, Relaxed);
-        enter_all_existing().inspect_err(|_| MISSING.store(true, Relaxed))?;
+        Existing::find()
+            .ok_or(ENOENT)
+            .and_then(|existing| existing.try_for_each(enter_existing))
+            .inspect_err(|_| MISSING.store(true, Relaxed))?;
     }
     let records = RECORDS.lock();
     Ok(Totals {
@@ -281,10 +284,6 @@ pub(crate) fn covers_all() -> bool {
     OTHERS.load(Relaxed)
 }
 
-fn enter_all_existing() -> Result {
-    Existing::find().ok_or(ENOENT)?.try_for_each(enter_existing)
-}
-
 /// Records are kept while this lives.
 pub(crate) struct AllBuffers {
     /// Dropped first: nothing is entered any more.
@@ -302,42 +301,42 @@ impl AllBuffers {
         RECORDS.lock().tree = Some(RBTree::new());
         let mut this = Self { events: None };
         DEFAULT_NAMES.store(default_names, Relaxed);
-        let others = others && observable();
-        OTHERS.store(others, Relaxed);
-        if !others && !default_names {
+        let existing = others.then(find_existing).flatten();
+        OTHERS.store(existing.is_some(), Relaxed);
+        if existing.is_none() && !default_names {
             return Ok(this);
         }
-        match Events::observe(others) {
+        match Events::observe(existing.is_some()) {
             Ok(events) => {
                 NAMES_OBSERVED.store(true, Relaxed);
                 this.events = Some(events);
+                if let Some(existing) = existing {
+                    existing.try_for_each(enter_existing)?;
+                }
             }
             Err(error) => {
                 OTHERS.store(false, Relaxed);
                 not_observed("a tracepoint or kprobe is refused", error);
             }
         }
-        if covers_all() {
-            enter_all_existing()?;
-        }
         Ok(this)
     }
 }
 
-/// Whether the kernel lets all dma-bufs be observed; if not, the log says why. May sleep.
-fn observable() -> bool {
+/// The kernel's iterator, if all dma-bufs can be observed; if not, the log says why. May sleep.
+fn find_existing() -> Option<Existing> {
     if cfg!(CONFIG_PREEMPT_RT) {
         not_observed("spin locks sleep in this kernel", ENODEV);
-        return false;
+        return None;
     }
-    if Existing::find().is_none() {
+    let existing = Existing::find();
+    if existing.is_none() {
         not_observed(
             "this kernel has no iterator over them, or no kprobes",
             ENOENT,
         );
-        return false;
     }
-    true
+    existing
 }
 
 fn not_observed(why: &str, error: Error) {
