@@ -64,18 +64,13 @@ pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
     }
 }
 
-/// Text for a column: what would break a line is shown as `?`. `{}` prints it as it is, `{:<16}` padded to 16 bytes and
-/// `{:<16.16}` also cut to them.
+/// Text for a column: what would break a line is shown as `?`. `{:<16}` prints it padded to 16 bytes.
 pub(crate) struct Column<'a>(pub(crate) &'a [u8]);
 
 impl Display for Column<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match f.precision() {
-            Some(most) => cut(self.0, most),
-            None => self.0,
-        };
         let mut printed = 0;
-        for chunk in text.utf8_chunks() {
+        for chunk in self.0.utf8_chunks() {
             for part in chunk.valid().split_inclusive(char::is_control) {
                 match part.strip_suffix(char::is_control) {
                     Some(clean) => {
@@ -95,7 +90,7 @@ impl Display for Column<'_> {
             }
         }
         for _ in printed..f.width().unwrap_or(0) {
-            f.write_char(f.fill())?;
+            f.write_char(' ')?;
         }
         Ok(())
     }
