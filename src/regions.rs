@@ -31,31 +31,25 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
         let Some((region, memory)) = region_of(&node, LEFT_OUT) else {
             continue;
         };
-        if !region.has(c"no-map") {
+        let refuse = |why: &str| {
             pr_err!(
-                "{}: region {} is not no-map: {}\n",
+                "{}: region {} {}: {}\n",
                 node.name(),
                 region.name(),
+                why,
                 LEFT_OUT
-            );
+            )
+        };
+        if !region.has(c"no-map") {
+            refuse("is not no-map");
             continue;
         }
         if region.has(c"reusable") {
-            pr_err!(
-                "{}: region {} is both no-map and reusable: {}\n",
-                node.name(),
-                region.name(),
-                LEFT_OUT
-            );
+            refuse("is both no-map and reusable");
             continue;
         }
         if taken.iter().any(|other| other.overlaps(&memory)) {
-            pr_err!(
-                "{}: region {} overlaps another carveout: {}\n",
-                node.name(),
-                region.name(),
-                LEFT_OUT
-            );
+            refuse("overlaps another carveout");
             continue;
         }
         // SAFETY: The device tree has the kernel keep out of the region, its node was meant for this module, and no other
@@ -66,12 +60,7 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
                 carveouts.push((CString::try_from(region.name())?, carveout), GFP_KERNEL)?;
             }
             Err(error) if error == ENOMEM => return Err(error),
-            Err(_) => pr_err!(
-                "{}: region {} has not one whole page: {}\n",
-                node.name(),
-                region.name(),
-                LEFT_OUT
-            ),
+            Err(_) => refuse("has not one whole page"),
         }
     }
     Ok(carveouts)
