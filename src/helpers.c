@@ -61,11 +61,6 @@ void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count)
 	}
 }
 
-struct page *rk_dma_heap_helper_sg_page(struct scatterlist *sg)
-{
-	return sg_page(sg);
-}
-
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);

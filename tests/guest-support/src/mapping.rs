@@ -100,12 +100,6 @@ impl Mapping {
         }
     }
 
-    /// Writes a byte.
-    pub fn write_byte(&self, offset: usize, value: u8) {
-        // SAFETY: As for `read`.
-        unsafe { self.pointer(offset, 1).cast::<u8>().write_volatile(value) }
-    }
-
     /// Copies bytes out.
     pub fn copy_out(&self, offset: usize, len: usize) -> Vec<u8> {
         let source = self.pointer(offset, len).cast::<u8>();
