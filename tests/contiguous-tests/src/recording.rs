@@ -3,6 +3,7 @@
 //! What `rk-dma-heap-info` printed on the camera while the session was recorded, and what it prints here.
 
 use anyhow::{ensure, Context, Result};
+use guest_support::wide;
 use std::collections::BTreeSet;
 
 const NODE: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
@@ -55,10 +56,6 @@ fn addresses(text: &str) -> impl Iterator<Item = u64> + '_ {
 
 /// A recorded line as it has to be here.
 fn translate(line: &str, shift: u64, recorded: &[u64], inodes: &[u64]) -> Result<String> {
-    let wide = |number: u64| match cfg!(target_pointer_width = "64") {
-        true => format!("{number:#018x}"),
-        false => format!("{number:#010x}"),
-    };
     if let Some((before, inode)) = line.split_once("i_ino = ") {
         let rank = recorded.binary_search(&inode.parse()?);
         let rank = rank.map_err(|_| anyhow::anyhow!("no rank"))?;

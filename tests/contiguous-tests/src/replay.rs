@@ -11,7 +11,7 @@ use guest_support::client::{self, Attachment, Client, Direction};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
-use guest_support::process::Child;
+use guest_support::process::{rename_thread, Child};
 use nix::fcntl::OFlag;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -173,7 +173,7 @@ impl Stage {
 /// Runs `body` in a process that is called as the camera's.
 fn as_program(body: impl FnOnce() -> Result<()>, limit: Duration) -> Result<()> {
     let mut child = Child::run(|| {
-        std::fs::write("/proc/self/comm", PROGRAM)?;
+        rename_thread(PROGRAM)?;
         body()
     })?;
     let verdict = child.wait(limit)?.context("does not come to an end")?;

@@ -3,12 +3,13 @@
 //! Who may see what.
 
 use crate::exporters::SIZE;
-use crate::nodes::{self, Module};
+use crate::nodes;
 use anyhow::{ensure, Result};
 use guest_support::client::{self, Client, Direction};
 use guest_support::errno_of;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::process::Child;
 use nix::errno::Errno;
 use nix::unistd::{setgid, setuid, Gid, Uid};
@@ -44,7 +45,7 @@ fn addresses(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn others_see_no_addresses() -> Result<()> {
-    let _module = Module::load_with("advanced=1")?;
+    let _module = Module::load("advanced=1")?;
     client::load("")?;
     let client = Client::open()?;
     let mapped = Heap::open("system")?.allocate(SIZE)?;
@@ -74,7 +75,7 @@ fn others_see_no_addresses() -> Result<()> {
 }
 
 fn others_cannot_write() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     drop(Heap::open("system")?.allocate(5 << 20)?);
     let before = nodes::peak()?;
     as_nobody(|| {

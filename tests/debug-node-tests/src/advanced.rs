@@ -3,15 +3,16 @@
 //! Advanced mode: ranges of what nobody has mapped.
 
 use crate::exporters::{self, SIZE};
-use crate::nodes::{self, Module};
+use crate::nodes;
 use anyhow::{ensure, Result};
 use guest_support::client::{self, Client, Direction};
 use guest_support::dma_buf;
-use guest_support::errno_of;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::pattern::Pattern;
 use guest_support::process::Child;
+use guest_support::{errno_of, wide};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ fn switch(on: &str) -> std::io::Result<()> {
 
 fn switched() -> Result<()> {
     for (parameters, expected) in [("", "0\n"), ("advanced=1", "1\n")] {
-        let _module = Module::load_with(parameters)?;
+        let _module = Module::load(parameters)?;
         ensure!(nodes::read("advanced")? == expected, "with {parameters:?}");
         for (on, expected) in [("1\n", "1\n"), ("0", "0\n"), ("1", "1\n")] {
             switch(on)?;
@@ -56,7 +57,7 @@ fn ranges(text: &str) -> usize {
 }
 
 fn every_exporter() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     client::load("")?;
     let client = Client::open()?;
     let all = exporters::all()?;
@@ -73,12 +74,7 @@ fn every_exporter() -> Result<()> {
         attachment.map(Direction::ToDevice)?;
         // Newest first, so the first to mention one of its ranges is that buffer's own line or one that goes on with it.
         let first = attachment.segments()?[0].physical_address;
-        let digits = if cfg!(target_pointer_width = "64") {
-            18
-        } else {
-            10
-        };
-        let start = format!("   0: {first:#0digits$x}..");
+        let start = format!("   0: {}..", wide(first));
         ensure!(
             text.contains(&start),
             "{info:?}: {start:?} is not in {text}"
@@ -96,7 +92,7 @@ fn every_exporter() -> Result<()> {
 }
 
 fn keeps_what_the_cpu_wrote() -> Result<()> {
-    let _module = Module::load_with("advanced=1")?;
+    let _module = Module::load("advanced=1")?;
     for made in exporters::all()? {
         let mapping = made.buffer.map()?;
         mapping.fill(Pattern(9), 0);
@@ -107,7 +103,7 @@ fn keeps_what_the_cpu_wrote() -> Result<()> {
 }
 
 fn does_not_wait_for_a_lock() -> Result<()> {
-    let _module = Module::load_with("advanced=1")?;
+    let _module = Module::load("advanced=1")?;
     client::load("")?;
     let buffer = Heap::open("system")?.allocate(SIZE)?;
     let other = Heap::open("system")?.allocate(SIZE)?;

@@ -2,11 +2,12 @@
 
 //! What a line costs, in instructions of the guest. Only a machine that executes one a nanosecond can tell: `--icount`.
 
-use crate::nodes::{self, Module};
+use crate::nodes;
 use anyhow::{ensure, Result};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
+use guest_support::module::Module;
 use nix::sys::resource::{setrlimit, Resource};
 use nix::time::{clock_gettime, ClockId};
 use std::fs::File;
@@ -36,7 +37,7 @@ fn time(node: &str) -> Result<(u128, usize)> {
 }
 
 fn of_a_line() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     setrlimit(Resource::RLIMIT_NOFILE, 20_000, 20_000)?;
     let heap = Heap::open("system")?;
     let mut buffers: Vec<Buffer> = Vec::new();

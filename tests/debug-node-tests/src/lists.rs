@@ -3,12 +3,14 @@
 //! `dev` and `sgt`: what stands where, and that reading in pieces loses and repeats nothing.
 
 use crate::exporters::{self, SIZE};
-use crate::nodes::{self, dev, Module};
+use crate::nodes::{self, dev};
 use anyhow::{ensure, Context, Result};
 use guest_support::client::{self, Client, Direction};
 use guest_support::dma_buf::{Buffer, SetName};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
+use guest_support::wide;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
@@ -22,7 +24,7 @@ pub fn add(tests: &mut Tests) {
 }
 
 fn rows() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     ensure!(dev()?.is_empty(), "{:?}", dev()?);
     let all = exporters::all()?;
     for (number, made) in all.iter().enumerate() {
@@ -56,7 +58,7 @@ fn rows() -> Result<()> {
 }
 
 fn attached_devices() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     client::load("")?;
     let client = Client::open()?;
     let buffer = Heap::open("system")?.allocate(SIZE)?;
@@ -86,7 +88,7 @@ fn client_device() -> Result<String> {
 }
 
 fn names_cannot_break_lines() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let buffer = Heap::open("system")?.allocate(1)?;
     for (name, shown) in [
         ("two\nlines", "two?lines"),
@@ -111,7 +113,7 @@ fn names_cannot_break_lines() -> Result<()> {
 
 // While buffers come and go, those that stay are read exactly once.
 fn read_in_pieces() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let heap = Heap::open("system")?;
     let mut random = fastrand::Rng::with_seed(5);
     let mut others: Vec<Buffer> = Vec::new();
@@ -156,7 +158,7 @@ fn read_in_pieces() -> Result<()> {
 }
 
 fn ranges_of_what_is_mapped() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     client::load("")?;
     let client = Client::open()?;
     let buffer = Heap::open("system")?.allocate((1 << 20) + (64 << 10) + 8192)?;
@@ -177,14 +179,10 @@ fn ranges_of_what_is_mapped() -> Result<()> {
     for (number, (line, segment)) in found.iter().zip(&segments).enumerate() {
         let entry = line.get(if number == 0 { 66 } else { 65 }..);
         let (start, length) = (segment.dma_address, segment.length);
-        let digits = if cfg!(target_pointer_width = "64") {
-            18
-        } else {
-            10
-        };
         let expected = format!(
-            "{number:>4}: {start:#0digits$x}..{:#0digits$x} ({:>10} KiB)",
-            start + length - 1,
+            "{number:>4}: {}..{} ({:>10} KiB)",
+            wide(start),
+            wide(start + length - 1),
             length / 1024
         );
         ensure!(

@@ -18,8 +18,8 @@ mod totals;
 
 use anyhow::{ensure, Result};
 use clap::Parser;
-use guest_support::kernel_module;
 use guest_support::ktap::{Options, Tests};
+use guest_support::module;
 use std::process::ExitCode;
 
 /// Test the debug nodes and report in KTAP
@@ -36,9 +36,9 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     ensure!(
-        !kernel_module::is_loaded(nodes::MODULE),
+        !module::is_loaded(),
         "module {} is loaded; these tests load it themselves (qemu/vm: --no-module)",
-        nodes::MODULE
+        module::NAME
     );
     let mut tests = Tests::default();
     totals::add(&mut tests);

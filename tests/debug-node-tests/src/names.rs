@@ -3,12 +3,12 @@
 //! Default names: PID-THREADNAME, for whatever has none.
 
 use crate::exporters;
-use crate::nodes::Module;
 use anyhow::{ensure, Context, Result};
 use guest_support::dma_buf::{Buffer, SetName};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::Child;
+use guest_support::module::Module;
+use guest_support::process::{rename_thread, Child};
 use guest_support::vgem::Vgem;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,12 +26,6 @@ fn name(buffer: &Buffer) -> Result<Option<String>> {
     Ok(buffer.info()?.name)
 }
 
-fn rename_thread(name: &str) -> Result<()> {
-    // An empty text would not be written at all.
-    let name = format!("{name}\0");
-    std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
-}
-
 /// What a buffer of this process and a thread of that name is to be called.
 fn expected(thread: &str) -> String {
     let whole = format!("{}-{thread}", std::process::id());
@@ -41,7 +35,7 @@ fn expected(thread: &str) -> String {
 }
 
 fn every_exporter() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let thread = std::fs::read_to_string("/proc/thread-self/comm")?;
     let thread = thread.trim_end();
     for made in exporters::all()? {
@@ -61,7 +55,7 @@ fn every_exporter() -> Result<()> {
 }
 
 fn of_threads() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let child = Child::run(|| {
         let (heap, vgem) = (Heap::open("system")?, Vgem::open()?);
         // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character there.
@@ -94,7 +88,7 @@ fn of_threads() -> Result<()> {
 }
 
 fn set_later_wins() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     for made in exporters::all()? {
         made.buffer.set_name("mine", SetName::Pointer64)?;
         let name = name(&made.buffer)?;
@@ -112,7 +106,7 @@ fn set_later_wins() -> Result<()> {
 // is read then is text all the same.
 fn renamed_in_flight() -> Result<()> {
     const NAMES: [&str; 2] = ["aaaaaaaaaaaaaaa", "b"];
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let child = Child::run(|| {
         let done = AtomicBool::new(false);
         let comm = format!("/proc/self/task/{}/comm", nix::unistd::gettid());
@@ -157,7 +151,7 @@ fn renamed_in_flight() -> Result<()> {
 }
 
 fn switched_off() -> Result<()> {
-    let _module = Module::load_with("default_names=0")?;
+    let _module = Module::load("default_names=0")?;
     for made in exporters::all()? {
         let name = name(&made.buffer)?;
         let given = (made.exporter == "rk-dma-heap-cma").then_some("debug-node-test");
@@ -167,7 +161,7 @@ fn switched_off() -> Result<()> {
 }
 
 fn own_buffers_only() -> Result<()> {
-    let _module = Module::load_with("track_all=0")?;
+    let _module = Module::load("track_all=0")?;
     let name = name(&Heap::open("system")?.allocate(1)?)?;
     ensure!(
         name.is_some_and(|name| name.starts_with(&format!("{}-", std::process::id()))),
@@ -177,7 +171,7 @@ fn own_buffers_only() -> Result<()> {
 }
 
 fn outlive_the_module() -> Result<()> {
-    let module = Module::load()?;
+    let module = Module::load("")?;
     let buffer = Vgem::open()?.allocate(4096)?;
     let before = name(&buffer)?;
     ensure!(before.is_some());

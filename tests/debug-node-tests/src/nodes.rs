@@ -3,37 +3,7 @@
 //! The nodes, read and taken apart.
 
 use anyhow::{ensure, Context, Result};
-use guest_support::kernel_module;
-use guest_support::process::eventually;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
-
-pub const MODULE: &str = "rk_dma_heap";
-const FILE: &str = "/lib/modules/rk_dma_heap.ko";
-
-/// The module, loaded; it is unloaded when this is dropped.
-pub struct Module(());
-
-impl Module {
-    pub fn load() -> Result<Self> {
-        Self::load_with("")
-    }
-
-    pub fn load_with(parameters: &str) -> Result<Self> {
-        kernel_module::load(Path::new(FILE), parameters)?
-            .with_context(|| format!("cannot load {FILE} with {parameters:?}"))?;
-        Ok(Module(()))
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        let _ = eventually(Duration::from_secs(2), || {
-            Ok(kernel_module::unload(MODULE)?)
-        });
-    }
-}
 
 pub fn path(name: &str) -> String {
     format!("/proc/rk_dmabuf/{name}")

@@ -3,13 +3,14 @@
 //! `buffers`: who made each dma-buf, and who holds it.
 
 use crate::exporters::{self, SIZE};
-use crate::nodes::{record, records, size, Module};
-use anyhow::{ensure, Context, Result};
+use crate::nodes::{record, records, size};
+use anyhow::{ensure, Result};
 use guest_support::client::{self, Client};
 use guest_support::dma_buf::{Buffer, SetName};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::{Channel, Child, SOON};
+use guest_support::module::Module;
+use guest_support::process::{rename_thread, Channel, Child, SOON};
 use guest_support::vgem::Vgem;
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -26,12 +27,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("buffers/odd-names", odd_names);
 }
 
-fn rename_thread(name: &str) -> Result<()> {
-    std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
-}
-
 fn every_exporter() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let all = exporters::all()?;
     ensure!(records()?.len() == all.len(), "{:?}", records()?);
     for made in &all {
@@ -51,7 +48,7 @@ fn every_exporter() -> Result<()> {
 
 // A process that keeps a descriptor is the difference between two readings, and is named.
 fn names_the_leaking_process() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = size()?;
     let (here, there) = Channel::pair()?;
     let mut child = Child::run(move || {
@@ -95,7 +92,7 @@ fn names_the_leaking_process() -> Result<()> {
 }
 
 fn holders() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let (here, there) = Channel::pair()?;
     let child = Child::run(move || {
         rename_thread("second")?;
@@ -128,7 +125,7 @@ fn holders() -> Result<()> {
 }
 
 fn held_by_the_kernel() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     client::load("")?;
     let client = Client::open()?;
     let buffer = Vgem::open()?.allocate(SIZE)?;
@@ -150,7 +147,7 @@ fn held_by_the_kernel() -> Result<()> {
 
 fn from_before_the_module() -> Result<()> {
     let buffer = Vgem::open()?.allocate(SIZE)?;
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let found = record(buffer.inode()?)?;
     for column in ["age_ms", "pid", "thread"] {
         ensure!(found.field(column)? == "-", "{found:?}");
@@ -161,7 +158,7 @@ fn from_before_the_module() -> Result<()> {
 }
 
 fn odd_names() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let child = Child::run(|| {
         rename_thread("a b,c:d\\e\n")?;
         let buffer = Heap::open("system")?.allocate(1)?;

@@ -2,12 +2,13 @@
 
 //! All nodes are read without pause while buffers come and go.
 
-use crate::nodes::{self, Module};
+use crate::nodes;
 use anyhow::{ensure, Context, Result};
 use guest_support::client::{self, Client, Direction};
 use guest_support::dma_buf::{self, SetName};
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
+use guest_support::module::Module;
 use guest_support::process::Child;
 use guest_support::vgem::Vgem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +30,7 @@ pub fn add(tests: &mut Tests, seconds: u64) {
 fn run(duration: Duration) -> Result<()> {
     client::load("")?;
     let kernels = dma_buf::totals()?.bytes as u64 / 1024;
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = nodes::size()?;
     ensure!(
         before == kernels,

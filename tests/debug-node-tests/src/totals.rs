@@ -3,12 +3,13 @@
 //! `size` and `peak`.
 
 use crate::exporters::{self, SIZE};
-use crate::nodes::{self, peak, size, Module};
+use crate::nodes::{self, peak, size};
 use anyhow::{ensure, Result};
 use guest_support::client::Client;
 use guest_support::dma_buf::{self, Buffer};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::vgem::Vgem;
 use guest_support::{client, errno_of};
 use nix::errno::Errno;
@@ -42,7 +43,7 @@ fn check(expected: u64) -> Result<()> {
 }
 
 fn every_exporter() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = size()?;
     let buffers = exporters::all()?;
     check(before + exporters::kib(&buffers)?)?;
@@ -59,7 +60,7 @@ fn every_exporter() -> Result<()> {
 fn from_before_the_module() -> Result<()> {
     let before = kernels_sum()?;
     let others = exporters::others()?;
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     check(before + exporters::kib(&others)?)?;
     drop(others);
     check(before)
@@ -67,20 +68,20 @@ fn from_before_the_module() -> Result<()> {
 
 fn loaded_again() -> Result<()> {
     let before = kernels_sum()?;
-    let first = Module::load()?;
+    let first = Module::load("")?;
     let others = exporters::others()?;
     check(before + exporters::kib(&others)?)?;
     drop(first);
     let mut others = others;
     others.pop();
-    let _second = Module::load()?;
+    let _second = Module::load("")?;
     check(before + exporters::kib(&others)?)?;
     drop(others);
     check(before)
 }
 
 fn held_by_a_mapping_alone() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = size()?;
     let mut mappings = Vec::new();
     let mut kib = 0;
@@ -94,7 +95,7 @@ fn held_by_a_mapping_alone() -> Result<()> {
 }
 
 fn held_by_the_kernel_alone() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     client::load("")?;
     let before = size()?;
     let client = Client::open()?;
@@ -113,7 +114,7 @@ fn held_by_the_kernel_alone() -> Result<()> {
 // What a kernel gets that lets nobody look at other exporters' buffers.
 fn own_buffers_only() -> Result<()> {
     let foreign = Vgem::open()?.allocate(SIZE)?;
-    let _module = Module::load_with("track_all=0")?;
+    let _module = Module::load("track_all=0")?;
     let marked = |text: String, node: &str| {
         ensure!(
             text.lines()
@@ -147,7 +148,7 @@ fn burst(heap: &str, mib: usize) -> Result<Vec<Buffer>> {
 }
 
 fn between_two_reads() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = peak()?;
     let held = burst("system", 7)?;
     drop(held);
@@ -172,7 +173,7 @@ fn between_two_reads() -> Result<()> {
 }
 
 fn reset() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     let before = peak()?;
     let held = burst("system", 3)?;
     drop(burst("system", 4)?);
@@ -188,7 +189,7 @@ fn reset() -> Result<()> {
 }
 
 fn refused_input() -> Result<()> {
-    let _module = Module::load()?;
+    let _module = Module::load("")?;
     drop(burst("system", 5)?);
     let before = peak()?;
     let junk = "0".repeat(1 << 20);

@@ -39,8 +39,8 @@ pub fn run(
             let programs = build_selftest(selftest, target, paths, &kernel_source)?;
             command.arg("--share").arg(programs);
         }
-        Share::Programs { package, triple } => {
-            let programs = build_programs(package, triple, paths)?;
+        Share::Programs { triple } => {
+            let programs = build_programs(triple, paths)?;
             command.arg("--share").arg(programs);
         }
     }
@@ -154,17 +154,24 @@ fn build_selftest(
     Ok(output)
 }
 
-/// Builds guest programs for an architecture that is not the target's own.
-fn build_programs(package: &str, triple: &str, paths: &Paths) -> Result<PathBuf> {
+/// Builds the guest programs for an architecture that is not the target's own, as `qemu/build-guest` does: what that has
+/// built is not built again.
+fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
     let cargo = Command::new("cargo")
         .current_dir(&paths.project)
-        .args(["build", "--quiet", "--release", "--package", package])
-        .args(["--target", triple])
+        .args(["build", "--quiet", "--release", "--target", triple])
+        .args([
+            "--workspace",
+            "--exclude",
+            "vm-runner",
+            "--exclude",
+            "test-driver",
+        ])
         .output()
         .context("cannot run cargo")?;
     ensure!(
         cargo.status.success(),
-        "{package} does not build for {triple}:\n{}",
+        "the guest programs do not build for {triple}:\n{}",
         String::from_utf8_lossy(&cargo.stderr)
     );
     Ok(paths.project.join("target").join(triple).join("release"))

@@ -37,7 +37,6 @@ pub enum Share {
     KernelSelftest(&'static str),
     /// Guest programs for another architecture than the kernel's.
     Programs {
-        package: &'static str,
         triple: &'static str,
     },
 }
@@ -150,7 +149,6 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64"],
             command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
-                package: "heap-tests",
                 triple: "armv7-unknown-linux-gnueabihf",
             },
             ..GUEST

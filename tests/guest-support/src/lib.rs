@@ -16,6 +16,7 @@ pub mod kernel_module;
 pub mod ktap;
 pub mod mapping;
 pub mod memory;
+pub mod module;
 pub mod pattern;
 pub mod process;
 pub mod tracing;
@@ -34,6 +35,14 @@ pub fn page_size() -> usize {
         .flatten()
         .and_then(|size| usize::try_from(size).ok())
         .expect("every kernel tells its page size")
+}
+
+/// A physical address, or a size, as wide as the kernel of this machine prints it.
+pub fn wide(number: u64) -> String {
+    match cfg!(target_pointer_width = "64") {
+        true => format!("{number:#018x}"),
+        false => format!("{number:#010x}"),
+    }
 }
 
 /// Checks that a call failed, and with this very error.

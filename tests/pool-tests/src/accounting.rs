@@ -4,12 +4,12 @@
 
 use crate::cgroup::Cgroup;
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{AllocationData, Heap};
 use guest_support::ktap::{diagnose, Tests};
+use guest_support::module::Module;
 use guest_support::process::{eventually, Channel, Child};
 use guest_support::{expect_errno, memory};
 use nix::errno::Errno;

@@ -3,13 +3,13 @@
 //! How much the pools keep, as the load parameters say, and nonsense in them.
 
 use crate::figures::Figures;
-use crate::module::{is_loaded, try_load, Module};
 use crate::{HEAPS, MIB};
 use anyhow::{bail, ensure, Result};
 use guest_support::heap::{self, Heap};
 use guest_support::kernel_module::KernelLog;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::memory;
+use guest_support::module::{is_loaded, try_load, Module};
 use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {

@@ -2,7 +2,6 @@
 
 //! The test client itself: what it is asked wrongly it refuses, and what it holds it lets go of.
 
-use crate::module::Module;
 use crate::MIB;
 use anyhow::{ensure, Result};
 use guest_support::client::{self, Client, Direction, View};
@@ -10,6 +9,7 @@ use guest_support::dma_buf;
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use guest_support::ktap::{skip, Tests};
+use guest_support::module::Module;
 use guest_support::udmabuf;
 use nix::errno::Errno;
 use std::path::Path;

@@ -6,7 +6,6 @@
 //! In QEMU without KVM there are no caches, so there this shows that all sides reach the same memory in the same order;
 //! a forgotten cache maintenance only shows on a real machine. `maintenance` counts that in QEMU too.
 
-use crate::module::Module;
 use crate::HEAPS;
 use anyhow::{ensure, Result};
 use guest_support::client::{self, Attachment, Client, View};
@@ -14,6 +13,7 @@ use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::mapping::WORD;
+use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 

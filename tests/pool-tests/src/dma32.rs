@@ -3,13 +3,13 @@
 //! Memory for devices with 32 address bits, on a machine that has more memory than they reach.
 
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::MIB;
 use anyhow::{ensure, Context, Result};
 use guest_support::client::{self, Client, Segment, View};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{AllocationData, Heap};
 use guest_support::ktap::{diagnose, skip, Tests};
+use guest_support::module::Module;
 use guest_support::{memory, page_size};
 use nix::errno::Errno;
 use std::time::Duration;

@@ -3,12 +3,12 @@
 //! Processes that are killed in the middle of an allocation, many times.
 
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::memory;
+use guest_support::module::Module;
 use guest_support::process::{eventually, Child, Verdict};
 use guest_support::tracing::FailedIoctls;
 use nix::errno::Errno;

@@ -16,7 +16,6 @@ mod figures;
 mod killed;
 mod maintenance;
 mod mapping_types;
-mod module;
 mod pressure;
 mod stress;
 mod totals;
@@ -28,6 +27,7 @@ mod zeroing;
 use anyhow::{ensure, Result};
 use clap::Parser;
 use guest_support::ktap::{Options, Tests};
+use guest_support::module;
 use std::process::ExitCode;
 
 /// Every system heap.

@@ -8,7 +8,6 @@
 
 use crate::cpu::stay_on_cpu;
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::trace::{Event, Probe, Trace};
 use crate::HEAPS;
 use anyhow::{ensure, Context, Result};
@@ -16,6 +15,7 @@ use guest_support::client::{self, Attachment, Client, Direction, Segment};
 use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::page_size;
 
 pub fn add(tests: &mut Tests) {

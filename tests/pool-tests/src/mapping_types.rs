@@ -2,13 +2,13 @@
 
 //! How buffers are mapped: the page tables of a process and of the kernel say it page by page.
 
-use crate::module::Module;
 use crate::HEAPS;
 use anyhow::{ensure, Context, Result};
 use guest_support::client::{self, Client, MemoryType, View};
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::mapping::Mapping;
+use guest_support::module::Module;
 use guest_support::page_size;
 
 pub fn add(tests: &mut Tests) {

@@ -3,13 +3,13 @@
 //! When memory is short, the pools give way before anybody is killed.
 
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::trace::Trace;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::mapping::Mapping;
+use guest_support::module::Module;
 use guest_support::process::{Child, Verdict};
 use guest_support::{memory, page_size};
 use nix::sys::signal::Signal;

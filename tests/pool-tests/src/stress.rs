@@ -3,7 +3,6 @@
 //! Everything at once, for a while, on all CPUs: afterwards every counter is back at zero.
 
 use crate::figures::{self, Figures};
-use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
 use guest_support::client::{self, Client, Direction};
@@ -11,6 +10,7 @@ use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::memory;
+use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::{eventually, Child, Verdict};
 use std::time::{Duration, Instant};

@@ -4,12 +4,12 @@
 
 use crate::cpu::stay_on_cpu;
 use crate::figures::{self, Figures};
-use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{self, Heap};
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::process::eventually;
 use guest_support::{memory, page_size};
 use std::os::unix::fs::PermissionsExt;

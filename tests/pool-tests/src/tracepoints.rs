@@ -3,12 +3,12 @@
 //! Tracepoints: each is there, comes when its thing happens, and tells the truth about it.
 
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::trace::{Event, Trace, TRACING};
 use crate::MIB;
 use anyhow::{ensure, Context, Result};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
+use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::eventually;
 use std::path::Path;

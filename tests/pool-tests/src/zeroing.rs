@@ -3,13 +3,13 @@
 //! Memory is zeroed whenever it is handed out, wherever it was before.
 
 use crate::figures::Figures;
-use crate::module::Module;
 use crate::{HEAPS, MIB};
 use anyhow::{bail, ensure, Context, Result};
 use guest_support::client::{self, Client, View};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
+use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module under test.
+//! The module under test, for tests of what it does once it is loaded.
 
+use crate::kernel_module;
+use crate::process::eventually;
 use anyhow::{Context, Result};
-use guest_support::kernel_module;
-use guest_support::process::eventually;
 use std::path::Path;
 use std::time::Duration;
 
