@@ -78,17 +78,15 @@ impl List for Buffers {
         output.bytes(if first { b"- " } else { b" " });
 
         let mut first = true;
-        let mut from = 0;
-        while let Some(holder) = holders.next(dma_buf.inode(), from) {
+        for holder in holders.of(dma_buf.inode()) {
             separate(&mut output, &mut first);
             output.decimal(holder.process as u64, 0);
             output.bytes(b":");
             output.field(holder.name.as_bytes());
             output.bytes(b":fd=");
-            output.decimal(u64::from(holder.hold.descriptors), 0);
+            output.decimal(u64::from(holder.descriptors), 0);
             output.bytes(b":map=");
-            output.decimal(u64::from(holder.hold.mappings), 0);
-            from = holder.process.saturating_add(1);
+            output.decimal(u64::from(holder.mappings), 0);
         }
         output.bytes(if first { b"-\n" } else { b"\n" });
         Ok(())

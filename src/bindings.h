@@ -36,7 +36,6 @@
  * bindgen: proc_create
  * bindgen: seq_lseek
  * bindgen: seq_read
- * bindgen: seq_write
  * bindgen: single_open
  * bindgen: single_release
  * bindgen: proc_mkdir

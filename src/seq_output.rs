@@ -10,72 +10,44 @@ use crate::{
     text::{self, Column, Field},
 };
 use core::{fmt::Write, ptr};
-use kernel::seq_file::SeqFile;
+use kernel::{bindings, seq_file::SeqFile};
 
-const SPACES: [u8; ROOM] = [b' '; ROOM];
-const ZEROS: [u8; ROOM] = [b'0'; ROOM];
+/// What a column is filled up with, so much at a time.
+const SPACES: &[u8] = &[b' '; 32];
+const ZEROS: &[u8] = &[b'0'; 32];
 
-/// How much is collected before the sequence file gets it.
-const ROOM: usize = 256;
-
-/// What is printed into a sequence file. The rest of it gets there when this is dropped.
-///
-/// # Invariants
-///
-/// `len <= ROOM`
+/// Prints into a sequence file.
 pub(crate) struct Output<'a> {
     file: &'a SeqFile,
-    bytes: [u8; ROOM],
-    len: usize,
 }
 
 impl<'a> Output<'a> {
     pub(crate) fn new(file: &'a SeqFile) -> Self {
-        // INVARIANT: Nothing is collected.
-        Self {
-            file,
-            bytes: [0; ROOM],
-            len: 0,
-        }
+        Self { file }
     }
 
-    fn flush(&mut self) {
-        let bytes = self.bytes.get(..self.len).unwrap_or_default();
-        // SAFETY: The type is nothing but the C structure, which is this thread's. The bytes are valid.
+    /// Prints `text` as it is. Where there is no room left, the sequence file asks for everything again, with more.
+    pub(crate) fn bytes(&mut self, text: &[u8]) {
+        let file: *mut bindings::seq_file = ptr::from_ref(self.file).cast_mut().cast();
+        // SAFETY: The type is nothing but the C structure, which is this thread's while it prints. It has `size` bytes at
+        // `buf`, of which `count` are used; `count == size` says that there was no room.
         unsafe {
-            c::seq_write(
-                ptr::from_ref(self.file).cast_mut().cast(),
-                bytes.as_ptr().cast(),
-                bytes.len(),
-            )
-        };
-        // INVARIANT: Nothing is collected.
-        self.len = 0;
-    }
-
-    /// Prints `text` as it is.
-    pub(crate) fn bytes(&mut self, mut text: &[u8]) {
-        loop {
-            let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-            let count = room.len().min(text.len());
-            if let (Some(to), Some(from)) = (room.get_mut(..count), text.get(..count)) {
-                to.copy_from_slice(from);
+            let room = (*file).size.saturating_sub((*file).count);
+            if text.len() < room {
+                let to = (*file).buf.add((*file).count).cast();
+                ptr::copy_nonoverlapping(text.as_ptr(), to, text.len());
+                (*file).count += text.len();
+            } else {
+                (*file).count = (*file).size;
             }
-            // INVARIANT: No more than there was room for.
-            self.len += count;
-            text = text.get(count..).unwrap_or_default();
-            if text.is_empty() {
-                return;
-            }
-            self.flush();
         }
     }
 
-    fn fill(&mut self, bytes: &[u8; ROOM], count: usize) {
+    fn fill(&mut self, with: &[u8], count: usize) {
         let mut left = count;
         while left > 0 {
-            let part = left.min(ROOM);
-            self.bytes(bytes.get(..part).unwrap_or_default());
+            let part = left.min(with.len());
+            self.bytes(with.get(..part).unwrap_or_default());
             left -= part;
         }
     }
@@ -84,7 +56,7 @@ impl<'a> Output<'a> {
     pub(crate) fn column(&mut self, text: &[u8], width: usize) {
         if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
             self.bytes(text);
-            self.fill(&SPACES, width.saturating_sub(text.len()));
+            self.fill(SPACES, width.saturating_sub(text.len()));
         } else {
             // Writing to this never fails.
             let _ = self.write_fmt(format_args!("{:<width$}", Column(text)));
@@ -98,8 +70,7 @@ impl<'a> Output<'a> {
 
     /// Prints `text` so that it holds no space and no separator.
     pub(crate) fn field(&mut self, text: &[u8]) {
-        let plain = |byte: &u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'\\' | b',' | b':');
-        if !text.is_empty() && text.iter().all(plain) {
+        if !text.is_empty() && text.iter().all(|byte| text::is_plain(*byte)) {
             self.bytes(text);
         } else {
             // Writing to this never fails.
@@ -109,37 +80,79 @@ impl<'a> Output<'a> {
 
     /// Prints `number`, with spaces before it until there are `width` characters.
     pub(crate) fn decimal(&mut self, number: u64, width: usize) {
-        self.digits(number, 10, &SPACES, width);
+        // Most of the numbers in a list.
+        if number < 10 {
+            self.fill(SPACES, width.saturating_sub(1));
+            return self.bytes(&[b'0' + number as u8]);
+        }
+        let mut digits = Digits::new();
+        let mut left = number;
+        // A 32-bit machine divides what is longer by a function of the kernel's.
+        let mut short = loop {
+            match u32::try_from(left) {
+                Ok(short) => break short,
+                Err(_) => {
+                    // SAFETY: Nothing is divided by zero.
+                    let rest = unsafe { c::div_u64(left, 10) };
+                    digits.push((left - rest * 10) as u8);
+                    left = rest;
+                }
+            }
+        };
+        loop {
+            digits.push((short % 10) as u8);
+            short /= 10;
+            if short == 0 {
+                break;
+            }
+        }
+        self.fill(SPACES, width.saturating_sub(digits.as_bytes().len()));
+        self.bytes(digits.as_bytes());
     }
 
-    /// Prints `0x` and `number` in at least `digits` digits.
-    pub(crate) fn hexadecimal(&mut self, number: u64, digits: usize) {
-        self.bytes(b"0x");
-        self.digits(number, 16, &ZEROS, digits);
-    }
-
-    fn digits(&mut self, mut number: u64, base: u32, fill: &[u8; ROOM], width: usize) {
-        // As many as the largest number has.
-        let mut digits = [0; 20];
-        let mut count = 0;
-        for digit in digits.iter_mut().rev() {
-            // A 32-bit machine divides such numbers by a function of the kernel's.
-            // SAFETY: The base is not zero.
-            let rest = unsafe { c::div_u64(number, base) };
-            // Below 16.
-            let value = (number - rest * u64::from(base)) as u8;
-            *digit = match value {
-                0..=9 => b'0' + value,
-                _ => b'a' + (value - 10),
-            };
-            number = rest;
-            count += 1;
+    /// Prints `0x` and `number` in at least `width` digits.
+    pub(crate) fn hexadecimal(&mut self, mut number: u64, width: usize) {
+        let mut digits = Digits::new();
+        loop {
+            digits.push((number & 0xf) as u8);
+            number >>= 4;
             if number == 0 {
                 break;
             }
         }
-        self.fill(fill, width.saturating_sub(count));
-        self.bytes(digits.get(20 - count..).unwrap_or_default());
+        self.bytes(b"0x");
+        self.fill(ZEROS, width.saturating_sub(digits.as_bytes().len()));
+        self.bytes(digits.as_bytes());
+    }
+}
+
+/// The digits of a number, which come last first.
+struct Digits {
+    /// As many as the largest number has.
+    digits: [u8; Self::MOST],
+    unused: usize,
+}
+
+impl Digits {
+    const MOST: usize = 20;
+
+    fn new() -> Self {
+        Self {
+            digits: [0; Self::MOST],
+            unused: Self::MOST,
+        }
+    }
+
+    /// Puts a digit, which is below 16, before those that are there.
+    fn push(&mut self, digit: u8) {
+        self.unused = self.unused.saturating_sub(1);
+        if let Some(place) = self.digits.get_mut(self.unused) {
+            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.unused..).unwrap_or_default()
     }
 }
 
@@ -147,11 +160,5 @@ impl Write for Output<'_> {
     fn write_str(&mut self, text: &str) -> core::fmt::Result {
         self.bytes(text.as_bytes());
         Ok(())
-    }
-}
-
-impl Drop for Output<'_> {
-    fn drop(&mut self) {
-        self.flush();
     }
 }

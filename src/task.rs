@@ -25,9 +25,6 @@ pub(crate) fn name() -> Result<CString> {
 pub(crate) struct Name([u8; NAME]);
 
 impl Name {
-    /// No name.
-    pub(crate) const NONE: Self = Self([0; NAME]);
-
     /// Of the calling thread. Does not sleep.
     pub(crate) fn current() -> Self {
         let read = || {

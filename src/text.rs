@@ -96,6 +96,21 @@ impl Display for Column<'_> {
     }
 }
 
+/// Whether a byte may stand in a field as it is: visible, and no separator.
+#[inline]
+pub(crate) fn is_plain(byte: u8) -> bool {
+    static PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            plain[byte as usize] = !matches!(byte, b'\\' | b',' | b':');
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain)
+}
+
 /// Text for a record whose fields are separated by spaces: whatever is not a visible character, or
 /// separates within a field (`,` and `:`), is printed as `\\` and three
 /// octal digits, and nothing at all as `-`.
