@@ -3,12 +3,8 @@
 //! The heaps of carveouts: regions that the device tree keeps the kernel out of, and that opted in.
 
 use crate::{
-    buffer,
-    carveout::Carveout,
-    dma_buf::DmaBuf,
-    heap::{Heap, Request},
-    ledger::Account,
-    page_pool::Figures,
+    buffer, carveout::Carveout, dma_buf::DmaBuf, heap::Heap, ledger::Account, page_pool::Figures,
+    request::Request,
 };
 use kernel::{
     page::PAGE_SHIFT,

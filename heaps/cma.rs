@@ -7,10 +7,11 @@ use crate::{
     cache_cleaner::Cleaner,
     cma::{Area, ReadyRange},
     dma_buf::DmaBuf,
-    heap::{Contiguous, Heap, Request},
+    heap::{Contiguous, Heap},
     ledger::Account,
     memory::Caching,
     page_pool::Figures,
+    request::Request,
 };
 use kernel::{
     page::PAGE_SHIFT,

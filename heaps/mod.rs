@@ -8,13 +8,14 @@ mod system;
 
 use crate::{
     cache_cleaner::{Cleaner, WRITE_COMBINED_WORKS},
-    cma::{Area, Extent, Survey},
+    cma::{Area, Survey},
     heap::{Contiguous, Heap},
     memory::Caching,
     page_pool::Pools,
     pages,
     parameters::Parameters,
     regions,
+    segment::Extent,
 };
 use cma::{CmaHeap, Placement};
 use kernel::{page::PAGE_SHIFT, prelude::*, sync::Arc};

@@ -5,11 +5,12 @@
 use crate::{
     buffer,
     dma_buf::DmaBuf,
-    heap::{Heap, Request},
+    heap::Heap,
     ledger::Account,
     memory::Caching,
     page_pool::{Figures, Kind, Pool},
     pages::Zone,
+    request::Request,
 };
 use kernel::{
     page::PAGE_SHIFT,

@@ -8,9 +8,9 @@ use crate::{
     dma_buf::DmaBuf,
     exporter,
     heap::Heap,
-    memory::Segment,
     proc_file::{reader_is_admin, Show},
     rockchip,
+    segment::Segment,
     seq_output::Output,
     text,
 };

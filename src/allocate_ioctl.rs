@@ -8,10 +8,7 @@
 //!
 //! C header: [`include/uapi/linux/dma-heap.h`](srctree/include/uapi/linux/dma-heap.h)
 
-use crate::{
-    dma_buf::DmaBuf,
-    heap::{Heap, Request},
-};
+use crate::{dma_buf::DmaBuf, heap::Heap, request::Request};
 use core::mem::size_of;
 use kernel::{
     fs::file::FileDescriptorReservation,

@@ -10,7 +10,8 @@ use crate::{
     exporter::{self, Attached, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
-    memory::{Backing, Caching, Memory, Segment},
+    memory::{Backing, Caching, Memory},
+    segment::Segment,
     sg_table::{Direction, SgTable},
     user_mapping,
 };

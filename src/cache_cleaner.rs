@@ -27,7 +27,7 @@ use crate::{
     bindings as c,
     dma_buf::{DmaBuf, Glance},
     dma_device,
-    memory::Segment,
+    segment::Segment,
     version,
 };
 use kernel::{bindings, dma::DataDirection, faux, prelude::*};

@@ -5,16 +5,13 @@
 
 use crate::{
     kernel_mapping::KernelMapping,
-    memory::{Backing, Caching, Memory, Segment},
+    memory::{Backing, Caching, Memory},
+    places::Places,
+    segment::{Extent, Segment},
     signal,
 };
 use core::iter;
-use kernel::{
-    maple_tree::MapleTreeAlloc,
-    page::{PAGE_SHIFT, PAGE_SIZE},
-    prelude::*,
-    sync::Arc,
-};
+use kernel::{prelude::*, sync::Arc};
 
 /// Pages that are zeroed at a time: 1 MiB, with 4 KiB pages. So much of the kernel's address space is needed for it.
 const ZERO_STEP: usize = 256;
@@ -23,42 +20,28 @@ const ZERO_STEP: usize = 256;
 ///
 /// # Invariants
 ///
-/// Nobody but this value hands out or maps the region's pages. `used` has an entry for exactly the pages that were handed
+/// Nobody but this value hands out or maps the region's pages. Those that `places` has in use are those that were handed
 /// out and did not come back, by their index in the region.
 #[pin_data]
 pub(crate) struct Carveout {
     whole: Segment,
     #[pin]
-    used: MapleTreeAlloc<KBox<usize>>,
+    places: Places,
 }
 
-// SAFETY: The tree has a lock of its own, and its values may be dropped by any thread.
-unsafe impl Send for Carveout {}
-// SAFETY: As above.
-unsafe impl Sync for Carveout {}
-
 impl Carveout {
-    /// Takes the region of `size` bytes at physical address `base`; what is not a whole page at its ends is left out.
+    /// Takes a region; what is not a whole page at its ends is left out.
     ///
     /// May sleep. Fails with `ENOMEM`, and with `EINVAL` where there is not a single page.
     ///
     /// # Safety
     ///
     /// The region must be memory that the kernel has been told to keep out of, and the caller's to give away for good.
-    pub(crate) unsafe fn new(base: u64, size: u64) -> Result<Arc<Self>> {
-        let end = base.checked_add(size).ok_or(EINVAL)? >> PAGE_SHIFT;
-        let frame = base.div_ceil(PAGE_SIZE as u64);
-        let pages = usize::try_from(end.checked_sub(frame).ok_or(EINVAL)?)?;
-        if pages == 0 {
-            return Err(EINVAL);
-        }
-        let whole = Segment {
-            frame: usize::try_from(frame)?,
-            pages,
-        };
+    pub(crate) unsafe fn new(region: Extent) -> Result<Arc<Self>> {
+        let whole = region.whole_pages()?;
         // INVARIANT: The region is the caller's to give away, and nothing is handed out yet.
         Arc::pin_init(
-            pin_init!(Self { whole, used <- MapleTreeAlloc::new() }),
+            pin_init!(Self { whole, places <- Places::new(whole.pages) }),
             GFP_KERNEL,
         )
     }
@@ -72,12 +55,7 @@ impl Carveout {
     ///
     /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
     pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
-        // The tree only has to know that the pages are in use; what it keeps for them does not matter.
-        let token = KBox::new(pages, GFP_KERNEL)?;
-        let first = self
-            .used
-            .alloc_range(pages, token, ..self.whole.pages, GFP_KERNEL)
-            .map_err(|_| ENOMEM)?;
+        let first = self.places.take(pages)?;
         // INVARIANT: The pages were just entered, and are handed out here.
         let segment = Segment {
             frame: self.whole.frame + first,
@@ -140,7 +118,7 @@ impl Drop for CarveoutPages {
     fn drop(&mut self) {
         // INVARIANT: The pages come back.
         self.carveout
-            .used
-            .erase(self.segment.frame - self.carveout.whole.frame);
+            .places
+            .give_back(self.segment.frame - self.carveout.whole.frame);
     }
 }

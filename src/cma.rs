@@ -10,7 +10,8 @@ use crate::{
     bindings as c,
     cache_cleaner::Cleaner,
     kernel_symbol,
-    memory::{physical, Caching, Memory, Segment},
+    memory::{physical, Caching, Memory},
+    segment::{Extent, Segment},
     signal,
 };
 use core::{
@@ -38,15 +39,6 @@ pub(crate) struct Area {
 unsafe impl Send for Area {}
 // SAFETY: As above.
 unsafe impl Sync for Area {}
-
-/// Where an area lies, in bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Extent {
-    /// The physical address of its first byte.
-    pub(crate) base: u64,
-    /// Its size.
-    pub(crate) size: u64,
-}
 
 impl Area {
     /// The largest order that the kernel aligns ranges to by itself.

@@ -7,11 +7,7 @@
 //! C header: [`include/linux/dma-heap.h`](srctree/include/linux/dma-heap.h)
 
 use super::Handle;
-use crate::{
-    bindings as c,
-    heap::{Heap, Request},
-    path, version,
-};
+use crate::{bindings as c, heap::Heap, path, request::Request, version};
 use kernel::{
     bindings,
     error::from_err_ptr,

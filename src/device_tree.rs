@@ -5,7 +5,7 @@
 //! C headers: [`include/linux/of.h`](srctree/include/linux/of.h),
 //! [`include/linux/of_reserved_mem.h`](srctree/include/linux/of_reserved_mem.h)
 
-use crate::{bindings as c, memory::physical};
+use crate::{bindings as c, memory::physical, segment::Extent};
 use core::ptr::{self, NonNull};
 use kernel::{bindings, prelude::*, str::CStr};
 
@@ -68,10 +68,10 @@ impl Node {
     }
 
     /// The memory that the kernel has reserved for this node, which is one under `/reserved-memory`.
-    pub(crate) fn reserved_memory(&self) -> Option<ReservedMemory> {
+    pub(crate) fn reserved_memory(&self) -> Option<Extent> {
         // SAFETY: The node is valid, by the type's invariant. What is found stays for good.
         let found = unsafe { c::of_reserved_mem_lookup(self.node.as_ptr()).as_ref() }?;
-        Some(ReservedMemory {
+        Some(Extent {
             base: physical(found.base),
             size: physical(found.size),
         })
@@ -91,22 +91,5 @@ impl Drop for Node {
     fn drop(&mut self) {
         // SAFETY: The reference is this value's, by the type's invariant.
         unsafe { c::of_node_put(self.node.as_ptr()) };
-    }
-}
-
-/// Memory that the kernel has set aside, in bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct ReservedMemory {
-    /// The physical address of its first byte.
-    pub(crate) base: u64,
-    /// Its size.
-    pub(crate) size: u64,
-}
-
-impl ReservedMemory {
-    /// Whether any byte belongs to both.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        self.base < other.base.saturating_add(other.size)
-            && other.base < self.base.saturating_add(self.size)
     }
 }

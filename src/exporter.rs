@@ -23,7 +23,8 @@ pub(crate) use view::{mapped, segment_of};
 use crate::{
     dma_buf::{DmaBuf, Locked},
     kernel_mapping::KernelMapping,
-    memory::{Backing, Segment},
+    memory::Backing,
+    segment::Segment,
     sg_table::{Direction, SgTable},
     version,
 };

@@ -7,7 +7,8 @@
 
 use crate::{
     bindings as c,
-    memory::{Backing, Caching, Memory, Segment},
+    memory::{Backing, Caching, Memory},
+    segment::Segment,
 };
 use core::{ffi::c_void, ptr::NonNull};
 use kernel::{bindings, prelude::*};

@@ -2,8 +2,8 @@
 
 //! What a buffer is made of.
 
-use core::iter;
-use kernel::{bindings, page::PAGE_SHIFT};
+use crate::segment::Segment;
+use kernel::bindings;
 
 /// How the CPU sees a buffer's memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -12,61 +12,6 @@ pub(crate) enum Caching {
     Cached,
     /// Past its caches, writes combined; there is no cache maintenance while the buffer lives.
     WriteCombined,
-}
-
-/// A physically contiguous range of page frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    /// The number of the first page frame.
-    pub(crate) frame: usize,
-    /// The number of pages.
-    pub(crate) pages: usize,
-}
-
-impl Segment {
-    /// The physical address of the first byte.
-    #[inline]
-    pub(crate) fn address(&self) -> u64 {
-        (self.frame as u64) << PAGE_SHIFT
-    }
-
-    /// The size in bytes.
-    #[inline]
-    pub(crate) fn bytes(&self) -> usize {
-        self.pages << PAGE_SHIFT
-    }
-
-    /// The segment without its first `pages` pages; `None` where nothing is left.
-    #[inline]
-    pub(crate) fn skip(&self, pages: usize) -> Option<Self> {
-        let left = self.pages.checked_sub(pages)?;
-        (left > 0).then_some(Self {
-            frame: self.frame + pages,
-            pages: left,
-        })
-    }
-
-    /// The segment cut to at most `pages` pages.
-    #[inline]
-    pub(crate) fn truncate(&self, pages: usize) -> Self {
-        Self {
-            frame: self.frame,
-            pages: self.pages.min(pages),
-        }
-    }
-
-    /// The segment in parts of at most `PAGES` pages, in order.
-    #[inline]
-    pub(crate) fn parts<const PAGES: usize>(self) -> impl Iterator<Item = Self> {
-        const { assert!(PAGES > 0) };
-        let mut rest = Some(self);
-        iter::from_fn(move || {
-            let left = rest?;
-            let part = left.truncate(PAGES);
-            rest = left.skip(part.pages);
-            Some(part)
-        })
-    }
 }
 
 /// A physical address as C has it: 32 bits wide on some machines.

@@ -5,7 +5,7 @@
 use crate::{
     cma::{Area, ReadyRange},
     ledger::{Account, Entry},
-    memory::Segment,
+    segment::Segment,
 };
 use kernel::{
     new_mutex,

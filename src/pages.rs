@@ -9,7 +9,7 @@
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
 
-use crate::{bindings as c, cache_cleaner::Cleaner, memory::Segment};
+use crate::{bindings as c, cache_cleaner::Cleaner, segment::Segment};
 use core::{
     marker::PhantomData,
     mem::{self, ManuallyDrop},

@@ -2,8 +2,12 @@
 
 //! The load parameters, checked once.
 
-use crate::{module_parameters as raw, version::parameter};
-use kernel::{page::PAGE_SHIFT, prelude::*};
+use crate::{
+    module_parameters as raw,
+    ram_share::{pool_pages, share},
+    version::parameter,
+};
+use kernel::prelude::*;
 
 /// The load parameters, all valid.
 pub(crate) struct Parameters {
@@ -47,8 +51,7 @@ impl Parameters {
 
     /// The most that the page pools may hold ready, in pages, on a machine with `ram` pages.
     pub(crate) fn pool_pages(&self, ram: usize) -> usize {
-        let mib = (self.pool_max_mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT));
-        share(ram, self.pool_max_percent).min(mib)
+        pool_pages(ram, self.pool_max_percent, self.pool_max_mib)
     }
 }
 
@@ -73,11 +76,4 @@ fn switch(name: &str, value: u8) -> Result<bool> {
     }
     pr_err!("{}={}: must be 0 or 1\n", name, value);
     Err(EINVAL)
-}
-
-/// `percent` percent of `pages`.
-fn share(pages: usize, percent: u8) -> usize {
-    let percent = usize::from(percent);
-    // In two steps, so that no number of pages can wrap.
-    pages / 100 * percent + pages % 100 * percent / 100
 }

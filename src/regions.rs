@@ -9,7 +9,8 @@
 use crate::{
     carveout::Carveout,
     cma::{Area, Survey},
-    device_tree::{Node, ReservedMemory},
+    device_tree::Node,
+    segment::Extent,
 };
 use kernel::{prelude::*, str::CString, sync::Arc};
 
@@ -26,7 +27,7 @@ const DEFAULT_IS_USED: &str = "the default area is used";
 /// Every region that opted in as a carveout, with the name of its node. May sleep. Fails with `ENOMEM`.
 pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
     let mut carveouts: KVec<(CString, Arc<Carveout>)> = KVec::new();
-    let mut taken: KVec<ReservedMemory> = KVec::new();
+    let mut taken: KVec<Extent> = KVec::new();
     for node in Node::compatible(CARVEOUT).filter(Node::available) {
         let Some((region, memory)) = region_of(&node, LEFT_OUT) else {
             continue;
@@ -54,7 +55,7 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
         }
         // SAFETY: The device tree has the kernel keep out of the region, its node was meant for this module, and no other
         // carveout of the module has any of it.
-        match unsafe { Carveout::new(memory.base, memory.size) } {
+        match unsafe { Carveout::new(memory) } {
             Ok(carveout) => {
                 taken.push(memory, GFP_KERNEL)?;
                 carveouts.push((CString::try_from(region.name())?, carveout), GFP_KERNEL)?;
@@ -86,7 +87,7 @@ pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
 }
 
 /// The region that `node` points to; if there is none, the log says what is wrong, and what comes of it.
-fn region_of(node: &Node, outcome: &str) -> Option<(Node, ReservedMemory)> {
+fn region_of(node: &Node, outcome: &str) -> Option<(Node, Extent)> {
     let Some(region) = node.follow(c"memory-region") else {
         pr_err!(
             "{}: no memory-region, or it points nowhere: {}\n",

@@ -46,9 +46,15 @@ mod shrinker;
 mod signal;
 mod sysfs;
 mod task;
-mod text;
 mod user_mapping;
 mod version;
+
+// What is decided without the kernel; also built and tried on the host.
+mod digits;
+mod ram_share;
+mod request;
+mod segment;
+mod text;
 
 // What the module makes of it.
 mod all_buffers;
@@ -64,6 +70,7 @@ mod own_nodes;
 mod page_arrays;
 mod page_pool;
 mod parameters;
+mod places;
 mod regions;
 mod registry;
 mod rockchip;

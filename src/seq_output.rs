@@ -6,7 +6,7 @@
 //! C header: [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 
 use crate::{
-    bindings as c,
+    digits::Digits,
     text::{self, Column, Field},
 };
 use core::{fmt::Write, ptr};
@@ -85,74 +85,17 @@ impl<'a> Output<'a> {
             self.fill(SPACES, width.saturating_sub(1));
             return self.bytes(&[b'0' + number as u8]);
         }
-        let mut digits = Digits::new();
-        let mut left = number;
-        // A 32-bit machine divides what is longer by a function of the kernel's.
-        let mut short = loop {
-            match u32::try_from(left) {
-                Ok(short) => break short,
-                Err(_) => {
-                    // SAFETY: Nothing is divided by zero.
-                    let rest = unsafe { c::div_u64(left, 10) };
-                    digits.push((left - rest * 10) as u8);
-                    left = rest;
-                }
-            }
-        };
-        loop {
-            digits.push((short % 10) as u8);
-            short /= 10;
-            if short == 0 {
-                break;
-            }
-        }
+        let digits = Digits::decimal(number);
         self.fill(SPACES, width.saturating_sub(digits.as_bytes().len()));
         self.bytes(digits.as_bytes());
     }
 
     /// Prints `0x` and `number` in at least `width` digits.
-    pub(crate) fn hexadecimal(&mut self, mut number: u64, width: usize) {
-        let mut digits = Digits::new();
-        loop {
-            digits.push((number & 0xf) as u8);
-            number >>= 4;
-            if number == 0 {
-                break;
-            }
-        }
+    pub(crate) fn hexadecimal(&mut self, number: u64, width: usize) {
+        let digits = Digits::hexadecimal(number);
         self.bytes(b"0x");
         self.fill(ZEROS, width.saturating_sub(digits.as_bytes().len()));
         self.bytes(digits.as_bytes());
-    }
-}
-
-/// The digits of a number, which come last first.
-struct Digits {
-    /// As many as the largest number has.
-    digits: [u8; Self::MOST],
-    unused: usize,
-}
-
-impl Digits {
-    const MOST: usize = 20;
-
-    fn new() -> Self {
-        Self {
-            digits: [0; Self::MOST],
-            unused: Self::MOST,
-        }
-    }
-
-    /// Puts a digit, which is below 16, before those that are there.
-    fn push(&mut self, digit: u8) {
-        self.unused = self.unused.saturating_sub(1);
-        if let Some(place) = self.digits.get_mut(self.unused) {
-            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.unused..).unwrap_or_default()
     }
 }
 

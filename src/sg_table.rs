@@ -10,7 +10,8 @@
 
 use crate::{
     bindings as c,
-    memory::{Backing, Caching, Memory, Segment},
+    memory::{Backing, Caching, Memory},
+    segment::Segment,
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{

@@ -146,3 +146,63 @@ pub(crate) fn trimmed(name: &[u8]) -> &[u8] {
     let end = name.iter().position(|byte| *byte == 0);
     end.and_then(|end| name.get(..end)).unwrap_or(name)
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[kernel::prelude::kunit_tests(rk_dma_heap_text)]
+mod tests {
+    use super::*;
+    use kernel::prelude::*;
+
+    fn field(text: &[u8]) -> Text<64> {
+        let mut printed = Text::new();
+        let _ = write!(printed, "{}", Field(text));
+        printed
+    }
+
+    fn column(text: &[u8]) -> Text<64> {
+        let mut printed = Text::new();
+        let _ = write!(printed, "{:<6}|", Column(text));
+        printed
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(cut(b"abc", 2), b"ab");
+        assert_eq!(cut(b"abc", 3), b"abc");
+        assert_eq!(cut("a\u{e9}".as_bytes(), 2), b"a");
+        assert_eq!(cut("\u{20ac}x".as_bytes(), 2), b"");
+        // What is no text at all is cut anywhere.
+        assert_eq!(cut(b"\xff\xff\xff", 2), b"\xff\xff");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let mut text = Text::<4>::new();
+        text.push(b"ab");
+        text.push("\u{e9}".as_bytes());
+        assert_eq!(text.as_c_str(), c"ab");
+        text.push(b"cd");
+        assert_eq!(text.as_c_str(), c"abc");
+        text.push(b"e");
+        assert_eq!(text.as_c_str(), c"abc");
+    }
+
+    #[test]
+    fn fields_hold_no_separator() {
+        assert_eq!(field(b"").as_c_str(), c"-");
+        assert_eq!(field(b"plain-1").as_c_str(), c"plain-1");
+        assert_eq!(field(b"a b,c:d\\").as_c_str(), c"a\\040b\\054c\\072d\\134");
+        assert_eq!(field(b"\xff\n").as_c_str(), c"\\377\\012");
+        for byte in 0..=u8::MAX {
+            let kept = field(&[byte]).as_c_str().to_bytes() == [byte];
+            assert_eq!(is_plain(byte), kept);
+        }
+    }
+
+    #[test]
+    fn columns_keep_their_line_whole() {
+        assert_eq!(column(b"ab").as_c_str(), c"ab    |");
+        assert_eq!(column(b"a\nb\xff").as_c_str(), c"a?b?  |");
+        assert_eq!(column(b"longer than that").as_c_str(), c"longer than that|");
+    }
+}

@@ -4,10 +4,7 @@
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
-use crate::{
-    bindings as c,
-    memory::{Caching, Segment},
-};
+use crate::{bindings as c, memory::Caching, segment::Segment};
 use kernel::{bindings, error::to_result, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*};
 
 /// Fills a new area of a process with `segments`, beginning with the page that the area's offset names.

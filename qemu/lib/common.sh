@@ -35,6 +35,6 @@ read_target() {
 	local row
 	row=$(target_row "$1")
 	[[ -n $row ]] || die "no target '$1' in qemu/targets; there are: $(target_names | paste -sd ' ')"
-	read -r target arch debian_arch kernel_package triple qemu machine cpu smp memory tree boot_modules modules kernel_arguments <<<"$row"
+	read -r target arch debian_arch kernel_package fragments triple qemu machine cpu smp memory tree boot_modules modules kernel_arguments <<<"$row"
 	target_folder=$setup_folder/$target
 }

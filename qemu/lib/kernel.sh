@@ -126,20 +126,50 @@ collect_modules() {
 # A target as a whole; read_target has been called.
 need_target() {
 	local release version
-	local -a make_arguments
-	stage "$target/kernel" "kernel packages for $target" "kernel-$target" fetch_kernel "$debian_arch" "$kernel_package"
-	release=$(<"$target_folder/kernel/release")
-	version=$(<"$target_folder/kernel/version")
-	[[ " ${known_good[*]} " == *" $release "* ]] || report_unknown_kernel "$release"
-
-	stage "$target/source" "kernel source $version" "source-$version" fetch_source "$version"
-	mapfile -t make_arguments < <(kernel_make_arguments "$release")
-	# The real folders: the links are another checkout's tomorrow.
-	stage "$target/tree" "kernel tree for $target ($release)" "tree-$target" prepare_tree \
-		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" "$(readlink "$root")" \
-		"${make_arguments[@]}"
+	if [[ $fragments == - ]]; then
+		need_packages kernel
+		release=$(<"$target_folder/kernel/release")
+		[[ " ${known_good[*]} " == *" $release "* ]] || report_unknown_kernel "$release"
+		need_source kernel
+		need_tree_of_packages "$release"
+	else
+		need_packages packages
+		need_source packages
+		need_own_kernel
+		release=$(<"$target_folder/kernel/release")
+	fi
 	stage "$target/modules" "kernel modules for the $target guest" "modules-$target" collect_modules \
 		"$(readlink "$target_folder/kernel")" "$release" "$(modules_wanted)"
+}
+
+# The real folders are passed on: the links are another checkout's tomorrow.
+
+need_packages() {
+	# Under the name of the architecture: targets that are built from the same packages share them.
+	stage "$target/$1" "kernel packages for $target" "kernel-$debian_arch" fetch_kernel "$debian_arch" "$kernel_package"
+}
+
+need_source() {
+	version=$(<"$target_folder/$1/version")
+	stage "$target/source" "kernel source $version" "source-$version" fetch_source "$version"
+}
+
+need_tree_of_packages() {
+	local -a make_arguments
+	mapfile -t make_arguments < <(kernel_make_arguments "$1")
+	stage "$target/tree" "kernel tree for $target ($1)" "tree-$target" prepare_tree \
+		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" "$(readlink "$root")" \
+		"${make_arguments[@]}"
+}
+
+need_own_kernel() {
+	local -a make_arguments
+	mapfile -t make_arguments < <(own_make_arguments)
+	stage "$target/tree" "kernel for $target, built here" "tree-$target" build_own_kernel \
+		"$(readlink "$target_folder/source")" "$fragments" "$(readlink "$root")" "$(fragments_hash)" \
+		"${make_arguments[@]}"
+	stage "$target/kernel" "kernel of $target" "own-kernel-$target" install_own_kernel \
+		"$(readlink "$target_folder/tree")" "$(readlink "$target_folder/packages")"
 }
 
 modules_wanted() {

@@ -6,7 +6,7 @@ use super::Private;
 use crate::{
     dma_buf::{DmaBuf, Locked},
     ledger::Account,
-    memory::Segment,
+    segment::Segment,
     sg_table::MappedTable,
     version,
 };

@@ -6,8 +6,8 @@ use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
 use crate::{
     bindings as c,
     dma_buf::DmaBuf,
-    heap::Request,
     registry::{self, Handle},
+    request::Request,
 };
 use core::ptr;
 use kernel::{

@@ -8,7 +8,7 @@
 mod android;
 mod rockchip;
 
-use crate::{dma_buf::DmaBuf, heap::Request, version};
+use crate::{dma_buf::DmaBuf, request::Request, version};
 use core::ptr::NonNull;
 use kernel::{
     bindings,

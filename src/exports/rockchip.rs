@@ -7,7 +7,7 @@ use crate::{
     bindings as c,
     dma_buf::DmaBuf,
     dma_device,
-    heap::Request,
+    request::Request,
     rockchip::{self, DriverHeap, RkHeap},
 };
 use core::{ffi::c_void, ptr};

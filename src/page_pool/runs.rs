@@ -3,8 +3,8 @@
 //! Runs of all the orders that a pool keeps.
 
 use crate::{
-    memory::Segment,
     pages::{PageRun, RunList, Segments},
+    segment::Segment,
 };
 
 use kernel::error::Result;

@@ -6,10 +6,11 @@ use crate::{
     bindings as c,
     cma::Area,
     dma_buf::DmaBuf,
-    heap::{Contiguous, Heap, Request},
+    heap::{Contiguous, Heap},
     ledger::Account,
     page_arrays::{Listed, PageArrays},
     page_pool::Figures,
+    request::Request,
     task,
 };
 use core::{

@@ -40,11 +40,11 @@ impl Target {
             if columns[0] != name {
                 continue;
             }
-            let &[name, _arch, _debian, _kernel, triple, qemu, machine, cpu, smp, memory, tree, boot, _modules, append] =
+            let &[name, _arch, _debian, _kernel, _fragments, triple, qemu, machine, cpu, smp, memory, tree, boot, _modules, append] =
                 columns.as_slice()
             else {
                 bail!(
-                    "the row of target '{name}' in qemu/targets has {} columns instead of 14",
+                    "the row of target '{name}' in qemu/targets has {} columns instead of 15",
                     columns.len()
                 );
             };
@@ -104,8 +104,8 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "# name\n\
-        a arm64 arm64 linux-image-a t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - - vgem -\n\
-        b arm armhf linux-image-b t-b arm virt cortex-a7 1 96M small virtio_pci,virtio_console - x=1,y\n";
+        a arm64 arm64 linux-image-a - t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - - vgem -\n\
+        b arm armhf linux-image-b x,y t-b arm virt cortex-a7 1 96M small virtio_pci,virtio_console - x=1,y\n";
 
     #[test]
     fn finds_the_row() {

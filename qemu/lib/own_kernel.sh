@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # variables of common.sh
+#
+# A kernel of the project's own: from the source package of the target's Debian kernel, with nothing switched on but what
+# the fragments in qemu/config say.
+
+own_make_arguments() {
+	printf '%s\n' "ARCH=$arch" LLVM=-19 "LOCALVERSION=-$target"
+}
+
+# Builds the kernel and its modules in the current folder, in which modules can be built afterwards.
+build_own_kernel() {
+	local source=$1 fragments=$2 name
+	# The third and fourth are the build root and the hash of the fragments: with others it is another kernel.
+	shift 4
+	for name in ${fragments//,/ }; do
+		cat "$project/qemu/config/$name"
+	done >fragments
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" KCONFIG_ALLCONFIG="$PWD/fragments" allnoconfig
+	check_fragments
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" all
+	printf '%s\n' "$@" >make-arguments
+}
+
+# An option that another one forbids, or that the kernel does not know any more, is dropped without a word.
+check_fragments() {
+	local missing
+	missing=$(grep -E '^(CONFIG_|# CONFIG_.* is not set)' fragments | grep -vxFf .config || true)
+	if [[ $missing ]]; then
+		printf '%s\nthese lines of the fragments did not get into the configuration\n' "$missing"
+		return 1
+	fi
+}
+
+# What a Debian kernel's packages hold, of the kernel built in the folder $1; the rest from the packages' folder $2.
+install_own_kernel() {
+	local tree=$1 packages=$2
+	cp "$tree/include/config/kernel.release" release
+	cp "$packages"/{version,busybox} .
+	cp "$tree/.config" config
+	cp "$tree/Module.symvers" .
+	cp "$tree/$("$project/qemu/enter" make -s -C "$tree" image_name)" vmlinuz
+	"$project/qemu/enter" make -C "$tree" INSTALL_MOD_PATH="$PWD" modules_install
+	rm -f lib/modules/*/build
+}
+
+fragments_hash() {
+	local name
+	for name in ${fragments//,/ }; do
+		[[ -f $project/qemu/config/$name ]] || die "target $target: there is no fragment qemu/config/$name"
+		cat "$project/qemu/config/$name"
+	done | sha256sum
+}
