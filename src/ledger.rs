@@ -116,3 +116,29 @@ impl Drop for Entry {
         self.account.bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
+
+#[cfg(CONFIG_KUNIT)]
+#[kernel::prelude::kunit_tests(rk_dma_heap_ledger)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_not_counted() -> Result {
+        let account = Account::open(c"kunit")?;
+        let figures = || (account.buffers(), account.page_arrays(), account.bytes());
+        assert_eq!(account.heap(), c"kunit");
+        assert_eq!(figures(), (0, 0, 0));
+        let small = Account::enter(&account, 4096);
+        let large = Account::enter(&account, 1 << 20);
+        let pages = Account::enter_pages(&account, 8192);
+        assert_eq!(figures(), (2, 1, 4096 + (1 << 20) + 8192));
+        drop(large);
+        assert_eq!(figures(), (1, 1, 4096 + 8192));
+        drop(pages);
+        assert_eq!(figures(), (1, 0, 4096));
+        assert_eq!(small.heap(), c"kunit");
+        drop(small);
+        assert_eq!(figures(), (0, 0, 0));
+        Ok(())
+    }
+}

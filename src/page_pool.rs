@@ -25,6 +25,8 @@
 mod pools;
 mod runs;
 mod shards;
+#[cfg(CONFIG_KUNIT)]
+mod tests;
 
 pub(crate) use pools::{Keeper, Pools};
 use runs::{Runs, RunsSegments, ORDERS};

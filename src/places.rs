@@ -55,9 +55,8 @@ mod tests {
 
     /// First fit, as plainly as it can be said.
     fn lowest(used: &[bool; PAGES], pages: usize) -> Option<usize> {
-        (0..=PAGES.checked_sub(pages)?).find(|first| {
-            used.iter().skip(*first).take(pages).all(|used| !used)
-        })
+        (0..=PAGES.checked_sub(pages)?)
+            .find(|first| used.iter().skip(*first).take(pages).all(|used| !used))
     }
 
     fn mark(used: &mut [bool; PAGES], first: usize, pages: usize, as_used: bool) {

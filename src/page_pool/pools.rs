@@ -38,6 +38,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// May sleep. Fails with `ENOMEM`.
+    pub(super) fn new(
+        cleaner: Arc<Cleaner>,
+        charger: Option<Charger>,
+        limit: usize,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self { cleaner, charger, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
+            GFP_KERNEL,
+        )
+    }
+
     /// Counts `pages` pages that are about to be ready; false where that would be more than may be.
     pub(crate) fn reserve(&self, pages: usize) -> bool {
         let before = self.ready.fetch_add(pages, Relaxed);
@@ -87,10 +99,7 @@ impl Pools {
                 return Err(error);
             }
         };
-        let shared = Arc::pin_init(
-            pin_init!(Shared { cleaner, charger, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
-            GFP_KERNEL,
-        )?;
+        let shared = Shared::new(cleaner, charger, limit)?;
         let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
         for (name, kind) in kinds {
             pools.push(
@@ -119,8 +128,8 @@ impl Pools {
 
 /// The pools, as the thread and the shrinker see them.
 pub(crate) struct Keeper {
-    pools: KVec<Arc<Pool>>,
-    shared: Arc<Shared>,
+    pub(super) pools: KVec<Arc<Pool>>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What all pools hold ready, in KiB.

@@ -166,6 +166,8 @@ fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
             "vm-runner",
             "--exclude",
             "test-driver",
+            "--exclude",
+            "decisions",
         ])
         .output()
         .context("cannot run cargo")?;

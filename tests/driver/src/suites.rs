@@ -115,6 +115,13 @@ pub const SUITES: &[Suite] = &[
         },
     },
     Suite {
+        name: "decisions",
+        promise: "what the module decides without the kernel is right for whatever comes in",
+        place: Place::Host {
+            packages: &["decisions"],
+        },
+    },
+    Suite {
         name: "demo",
         promise: "what `make run` shows works",
         place: Place::Guest(Guest {
