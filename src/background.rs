@@ -6,6 +6,42 @@
 //! the trigger has the thread call [`Background::run`] a moment later; firing it again meanwhile changes nothing, so a
 //! burst costs one wake-up.
 //!
+//! # Examples
+//!
+//! ```
+//! use crate::background::{Background, Thread, Trigger};
+//! use kernel::{new_completion, sync::{Arc, Completion}};
+//!
+//! #[pin_data]
+//! struct Work {
+//!     #[pin]
+//!     trigger: Trigger,
+//!     #[pin]
+//!     done: Completion,
+//! }
+//!
+//! impl Background for Work {
+//!     fn trigger(&self) -> &Trigger {
+//!         &self.trigger
+//!     }
+//!
+//!     fn run(&self) {
+//!         self.done.complete_all();
+//!     }
+//! }
+//!
+//! let work = Arc::pin_init(
+//!     pin_init!(Work { trigger <- Trigger::new(), done <- new_completion!() }),
+//!     GFP_KERNEL,
+//! )?;
+//! // Without a thread nothing happens.
+//! work.trigger.fire(0);
+//! let thread = Thread::start(c"example", work.clone())?;
+//! work.trigger.fire(1);
+//! work.done.wait_for_completion();
+//! drop(thread);
+//! ```
+//!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
 use crate::bindings as c;

@@ -37,6 +37,20 @@ pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM)
 
 /// Cleans the CPU's caches over memory.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     cache_cleaner::Cleaner,
+///     pages::{Effort, PageRun, Zone},
+/// };
+///
+/// let cleaner = Cleaner::new(c"example")?;
+/// let mut run = PageRun::allocate(0, Zone::Any, Effort::Reclaim).ok_or(ENOMEM)?;
+/// run.zero();
+/// run.clean(&cleaner)?;
+/// ```
+///
 /// # Invariants
 ///
 /// The device has a DMA mask that reaches all memory, and does not snoop the CPU's caches where the architecture lets a

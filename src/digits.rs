@@ -3,6 +3,15 @@
 //! The digits of numbers. The formatting of `core` costs several hundred instructions a number.
 
 /// The digits of a number.
+///
+/// # Examples
+///
+/// ```
+/// use crate::digits::Digits;
+///
+/// assert_eq!(Digits::decimal(4096).as_bytes(), b"4096");
+/// assert_eq!(Digits::hexadecimal(4096).as_bytes(), b"1000");
+/// ```
 pub(crate) struct Digits {
     /// They are found last first, so they stand at the end.
     digits: [u8; Self::MOST],

@@ -11,6 +11,15 @@ use core::{ffi::c_void, mem, ptr::NonNull};
 use kernel::prelude::*;
 
 /// Where the function `name` begins; `None` where the kernel has no such function or no kprobes. May sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::kernel_symbol;
+///
+/// assert!(kernel_symbol::address(c"dma_buf_export").is_some());
+/// assert!(kernel_symbol::address(c"no_such_function").is_none());
+/// ```
 pub(crate) fn address(name: &'static CStr) -> Option<NonNull<c_void>> {
     // SAFETY: Zeros are a valid C structure: pointers and functions that are not there, and numbers.
     let mut probe: c::kprobe = unsafe { mem::zeroed() };

@@ -16,6 +16,18 @@ use kernel::{
 };
 
 /// What one heap has handed out.
+///
+/// # Examples
+///
+/// ```
+/// use crate::ledger::Account;
+///
+/// let account = Account::open(c"system")?;
+/// let entry = Account::enter(&account, 4096);
+/// assert_eq!((account.buffers(), account.bytes()), (1, 4096));
+/// drop(entry);
+/// assert_eq!((account.buffers(), account.bytes()), (0, 0));
+/// ```
 pub(crate) struct Account {
     heap: CString,
     buffers: Atomic<usize>,

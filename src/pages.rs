@@ -124,6 +124,22 @@ impl Drop for PageRun {
 
 /// A list of page runs of one order that needs no memory of its own.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::pages::{Effort, PageRun, RunList, Zone};
+///
+/// let mut list = RunList::new(1);
+/// for _ in 0..3 {
+///     list.push(PageRun::allocate(1, Zone::Any, Effort::Reclaim).ok_or(ENOMEM)?);
+/// }
+/// assert_eq!((list.runs(), list.pages()), (3, 6));
+///
+/// let mut other = RunList::new(1);
+/// list.move_to(2, &mut other);
+/// assert_eq!((list.runs(), other.runs()), (1, 2));
+/// ```
+///
 /// # Invariants
 ///
 /// `first` leads, through the link field of each head page, to `runs` runs of `order` that the list owns; `last` is the

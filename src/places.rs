@@ -6,6 +6,19 @@ use kernel::{maple_tree::MapleTreeAlloc, prelude::*};
 
 /// The pages of a range, by their index.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::places::Places;
+///
+/// let places = KBox::pin_init(Places::new(10), GFP_KERNEL)?;
+/// assert_eq!(places.take(4)?, 0);
+/// assert_eq!(places.take(4)?, 4);
+/// places.give_back(0);
+/// assert_eq!(places.take(3)?, 0);
+/// assert_eq!(places.take(3), Err(ENOMEM));
+/// ```
+///
 /// # Invariants
 ///
 /// `used` has an entry for exactly the pages that were taken and not given back.

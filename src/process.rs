@@ -24,6 +24,21 @@ pub(crate) struct Process {
 }
 
 /// Calls `f` with each process, in the order of their numbers, until it fails. May sleep. Fails as `f` does.
+///
+/// # Examples
+///
+/// ```
+/// use crate::process;
+///
+/// let (mut processes, mut last) = (0, 0);
+/// process::try_for_each(|process| {
+///     assert!(process.number > last);
+///     last = process.number;
+///     processes += 1;
+///     Ok(())
+/// })?;
+/// assert!(processes > 0);
+/// ```
 pub(crate) fn try_for_each(mut f: impl FnMut(&Process) -> Result) -> Result {
     let mut number = 1;
     while let Some(process) = Process::from(&mut number) {

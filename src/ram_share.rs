@@ -5,6 +5,14 @@
 use kernel::page::PAGE_SHIFT;
 
 /// `percent` percent of `pages`, rounded down.
+///
+/// # Examples
+///
+/// ```
+/// use crate::ram_share::share;
+///
+/// assert_eq!(share(1001, 50), 500);
+/// ```
 pub(crate) fn share(pages: usize, percent: u8) -> usize {
     let percent = usize::from(percent);
     // In two steps, so that no number of pages can wrap.

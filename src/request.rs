@@ -6,6 +6,16 @@ use kernel::{bindings, page::PAGE_SIZE, prelude::*};
 
 /// A request for a buffer, checked.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::request::Request;
+/// use kernel::page::PAGE_SIZE;
+///
+/// assert_eq!(Request::new(1, 0, 0)?.size(), PAGE_SIZE);
+/// assert_eq!(Request::new(1, 0, 1), Err(EINVAL));
+/// ```
+///
 /// # Invariants
 ///
 /// `size` is a whole number of pages and not 0; `flags` are a dma-buf's file flags and nothing else.

@@ -76,6 +76,12 @@ mod registry;
 mod rockchip;
 mod trace;
 
+// The examples in the documentation.
+#[cfg(CONFIG_KUNIT)]
+mod doc_examples {
+    include!(env!("RK_DMA_HEAP_DOC_EXAMPLES"));
+}
+
 #[forbid(unsafe_code)]
 #[path = "../heaps/mod.rs"]
 mod heaps;

@@ -9,6 +9,18 @@ use kernel::{
 };
 
 /// A physically contiguous range of page frames.
+///
+/// # Examples
+///
+/// ```
+/// use crate::segment::Segment;
+/// use kernel::page::PAGE_SIZE;
+///
+/// let segment = Segment { frame: 3, pages: 5 };
+/// assert_eq!(segment.address(), 3 * PAGE_SIZE as u64);
+/// assert_eq!(segment.bytes(), 5 * PAGE_SIZE);
+/// assert!(segment.parts::<2>().map(|part| part.pages).eq([2, 2, 1]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     /// The number of the first page frame.
@@ -64,6 +76,17 @@ impl Segment {
 }
 
 /// A range of bytes of physical memory.
+///
+/// # Examples
+///
+/// ```
+/// use crate::segment::{Extent, Segment};
+/// use kernel::page::PAGE_SIZE;
+///
+/// let page = PAGE_SIZE as u64;
+/// let extent = Extent { base: page + 1, size: 2 * page };
+/// assert_eq!(extent.whole_pages(), Ok(Segment { frame: 2, pages: 1 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// The physical address of its first byte.

@@ -19,6 +19,29 @@ pub(crate) trait Shrink: Send + Sync + 'static {
 
 /// Has the kernel call a [`Shrink`] until this is dropped.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::shrinker::{Shrink, Shrinker};
+/// use kernel::sync::Arc;
+///
+/// struct Empty;
+///
+/// impl Shrink for Empty {
+///     fn count(&self) -> usize {
+///         0
+///     }
+///
+///     fn shrink(&self, _pages: usize) -> usize {
+///         0
+///     }
+/// }
+///
+/// let shrinker = Shrinker::register(c"example", Arc::new(Empty, GFP_KERNEL)?)?;
+/// // The kernel does not call it any more after this.
+/// drop(shrinker);
+/// ```
+///
 /// # Invariants
 ///
 /// `shrinker` is registered, and its private data is `owner`.

@@ -7,6 +7,12 @@
 use crate::bindings as c;
 
 /// Whether a signal that will end the calling task is waiting: what it asked for is not needed any more.
+///
+/// # Examples
+///
+/// ```
+/// assert!(!crate::signal::fatal_pending());
+/// ```
 #[inline]
 pub(crate) fn fatal_pending() -> bool {
     // SAFETY: Looks at the current task; has no requirements.

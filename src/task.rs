@@ -21,6 +21,15 @@ pub(crate) fn name() -> Result<CString> {
 }
 
 /// A thread's name.
+///
+/// # Examples
+///
+/// ```
+/// use crate::task::Name;
+///
+/// // The tests' own thread.
+/// assert!(Name::current().as_bytes().starts_with(b"kunit"));
+/// ```
 #[derive(Clone, Copy)]
 pub(crate) struct Name([u8; NAME]);
 

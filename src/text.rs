@@ -7,6 +7,18 @@ use kernel::str::CStr;
 
 /// Text of fewer than `N` bytes. What does not fit is cut, between characters where it is text at all.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::text::Text;
+/// use core::fmt::Write;
+///
+/// let mut text = Text::<8>::new();
+/// write!(text, "{}-", 1234)?;
+/// text.push(b"thread");
+/// assert_eq!(text.as_c_str(), c"1234-th");
+/// ```
+///
 /// # Invariants
 ///
 /// `len < N`, and the bytes from there on are zero.
@@ -50,6 +62,14 @@ impl<const N: usize> Write for Text<N> {
 }
 
 /// The longest beginning of `text` that has at most `most` bytes and does not end within a character.
+///
+/// # Examples
+///
+/// ```
+/// use crate::text::cut;
+///
+/// assert_eq!(cut("naïve".as_bytes(), 3), b"na");
+/// ```
 pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
     let cut = match text.get(..most) {
         Some(cut) if cut.len() < text.len() => cut,

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes a KUnit suite of the examples in the documentation of the module's sources: each is a test, named after the file
+# and the line it begins at. Lines that begin with `# ` are part of it, and not shown in the documentation.
+
+BEGIN {
+	print "#[kernel::prelude::kunit_tests(rk_dma_heap_doc_examples)]"
+	print "mod tests {"
+	print "use kernel::prelude::*;"
+}
+
+/^[ \t]*\/\/[\/!] ?```/ {
+	if (inside) {
+		print "Ok(())\n}"
+	} else {
+		name = FILENAME
+		sub(/.*\/(src|heaps|procfs)\//, "", name)
+		sub(/\.rs$/, "", name)
+		gsub(/[^a-z_0-9]/, "_", name)
+		printf "#[test]\n#[allow(clippy::unnecessary_wraps)]\nfn %s_line_%d() -> Result {\n", name, FNR
+	}
+	inside = !inside
+	next
+}
+
+inside {
+	sub(/^[ \t]*\/\/[\/!] ?/, "")
+	sub(/^# /, "")
+	print
+}
+
+END {
+	print "}"
+}
