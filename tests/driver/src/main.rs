@@ -7,18 +7,20 @@ mod count;
 mod guest;
 mod ktap;
 mod progress;
+mod schedule;
 mod suites;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 
 use count::{Count, Outcome};
 use progress::Progress;
-use suites::{Place, Suite, SUITES};
+use schedule::Job;
+use suites::{Place, SUITES};
 
 /// Run the suites of tests and count: the last line is `N passed, N failed, N skipped`
 #[derive(Parser)]
@@ -31,9 +33,17 @@ struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
 
+    /// How many virtual machines run at once, those aside whose result others would blur
+    #[arg(long, value_name = "N", default_value_t = default_jobs())]
+    jobs: usize,
+
     /// Print the suites and what each promises, and run none
     #[arg(long)]
     list: bool,
+}
+
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Where everything is.
@@ -65,34 +75,38 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     // What runs on this machine is the same for all targets.
     let first = arguments.target.first();
-    let chosen = |target: &String| -> Vec<&Suite> {
-        SUITES
-            .iter()
-            .filter(|suite| suite.name.contains(&arguments.filter) && suite.runs_on(target))
-            .filter(|suite| Some(target) == first || matches!(suite.place, Place::Guest(_)))
-            .collect()
-    };
-    if arguments.list {
-        for target in &arguments.target {
-            for suite in chosen(target) {
-                println!("{target} {:<16} {}", suite.name, suite.promise);
+    let mut jobs = Vec::new();
+    for target in &arguments.target {
+        for suite in SUITES {
+            let here = Some(target) == first || matches!(suite.place, Place::Guest(_));
+            if here && suite.name.contains(&arguments.filter) && suite.runs_on(target) {
+                jobs.push(Job { target, suite });
             }
+        }
+    }
+    if arguments.list {
+        for Job { target, suite } in jobs {
+            println!("{target} {:<16} {}", suite.name, suite.promise);
         }
         return Ok(ExitCode::SUCCESS);
     }
 
-    let mut total = Count::default();
+    let start = std::time::Instant::now();
+    let mut paths = BTreeMap::new();
     for target in &arguments.target {
-        let paths = Paths::find(target)?;
-        let start = Instant::now();
-        for suite in chosen(target) {
-            total += run(suite, target, &paths);
-        }
-        println!(
-            "{target} in {:.0} s; everything that was printed is in {}",
-            start.elapsed().as_secs_f64(),
-            paths.logs.display()
-        );
+        paths.insert(target.as_str(), Paths::find(target)?);
+    }
+    let done = schedule::run(&jobs, arguments.jobs, |job| match paths.get(job.target) {
+        Some(paths) => run(job, paths, arguments.jobs > 1),
+        None => Count::default(),
+    });
+    schedule::print_times(&done, start.elapsed());
+    if let Some(paths) = paths.values().next() {
+        println!("everything that was printed is in {}", paths.logs.display());
+    }
+    let mut total = Count::default();
+    for done in done {
+        total += done.result;
     }
     println!("{total}");
     Ok(if total.is_success() {
@@ -103,22 +117,25 @@ fn main() -> Result<ExitCode> {
 }
 
 /// Runs a suite and prints what came of it. A suite that cannot be run is a failure like any other.
-fn run(suite: &Suite, target: &str, paths: &Paths) -> Count {
-    let progress = Progress::start(suite.name);
+fn run(job: &Job, paths: &Paths, beside_others: bool) -> Count {
+    let Job { target, suite } = job;
+    let label = job.label();
+    let progress = Progress::start(label.clone(), beside_others);
     let outcome = match suite.place {
         Place::Host { packages } => cargo::run(suite.name, packages, paths, &progress),
         Place::Guest(ref guest) => guest::run(suite.name, guest, target, paths, &progress),
     }
     .unwrap_or_else(|error| Outcome::failure(format!("cannot be run: {error:#}")));
     let elapsed = progress.finish();
-    println!(
-        "{:<16} {:<40} {:>6.1} s",
-        suite.name,
+    // In one piece: others print as well.
+    let mut report = format!(
+        "{label:<32} {:<40} {:>6.1} s\n",
         outcome.count.to_string(),
         elapsed.as_secs_f64()
     );
     for line in &outcome.remarks {
-        println!("    {line}");
+        report += &format!("    {line}\n");
     }
+    print!("{report}");
     outcome.count
 }

@@ -25,10 +25,11 @@ struct Shared {
 }
 
 impl Progress {
-    pub fn start(name: &'static str) -> Progress {
+    /// Begins to tell about `name`; `beside_others` if they tell of themselves at the same time.
+    pub fn start(name: String, beside_others: bool) -> Progress {
         let (start, shared) = (Instant::now(), Arc::new(Shared::default()));
         let ticking = Arc::clone(&shared);
-        let ticker = thread::spawn(move || tick(name, start, &ticking));
+        let ticker = thread::spawn(move || tick(&name, beside_others, start, &ticking));
         Progress {
             start,
             shared,
@@ -51,8 +52,9 @@ impl Progress {
     }
 }
 
-fn tick(name: &str, start: Instant, shared: &Shared) {
-    let terminal = std::io::stderr().is_terminal();
+fn tick(name: &str, beside_others: bool, start: Instant, shared: &Shared) {
+    // One line can only be about one suite.
+    let terminal = std::io::stderr().is_terminal() && !beside_others;
     let pause = if terminal { ON_TERMINAL } else { ELSEWHERE };
     loop {
         let next = Instant::now() + pause;
@@ -69,7 +71,7 @@ fn tick(name: &str, start: Instant, shared: &Shared) {
             start.elapsed().as_secs(),
             shared.tests.load(Ordering::Relaxed),
         );
-        let line = format!("{name:<16} {seconds} s, {tests} tests done");
+        let line = format!("{name:<32} {seconds} s, {tests} tests done");
         if terminal {
             eprint!("\r\x1b[K{line}");
         } else {

@@ -27,6 +27,8 @@ pub struct Guest {
     pub report: Report,
     /// When it is given up, in seconds.
     pub limit: u32,
+    /// Nothing else runs at the same time: it measures, or puts the machine under pressure.
+    pub alone: bool,
 }
 
 /// What is built for a suite and put into the guest's `/share`.
@@ -97,13 +99,14 @@ macro_rules! tree {
     };
 }
 
-const GUEST: Guest = Guest {
+pub const GUEST: Guest = Guest {
     targets: ALL_OWN,
     options: MEMORY_NOT_CLEARED,
     command: "",
     share: Share::Nothing,
     report: Report::Ktap,
-    limit: 120,
+    limit: 240,
+    alone: false,
 };
 
 pub const SUITES: &[Suite] = &[
@@ -250,6 +253,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             options: OWN_MODULE,
             command: "debug-node-tests stress/",
+            alone: true,
             ..GUEST
         }),
     },
@@ -293,6 +297,7 @@ pub const SUITES: &[Suite] = &[
             options: OWN_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             limit: 300,
+            alone: true,
             ..GUEST
         }),
     },
@@ -304,6 +309,7 @@ pub const SUITES: &[Suite] = &[
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
             limit: 360,
+            alone: true,
             ..GUEST
         }),
     },
