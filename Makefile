@@ -3,11 +3,12 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf amd64
+TEST_TARGETS ?= arm64 armhf amd64 debug
+HOURS ?= 1
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test soak test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -35,6 +36,13 @@ test: ## Run every test, on every target
 	@$(foreach target,$(TEST_TARGETS),qemu/build-module $(target) && qemu/build-guest $(target) &&) true
 	@qemu/enter cargo run --quiet --package test-driver -- $(addprefix --target ,$(TEST_TARGETS))
 
+soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
+	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \
+		pool-tests soak/ --soak $$(($(HOURS) * 60))
+
+test-here: ## Test heaps and buffers on this machine, a board for example, with the module loaded
+	@tests/here
+
 shell: module guest ## Boot TARGET with the module and a shell on this terminal
 	@qemu/vm --target $(TARGET) --shell
 
@@ -42,8 +50,8 @@ fmt: ## Format all Rust and C
 	@qemu/setup $(TARGET)
 	@qemu/format
 
-lint: ## Check formatting, and run clippy (for every target), shellcheck, dt-validate
-	@qemu/lint
+lint: ## Check formatting, and run clippy (for every target that is tested), shellcheck, dt-validate
+	@qemu/lint $(TEST_TARGETS)
 
 doc: ## Make the documentation of module and programs in build/doc and target/doc
 	@qemu/document $(TARGET)

@@ -61,8 +61,14 @@ impl Suite {
     }
 }
 
-/// The targets whose kernels have no heaps of their own.
-const ALL_OWN: &[&str] = &["arm64", "armhf"];
+/// The targets where all heaps are the module's.
+const ALL_OWN: &[&str] = &["arm64", "armhf", "debug"];
+
+/// Those of them whose kernels let the module go again.
+const LET_GO: &[&str] = &["arm64", "armhf"];
+
+/// Where QEMU is fast enough for what takes long, and where checkers watch it.
+const LONG: &[&str] = &["arm64", "debug"];
 
 /// A kernel that clears all memory by itself would hide that a heap does not.
 const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
@@ -128,6 +134,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         promise: "what `make run` shows works",
         place: Place::Guest(Guest {
+            targets: LET_GO,
             command: "heap-demo && rmmod rk_dma_heap && ! ls /dev/dma_heap",
             report: Report::ExitStatus,
             ..GUEST
@@ -156,7 +163,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-32-bit",
         promise: "32-bit programs get the same answers from a 64-bit kernel",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: LONG,
             command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
@@ -212,6 +219,7 @@ pub const SUITES: &[Suite] = &[
         name: "module",
         promise: "loads and unloads a hundred times and leaves nothing; stays while it is needed; refuses bad parameters",
         place: Place::Guest(Guest {
+            targets: LET_GO,
             options: &["--no-module"],
             command: "module-tests",
             ..GUEST
@@ -221,7 +229,7 @@ pub const SUITES: &[Suite] = &[
         name: "beside",
         promise: "on a kernel that has heaps itself, the module adds those that are missing, and stays",
         place: Place::Guest(Guest {
-            targets: &["amd64"],
+            targets: &["amd64", "debug"],
             options: &["--no-module", "--append", "cma=32M"],
             command: "module-tests",
             ..GUEST
@@ -235,6 +243,40 @@ pub const SUITES: &[Suite] = &[
             options: &["--append", "cma=32M init_on_alloc=0"],
             command: "heap-tests --expect system,system-dma32,cma,cma-dma32,default_cma_region,rk-dma-heap-cma \
                       heaps/as-expected /node/ /ioctl/ dma32/limit/ region/limit/ rk-dma-heap-cma/limit/ /buffer/ /mmap/ /share/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "kunit",
+        promise: "the tests inside the module pass, and the examples in its documentation",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            options: &[],
+            // What the kernel keeps for each suite is a list of its own; here they become parts of one.
+            command: "cd /sys/kernel/debug/kunit && set -- rk_dma_heap_* && echo 'KTAP version 1' && echo \"1..$#\" && n=0 && \
+                      for suite; do n=$((n + 1)); sed -E \"1,/^1\\.\\./d; s/^(not )?ok [0-9]+ /\\1ok $n /\" $suite/results; done",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "faults",
+        promise: "each allocation that an operation makes may fail: the error is right, nothing is lost, and the next attempt succeeds",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            options: &[],
+            command: "fault-tests open/ allocate/ mmap/ sync/ name/ attach/ map/ vmap/ cpu-access/ interface/ read write exhausted/",
+            limit: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "faults-loading",
+        promise: "so may those that loading the module makes",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            options: &["--no-module"],
+            command: "fault-tests load/",
+            limit: 900,
             ..GUEST
         }),
     },
@@ -272,7 +314,7 @@ pub const SUITES: &[Suite] = &[
         name: "pools",
         promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: LONG,
             options: OWN_MODULE,
             command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/",
             limit: 180,
@@ -293,7 +335,7 @@ pub const SUITES: &[Suite] = &[
         name: "pressure",
         promise: "pools give way before anybody is killed; unloading gives all back; a thousand kills lose no memory",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: LONG,
             options: OWN_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             limit: 300,
@@ -305,7 +347,7 @@ pub const SUITES: &[Suite] = &[
         name: "reuse",
         promise: "memory is always zeroed, by whatever way one looks; after 30 s of everything on four CPUs all counters are zero",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: LONG,
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
             limit: 360,
@@ -317,7 +359,7 @@ pub const SUITES: &[Suite] = &[
         name: "low-memory",
         promise: "with 6 GiB of RAM, dma32 buffers lie below 4 GiB also when that is scarce, and others above",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: LONG,
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
             command: "pool-tests dma32/",
             limit: 180,

@@ -17,6 +17,7 @@ mod killed;
 mod maintenance;
 mod mapping_types;
 mod pressure;
+mod soak;
 mod stress;
 mod totals;
 mod trace;
@@ -48,6 +49,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     stress_seconds: u64,
 
+    /// Also run everything at once, in rounds with memory short, for so many minutes
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
+
     #[command(flatten)]
     options: Options,
 }
@@ -74,5 +79,8 @@ fn main() -> Result<ExitCode> {
     zeroing::add(&mut tests);
     stress::add(&mut tests, arguments.stress_seconds);
     dma32::add(&mut tests);
+    if let Some(minutes) = arguments.soak {
+        soak::add(&mut tests, minutes);
+    }
     Ok(tests.run(&arguments.options))
 }

@@ -57,7 +57,7 @@ fn use_imported(buffer: &Buffer, client: &Client) -> Result<()> {
     Ok(())
 }
 
-fn work(seed: u64, duration: Duration) -> Result<()> {
+pub fn work(seed: u64, duration: Duration) -> Result<()> {
     let start = Instant::now();
     let heaps = HEAPS
         .map(Heap::open)
