@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use crate::background::{Background, Thread, Trigger};
-//! use kernel::{new_completion, sync::{Arc, Completion}};
+//! use kernel::sync::{Arc, Completion};
 //!
 //! #[pin_data]
 //! struct Work {
@@ -31,7 +31,7 @@
 //! }
 //!
 //! let work = Arc::pin_init(
-//!     pin_init!(Work { trigger <- Trigger::new(), done <- new_completion!() }),
+//!     pin_init!(Work { trigger <- Trigger::new(), done <- Completion::new() }),
 //!     GFP_KERNEL,
 //! )?;
 //! // Without a thread nothing happens.

@@ -96,7 +96,6 @@ fn tenth(number: u64) -> u64 {
 #[kernel::prelude::kunit_tests(rk_dma_heap_digits)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn decimals_are_exact() {

@@ -29,7 +29,6 @@ pub(crate) fn pool_pages(ram: usize, percent: u8, mib: u32) -> usize {
 #[kernel::prelude::kunit_tests(rk_dma_heap_ram_share)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn shares_are_rounded_down_and_never_wrap() {

@@ -171,7 +171,6 @@ pub(crate) fn trimmed(name: &[u8]) -> &[u8] {
 #[kernel::prelude::kunit_tests(rk_dma_heap_text)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     fn field(text: &[u8]) -> Text<64> {
         let mut printed = Text::new();
