@@ -18,7 +18,7 @@ build_own_kernel() {
 	done >fragments
 	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" KCONFIG_ALLCONFIG="$PWD/fragments" allnoconfig
 	check_fragments
-	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" all
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" Image modules
 	printf '%s\n' "$@" >make-arguments
 }
 
@@ -39,7 +39,7 @@ install_own_kernel() {
 	cp "$packages"/{version,busybox} .
 	cp "$tree/.config" config
 	cp "$tree/Module.symvers" .
-	cp "$tree/$("$project/qemu/enter" make -s -C "$tree" image_name)" vmlinuz
+	cp "$tree/arch/$arch/boot/Image" vmlinuz
 	"$project/qemu/enter" make -C "$tree" INSTALL_MOD_PATH="$PWD" modules_install
 	rm -f lib/modules/*/build
 }
