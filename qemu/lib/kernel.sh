@@ -164,9 +164,18 @@ need_tree_of_packages() {
 
 need_own_kernel() {
 	local -a make_arguments
+	local base tree=-
+	base=$(base_target)
+	if [[ $base ]]; then
+		(
+			read_target "$base"
+			need_target
+		)
+		tree=$(readlink "$setup_folder/$base/tree")
+	fi
 	mapfile -t make_arguments < <(own_make_arguments)
 	stage "$target/tree" "kernel for $target, built here" "tree-$target" build_own_kernel \
-		"$(readlink "$target_folder/source")" "$fragments" "$(readlink "$root")" "$(fragments_hash)" \
+		"$(readlink "$target_folder/source")" "$fragments" "$tree" "$(readlink "$root")" "$(fragments_hash)" \
 		"${make_arguments[@]}"
 	stage "$target/kernel" "kernel of $target" "own-kernel-$target" install_own_kernel \
 		"$(readlink "$target_folder/tree")" "$(readlink "$target_folder/packages")"

@@ -8,11 +8,13 @@ own_make_arguments() {
 	printf '%s\n' "ARCH=$arch" LLVM=-19 "LOCALVERSION=-$target"
 }
 
-# Builds the kernel and its modules in the current folder, in which modules can be built afterwards.
+# Builds the kernel and its modules in the current folder, in which modules can be built afterwards; upon the tree of
+# another kernel, if there is one, with which it has most objects in common.
 build_own_kernel() {
-	local source=$1 fragments=$2 name
-	# The third and fourth are the build root and the hash of the fragments: with others it is another kernel.
-	shift 4
+	local source=$1 fragments=$2 base=$3 name
+	# The fourth and fifth are the build root and the hash of the fragments: with others it is another kernel.
+	shift 5
+	[[ $base == - ]] || cp --archive --reflink=auto "$base/." .
 	for name in ${fragments//,/ }; do
 		cat "$project/qemu/config/$name"
 	done >fragments
@@ -42,6 +44,11 @@ install_own_kernel() {
 	cp "$tree/arch/$arch/boot/Image" vmlinuz
 	"$project/qemu/enter" make -C "$tree" INSTALL_MOD_PATH="$PWD" modules_install
 	rm -f lib/modules/*/build
+}
+
+# The target whose fragments are those of this one but for further ones at the end; nothing where there is none.
+base_target() {
+	awk -v fragments="$fragments" '!/^#/ && $5 != "-" && index(fragments, $5 ",") == 1 { print $1 }' "$project/qemu/targets"
 }
 
 fragments_hash() {

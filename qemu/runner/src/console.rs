@@ -30,7 +30,7 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
         r"^(rcu: )?INFO: rcu.* (stall|detected)",
         r"^NMI watchdog: ",
         // kmemleak, DMA-API, list, reference count, page and object debugging
-        r"^kmemleak: .*(suspected memory leak|Cannot|Kernel memory leak detector disabled)",
+        r"^kmemleak: .*(suspected memory leak|Cannot allocate a kmemleak_object|Kernel memory leak detector disabled)",
         r"DMA-API: .*(warning|error|cacheline|device driver|exceeded|mapping)",
         r"^(list_add|list_del) corruption",
         r"^refcount_t: ",

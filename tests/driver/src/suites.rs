@@ -64,8 +64,11 @@ impl Suite {
 /// The targets where all heaps are the module's.
 const ALL_OWN: &[&str] = &["arm64", "armhf", "debug"];
 
+/// Every checker on, with the kernel's dma-heap core and without.
+const CHECKED: &[&str] = &["debug", "debug-own"];
+
 /// Those of them whose kernels let the module go again.
-const LET_GO: &[&str] = &["arm64", "armhf"];
+const LET_GO: &[&str] = &["arm64", "armhf", "debug-own"];
 
 /// Where QEMU is fast enough for what takes long, and where checkers watch it.
 const LONG: &[&str] = &["arm64", "debug"];
@@ -262,9 +265,21 @@ pub const SUITES: &[Suite] = &[
         name: "faults",
         promise: "each allocation that an operation makes may fail: the error is right, nothing is lost, and the next attempt succeeds",
         place: Place::Guest(Guest {
+            targets: CHECKED,
+            // It gives up for good when its own allocations fail.
+            options: &["--append", "dma_debug=off"],
+            command: "fault-tests open/ allocate/ mmap/ name/ attach/ map/ cpu-access/ interface/ read write exhausted/",
+            limit: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "faults-vmap",
+        promise: "so may those that a mapping for the kernel needs, though the kernel warns of that",
+        place: Place::Guest(Guest {
             targets: &["debug"],
-            options: &[],
-            command: "fault-tests open/ allocate/ mmap/ sync/ name/ attach/ map/ vmap/ cpu-access/ interface/ read write exhausted/",
+            options: &["--append", "dma_debug=off", "--expect-report", "dma_buf_vmap"],
+            command: "fault-tests kernel-mapping/",
             limit: 900,
             ..GUEST
         }),
@@ -273,8 +288,8 @@ pub const SUITES: &[Suite] = &[
         name: "faults-loading",
         promise: "so may those that loading the module makes",
         place: Place::Guest(Guest {
-            targets: &["debug"],
-            options: &["--no-module"],
+            targets: &["debug-own"],
+            options: &["--no-module", "--append", "dma_debug=off kunit.enable=0 kmemleak=off"],
             command: "fault-tests load/",
             limit: 900,
             ..GUEST

@@ -5,7 +5,7 @@
 use crate::sites::{each, held};
 use anyhow::Context;
 use guest_support::client::{self, Client, Direction};
-use guest_support::dma_buf::{Buffer, SetName, SYNC_END, SYNC_RW, SYNC_START};
+use guest_support::dma_buf::{Buffer, SetName};
 use guest_support::heap::{AllocationData, Heap};
 use guest_support::ktap::Tests;
 use nix::errno::Errno;
@@ -45,13 +45,6 @@ pub fn add(tests: &mut Tests) {
         with_buffer(tests, "mmap", heap, |buffer| {
             held(buffer.map_range(0, SIZE))
         });
-        with_buffer(tests, "sync", heap, |buffer| {
-            held(
-                buffer
-                    .sync(SYNC_START | SYNC_RW)
-                    .and_then(|()| buffer.sync(SYNC_END | SYNC_RW)),
-            )
-        });
         with_buffer(tests, "name", heap, |buffer| {
             held(buffer.set_name("faulty", SetName::Pointer64))
         });
@@ -62,7 +55,7 @@ pub fn add(tests: &mut Tests) {
             let attachment = client.attach(buffer)?;
             attachment.map(Direction::Both)
         });
-        imported(tests, "vmap", heap, |client, buffer| {
+        imported(tests, "kernel-mapping", heap, |client, buffer| {
             client.attach(buffer)?.vmap()
         });
         imported(tests, "cpu-access", heap, |client, buffer| {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub const NAME: &str = "rk_dma_heap";
 
-const FILE: &str = "/lib/modules/rk_dma_heap.ko";
+pub const FILE: &str = "/lib/modules/rk_dma_heap.ko";
 
 /// What the module was loaded with, where the kernel does not let it go again.
 const STAYS: &str = "/run/rk_dma_heap.stays";
@@ -71,7 +71,8 @@ impl Module {
     }
 }
 
-fn unload() -> Result<()> {
+/// Unloads it, whoever has loaded it.
+pub fn unload() -> Result<()> {
     eventually(Duration::from_secs(5), || {
         kernel_module::unload(NAME).context("cannot unload the module")
     })
