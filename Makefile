@@ -4,10 +4,11 @@
 
 TARGET ?= arm64
 TEST_TARGETS ?= arm64 armhf amd64
+MINUTES ?= 3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test fuzz shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -34,6 +35,13 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 test: ## Run every test, on every target
 	@$(foreach target,$(TEST_TARGETS),qemu/build-module $(target) && qemu/build-guest $(target) &&) true
 	@qemu/enter cargo run --quiet --package test-driver -- $(addprefix --target ,$(TEST_TARGETS))
+
+# `seed` is fixed here, so that it can be told whatever becomes of the machine.
+fuzz: SEED ?= $(shell date +%s)
+fuzz: module guest ## Make random calls on TARGET for MINUTES, from a seed (SEED=N makes them again)
+	@seed=$(SEED); echo "make fuzz TARGET=$(TARGET) MINUTES=$(MINUTES) SEED=$$seed"; \
+	qemu/vm --target $(TARGET) --append init_on_alloc=0 --timeout $$(($(MINUTES) * 60 + 180)) -- \
+		fuzz --seed $$seed --seconds $$(($(MINUTES) * 60))
 
 shell: module guest ## Boot TARGET with the module and a shell on this terminal
 	@qemu/vm --target $(TARGET) --shell

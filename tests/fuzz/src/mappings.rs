@@ -362,6 +362,7 @@ impl Perform for MappingCall {
                 Errno::EBADF,
                 Errno::EBUSY,
                 Errno::EFAULT,
+                Errno::ENODEV,
                 Errno::ENOMEM,
                 Errno::EOPNOTSUPP,
                 Errno::EPERM,
