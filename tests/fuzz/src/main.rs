@@ -30,7 +30,6 @@ use anyhow::{ensure, Result};
 use call::Call;
 use clap::Parser;
 use guest_support::ktap::{diagnose, Options, Tests};
-use guest_support::memory;
 use random::Random;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -95,7 +94,7 @@ fn replay(seed: u64, processes: u64) -> Result<()> {
 
 fn calls(plan: &Plan) -> Result<()> {
     verdict::load()?;
-    let memory = memory::at_rest()?;
+    let memory = verdict::accounted()?;
     let before = verdict::Figures::now()?;
     supervisor::run(plan)?;
     verdict::nothing_is_left(&before, memory)

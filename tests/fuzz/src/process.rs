@@ -14,6 +14,7 @@ use guest_support::page_size;
 use nix::errno::Errno;
 use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::resource::rlim_t;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
@@ -32,7 +33,7 @@ const FILES: usize = 16;
 const REWRITTEN: usize = 1 << 20;
 
 /// How many descriptors a process may have.
-pub const DESCRIPTORS: u64 = 160;
+pub const DESCRIPTORS: rlim_t = 160;
 
 /// A buffer that a process has.
 pub struct Held {
