@@ -21,7 +21,7 @@ pub struct Figures {
 const SOON: Duration = Duration::from_secs(5);
 
 /// How much less memory there may be afterwards.
-const NOISE: usize = 2 << 20;
+const NOISE: usize = 1 << 20;
 
 /// The memory that is free, or whose use the kernel can name: what is missing from it afterwards has been lost. Slabs only
 /// ever grow here, most of all where a kernel keeps what was freed for a while, to find those who use it still.
