@@ -172,19 +172,13 @@ impl Arena {
     /// `munmap`, and the range is kept for the arena again.
     pub fn unmap(&mut self, range: Range<usize>) -> nix::Result<()> {
         // SAFETY: As above. This process has one thread, so nothing else can come to lie there in between.
-        let result =
-            unsafe { libc::munmap(self.pointer(range.start), range.len() * page_size()) };
+        let result = unsafe { libc::munmap(self.pointer(range.start), range.len() * page_size()) };
         self.clear(range)?;
         Errno::result(result).map(drop)
     }
 
     /// `mremap` of a range to another one.
-    pub fn remap(
-        &mut self,
-        from: Range<usize>,
-        to: Range<usize>,
-        flags: i32,
-    ) -> nix::Result<()> {
+    pub fn remap(&mut self, from: Range<usize>, to: Range<usize>, flags: i32) -> nix::Result<()> {
         let page = page_size();
         // SAFETY: Both ranges are the arena's.
         let result = unsafe {
@@ -249,9 +243,7 @@ impl Arena {
     pub fn check(&self, page: usize) -> Result<nix::Result<()>> {
         let len = page_size();
         // SAFETY: The kernel reads there or reports `EFAULT`.
-        let result = unsafe {
-            libc::pwrite64(self.copy.as_raw_fd(), self.pointer(page), len, 0)
-        };
+        let result = unsafe { libc::pwrite64(self.copy.as_raw_fd(), self.pointer(page), len, 0) };
         let copied = match Errno::result(result) {
             Ok(copied) => copied as usize,
             Err(errno) => return Ok(Err(errno)),
@@ -293,14 +285,8 @@ impl Arena {
             .write_all_at(&bytes, 0)
             .context("cannot fill the copy")?;
         // SAFETY: The kernel writes to a page of the arena, to which no reference points, or reports `EFAULT`.
-        let result = unsafe {
-            libc::pread64(
-                self.copy.as_raw_fd(),
-                self.pointer(page),
-                bytes.len(),
-                0,
-            )
-        };
+        let result =
+            unsafe { libc::pread64(self.copy.as_raw_fd(), self.pointer(page), bytes.len(), 0) };
         Ok(Some(Errno::result(result).map(drop)))
     }
 }

@@ -49,14 +49,26 @@ pub enum BufferCall {
         call: file_calls::FileCall,
     },
     /// Reads what `/proc` says of it.
-    Describe { buffer: u8 },
+    Describe {
+        buffer: u8,
+    },
     /// Checks what is in it.
-    Check { buffer: u8, at: u32 },
+    Check {
+        buffer: u8,
+        at: u32,
+    },
     /// Writes something else into it.
-    Rewrite { buffer: u8, seed: u64 },
+    Rewrite {
+        buffer: u8,
+        seed: u64,
+    },
     /// One of another exporter.
-    Udmabuf { length: Length },
-    Close { buffer: u8 },
+    Udmabuf {
+        length: Length,
+    },
+    Close {
+        buffer: u8,
+    },
 }
 
 /// Which descriptor is passed.
@@ -138,10 +150,10 @@ impl BufferCall {
             },
             34..40 => BufferCall::OtherIoctl {
                 buffer,
-                command: u32::from(TYPE) << 8
+                command: (u32::from(TYPE) << 8)
                     | random.below(256)
-                    | random.below(64) << 16
-                    | random.below(4) << 30,
+                    | (random.below(64) << 16)
+                    | (random.below(4) << 30),
                 pointer: Pointer::generate(random),
             },
             40..65 => BufferCall::File {
@@ -254,7 +266,7 @@ impl Perform for BufferCall {
                 if known.contains(command) {
                     return Ok(Answer::Skipped);
                 }
-                let size = (command >> 16 & 0x3fff) as usize;
+                let size = ((command >> 16) & 0x3fff) as usize;
                 ioctl(process, *buffer, *command, *pointer, &[0xa5; 64], size)
             }
             BufferCall::File { buffer, call } => {
@@ -283,19 +295,14 @@ impl Perform for BufferCall {
 
     fn allowed(&self) -> &'static [Errno] {
         match self {
-            BufferCall::Sync { .. } | BufferCall::SetName { .. } => {
-                &[Errno::EINVAL, Errno::EFAULT]
-            }
+            BufferCall::Sync { .. } | BufferCall::SetName { .. } => &[Errno::EINVAL, Errno::EFAULT],
             BufferCall::ExportSyncFile { .. } => &[Errno::EINVAL, Errno::EFAULT, Errno::EMFILE],
             BufferCall::ImportSyncFile { .. } => &[Errno::EINVAL, Errno::EFAULT],
             BufferCall::OtherIoctl { .. } => &[Errno::ENOTTY, Errno::EINVAL, Errno::EFAULT],
             BufferCall::File { call, .. } => call.allowed(),
-            BufferCall::Udmabuf { .. } => &[
-                Errno::EINVAL,
-                Errno::ENOMEM,
-                Errno::EMFILE,
-                Errno::ENOENT,
-            ],
+            BufferCall::Udmabuf { .. } => {
+                &[Errno::EINVAL, Errno::ENOMEM, Errno::EMFILE, Errno::ENOENT]
+            }
             // A mapping takes page tables.
             BufferCall::Check { .. } | BufferCall::Rewrite { .. } => &[Errno::ENOMEM],
             BufferCall::Describe { .. } | BufferCall::Close { .. } => &[],

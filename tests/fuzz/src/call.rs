@@ -8,6 +8,7 @@ use crate::descriptors::DescriptorCall;
 use crate::heaps::HeapCall;
 use crate::mappings::MappingCall;
 use crate::nodes::NodeCall;
+use crate::outside::OutsideCall;
 use crate::process::Process;
 use crate::random::Random;
 use crate::system::SystemCall;
@@ -47,6 +48,7 @@ pub enum Call {
     Heap(HeapCall),
     Buffer(BufferCall),
     Mapping(MappingCall),
+    Outside(OutsideCall),
     Descriptor(DescriptorCall),
     Node(NodeCall),
     Child(ChildCall),
@@ -55,10 +57,11 @@ pub enum Call {
 
 /// The names of all kinds of calls: group and kind.
 pub fn kinds() -> Vec<(&'static str, &'static str)> {
-    let groups: [(&str, &[&str]); 7] = [
+    let groups: [(&str, &[&str]); 8] = [
         ("heap", HeapCall::VARIANTS),
         ("buffer", BufferCall::VARIANTS),
         ("mapping", MappingCall::VARIANTS),
+        ("outside", OutsideCall::VARIANTS),
         ("descriptor", DescriptorCall::VARIANTS),
         ("node", NodeCall::VARIANTS),
         ("child", ChildCall::VARIANTS),
@@ -76,7 +79,8 @@ impl Call {
         match random.below(1000) {
             0..300 => Call::Heap(HeapCall::generate(random)),
             300..530 => Call::Buffer(BufferCall::generate(random)),
-            530..780 => Call::Mapping(MappingCall::generate(random)),
+            530..760 => Call::Mapping(MappingCall::generate(random)),
+            760..780 => Call::Outside(OutsideCall::generate(random)),
             780..870 => Call::Descriptor(DescriptorCall::generate(random)),
             870..980 => Call::Node(NodeCall::generate(random)),
             980..990 => Call::Child(ChildCall::generate(random)),
@@ -89,6 +93,7 @@ impl Call {
             Call::Heap(call) => call,
             Call::Buffer(call) => call,
             Call::Mapping(call) => call,
+            Call::Outside(call) => call,
             Call::Descriptor(call) => call,
             Call::Node(call) => call,
             Call::Child(call) => call,
@@ -102,6 +107,7 @@ impl Call {
             Call::Heap(call) => ("heap", call.into()),
             Call::Buffer(call) => ("buffer", call.into()),
             Call::Mapping(call) => ("mapping", call.into()),
+            Call::Outside(call) => ("outside", call.into()),
             Call::Descriptor(call) => ("descriptor", call.into()),
             Call::Node(call) => ("node", call.into()),
             Call::Child(call) => ("child", call.into()),

@@ -21,20 +21,43 @@ use std::os::unix::fs::OpenOptionsExt;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum DescriptorCall {
-    Dup { buffer: u8 },
+    Dup {
+        buffer: u8,
+    },
     /// Onto another buffer's descriptor.
-    DupTwo { from: u8, to: u8 },
-    DupFrom { buffer: u8, least: i32, on_exec: bool },
-    CloseFile { file: u8 },
+    DupTwo {
+        from: u8,
+        to: u8,
+    },
+    DupFrom {
+        buffer: u8,
+        least: i32,
+        on_exec: bool,
+    },
+    CloseFile {
+        file: u8,
+    },
     /// Opens it again through `/proc/self/fd`.
-    OpenAgain { buffer: u8, flags: i32 },
+    OpenAgain {
+        buffer: u8,
+        flags: i32,
+    },
     /// Sends it to another process.
-    Send { buffer: u8, process: u8, copies: u8 },
+    Send {
+        buffer: u8,
+        process: u8,
+        copies: u8,
+    },
     Receive,
     /// Sends it, and the socket, over that very socket: the kernel has to find out that nobody can get at them.
-    Cycle { buffer: u8 },
+    Cycle {
+        buffer: u8,
+    },
     /// Takes a descriptor of another process.
-    Steal { process: u8, number: u8 },
+    Steal {
+        process: u8,
+        number: u8,
+    },
 }
 
 impl DescriptorCall {
@@ -117,7 +140,10 @@ pub fn receive(process: &mut Process) -> Result<Answer> {
     for part in message.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(fds) = part {
             // SAFETY: The kernel has just installed them for this process.
-            received.extend(fds.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            received.extend(
+                fds.into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
         }
     }
     for fd in received {
@@ -151,6 +177,12 @@ fn cycle(process: &Process, buffer: u8) -> Result<Answer> {
     Ok(result.into())
 }
 
+/// A descriptor, of what a system call returns.
+#[allow(clippy::unnecessary_cast)] // of another type on some architectures
+fn descriptor(result: libc::c_long) -> i32 {
+    result as i32
+}
+
 fn steal(process: &mut Process, from: u8, number: u8) -> Result<Answer> {
     let all = process.shared.processes();
     let pid = usize::from(from)
@@ -162,10 +194,10 @@ fn steal(process: &mut Process, from: u8, number: u8) -> Result<Answer> {
     // SAFETY: Neither call has to do with memory; each makes a descriptor for this process.
     let result = unsafe {
         Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).and_then(|pidfd| {
-            let pidfd = OwnedFd::from_raw_fd(pidfd as i32);
+            let pidfd = OwnedFd::from_raw_fd(descriptor(pidfd));
             let number = i32::from(number);
             let got = libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0);
-            Errno::result(got).map(|fd| OwnedFd::from_raw_fd(fd as i32))
+            Errno::result(got).map(|fd| OwnedFd::from_raw_fd(descriptor(fd)))
         })
     };
     match result {

@@ -12,23 +12,63 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum FileCall {
-    Seek { offset: i64, whence: i32 },
-    Poll { events: i16 },
-    Epoll { events: i32 },
-    Read { len: usize },
-    Write { len: usize },
-    ReadAt { len: usize, offset: i64 },
-    WriteAt { len: usize, offset: i64 },
+    Seek {
+        offset: i64,
+        whence: i32,
+    },
+    Poll {
+        events: i16,
+    },
+    Epoll {
+        events: i32,
+    },
+    Read {
+        len: usize,
+    },
+    Write {
+        len: usize,
+    },
+    ReadAt {
+        len: usize,
+        offset: i64,
+    },
+    WriteAt {
+        len: usize,
+        offset: i64,
+    },
     Stat,
-    Truncate { len: i64 },
-    Allocate { mode: i32, offset: i64, len: i64 },
-    Splice { len: usize },
-    Sendfile { len: usize, into: bool },
-    Copy { len: usize, into: bool },
-    Lock { operation: i32 },
-    Control { command: i32, argument: i32 },
+    Truncate {
+        len: i64,
+    },
+    Allocate {
+        mode: i32,
+        offset: i64,
+        len: i64,
+    },
+    Splice {
+        len: usize,
+    },
+    Sendfile {
+        len: usize,
+        into: bool,
+    },
+    Copy {
+        len: usize,
+        into: bool,
+    },
+    Lock {
+        operation: i32,
+    },
+    Control {
+        command: i32,
+        argument: i32,
+    },
     Datasync,
-    ReadAhead { offset: i64, len: usize, advice: i32 },
+    ReadAhead {
+        offset: i64,
+        len: usize,
+        advice: i32,
+    },
 }
 
 impl FileCall {
@@ -163,7 +203,11 @@ impl FileCall {
                         libc::fcntl(raw, command, argument) as isize
                     }
                     FileCall::Datasync => libc::fdatasync(raw) as isize,
-                    FileCall::ReadAhead { offset, len, advice } => {
+                    FileCall::ReadAhead {
+                        offset,
+                        len,
+                        advice,
+                    } => {
                         let result = libc::readahead(raw, offset, len);
                         // This one returns its error.
                         let error = libc::posix_fadvise64(raw, offset, len as i64, advice);
@@ -199,12 +243,9 @@ impl FileCall {
                 Errno::EPERM,
                 Errno::EFBIG,
             ],
-            FileCall::Splice { .. } | FileCall::Sendfile { .. } | FileCall::Copy { .. } => &[
-                Errno::EINVAL,
-                Errno::EBADF,
-                Errno::ESPIPE,
-                Errno::EXDEV,
-            ],
+            FileCall::Splice { .. } | FileCall::Sendfile { .. } | FileCall::Copy { .. } => {
+                &[Errno::EINVAL, Errno::EBADF, Errno::ESPIPE, Errno::EXDEV]
+            }
             FileCall::Lock { .. } => &[Errno::EINVAL, Errno::EAGAIN],
             FileCall::Control { .. } => &[
                 Errno::EINVAL,

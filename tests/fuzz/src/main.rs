@@ -6,6 +6,7 @@
 //! A call is made from a generator alone, never from what came of the calls before. So a seed stands for the calls of each
 //! process, and `--seed` makes them again, in the same order; only which process is how far when is up to the scheduler.
 
+mod allocation;
 mod arena;
 mod buffers;
 mod call;
@@ -14,8 +15,10 @@ mod contents;
 mod descriptors;
 mod file_calls;
 mod heaps;
+mod held;
 mod mappings;
 mod nodes;
+mod outside;
 mod places;
 mod process;
 mod random;

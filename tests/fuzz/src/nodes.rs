@@ -78,8 +78,10 @@ impl NodeCall {
             },
             45..75 => NodeCall::Write {
                 node,
-                text: match random.below(3) {
-                    0 => {
+                text: match random.below(4) {
+                    // What some nodes take.
+                    0 => random.pick(&[b"0", b"1"]).to_vec(),
+                    1 => {
                         let len = random.pick(&[1, 2, 31, 32, 33, 4095, 4096, 4097, ROOM]);
                         vec![random.pick(b"0 1a\n\0"); len]
                     }
@@ -267,7 +269,11 @@ impl Perform for NodeCall {
         };
         let result = result.with_context(|| format!("{:?}", path(node)))?;
         if let Err(errno) = result {
-            ensure!(self.allowed().contains(&errno), "{:?}: {errno:?}", path(node));
+            ensure!(
+                self.allowed().contains(&errno),
+                "{:?}: {errno:?}",
+                path(node)
+            );
         }
         Ok(result.into())
     }

@@ -38,10 +38,7 @@ impl Pointer {
     }
 
     pub fn can_be_read(self) -> bool {
-        matches!(
-            self,
-            Pointer::Good | Pointer::Unaligned | Pointer::ReadOnly
-        )
+        matches!(self, Pointer::Good | Pointer::Unaligned | Pointer::ReadOnly)
     }
 
     pub fn can_be_written(self) -> bool {

@@ -5,15 +5,15 @@
 use crate::arena::Arena;
 use crate::call::Answer;
 use crate::contents::Contents;
+use crate::held::{written, Held};
 use crate::places::Places;
 use crate::shared::Shared;
 use crate::targets::Targets;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{ensure, Result};
 use guest_support::dma_buf::Buffer;
 use guest_support::page_size;
 use nix::errno::Errno;
 use nix::sys::memfd::{memfd_create, MFdFlags};
-use nix::sys::mman::{MapFlags, ProtFlags};
 use nix::sys::resource::rlim_t;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -29,35 +29,8 @@ const FOREIGN: usize = 3;
 /// How many other descriptors.
 const FILES: usize = 16;
 
-/// The largest buffer that is written a second time, in bytes.
-const REWRITTEN: usize = 1 << 20;
-
 /// How many descriptors a process may have.
 pub const DESCRIPTORS: rlim_t = 160;
-
-/// A buffer that a process has.
-pub struct Held {
-    pub buffer: Buffer,
-    pub serial: u64,
-    pub size: usize,
-    /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
-    pub access: i32,
-    /// Nobody else writes into it.
-    pub own: bool,
-    /// What it contains, where that is known.
-    pub contents: Option<Contents>,
-}
-
-impl Held {
-    /// How many bytes of it count for this process.
-    fn charge(&self) -> usize {
-        if self.own {
-            self.size
-        } else {
-            0
-        }
-    }
-}
 
 pub struct Process {
     pub number: usize,
@@ -271,9 +244,7 @@ impl Process {
         let (from, to) = (self.which(from)?, self.which(to)?);
         let (source, target) = (self.buffers.get(from)?, self.buffers.get(to)?);
         // SAFETY: The target's descriptor is open before and after.
-        let result = unsafe {
-            libc::dup2(source.buffer.raw_fd(), target.buffer.raw_fd())
-        };
+        let result = unsafe { libc::dup2(source.buffer.raw_fd(), target.buffer.raw_fd()) };
         let (size, access) = (source.size, source.access);
         if from != to && result >= 0 {
             self.serial += 1;
@@ -285,29 +256,11 @@ impl Process {
         Some(Errno::result(result).map(drop))
     }
 
-    /// Checks some pages of a buffer, through a new mapping.
+    /// Checks some pages of a buffer.
     pub fn check(&mut self, index: u8, at: u32) -> Result<Answer> {
-        let Some(held) = self.held(index) else {
-            return Ok(Answer::Skipped);
-        };
-        let Some(contents) = held.contents else {
-            return Ok(Answer::Skipped);
-        };
-        let page = page_size();
-        let start = (at as usize % (held.size / page)) * page;
-        let len = (held.size - start).min(32 * page);
-        let mapped = held.buffer.map_with(
-            start as u64,
-            len,
-            ProtFlags::PROT_READ,
-            MapFlags::MAP_SHARED,
-        );
-        match mapped {
-            Ok(mapping) => {
-                contents.check(&mapping, start)?;
-                Ok(Answer::Done)
-            }
-            Err(errno) => Ok(Answer::Failed(errno)),
+        match self.held(index) {
+            Some(held) => held.check(at as usize),
+            None => Ok(Answer::Skipped),
         }
     }
 
@@ -316,61 +269,12 @@ impl Process {
         let Some(held) = self.held(index) else {
             return Ok(Answer::Skipped);
         };
-        if !held.own || held.access != libc::O_RDWR || held.size > REWRITTEN {
-            return Ok(Answer::Skipped);
+        let answer = held.rewrite(seed)?;
+        if let (Answer::Done, serial, Some(contents)) = (answer, held.serial, held.contents) {
+            self.arena.rewritten(serial, contents);
         }
-        let mapped = held.buffer.map_with(
-            0,
-            held.size,
-            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-            MapFlags::MAP_SHARED,
-        );
-        match mapped {
-            Ok(mapping) => {
-                let contents = Contents::of(seed, held.size);
-                if let Some(old) = held.contents {
-                    old.check(&mapping, 0)?;
-                }
-                zero(&mapping);
-                contents.fill(&mapping);
-                let serial = held.serial;
-                held.contents = Some(contents);
-                self.arena.rewritten(serial, contents);
-                Ok(Answer::Done)
-            }
-            Err(errno) => Ok(Answer::Failed(errno)),
-        }
+        Ok(answer)
     }
-}
-
-fn zero(mapping: &guest_support::mapping::Mapping) {
-    for offset in (0..mapping.len()).step_by(guest_support::mapping::WORD) {
-        mapping.write(offset, 0);
-    }
-}
-
-/// Checks that a new buffer is all zero, and writes into it where that is possible.
-fn written(buffer: &Buffer, size: usize, access: i32, seed: u64) -> Result<Contents> {
-    let writable = access == libc::O_RDWR;
-    let mut protection = ProtFlags::PROT_READ;
-    if writable {
-        protection |= ProtFlags::PROT_WRITE;
-    }
-    let mapped = buffer.map_with(0, size, protection, MapFlags::MAP_SHARED);
-    let mapping = match mapped {
-        Ok(mapping) => mapping,
-        Err(Errno::ENOMEM) => bail!("no memory for the page tables of {size:#x} bytes"),
-        Err(errno) => return Err(errno).context("a new buffer cannot be mapped"),
-    };
-    mapping
-        .check_zero()
-        .with_context(|| format!("a new buffer of {size:#x} bytes is not zero"))?;
-    if !writable {
-        return Ok(Contents::ZERO);
-    }
-    let contents = Contents::of(seed, size);
-    contents.fill(&mapping);
-    Ok(contents)
 }
 
 /// Whether a descriptor is a dma-buf's.

@@ -2,7 +2,9 @@
 
 //! What all processes see of each other: what each is doing, and what came of it.
 
+use crate::call::Answer;
 use anyhow::{ensure, Result};
+use nix::errno::Errno;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -47,16 +49,25 @@ enum Field {
 /// How many numbers belong to no process: the end, how often all were asked to let go, and whether to keep quiet.
 const COMMON: usize = 3;
 
-/// What came of a call.
-#[derive(Clone, Copy)]
-pub enum Came {
-    Done,
-    Failed,
-    Skipped,
+/// How many outcomes a call can have: done, skipped, and the error numbers.
+const OUTCOMES: usize = 2 + 134;
+
+/// The place where an outcome is counted.
+fn place(answer: Answer) -> usize {
+    match answer {
+        Answer::Done => 0,
+        Answer::Skipped => 1,
+        Answer::Failed(errno) => (1 + errno as usize).min(OUTCOMES - 1),
+    }
 }
 
-/// How many kinds of outcomes there are.
-const OUTCOMES: usize = 3;
+/// How often a kind of calls was made, by what came of it.
+#[derive(Debug, Default)]
+pub struct Outcomes {
+    pub done: u64,
+    pub skipped: u64,
+    pub failed: Vec<(Errno, u64)>,
+}
 
 /// What all processes share.
 pub struct Shared {
@@ -136,8 +147,8 @@ impl Shared {
     }
 
     /// It is done with it.
-    pub fn finish(&self, process: usize, kind: usize, came: Came) {
-        let place = Field::Count as usize + kind * OUTCOMES + came as usize;
+    pub fn finish(&self, process: usize, kind: usize, answer: Answer) {
+        let place = Field::Count as usize + kind * OUTCOMES + place(answer);
         self.of(process, place).fetch_add(1, Relaxed);
         self.field(process, Field::Calls).fetch_add(1, Relaxed);
         self.field(process, Field::Since).store(0, Relaxed);
@@ -153,13 +164,19 @@ impl Shared {
         Some(self.field(process, Field::Since).load(Relaxed)).filter(|since| *since != 0)
     }
 
-    /// How many calls of a kind all processes have made: done, failed, skipped.
-    pub fn outcomes(&self, kind: usize) -> [u64; OUTCOMES] {
-        std::array::from_fn(|came| {
-            let place = Field::Count as usize + kind * OUTCOMES + came;
-            self.processes()
-                .map(|process| self.of(process, place).load(Relaxed))
-                .sum()
-        })
+    /// What came of all processes' calls of a kind.
+    pub fn outcomes(&self, kind: usize) -> Outcomes {
+        let count = |outcome: usize| {
+            let place = Field::Count as usize + kind * OUTCOMES + outcome;
+            let of = |process| self.of(process, place).load(Relaxed);
+            self.processes().map(of).sum::<u64>()
+        };
+        let failed =
+            (2..OUTCOMES).map(|outcome| (Errno::from_raw(outcome as i32 - 1), count(outcome)));
+        Outcomes {
+            done: count(0),
+            skipped: count(1),
+            failed: failed.filter(|(_, count)| *count > 0).collect(),
+        }
     }
 }

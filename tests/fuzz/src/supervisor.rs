@@ -177,13 +177,21 @@ impl Workers {
             self.calls() as f64 / seconds
         ));
         diagnose(&format!(
-            "{:<12} {:<28} {:>9} {:>9} {:>9}",
+            "{:<11} {:<27} {:>8} {:>8} {:>8}  errors",
             "", "kind", "done", "failed", "skipped"
         ));
         for (index, (group, kind)) in kinds().into_iter().enumerate() {
-            let [done, failed, skipped] = self.shared.outcomes(index);
+            let outcomes = self.shared.outcomes(index);
+            let (done, skipped) = (outcomes.done, outcomes.skipped);
+            let failed: u64 = outcomes.failed.iter().map(|(_, count)| count).sum();
+            let errors: Vec<_> = outcomes
+                .failed
+                .iter()
+                .map(|(errno, count)| format!("{errno:?} {count}"))
+                .collect();
             diagnose(&format!(
-                "{group:<12} {kind:<28} {done:>9} {failed:>9} {skipped:>9}"
+                "{group:<11} {kind:<27} {done:>8} {failed:>8} {skipped:>8}  {}",
+                errors.join(", ")
             ));
         }
     }

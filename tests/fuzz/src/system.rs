@@ -25,11 +25,17 @@ pub enum SystemCall {
         parameters: &'static str,
     },
     Unload,
-    Load { parameters: &'static str },
-    DropCaches { what: u8 },
+    Load {
+        parameters: &'static str,
+    },
+    DropCaches {
+        what: u8,
+    },
     CompactMemory,
     /// Takes memory, this many hundredths of the process's share, and gives it back.
-    TakeMemory { share: u8 },
+    TakeMemory {
+        share: u8,
+    },
 }
 
 const MODULE_FILE: &str = "/lib/modules/rk_dma_heap.ko";
@@ -60,14 +66,14 @@ const BAD: &[&str] = &[
 impl SystemCall {
     pub fn generate(random: &mut Random) -> SystemCall {
         match random.below(100) {
-            0..10 => SystemCall::Reload {
+            0..6 => SystemCall::Reload {
                 quiet: random.chance(60),
-                tries: random.index(),
+                tries: 20 + random.below(80) as u8,
                 pause: Duration::from_micros(random.below(30_000).into()),
                 parameters: random.pick(GOOD),
             },
-            10..30 => SystemCall::Unload,
-            30..50 => SystemCall::Load {
+            6..20 => SystemCall::Unload,
+            20..50 => SystemCall::Load {
                 parameters: match random.chance(80) {
                     true => random.pick(GOOD),
                     false => random.pick(BAD),
@@ -86,7 +92,7 @@ impl SystemCall {
 
 /// Loads the module. The kernel gives those who load one file at the same time one answer: it may be that to the parameters of
 /// another process.
-fn load(parameters: &str) -> Result<nix::Result<()>> {
+pub fn load(parameters: &str) -> Result<nix::Result<()>> {
     let result = kernel_module::load(Path::new(MODULE_FILE), parameters)?;
     if result.is_ok() {
         Targets::open_to_everybody()?;
@@ -97,9 +103,16 @@ fn load(parameters: &str) -> Result<nix::Result<()>> {
 fn reload(
     process: &mut Process,
     quiet: bool,
-    tries: u8, pause: Duration, parameters: &str) -> Result<Answer> {
+    tries: u8,
+    pause: Duration,
+    parameters: &str,
+) -> Result<Answer> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(kernel_module::unload(module::NAME).into());
+    }
+    if process.depth > 0 {
+        // It could be killed, and nobody would end the quiet.
+        return Ok(Answer::Skipped);
     }
     if quiet {
         process.shared.keep_quiet(true);
@@ -111,7 +124,8 @@ fn reload(
         // The kernel looks for sockets that nobody can get at when one is closed.
         drop(std::os::unix::net::UnixDatagram::pair());
         result = kernel_module::unload(module::NAME);
-        if result.is_ok() {
+        // Another process may have been faster.
+        if matches!(result, Ok(()) | Err(Errno::ENOENT)) {
             break;
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -119,7 +133,7 @@ fn reload(
     if quiet {
         process.shared.keep_quiet(false);
     }
-    if result.is_ok() {
+    if matches!(result, Ok(()) | Err(Errno::ENOENT)) {
         std::thread::sleep(pause);
         for _ in 0..tries {
             match load(parameters)? {
@@ -176,12 +190,7 @@ impl Perform for SystemCall {
             SystemCall::Reload { .. } | SystemCall::Unload => {
                 &[Errno::EAGAIN, Errno::EBUSY, Errno::EPERM, Errno::ENOENT]
             }
-            SystemCall::Load { .. } => &[
-                Errno::EEXIST,
-                Errno::EBUSY,
-                Errno::EINVAL,
-                Errno::EPERM,
-            ],
+            SystemCall::Load { .. } => &[Errno::EEXIST, Errno::EBUSY, Errno::EINVAL, Errno::EPERM],
             SystemCall::DropCaches { .. } => &[Errno::EINVAL, Errno::EACCES],
             SystemCall::CompactMemory => &[Errno::EACCES],
             SystemCall::TakeMemory { .. } => &[],

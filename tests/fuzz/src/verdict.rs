@@ -27,7 +27,13 @@ const NOISE: usize = 1 << 20;
 /// ever grow here, most of all where a kernel keeps what was freed for a while, to find those who use it still.
 pub fn accounted() -> Result<usize> {
     let mut bytes = memory::at_rest()?;
-    for field in ["SUnreclaim", "PageTables", "KernelStack", "AnonPages", "Percpu"] {
+    for field in [
+        "SUnreclaim",
+        "PageTables",
+        "KernelStack",
+        "AnonPages",
+        "Percpu",
+    ] {
         bytes += memory::meminfo(field)?;
     }
     Ok(bytes)

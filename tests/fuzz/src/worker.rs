@@ -5,7 +5,7 @@
 use crate::call::{self, kinds, Answer, Call};
 use crate::process::{Process, DESCRIPTORS};
 use crate::random::Random;
-use crate::shared::{Came, Shared};
+use crate::shared::Shared;
 use anyhow::{Context, Result};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{getrlimit, setrlimit, Resource};
@@ -63,15 +63,14 @@ pub fn work(
             call::make(&call, process)
         };
         let answer = answer.with_context(|| {
-            let who = if user.is_some() { "an ordinary user" } else { "root" };
+            let who = if user.is_some() {
+                "an ordinary user"
+            } else {
+                "root"
+            };
             format!("seed {seed}, process {own} ({who}), call {number}: {call:?}")
         })?;
-        let came = match answer {
-            Answer::Done => Came::Done,
-            Answer::Failed(_) => Came::Failed,
-            Answer::Skipped => Came::Skipped,
-        };
-        shared.finish(own, kind.context("a call of no kind")?, came);
+        shared.finish(own, kind.context("a call of no kind")?, answer);
     }
     Ok(())
 }
