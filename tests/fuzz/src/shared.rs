@@ -46,8 +46,9 @@ enum Field {
     Count,
 }
 
-/// How many numbers belong to no process: the end, how often all were asked to let go, and whether to keep quiet.
-const COMMON: usize = 3;
+/// How many numbers belong to no process: the end, how often all were asked to let go, whether to keep quiet, and whether
+/// the module stays.
+const COMMON: usize = 4;
 
 /// How many outcomes a call can have: done, skipped, and the error numbers.
 const OUTCOMES: usize = 2 + 134;
@@ -121,6 +122,15 @@ impl Shared {
     /// Asks all processes to leave heaps alone, or not to any more.
     pub fn keep_quiet(&self, quiet: bool) {
         self.at(2).store(quiet.into(), Relaxed);
+    }
+
+    /// From here on the module stays: a new one has forgotten what the old one counted wrongly.
+    pub fn stay_loaded(&self) {
+        self.at(3).store(1, Relaxed);
+    }
+
+    pub fn stays_loaded(&self) -> bool {
+        self.at(3).load(Relaxed) != 0
     }
 
     pub fn is_quiet(&self) -> bool {

@@ -56,7 +56,8 @@ impl Figures {
 pub fn load() -> Result<()> {
     match module::try_load("")? {
         Ok(module) => std::mem::forget(module),
-        Err(Errno::EEXIST) => {}
+        // It is there, or another process is just loading it.
+        Err(Errno::EEXIST | Errno::EBUSY | Errno::EINVAL) => {}
         Err(errno) => return Err(errno).context("cannot load the module"),
     }
     Ok(())
