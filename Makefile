@@ -3,12 +3,13 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf amd64 debug
+TEST_TARGETS ?= arm64 armhf amd64 debug-own debug
 HOURS ?= 1
+MINUTES ?= 3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test soak test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -42,6 +43,13 @@ soak: module guest ## Everything at once for HOURS (1 by default) with memory sh
 
 test-here: ## Test heaps and buffers on this machine, a board for example, with the module loaded
 	@tests/here
+
+# `seed` is fixed here, so that it can be told whatever becomes of the machine.
+fuzz: SEED ?= $(shell date +%s)
+fuzz: module guest ## Make random calls on TARGET for MINUTES, from a seed (SEED=N makes them again)
+	@seed=$(SEED); echo "make fuzz TARGET=$(TARGET) MINUTES=$(MINUTES) SEED=$$seed"; \
+	qemu/vm --target $(TARGET) --append init_on_alloc=0 --timeout $$(($(MINUTES) * 60 + 180)) -- \
+		fuzz --seed $$seed --seconds $$(($(MINUTES) * 60))
 
 shell: module guest ## Boot TARGET with the module and a shell on this terminal
 	@qemu/vm --target $(TARGET) --shell

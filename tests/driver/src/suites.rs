@@ -123,7 +123,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs",
         promise: "the runner, the test driver and what the guest tests share decide rightly; the sources keep the rules",
         place: Place::Host {
-            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests"],
+            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "fuzz"],
         },
     },
     Suite {
@@ -367,6 +367,16 @@ pub const SUITES: &[Suite] = &[
             command: "pool-tests zeroing/ stress/",
             limit: 360,
             alone: true,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "fuzz",
+        promise: "whatever root and an ordinary user call from eight processes at once: memory is zero and keeps what was written, errors are those that may come, nobody hangs, nothing is left",
+        place: Place::Guest(Guest {
+            // The seed is fixed, so that a run can be compared with the one before; `make fuzz` takes others.
+            command: "fuzz --seed 1 --seconds 30",
+            limit: 180,
             ..GUEST
         }),
     },

@@ -175,8 +175,9 @@ impl Buffer {
     /// What the kernel tells about it in `/proc`.
     pub fn info(&self) -> Result<FdInfo> {
         let path = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        FdInfo::parse(&text)
+        let text = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
+        // A name may be any bytes.
+        FdInfo::parse(&String::from_utf8_lossy(&text))
     }
 
     /// The number by which two descriptors are known to be one buffer.
