@@ -61,17 +61,17 @@ impl Suite {
     }
 }
 
-/// The targets where all heaps are the module's.
-const ALL_OWN: &[&str] = &["arm64", "armhf", "debug"];
+/// Where the module is loaded once. On `debug`, every checker watches, and the heaps go through the kernel's own core.
+const LOADED: &[&str] = &["arm64", "armhf", "debug"];
+
+/// Where tests load it themselves, each with the parameters that it needs, and the kernel lets it go again.
+const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
+
+/// The same where there are enough CPUs and memory.
+const LARGE: &[&str] = &["arm64", "debug-own"];
 
 /// Every checker on, with the kernel's dma-heap core and without.
 const CHECKED: &[&str] = &["debug", "debug-own"];
-
-/// Those of them whose kernels let the module go again.
-const LET_GO: &[&str] = &["arm64", "armhf", "debug-own"];
-
-/// Where QEMU is fast enough for what takes long, and where checkers watch it.
-const LONG: &[&str] = &["arm64", "debug"];
 
 /// A kernel that clears all memory by itself would hide that a heap does not.
 const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
@@ -109,12 +109,12 @@ macro_rules! tree {
 }
 
 pub const GUEST: Guest = Guest {
-    targets: ALL_OWN,
+    targets: LOADED,
     options: MEMORY_NOT_CLEARED,
     command: "",
     share: Share::Nothing,
     report: Report::Ktap,
-    limit: 240,
+    limit: 400,
     alone: false,
 };
 
@@ -137,7 +137,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         promise: "what `make run` shows works",
         place: Place::Guest(Guest {
-            targets: LET_GO,
+            targets: LOADED_BY_TESTS,
             command: "heap-demo && rmmod rk_dma_heap && ! ls /dev/dma_heap",
             report: Report::ExitStatus,
             ..GUEST
@@ -166,7 +166,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-32-bit",
         promise: "32-bit programs get the same answers from a 64-bit kernel",
         place: Place::Guest(Guest {
-            targets: LONG,
+            targets: &["arm64", "debug"],
             command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
@@ -222,7 +222,7 @@ pub const SUITES: &[Suite] = &[
         name: "module",
         promise: "loads and unloads a hundred times and leaves nothing; stays while it is needed; refuses bad parameters",
         place: Place::Guest(Guest {
-            targets: LET_GO,
+            targets: LOADED_BY_TESTS,
             options: &["--no-module"],
             command: "module-tests",
             ..GUEST
@@ -299,6 +299,7 @@ pub const SUITES: &[Suite] = &[
         name: "debug-nodes",
         promise: "the debug nodes are exact about every dma-buf in the system, whoever exported it; names; who may see what",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: OWN_MODULE,
             command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/",
             ..GUEST
@@ -308,6 +309,7 @@ pub const SUITES: &[Suite] = &[
         name: "debug-stress",
         promise: "they stay whole and exact while eight threads allocate, map, attach and free",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: OWN_MODULE,
             command: "debug-node-tests stress/",
             alone: true,
@@ -329,7 +331,7 @@ pub const SUITES: &[Suite] = &[
         name: "pools",
         promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true",
         place: Place::Guest(Guest {
-            targets: LONG,
+            targets: LARGE,
             options: OWN_MODULE,
             command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/",
             limit: 180,
@@ -340,6 +342,7 @@ pub const SUITES: &[Suite] = &[
         name: "caches",
         promise: "page tables say cached or write-combined; for devices that do not snoop, caches are looked after where needed and nowhere else",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: &["--no-module", "--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
             command: "pool-tests mapping-types/ maintenance/ coherence/",
             limit: 180,
@@ -350,7 +353,7 @@ pub const SUITES: &[Suite] = &[
         name: "pressure",
         promise: "pools give way before anybody is killed; unloading gives all back; a thousand kills lose no memory",
         place: Place::Guest(Guest {
-            targets: LONG,
+            targets: LARGE,
             options: OWN_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             limit: 300,
@@ -362,7 +365,7 @@ pub const SUITES: &[Suite] = &[
         name: "reuse",
         promise: "memory is always zeroed, by whatever way one looks; after 30 s of everything on four CPUs all counters are zero",
         place: Place::Guest(Guest {
-            targets: LONG,
+            targets: LARGE,
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
             limit: 360,
@@ -374,6 +377,7 @@ pub const SUITES: &[Suite] = &[
         name: "fuzz",
         promise: "whatever root and an ordinary user call from eight processes at once: memory is zero and keeps what was written, errors are those that may come, nobody hangs, nothing is left",
         place: Place::Guest(Guest {
+            targets: &["arm64", "armhf"],
             // The seed is fixed, so that a run can be compared with the one before; `make fuzz` takes others.
             command: "fuzz --seed 1 --seconds 30",
             limit: 180,
@@ -381,10 +385,20 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "fuzz-checked",
+        promise: "the same for three minutes, with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            command: "fuzz --seed 2 --seconds 180 --hang 60",
+            limit: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "low-memory",
         promise: "with 6 GiB of RAM, dma32 buffers lie below 4 GiB also when that is scarce, and others above",
         place: Place::Guest(Guest {
-            targets: LONG,
+            targets: LARGE,
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
             command: "pool-tests dma32/",
             limit: 180,
