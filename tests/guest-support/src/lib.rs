@@ -9,6 +9,7 @@
 //! Nothing here knows a page size, an architecture or the name of a heap.
 
 pub mod allocator;
+pub mod checkers;
 pub mod client;
 pub mod dma_buf;
 pub mod heap;

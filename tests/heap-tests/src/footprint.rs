@@ -3,6 +3,7 @@
 //! What this process and the heaps hold, so that a failed call can be seen to have left nothing behind.
 
 use anyhow::{ensure, Result};
+use guest_support::checkers;
 use guest_support::dma_buf::{self, Totals};
 use guest_support::memory;
 use guest_support::process::eventually;
@@ -50,7 +51,7 @@ impl Footprint {
             );
             let missing = self.memory.saturating_sub(now.memory);
             ensure!(
-                missing <= MEMORY_NOISE,
+                missing <= checkers::tolerated(MEMORY_NOISE),
                 "{missing} bytes of memory are gone"
             );
             Ok(())

@@ -4,6 +4,7 @@
 
 use crate::module::{try_load, Module};
 use anyhow::{ensure, Result};
+use guest_support::checkers;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
 use guest_support::process::eventually;
@@ -106,7 +107,11 @@ fn check_memory(before: usize, tolerance: usize) -> Result<()> {
     eventually(Duration::from_secs(5), || {
         let now = memory::at_rest()?;
         let missing = before.saturating_sub(now);
-        ensure!(missing <= tolerance, "{} KiB are gone", missing >> 10);
+        ensure!(
+            missing <= checkers::tolerated(tolerance),
+            "{} KiB are gone",
+            missing >> 10
+        );
         Ok(())
     })
 }

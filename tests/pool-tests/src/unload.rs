@@ -5,6 +5,7 @@
 use crate::figures::Figures;
 use crate::{HEAPS, MIB};
 use anyhow::{ensure, Context, Result};
+use guest_support::checkers;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
@@ -70,8 +71,9 @@ fn unloads(backlog: usize) -> Result<()> {
         at_last.pooled >> 10,
         at_last.backlog >> 10
     ));
+    // A slow kernel's worker may be ahead of a test.
     ensure!(
-        at_last.backlog >= backlog / 4,
+        checkers::are_on() || at_last.backlog >= backlog / 4,
         "most of the backlog was gone already: {at_last:?}"
     );
     ensure!(
@@ -80,7 +82,11 @@ fn unloads(backlog: usize) -> Result<()> {
     );
     eventually(Duration::from_secs(2), || {
         let missing = before.saturating_sub(free()?);
-        ensure!(missing <= TOLERANCE, "{} KiB are gone", missing >> 10);
+        ensure!(
+            missing <= checkers::tolerated(TOLERANCE),
+            "{} KiB are gone",
+            missing >> 10
+        );
         Ok(())
     })
 }
