@@ -31,7 +31,8 @@ pub fn run(
     let mut command = Command::new(paths.project.join("qemu/vm"));
     command
         .current_dir(&paths.project)
-        .args(["--target", target, "--timeout", &guest.limit.to_string()])
+        .args(["--target", target])
+        .args(["--timeout", &guest.limit_on(target).to_string()])
         .args(guest.options);
     match guest.share {
         Share::Nothing => {}

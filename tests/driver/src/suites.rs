@@ -52,6 +52,17 @@ pub enum Report {
     ExitStatus,
 }
 
+impl Guest {
+    /// When it is given up on `target`, in seconds.
+    pub fn limit_on(&self, target: &str) -> u32 {
+        if CHECKED.contains(&target) {
+            self.limit * SLOWER
+        } else {
+            self.limit
+        }
+    }
+}
+
 impl Suite {
     pub fn runs_on(&self, target: &str) -> bool {
         match &self.place {
@@ -72,6 +83,9 @@ const LARGE: &[&str] = &["arm64", "debug-own"];
 
 /// Every checker on, with the kernel's dma-heap core and without.
 const CHECKED: &[&str] = &["debug", "debug-own"];
+
+/// How much longer a suite may take there.
+const SLOWER: u32 = 4;
 
 /// A kernel that clears all memory by itself would hide that a heap does not.
 const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
@@ -114,7 +128,7 @@ pub const GUEST: Guest = Guest {
     command: "",
     share: Share::Nothing,
     report: Report::Ktap,
-    limit: 400,
+    limit: 240,
     alone: false,
 };
 
@@ -269,7 +283,7 @@ pub const SUITES: &[Suite] = &[
             // It gives up for good when its own allocations fail.
             options: &["--append", "dma_debug=off"],
             command: "fault-tests open/ allocate/ mmap/ name/ attach/ map/ cpu-access/ interface/ read write exhausted/",
-            limit: 900,
+            limit: 300,
             ..GUEST
         }),
     },
@@ -280,7 +294,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["debug"],
             options: &["--append", "dma_debug=off", "--expect-report", "dma_buf_vmap"],
             command: "fault-tests kernel-mapping/",
-            limit: 900,
+            limit: 300,
             ..GUEST
         }),
     },
@@ -291,7 +305,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["debug-own"],
             options: &["--no-module", "--append", "dma_debug=off kunit.enable=0 kmemleak=off"],
             command: "fault-tests load/",
-            limit: 900,
+            limit: 300,
             ..GUEST
         }),
     },
@@ -390,7 +404,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: &["debug"],
             command: "fuzz --seed 2 --seconds 180 --hang 60",
-            limit: 600,
+            limit: 300,
             ..GUEST
         }),
     },

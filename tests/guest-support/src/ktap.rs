@@ -5,7 +5,6 @@
 //! Each test runs in a process of its own. One that crashes, hangs or leaves descriptors open is one failure,
 //! and the next test starts clean. After each, the number of DMA-BUFs in the system must be what it was before.
 
-use crate::checkers;
 use crate::dma_buf;
 use crate::process::{eventually, Child, Skipped, Verdict};
 use anyhow::{ensure, Result};
@@ -114,7 +113,7 @@ impl Test {
     fn run(&self) -> Result<Verdict> {
         let before = dma_buf::totals()?;
         let mut child = Child::run(&self.body)?;
-        let verdict = match child.wait(self.limit * checkers::slowness())? {
+        let verdict = match child.wait(self.limit)? {
             Some(verdict) => verdict,
             None => Verdict::Failed(format!("still running after {:?}", self.limit)),
         };

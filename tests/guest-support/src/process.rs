@@ -2,6 +2,7 @@
 
 //! Child processes that run a piece of this program, and descriptors passed between them.
 
+use crate::checkers;
 use anyhow::{bail, ensure, Context, Result};
 use nix::sys::signal::{kill, Signal};
 use nix::sys::socket::{
@@ -88,8 +89,9 @@ impl Child {
         Ok(kill(self.pid, signal)?)
     }
 
-    /// Waits until the child is gone; `None` when it is still there after `limit`.
+    /// Waits until the child is gone; `None` when it is still there after `limit`, or several times that on a slow kernel.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Verdict>> {
+        let limit = limit * checkers::slowness();
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
         let status = loop {
@@ -235,8 +237,10 @@ impl AsFd for Channel {
     }
 }
 
-/// Tries again until `condition` holds, for things that the kernel finishes a moment later.
+/// Tries again until `condition` holds, for things that the kernel finishes a moment later; a slow kernel has several times
+/// `limit`.
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
+    let limit = limit * checkers::slowness();
     let start = Instant::now();
     loop {
         match condition() {
