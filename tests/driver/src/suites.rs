@@ -108,14 +108,17 @@ macro_rules! heap_tests {
 /// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same name. All these machines
 /// have 1 GiB, so that the overlays' addresses are memory on every target.
 macro_rules! tree {
-    ($name:literal, $promise:literal, [$($option:literal),*] $(, $targets:expr)?) => {
+    ($name:literal, $promise:literal, [$($option:literal),*]) => {
+        tree!($name, $promise, [$($option),*], LOADED_BY_TESTS)
+    };
+    ($name:literal, $promise:literal, [$($option:literal),*], $targets:expr) => {
         Suite {
             name: concat!("tree-", $name),
             promise: $promise,
             place: Place::Guest(Guest {
+                targets: $targets,
                 options: &["--mem", "1G", $($option),*],
                 command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
-                $(targets: $targets,)?
                 ..GUEST
             }),
         }
@@ -248,7 +251,8 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: &["amd64", "debug"],
             options: &["--no-module", "--append", "cma=32M"],
-            command: "module-tests",
+            // A kernel's own heap may be a module.
+            command: "modprobe system_heap; module-tests",
             ..GUEST
         }),
     },
@@ -440,6 +444,7 @@ pub const SUITES: &[Suite] = &[
         name: "contiguous",
         promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
             command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/",
             ..GUEST
@@ -449,6 +454,7 @@ pub const SUITES: &[Suite] = &[
         name: "replay",
         promise: "a camera's session fits into its area without a gap; whatever comes and goes, each allocation lies where first fit says",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
             command: "contiguous-tests --tree rockchip-cma replay/",
             limit: 400,
@@ -459,6 +465,7 @@ pub const SUITES: &[Suite] = &[
         name: "warnings",
         promise: "drivers that free wrongly, or want pages where there are none, are refused with one warning",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--expect-report", "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate"],
             command: "contiguous-tests --tree rockchip-cma warnings/",
             ..GUEST
@@ -468,6 +475,7 @@ pub const SUITES: &[Suite] = &[
         name: "migration",
         promise: "what the kernel keeps in an area moves out when the heap needs it",
         place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
             options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
             command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
             limit: 300,
