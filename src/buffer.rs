@@ -7,6 +7,7 @@
 use crate::{
     all_buffers,
     dma_buf::DmaBuf,
+    dma_device,
     exporter::{self, Attached, Exporter},
     kernel_mapping::KernelMapping,
     ledger::Entry,
@@ -53,10 +54,10 @@ impl<M: Memory> Exporter for Buffer<M> {
         self.entry.heap()
     }
 
-    fn attach(&self, _device: &Device) -> Result<Attachment> {
+    fn attach(&self, device: &Device) -> Result<Attachment> {
         // INVARIANT: The table is new, so it is not mapped.
         Ok(Attachment {
-            table: SgTable::new(&self.memory)?,
+            table: SgTable::new(&self.memory, dma_device::longest_segment(device))?,
             mapped: None,
         })
     }

@@ -82,7 +82,7 @@ pub(crate) struct CarveoutPages {
 
 impl CarveoutPages {
     fn zero(&self) -> Result {
-        for part in self.segment.parts::<ZERO_STEP>() {
+        for part in self.segment.parts(ZERO_STEP) {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }

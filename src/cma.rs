@@ -151,7 +151,7 @@ impl Range {
     ///
     /// May sleep. Fails with `EINTR` where a fatal signal comes, or as [`Cleaner::clean`] does.
     pub(crate) fn make_ready(self, caching: Caching, cleaner: &Cleaner) -> Result<ReadyRange> {
-        for part in self.segment.parts::<ZERO_STEP>() {
+        for part in self.segment.parts(ZERO_STEP) {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }

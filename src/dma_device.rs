@@ -5,7 +5,13 @@
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
 use crate::bindings as c;
-use kernel::{bindings, error::to_result, prelude::*};
+use kernel::{bindings, device::Device, error::to_result, prelude::*};
+
+/// The C structure of a device.
+pub(crate) fn raw(device: &Device) -> *mut bindings::device {
+    // A `Device` is nothing but the C structure, and may be changed through a shared reference.
+    core::ptr::from_ref(device).cast_mut().cast()
+}
 
 /// Gives `device` a 64-bit DMA mask and the largest segment size.
 ///
@@ -30,4 +36,17 @@ pub(crate) unsafe fn reach_everything(device: *mut bindings::device) -> Result {
         (*(*device).dma_parms).max_segment_size = u32::MAX;
     }
     Ok(())
+}
+
+/// The longest segment, in bytes, that `device` says it takes.
+///
+/// The DMA interface takes 64 KiB for the answer of a device that says nothing. Most of those only never said it, and count
+/// on memory that is contiguous to come as one segment, as it does from the kernel's own heaps: they get any.
+pub(crate) fn longest_segment(device: &Device) -> usize {
+    // SAFETY: The device is valid, and a driver sets its parameters before it attaches the device to anything.
+    let parameters = unsafe { (*raw(device)).dma_parms.as_ref() };
+    match parameters.map(|parameters| parameters.max_segment_size) {
+        None | Some(0) => usize::MAX,
+        Some(longest) => longest as usize,
+    }
 }

@@ -19,7 +19,7 @@ use kernel::{
 /// let segment = Segment { frame: 3, pages: 5 };
 /// assert_eq!(segment.address(), 3 * PAGE_SIZE as u64);
 /// assert_eq!(segment.bytes(), 5 * PAGE_SIZE);
-/// assert!(segment.parts::<2>().map(|part| part.pages).eq([2, 2, 1]));
+/// assert!(segment.parts(2).map(|part| part.pages).eq([2, 2, 1]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -61,14 +61,13 @@ impl Segment {
         }
     }
 
-    /// The segment in parts of at most `PAGES` pages, in order.
+    /// The segment in parts of at most `most` pages, in order; single pages where that is 0.
     #[inline]
-    pub(crate) fn parts<const PAGES: usize>(self) -> impl Iterator<Item = Self> {
-        const { assert!(PAGES > 0) };
+    pub(crate) fn parts(self, most: usize) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         iter::from_fn(move || {
             let left = rest?;
-            let part = left.truncate(PAGES);
+            let part = left.truncate(most.max(1));
             rest = left.skip(part.pages);
             Some(part)
         })
@@ -126,7 +125,7 @@ mod tests {
         for pages in 0..20 {
             let whole = Segment { frame: 7, pages };
             let (mut next, mut sum) = (7, 0);
-            for part in whole.parts::<4>() {
+            for part in whole.parts(4) {
                 assert_eq!(part.frame, next);
                 assert!((1..=4).contains(&part.pages) || pages == 0);
                 next += part.pages;

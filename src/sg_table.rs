@@ -10,6 +10,7 @@
 
 use crate::{
     bindings as c,
+    dma_device::raw,
     memory::{Backing, Caching, Memory},
     segment::Segment,
 };
@@ -23,12 +24,6 @@ const MAX_ENTRY_PAGES: usize = (u32::MAX >> PAGE_SHIFT) as usize;
 
 /// A direction of DMA, as C code gave it.
 pub(crate) use bindings::dma_data_direction as Direction;
-
-/// The C structure of a device.
-fn raw(device: &Device) -> *mut bindings::device {
-    // A `Device` is nothing but the C structure, and may be changed through a shared reference.
-    core::ptr::from_ref(device).cast_mut().cast()
-}
 
 /// A scatter list over memory that somebody else owns.
 ///
@@ -48,15 +43,16 @@ unsafe impl Send for SgTable {}
 unsafe impl Sync for SgTable {}
 
 impl SgTable {
-    /// Lists the segments of `memory`.
+    /// Lists the segments of `memory`, in entries of at most `longest` bytes where it has pages.
     ///
     /// May sleep. Fails with `ENOMEM`, or with `EINVAL` where there are no segments or more than an `unsigned int` counts.
-    pub(crate) fn new(memory: &impl Memory) -> Result<Self> {
+    pub(crate) fn new(memory: &impl Memory, longest: usize) -> Result<Self> {
+        let most = match memory.backing() {
+            Backing::Pages => (longest >> PAGE_SHIFT).clamp(1, MAX_ENTRY_PAGES),
+            Backing::Frames => MAX_ENTRY_PAGES,
+        };
         let segments = memory.segments();
-        let entries: usize = segments
-            .clone()
-            .map(|s| s.pages.div_ceil(MAX_ENTRY_PAGES))
-            .sum();
+        let entries: usize = segments.clone().map(|s| s.pages.div_ceil(most)).sum();
         let entries = u32::try_from(entries)?;
         let frames = match memory.backing() {
             Backing::Pages => None,
@@ -80,7 +76,7 @@ impl SgTable {
         // SAFETY: The table is initialised.
         let mut entry = unsafe { (*this.as_raw()).sgl };
         for segment in segments {
-            for part in segment.parts::<MAX_ENTRY_PAGES>() {
+            for part in segment.parts(most) {
                 // SAFETY: `entry` is one of the `entries` entries of the table: the loops run as often as was counted
                 // above. The frames have a `struct page`, as the memory says.
                 unsafe {

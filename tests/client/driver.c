@@ -17,6 +17,12 @@ static unsigned int dma_bits = 64;
 module_param(dma_bits, uint, 0444);
 MODULE_PARM_DESC(dma_bits, "How many address bits the devices have (default 64)");
 
+static unsigned int max_segment = UINT_MAX;
+module_param(max_segment, uint, 0444);
+MODULE_PARM_DESC(
+	max_segment,
+	"The longest segment that the devices say they take, in bytes; 0: they say nothing");
+
 static int client_probe(struct platform_device *pdev)
 {
 	struct device *dev = &pdev->dev;
@@ -27,7 +33,8 @@ static int client_probe(struct platform_device *pdev)
 	ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
 	if (ret)
 		return dev_err_probe(dev, ret, "no DMA with %u address bits\n", dma_bits);
-	dma_set_max_seg_size(dev, UINT_MAX);
+	if (max_segment)
+		dma_set_max_seg_size(dev, max_segment);
 
 	client = devm_kzalloc(dev, sizeof(*client), GFP_KERNEL);
 	if (!client)

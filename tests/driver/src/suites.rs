@@ -203,7 +203,18 @@ pub const SUITES: &[Suite] = &[
         name: "importers",
         promise: "drivers of the kernel attach to buffers, map them for DMA and for the CPU, and may be their last holder",
         place: Place::Guest(Guest {
+            targets: &["arm64", "armhf"],
             // One heap of each kind; the others' names stand for the same memory.
+            command: heap_tests!("control/import/ system/import/ system-uncached/import/ cma/import/ cma-uncached/import/"),
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "importers-checked",
+        promise: "the same with every checker on; vivid takes longer segments than it says",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            options: &["--append", "init_on_alloc=0", "--expect-report", "vivid vivid.0: mapping sg segment longer than device claims"],
             command: heap_tests!("control/import/ system/import/ system-uncached/import/ cma/import/ cma-uncached/import/"),
             ..GUEST
         }),

@@ -18,6 +18,13 @@ pub fn add(tests: &mut Tests) {
     tests.add("client/refuses-nonsense", refuses_nonsense);
     tests.add("client/lets-go", lets_go);
     tests.add("client/sees-what-others-export", sees_what_others_export);
+    tests.add("client/segments-as-short-as-declared", || {
+        segments_of("max_segment=65536", |length| length <= 1 << 16)
+    });
+    // The kernel's own heaps give it whole pieces too, and drivers count on that.
+    tests.add("client/segments-whole-where-nothing-is-declared", || {
+        segments_of("max_segment=0", |length| length == MIB as u64)
+    });
 }
 
 fn refuses_nonsense() -> Result<()> {
@@ -115,4 +122,24 @@ fn sees_what_others_export() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What a device gets to see of a buffer is all of it, in segments of a length that is `right`.
+fn segments_of(parameters: &str, right: impl Fn(u64) -> bool) -> Result<()> {
+    let module = Module::load("")?;
+    client::load(parameters)?;
+    for name in ["system", "cma", "rk-dma-heap-cma"] {
+        let buffer = Heap::open(name)?.allocate(MIB)?;
+        let client = Client::open()?;
+        let device = client.import(&buffer)?;
+        let segments = device.segments()?;
+        let sum: u64 = segments.iter().map(|segment| segment.length).sum();
+        ensure!(sum == MIB as u64, "{name}: {sum} bytes of {MIB}");
+        ensure!(
+            segments.iter().all(|segment| right(segment.length)),
+            "{name}: {segments:?}"
+        );
+    }
+    client::unload()?;
+    module.unload()
 }
