@@ -4,11 +4,8 @@
 //! sets it to what the sum is now.
 
 use super::row::COVERAGE;
-use crate::{all_buffers, proc_file::Show};
-use kernel::{
-    prelude::*,
-    seq_file::{seq_print, SeqFile},
-};
+use crate::{all_buffers, proc_file::Show, seq_output::Output};
+use kernel::{prelude::*, seq_file::SeqFile};
 
 /// The file's content.
 pub(crate) struct Peak;
@@ -16,7 +13,13 @@ pub(crate) struct Peak;
 impl Show for Peak {
     fn show(file: &SeqFile) -> Result {
         let mib = all_buffers::totals()?.peak >> 20;
-        seq_print!(file, "Peak: {} MiB{}\n", mib, COVERAGE);
+        // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it there.
+        let mut output = Output::new(file);
+        output.bytes(b"Peak: ");
+        output.decimal(mib, 0);
+        output.bytes(b" MiB");
+        output.bytes(COVERAGE.as_str().as_bytes());
+        output.bytes(b"\n");
         Ok(())
     }
 

@@ -35,12 +35,19 @@ pub(crate) struct Coverage;
 /// To be printed at the end of a heading.
 pub(crate) const COVERAGE: Coverage = Coverage;
 
+impl Coverage {
+    pub(crate) fn as_str(&self) -> &'static str {
+        if all_buffers::covers_all() {
+            ""
+        } else {
+            " (this module's own buffers only)"
+        }
+    }
+}
+
 impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if all_buffers::covers_all() {
-            return Ok(());
-        }
-        f.write_str(" (this module's own buffers only)")
+        f.write_str(self.as_str())
     }
 }
 

@@ -78,7 +78,8 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Prints `number`, with spaces before it until there are `width` characters.
+    /// Prints `number`, which a formatted print of a `u64` may not do: where a processor cannot divide 64 bits, the kernel
+    /// makes that a panic. There are spaces before it until there are `width` characters.
     pub(crate) fn decimal(&mut self, number: u64, width: usize) {
         // Most of the numbers in a list.
         if number < 10 {
