@@ -21,6 +21,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/seq_file.h>
+#include <linux/sysfs.h>
 #include <linux/tracepoint.h>
 #include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
@@ -268,4 +269,10 @@ void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *w
 unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds)
 {
 	return msecs_to_jiffies(milliseconds);
+}
+
+/* An attribute that is no static one has to bring a class for lockdep. */
+void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute)
+{
+	sysfs_attr_init(attribute);
 }

@@ -11,6 +11,7 @@
 #include <linux/scatterlist.h>
 #include <linux/types.h>
 
+struct attribute;
 struct device;
 struct device_node;
 struct reserved_mem;
@@ -82,6 +83,7 @@ void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers);
 u64 rk_dma_heap_helper_inode_number(unsigned long inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
+void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work));

@@ -179,9 +179,13 @@ impl Pool {
             let mut spare = RunList::new(list.order());
             if let Some(source) = self.depot.lock().list(index) {
                 source.move_to(missing, list);
-                source.move_to(if single { BATCH } else { 0 }, &mut spare);
+                if single {
+                    source.move_to(BATCH, &mut spare);
+                }
             }
-            self.shards.here(|shard| shard.ready.append(&mut spare));
+            if spare.runs() > 0 {
+                self.shards.here(|shard| shard.ready.append(&mut spare));
+            }
         }
         let taken = list.runs() - before;
         if taken == 0 {

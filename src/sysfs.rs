@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
 //! [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
+use crate::bindings as c;
 use core::ptr::{self, NonNull};
 use kernel::{bindings, error::to_result, ffi::c_char, prelude::*, sync::Arc};
 
@@ -49,7 +50,7 @@ impl<T: Number> NumberFile<T> {
             clippy::needless_update,
             reason = "with lockdep the structure has more fields"
         )]
-        let attribute = KBox::new(
+        let mut attribute = KBox::new(
             Attribute {
                 attribute: bindings::attribute {
                     name: file.as_char_ptr(),
@@ -62,6 +63,8 @@ impl<T: Number> NumberFile<T> {
             },
             GFP_KERNEL,
         )?;
+        // SAFETY: The attribute is valid, and nobody else knows it yet.
+        unsafe { c::sysfs_attr_init(&raw mut attribute.attribute) };
         // SAFETY: The name is copied; `kernel_kobj` is there since the kernel has started.
         let folder = unsafe {
             bindings::kobject_create_and_add(folder.as_char_ptr(), bindings::kernel_kobj)
