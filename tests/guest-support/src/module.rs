@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub const NAME: &str = "rk_dma_heap";
 
-const FILE: &str = "/lib/modules/rk_dma_heap.ko";
+pub const FILE: &str = "/lib/modules/rk_dma_heap.ko";
 
 pub fn is_loaded() -> bool {
     kernel_module::is_loaded(NAME)
