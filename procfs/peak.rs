@@ -3,8 +3,8 @@
 //! `/proc/rk_dmabuf/peak`: the largest that the sum of the sizes of all dma-bufs has been, in MiB, rounded down. Writing `0`
 //! sets it to what the sum is now.
 
-use super::row::COVERAGE;
-use crate::{all_buffers, proc_file::Show, seq_output::Output};
+use super::row;
+use crate::{all_buffers, proc_file::Show};
 use kernel::{prelude::*, seq_file::SeqFile};
 
 /// The file's content.
@@ -13,13 +13,7 @@ pub(crate) struct Peak;
 impl Show for Peak {
     fn show(file: &SeqFile) -> Result {
         let mib = all_buffers::totals()?.peak >> 20;
-        // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it there.
-        let mut output = Output::new(file);
-        output.bytes(b"Peak: ");
-        output.decimal(mib, 0);
-        output.bytes(b" MiB");
-        output.bytes(COVERAGE.as_str().as_bytes());
-        output.bytes(b"\n");
+        row::print_sum(file, b"Peak: ", mib, b" MiB");
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::{
     seq_output::Output,
     text,
 };
-use kernel::{fmt, prelude::*};
+use kernel::{fmt, prelude::*, seq_file::SeqFile};
 
 /// How many digits a physical address has on this machine.
 pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) {
@@ -49,6 +49,17 @@ impl fmt::Display for Coverage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Prints a line with one number, and says so where it is about some dma-bufs only.
+pub(crate) fn print_sum(file: &SeqFile, label: &[u8], sum: u64, unit: &[u8]) {
+    // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it there.
+    let mut output = Output::new(file);
+    output.bytes(label);
+    output.decimal(sum, 0);
+    output.bytes(unit);
+    output.bytes(COVERAGE.as_str().as_bytes());
+    output.bytes(b"\n");
 }
 
 /// The heading of a list whose last column is `last`.

@@ -6,10 +6,7 @@ use crate::{
     process::{self, Process},
     task,
 };
-use kernel::{
-    alloc::{flags::GFP_KERNEL, KVVec},
-    prelude::*,
-};
+use kernel::prelude::*;
 
 /// No entry.
 const NONE: u32 = u32::MAX;

@@ -5,17 +5,12 @@
 use anyhow::{ensure, Context, Result};
 use guest_support::heap::{self, Heap};
 use guest_support::kernel_module;
+use guest_support::module::FILE;
 use guest_support::process::eventually;
 use std::path::Path;
 use std::time::Duration;
 
-pub const NAME: &str = "rk_dma_heap";
-
-const FILE: &str = "/lib/modules/rk_dma_heap.ko";
-
-pub fn is_loaded() -> bool {
-    kernel_module::is_loaded(NAME)
-}
+pub use guest_support::module::{is_loaded, NAME};
 
 /// Tries to load it; the kernel's own answer.
 pub fn try_load(parameters: &str) -> Result<nix::Result<Module>> {
