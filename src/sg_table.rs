@@ -52,7 +52,7 @@ impl SgTable {
             Backing::Frames => MAX_ENTRY_PAGES,
         };
         let segments = memory.segments();
-        let entries: usize = segments.clone().map(|s| s.pages.div_ceil(most)).sum();
+        let entries = segments.clone().flat_map(|s| s.parts(most)).count();
         let entries = u32::try_from(entries)?;
         let frames = match memory.backing() {
             Backing::Pages => None,

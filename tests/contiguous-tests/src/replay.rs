@@ -7,6 +7,7 @@ use crate::areas::{self, Range};
 use crate::recording;
 use anyhow::{ensure, Context, Result};
 use guest_support::allocator::{Allocation, Allocator, Interface};
+use guest_support::checkers;
 use guest_support::client::{self, Attachment, Client, Direction};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
@@ -228,7 +229,7 @@ pub fn first_fit(used: &BTreeMap<u64, u64>, area: Range, size: u64) -> Option<u6
 // Every third is freed and comes back, in random order. Each has to lie at the lowest place where it fits; so all of them
 // go on fitting where a map of the area says that they do, and only there.
 fn thousand_rounds() -> Result<()> {
-    const ROUNDS: usize = 1000;
+    let count = checkers::rounds(1000);
     let rounds = || {
         let (stage, entries) = (Stage::open()?, record()?);
         let mut random = fastrand::Rng::with_seed(4);
@@ -236,7 +237,7 @@ fn thousand_rounds() -> Result<()> {
         let mut held: Vec<Option<(Held, u64)>> = entries.iter().map(|_| None).collect();
         let mut refused = 0;
         let mut order: Vec<usize> = (0..entries.len()).collect();
-        for round in 0..=ROUNDS {
+        for round in 0..=count {
             if round > 0 {
                 random.shuffle(&mut order);
                 for index in &order[..entries.len() / 3] {
@@ -271,7 +272,7 @@ fn thousand_rounds() -> Result<()> {
             }
         }
         diagnose(&format!(
-            "{ROUNDS} rounds; {refused} times there was no gap large enough"
+            "{count} rounds; {refused} times there was no gap large enough"
         ));
         drop(held);
         let area = areas::find("rockchip-pool@4c000000")?;

@@ -72,16 +72,21 @@ impl Suite {
     }
 }
 
-/// Where the module is loaded once. On `debug`, every checker watches, and the heaps go through the kernel's own core.
-const LOADED: &[&str] = &["arm64", "armhf", "debug"];
-
-/// Where tests load it themselves, each with the parameters that it needs, and the kernel lets it go again.
-const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
+/// Debian's kernels, one for 64-bit and one for 32-bit machines.
+const STOCK: &[&str] = &["arm64", "armhf"];
 
 /// The same where there are enough CPUs and memory.
-const LARGE: &[&str] = &["arm64", "debug-own"];
+const LARGE: &[&str] = &["arm64"];
 
-/// Every checker on, with the kernel's dma-heap core and without.
+/// The same and the checked kernel where the heaps go through the kernel's own dma-heap core, from which they cannot be
+/// taken back: for suites that find the module loaded.
+const LOADED: &[&str] = &["arm64", "armhf", "debug"];
+
+/// The same and the checked kernel without that core: for suites that load and unload the module.
+const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
+
+/// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks takes most of the time
+/// there, so that suites of one program share a machine: `NAME-checked`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
 /// How much longer a suite may take there.
@@ -109,7 +114,7 @@ macro_rules! heap_tests {
 /// have 1 GiB, so that the overlays' addresses are memory on every target.
 macro_rules! tree {
     ($name:literal, $promise:literal, [$($option:literal),*]) => {
-        tree!($name, $promise, [$($option),*], LOADED_BY_TESTS)
+        tree!($name, $promise, [$($option),*], STOCK)
     };
     ($name:literal, $promise:literal, [$($option:literal),*], $targets:expr) => {
         Suite {
@@ -175,6 +180,7 @@ pub const SUITES: &[Suite] = &[
         name: "ioctl",
         promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too",
         place: Place::Guest(Guest {
+            targets: STOCK,
             command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/"),
             ..GUEST
         }),
@@ -195,6 +201,7 @@ pub const SUITES: &[Suite] = &[
         name: "buffers",
         promise: "descriptors, mappings and sharing between processes; every page in its place",
         place: Place::Guest(Guest {
+            targets: STOCK,
             command: heap_tests!("/buffer/ /mmap/ /share/"),
             ..GUEST
         }),
@@ -241,8 +248,18 @@ pub const SUITES: &[Suite] = &[
         name: "endurance",
         promise: "ten thousand rounds lose no memory; processes at the same time do not meet",
         place: Place::Guest(Guest {
+            targets: STOCK,
             command: heap_tests!("/endure/"),
             limit: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "heaps-checked",
+        promise: "ioctl, buffers and endurance with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug"],
+            command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"),
             ..GUEST
         }),
     },
@@ -250,8 +267,18 @@ pub const SUITES: &[Suite] = &[
         name: "module",
         promise: "loads and unloads a hundred times and leaves nothing; stays while it is needed; refuses bad parameters",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: &["--no-module"],
+            command: "module-tests",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "module-checked",
+        promise: "the same with every checker on; vivid takes longer segments than it says",
+        place: Place::Guest(Guest {
+            targets: &["debug-own"],
+            options: &["--no-module", "--expect-report", "vivid vivid.0: mapping sg segment longer than device claims"],
             command: "module-tests",
             ..GUEST
         }),
@@ -315,7 +342,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "faults-loading",
-        promise: "so may those that loading the module makes",
+        promise: "so may those that the module makes while it is loaded",
         place: Place::Guest(Guest {
             targets: &["debug-own"],
             options: &["--no-module", "--append", "dma_debug=off kunit.enable=0 kmemleak=off"],
@@ -328,7 +355,7 @@ pub const SUITES: &[Suite] = &[
         name: "debug-nodes",
         promise: "the debug nodes are exact about every dma-buf in the system, whoever exported it; names; who may see what",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: OWN_MODULE,
             command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/",
             ..GUEST
@@ -338,10 +365,20 @@ pub const SUITES: &[Suite] = &[
         name: "debug-stress",
         promise: "they stay whole and exact while eight threads allocate, map, attach and free",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: OWN_MODULE,
             command: "debug-node-tests stress/",
             alone: true,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "debug-nodes-checked",
+        promise: "debug-nodes and debug-stress with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug-own"],
+            options: OWN_MODULE,
+            command: "debug-node-tests --stress 10 size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/ stress/",
             ..GUEST
         }),
     },
@@ -362,7 +399,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: LARGE,
             options: OWN_MODULE,
-            command: "pool-tests client/ bounds/ totals/ tracepoints/ accounting/",
+            command: "pool-tests client/ undeclared/ bounds/ totals/ tracepoints/ accounting/",
             limit: 180,
             ..GUEST
         }),
@@ -403,6 +440,18 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "pools-checked",
+        promise: "pools, pressure and reuse with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug-own"],
+            options: OWN_MODULE,
+            command: "pool-tests --stress-seconds 10 client/ bounds/ totals/ tracepoints/ accounting/ pressure/ unload/ \
+                      killed/ zeroing/ stress/",
+            limit: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "fuzz",
         promise: "whatever root and an ordinary user call from eight processes at once: memory is zero and keeps what was written, errors are those that may come, nobody hangs, nothing is left",
         place: Place::Guest(Guest {
@@ -427,7 +476,7 @@ pub const SUITES: &[Suite] = &[
         name: "low-memory",
         promise: "with 6 GiB of RAM, dma32 buffers lie below 4 GiB also when that is scarce, and others above",
         place: Place::Guest(Guest {
-            targets: LARGE,
+            targets: &["arm64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
             command: "pool-tests dma32/",
             limit: 180,
@@ -438,24 +487,24 @@ pub const SUITES: &[Suite] = &[
     tree!("argument", "cma=SIZE@ADDRESS makes the default area", ["--dtb", "none", "--append", "cma=32M@0x4d000000"]),
     tree!("highmem", "an area in high memory works like any other", ["--dtb", "none", "--append", "cma=32M@0x78000000"], &["armhf"]),
     tree!("memmap", "memmap= sets nothing aside on arm64", ["--dtb", "none", "--append", "memmap=64M$0x50000000"], &["arm64"]),
-    tree!("default-cma", "a node makes the default area", ["--dtb", "default-cma"]),
+    tree!("default-cma", "a node makes the default area", ["--dtb", "default-cma"], LOADED_BY_TESTS),
     tree!("default-cma-and-argument", "with both, the argument wins", ["--dtb", "default-cma", "--append", "cma=32M@0x4d000000"]),
     tree!("device-cma", "a device's own area is a heap, and leaves the default area alone", ["--dtb", "device-cma"]),
     tree!("no-map", "a region that opted in is a carveout heap, packed; another one is not touched", ["--dtb", "no-map"]),
-    tree!("all-regions", "all kinds of regions at once, each with its heap", ["--dtb", "all-regions"]),
+    tree!("all-regions", "all kinds of regions at once, each with its heap", ["--dtb", "all-regions"], LOADED_BY_TESTS),
     tree!("broken-alignment", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment"], &["arm64"]),
     tree!("broken-alignment-8m", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment-8m"], &["armhf"]),
-    tree!("broken-size", "so are empty ones", ["--dtb", "broken-size"]),
-    tree!("broken-overlap", "so are overlapping ones", ["--dtb", "broken-overlap"]),
-    tree!("broken-kind", "so are those of the wrong kind", ["--dtb", "broken-kind"]),
-    tree!("broken-nowhere", "so are nodes that point nowhere", ["--dtb", "broken-nowhere"]),
+    tree!("broken-size", "so are empty ones", ["--dtb", "broken-size"], LOADED_BY_TESTS),
+    tree!("broken-overlap", "so are overlapping ones", ["--dtb", "broken-overlap"], LOADED_BY_TESTS),
+    tree!("broken-kind", "so are those of the wrong kind", ["--dtb", "broken-kind"], LOADED_BY_TESTS),
+    tree!("broken-nowhere", "so are nodes that point nowhere", ["--dtb", "broken-nowhere"], LOADED_BY_TESTS),
     tree!("broken-many", "more regions than the kernel takes", ["--dtb", "broken-many"], &["arm64"]),
     tree!("many-regions", "as many areas as a 32-bit kernel can have are all heaps", ["--dtb", "many-regions"], &["armhf"]),
     Suite {
         name: "contiguous",
         promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
             command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/",
             ..GUEST
@@ -465,9 +514,20 @@ pub const SUITES: &[Suite] = &[
         name: "replay",
         promise: "a camera's session fits into its area without a gap; whatever comes and goes, each allocation lies where first fit says",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
             command: "contiguous-tests --tree rockchip-cma replay/",
+            limit: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "contiguous-checked",
+        promise: "contiguous and replay with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug-own"],
+            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
             limit: 400,
             ..GUEST
         }),

@@ -10,6 +10,7 @@ use guest_support::memory::{self, lock_this_process};
 use guest_support::module;
 use nix::errno::Errno;
 use nix::kmod::{finit_module, ModuleInitFlags};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
@@ -22,8 +23,8 @@ const TOLERANCE: usize = 4 << 20;
 /// A device on the faux bus that cannot be made is `ENODEV`, whatever it was for want of.
 const ALLOWED: &[Errno] = &[Errno::ENOMEM, Errno::ENODEV];
 
-/// Pages below this order do not count.
-const PAGE_ORDER: &str = "/sys/kernel/debug/fail_page_alloc/min-order";
+/// What the kernel does before, for the module's code and its tracepoints, is none of the module's business.
+const INITIALISATION: &str = "do_init_module";
 
 pub fn add(tests: &mut Tests) {
     tests.add_within(Duration::from_secs(600), "load/module", load);
@@ -32,8 +33,7 @@ pub fn add(tests: &mut Tests) {
 fn load() -> Result<()> {
     lock_this_process()?;
     let injection = Injection::prepare()?;
-    // The kernel takes thousands of pages for the module's code, one by one. They are none of the module's business.
-    std::fs::write(PAGE_ORDER, "20").with_context(|| format!("cannot write {PAGE_ORDER}"))?;
+    only_under(INITIALISATION)?;
     let file = File::open(module::FILE).context("the module is not there")?;
     let (mut refused, mut harmless) = (0, 0);
     let before = memory::at_rest()?;
@@ -76,6 +76,38 @@ fn load() -> Result<()> {
         }
     }
     bail!("still failing at allocation {MANY}");
+}
+
+/// Lets only those allocations fail that are made under the kernel's function `name`.
+fn only_under(name: &str) -> Result<()> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms")?;
+    let mut addresses = BTreeSet::new();
+    let mut start = None;
+    for line in symbols.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(address), Some(_), Some(symbol)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let address = u64::from_str_radix(address, 16)?;
+        addresses.insert(address);
+        start = start.or((symbol == name).then_some(address));
+    }
+    let start = start.with_context(|| format!("the kernel has no {name}"))?;
+    let next = addresses.range(start + 1..).next();
+    let end = next.with_context(|| format!("{name} is the kernel's last function"))?;
+    for injection in ["failslab", "fail_page_alloc"] {
+        for (setting, value) in [
+            ("require-start", start),
+            ("require-end", *end),
+            ("stacktrace-depth", 32),
+        ] {
+            let path = format!("/sys/kernel/debug/{injection}/{setting}");
+            std::fs::write(&path, format!("{value:#x}"))
+                .with_context(|| format!("cannot write {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What must be gone when the module is.

@@ -4,8 +4,11 @@
 
 use std::path::Path;
 
-/// What such a kernel keeps at the most: KASAN a 32nd of 2 GiB, and the stacks of whoever allocated and freed.
+/// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever allocated and freed.
 const KEPT: usize = 96 << 20;
+
+/// How much less often things are done that are done very often.
+const FEWER: usize = 10;
 
 /// How much longer everything takes.
 const SLOWER: u32 = 4;
@@ -21,6 +24,15 @@ pub fn tolerated(bytes: usize) -> usize {
         bytes + KEPT
     } else {
         bytes
+    }
+}
+
+/// How often to do what is done `usual` times elsewhere. What shows only after very many times, shows on an ordinary kernel.
+pub fn rounds(usual: usize) -> usize {
+    if are_on() {
+        usual.div_ceil(FEWER)
+    } else {
+        usual
     }
 }
 

@@ -5,6 +5,7 @@
 
 use anyhow::{bail, ensure, Context, Result};
 use clap::Parser;
+use guest_support::checkers;
 use guest_support::dma_buf::{self, Buffer, SetName};
 use guest_support::heap::{self, Heap, HEAP_DIRECTORY};
 use guest_support::mapping::Mapping;
@@ -122,7 +123,7 @@ fn show(name: &str) -> Result<()> {
     let while_held = Figures::now()?;
     let taken = rest_before.saturating_sub(memory::at_rest()?);
     ensure!(
-        taken.abs_diff(bytes) <= NOISE,
+        taken.abs_diff(bytes) <= checkers::tolerated(NOISE),
         "{bytes} bytes are held, but {taken} bytes less are free"
     );
     let counted = while_held.buffers;
@@ -139,14 +140,17 @@ fn show(name: &str) -> Result<()> {
         let freed = Figures::now()?;
         let back = freed.free + freed.pooled;
         ensure!(
-            back + NOISE >= before.free + before.pooled,
+            back + checkers::tolerated(NOISE) >= before.free + before.pooled,
             "not all is free or pooled"
         );
         Ok(freed)
     })?;
     let reclaimed = settle(|| {
         let lost = rest_before.saturating_sub(memory::at_rest()?);
-        ensure!(lost <= NOISE, "{lost} bytes did not come back");
+        ensure!(
+            lost <= checkers::tolerated(NOISE),
+            "{lost} bytes did not come back"
+        );
         let reclaimed = Figures::now()?;
         ensure!(
             reclaimed.buffers == before.buffers,

@@ -6,6 +6,7 @@
 
 use crate::footprint::{Footprint, MEMORY_NOISE};
 use anyhow::{ensure, Context, Result};
+use guest_support::checkers;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{diagnose, Tests};
@@ -64,18 +65,18 @@ fn rounds(heaps: &[Heap], count: usize, random: &mut fastrand::Rng) -> Result<us
 
 // With what is tolerated, a page of 4 KiB lost in every fortieth round is found.
 fn ten_thousand_rounds(names: &[String]) -> Result<()> {
-    const ROUNDS: usize = 10_000;
+    let count = checkers::rounds(10_000);
     let heaps = open(names)?;
     let mut random = fastrand::Rng::with_seed(1);
     // Caches of the kernel fill up with the first rounds; that is no loss.
     rounds(&heaps, 500, &mut random)?;
     let before = Footprint::now()?;
     let memory_before = memory::at_rest()?;
-    let bytes = rounds(&heaps, ROUNDS, &mut random)?;
+    let bytes = rounds(&heaps, count, &mut random)?;
     before.check_unchanged()?;
     let change = memory::at_rest()? as i64 - memory_before as i64;
     diagnose(&format!(
-        "{ROUNDS} rounds over {} MiB changed the memory at rest by {} KiB; {} KiB are tolerated",
+        "{count} rounds over {} MiB changed the memory at rest by {} KiB; {} KiB are tolerated",
         bytes >> 20,
         change / 1024,
         MEMORY_NOISE >> 10
@@ -92,7 +93,7 @@ fn four_processes(names: &[String]) -> Result<()> {
             Child::run(move || {
                 let heaps = open(&names)?;
                 let mut random = fastrand::Rng::with_seed(number);
-                for round in 0..250 {
+                for round in 0..checkers::rounds(250) as u64 {
                     let pattern = Pattern(number * 1000 + round);
                     let mut mappings = Vec::new();
                     for _ in 0..3 {

@@ -142,7 +142,7 @@ fn gives_back_memory() -> Result<()> {
 
 // The module takes some 100 pages while it is loaded; the tolerance is 5 for each round.
 fn hundred_times() -> Result<()> {
-    const ROUNDS: usize = 100;
+    let rounds = checkers::rounds(100);
     let cycle = || -> Result<()> {
         let module = Module::load()?;
         module.heap()?.allocate(1 << 16)?;
@@ -152,13 +152,13 @@ fn hundred_times() -> Result<()> {
         cycle()?;
     }
     let before = memory::at_rest()?;
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         cycle()?;
     }
     check_memory(before, 2 << 20)?;
     let change = before as i64 - memory::at_rest()? as i64;
     diagnose(&format!(
-        "{ROUNDS} rounds changed the memory at rest by {} KiB",
+        "{rounds} rounds changed the memory at rest by {} KiB",
         -change / 1024
     ));
     Ok(())

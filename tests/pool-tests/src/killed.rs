@@ -51,6 +51,7 @@ fn kill_one(heap: &Heap, pause: Duration) -> Result<()> {
 fn thousand_times() -> Result<()> {
     // So small a pool that most memory is allocated or made ready in the allocation, which takes its time.
     let module = Module::load("pool_max_mib=8")?;
+    let rounds = checkers::rounds(ROUNDS);
     let mut heaps = HEAPS
         .map(Heap::open)
         .into_iter()
@@ -69,7 +70,7 @@ fn thousand_times() -> Result<()> {
     let before = memory::at_rest()?;
 
     let interrupted = FailedIoctls::with(Errno::EINTR)?;
-    for heap in heaps.iter().cycle().take(ROUNDS) {
+    for heap in heaps.iter().cycle().take(rounds) {
         kill_one(heap, pause())?;
     }
     let hits = interrupted.count()?;
@@ -91,11 +92,11 @@ fn thousand_times() -> Result<()> {
         Ok(())
     })?;
     diagnose(&format!(
-        "{hits} of {ROUNDS} kills interrupted an allocation of {} MiB; the memory at rest changed by {} KiB",
+        "{hits} of {rounds} kills interrupted an allocation of {} MiB; the memory at rest changed by {} KiB",
         SIZE / MIB,
         (left as i64 - before as i64) / 1024
     ));
-    ensure!(hits >= ROUNDS / 4, "only {hits} kills hit an allocation");
+    ensure!(hits >= rounds / 4, "only {hits} kills hit an allocation");
     heaps.clear();
     module.unload()
 }

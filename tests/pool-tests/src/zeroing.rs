@@ -5,6 +5,7 @@
 use crate::figures::Figures;
 use crate::{HEAPS, MIB};
 use anyhow::{bail, ensure, Context, Result};
+use guest_support::checkers;
 use guest_support::client::{self, Client, View};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
@@ -138,8 +139,9 @@ fn rounds(seed: u64, count: usize) -> Result<usize> {
 fn ten_thousand_rounds() -> Result<()> {
     client::load("")?;
     let module = Module::load("pool_max_percent=25")?;
+    let count = checkers::rounds(ROUNDS);
     let threads: Vec<_> = (0..THREADS)
-        .map(|seed| std::thread::spawn(move || rounds(seed as u64, ROUNDS / THREADS)))
+        .map(|seed| std::thread::spawn(move || rounds(seed as u64, count / THREADS)))
         .collect();
     let mut bytes = 0;
     for thread in threads {
@@ -149,13 +151,13 @@ fn ten_thousand_rounds() -> Result<()> {
     }
     let total = Figures::settled()?;
     diagnose(&format!(
-        "{ROUNDS} rounds over {} MiB by {THREADS} threads: {} runs came from the pools, {} did not",
+        "{count} rounds over {} MiB by {THREADS} threads: {} runs came from the pools, {} did not",
         bytes / MIB,
         total.hits,
         total.misses
     ));
     ensure!(
-        total.hits > ROUNDS / 2,
+        total.hits > count / 2,
         "hardly any memory was used twice: {total:?}"
     );
     ensure!(total.buffers == 0 && total.allocated == 0, "{total:?}");
