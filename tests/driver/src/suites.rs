@@ -189,7 +189,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-32-bit",
         promise: "32-bit programs get the same answers from a 64-bit kernel",
         place: Place::Guest(Guest {
-            targets: &["arm64", "debug"],
+            targets: &["arm64"],
             command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
@@ -546,8 +546,20 @@ pub const SUITES: &[Suite] = &[
         name: "migration",
         promise: "what the kernel keeps in an area moves out when the heap needs it",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
+            command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
+            limit: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "migration-checked",
+        promise: "the same with every checker on",
+        place: Place::Guest(Guest {
+            targets: &["debug-own"],
+            // The checkers keep much memory for themselves.
+            options: &["--mem", "512M", "--dtb", "none", "--append", "cma=96M"],
             command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
             limit: 300,
             ..GUEST
