@@ -3,7 +3,7 @@
 //! A pool without a thread and a shrinker: nothing happens that a test does not do itself.
 
 #[kernel::prelude::kunit_tests(rk_dma_heap_page_pool)]
-mod tests {
+mod page_pool {
     use super::super::{pools::Shared, Figures, Keeper, Kind, Pool, ORDERS, SMALL};
     use crate::{
         cache_cleaner::Cleaner,

@@ -133,7 +133,10 @@ impl Perform for OutsideCall {
     fn allowed(&self) -> &'static [Errno] {
         match self {
             OutsideCall::Vmsplice { .. } => &[Errno::EFAULT, Errno::ENOMEM],
-            OutsideCall::ReadMemory { .. } => &[Errno::EFAULT, Errno::EPERM, Errno::ESRCH],
+            // A kernel may be without this call.
+            OutsideCall::ReadMemory { .. } => {
+                &[Errno::EFAULT, Errno::ENOSYS, Errno::EPERM, Errno::ESRCH]
+            }
             OutsideCall::MemoryFile { .. } => &[
                 Errno::EIO,
                 Errno::EACCES,
