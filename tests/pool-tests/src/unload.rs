@@ -24,14 +24,6 @@ const POOLED: usize = 200 * MIB;
 /// A hundredth of what is moved: slabs and page tables of the test itself come and go.
 const TOLERANCE: usize = 4 * MIB;
 
-/// Free memory, with nothing in caches that can be dropped. [`memory::at_rest`] counts pools as free, which is right
-/// everywhere but here.
-fn free() -> Result<usize> {
-    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
-    std::fs::write("/proc/sys/vm/stat_refresh", "1")?;
-    memory::meminfo("MemFree")
-}
-
 /// Buffers of `bytes` in all, spread over all heaps; some of each are single pages.
 fn allocate(bytes: usize) -> Result<Vec<Buffer>> {
     const SINGLE: usize = 64;
@@ -50,7 +42,7 @@ fn allocate(bytes: usize) -> Result<Vec<Buffer>> {
 fn unloads(backlog: usize) -> Result<()> {
     const PARAMETERS: &str = "pool_max_percent=60";
     Module::load(PARAMETERS)?.unload()?;
-    let before = free()?;
+    let before = memory::at_rest()?;
     let module = Module::load(PARAMETERS)?;
     let held = match backlog {
         0 => Vec::new(),
@@ -81,7 +73,7 @@ fn unloads(backlog: usize) -> Result<()> {
         "a full pool did not show in the free memory: {before} became {full}"
     );
     eventually(Duration::from_secs(2), || {
-        let missing = before.saturating_sub(free()?);
+        let missing = before.saturating_sub(memory::at_rest()?);
         ensure!(
             missing <= checkers::tolerated(TOLERANCE),
             "{} KiB are gone",
