@@ -30,6 +30,10 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     expect: Vec<String>,
 
+    /// Test these heaps alone
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    heaps: Vec<String>,
+
     /// Test this node as well, in a folder of its own
     #[arg(long, value_name = "PATH")]
     node: Vec<String>,
@@ -94,7 +98,11 @@ fn main() -> Result<ExitCode> {
     if !found.is_empty() {
         endurance::add(&mut tests, &found);
     }
-    for heap in found.iter().chain(&arguments.node) {
+    let heaps = match arguments.heaps.as_slice() {
+        [] => &found,
+        _ => &arguments.heaps,
+    };
+    for heap in heaps.iter().chain(&arguments.node) {
         for (group, cases) in GROUPS {
             for case in *cases {
                 let (run, heap) = (case.run, heap.clone());
