@@ -153,6 +153,8 @@ fn out_of_memory(heap: &str) -> Result<()> {
 
 fn killed_while_allocating(heap: &str) -> Result<()> {
     const ROUNDS: u32 = 16;
+    // A busy machine may not let a child get far in the time that it is given; then it is given more.
+    const MOST: u32 = 10 * ROUNDS;
     let len = Capacity::of(heap)?.large_request();
     let heap = Heap::open(heap)?;
     let start = Instant::now();
@@ -161,21 +163,24 @@ fn killed_while_allocating(heap: &str) -> Result<()> {
 
     let interrupted = FailedIoctls::with(Errno::EINTR)?;
     let before = Footprint::now()?;
-    for round in 0..ROUNDS {
+    let mut rounds = 0;
+    while rounds < ROUNDS || (interrupted.count()? == 0 && rounds < MOST) {
         let mut child = Child::run(|| loop {
             drop(heap.allocate(len)?);
         })?;
         // All over the time that one allocation takes, after a moment for the child to get there.
-        std::thread::sleep(Duration::from_millis(5) + whole * round / ROUNDS);
+        let moment = Duration::from_millis(5) * (1 + rounds / ROUNDS);
+        std::thread::sleep(moment + whole * (rounds % ROUNDS) / ROUNDS);
         child.signal(Signal::SIGKILL)?;
         let verdict = child
             .wait(Duration::from_secs(20))?
             .context("does not die")?;
         ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
+        rounds += 1;
     }
     let hits = interrupted.count()?;
     diagnose(&format!(
-        "{hits} of {ROUNDS} kills interrupted an allocation of {} MiB, which takes {whole:?}",
+        "{hits} of {rounds} kills interrupted an allocation of {} MiB, which takes {whole:?}",
         len >> 20
     ));
     before.check_unchanged()?;
