@@ -37,6 +37,14 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 	return totalram_pages();
 }
 
+unsigned long rk_dma_heap_helper_nr_free_pages(void)
+{
+	unsigned long pages = global_zone_page_state(NR_FREE_PAGES);
+
+	/* The kernel's own data cannot lie in contiguous areas. */
+	return pages - min(pages, global_zone_page_state(NR_FREE_CMA_PAGES));
+}
+
 bool rk_dma_heap_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);

@@ -33,7 +33,7 @@ use runs::{Runs, RunsSegments, ORDERS};
 
 use crate::{
     memory::{Caching, Memory},
-    pages::{Effort, PageRun, RunList, Zone},
+    pages::{self, Effort, PageRun, RunList, Zone},
     signal, trace,
 };
 use kernel::{
@@ -49,6 +49,12 @@ use shards::Shards;
 
 /// A buffer up to this many pages is made ready at once when it comes back: that takes less time than to wake a thread.
 const SMALL: usize = 4;
+
+/// Which part of RAM is free at the most where memory is scarce: more than the kernel ever keeps for itself.
+const SCARCE: usize = 16;
+
+/// How many pages must be left where memory is scarce. A buffer takes a page of a slab in each of some caches.
+const ROOM: usize = 32;
 
 /// How many single pages a CPU takes from the depot at a time, beyond what it needs.
 const BATCH: usize = 15;
@@ -134,6 +140,7 @@ impl Pool {
     /// where a fatal signal came first.
     pub(crate) fn collect(self: &Arc<Self>, pages: usize) -> Result<PooledPages> {
         let mut runs = Runs::new();
+        let mut made = false;
         // An order that has run out is not tried again for this buffer, so the runs come in falling order.
         for (index, order) in ORDERS.iter().enumerate() {
             let mut missing = (pages - runs.pages()) >> *order;
@@ -147,10 +154,15 @@ impl Pool {
                     None => break,
                 }
                 missing -= 1;
+                made = true;
             }
         }
         if runs.pages() < pages {
             return Err(ENOMEM);
+        }
+        // Where all of it was ready, the pools still have something that the kernel can take.
+        if made && pages::free_ram() < pages::total_ram() / SCARCE {
+            leave_room()?;
         }
         let pages = PooledPages {
             runs,
@@ -352,6 +364,19 @@ impl Pool {
         self.shared.release(run.pages());
         Some(run)
     }
+}
+
+/// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages: small allocations do not fail,
+/// the kernel rather kills somebody.
+///
+/// May sleep. Fails with `ENOMEM`.
+fn leave_room() -> Result {
+    let mut room = RunList::new(0);
+    for _ in 0..ROOM {
+        let page = PageRun::allocate(0, Zone::Kernel, Effort::Reclaim);
+        room.push(page.ok_or(ENOMEM)?);
+    }
+    Ok(())
 }
 
 /// The pages of a buffer, which go back to their pool.

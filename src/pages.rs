@@ -33,6 +33,8 @@ pub(crate) enum Zone {
     Any,
     /// Physical addresses below 4 GiB.
     Dma32,
+    /// Where the kernel's own data can lie.
+    Kernel,
 }
 
 /// Owner of `2^order` physically contiguous pages.
@@ -59,6 +61,7 @@ impl PageRun {
         let zone = match zone {
             Zone::Any => c::GFP_HIGHUSER,
             Zone::Dma32 => c::GFP_USER | c::GFP_DMA32,
+            Zone::Kernel => c::GFP_USER,
         };
         let mut gfp = zone | c::GFP_ZERO | c::GFP_NOWARN;
         if order > 0 {
@@ -334,4 +337,10 @@ impl Iterator for Segments<'_> {
 pub(crate) fn total_ram() -> usize {
     // SAFETY: Reads one counter; has no requirements.
     unsafe { c::totalram_pages() }
+}
+
+/// RAM that is free for the kernel's own data, in pages. Good to some hundred.
+pub(crate) fn free_ram() -> usize {
+    // SAFETY: Reads two counters; has no requirements.
+    unsafe { c::nr_free_pages() }
 }

@@ -128,6 +128,19 @@ fn out_of_memory(heap: &str) -> Result<()> {
         }
     };
     let got = held.len();
+    // What is left by then goes to smaller ones, until the kernel has no page for what it needs itself to make a buffer.
+    for size in [piece / 32, 8 * page_size(), page_size()] {
+        let end = loop {
+            match heap.allocate_with(&AllocationData::read_write(size as u64)) {
+                Ok(buffer) => held.push(buffer),
+                Err(errno) => break errno,
+            }
+        };
+        ensure!(
+            matches!(end, Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE),
+            "{size} bytes failed with {end:?}"
+        );
+    }
     drop(held);
     ensure!(
         refusal == Errno::ENOMEM,
