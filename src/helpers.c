@@ -11,6 +11,7 @@
 #include <linux/kthread.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
@@ -25,6 +26,7 @@
 #include <linux/tracepoint.h>
 #include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
+#include <linux/vmstat.h>
 #include <uapi/linux/magic.h>
 
 #include "helpers.h"
@@ -37,12 +39,28 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 	return totalram_pages();
 }
 
-unsigned long rk_dma_heap_helper_nr_free_pages(void)
+/*
+ * What the page allocator gives for the kernel's own data before it kills somebody. Pages in the lists of CPUs do not count:
+ * it does not look there when it decides.
+ */
+unsigned long rk_dma_heap_helper_free_for_kernel(void)
 {
-	unsigned long pages = global_zone_page_state(NR_FREE_PAGES);
+	unsigned long pages = 0;
+	int node, index;
 
-	/* The kernel's own data cannot lie in contiguous areas. */
-	return pages - min(pages, global_zone_page_state(NR_FREE_CMA_PAGES));
+	for_each_online_node(node) {
+		for (index = 0; index <= ZONE_NORMAL; index++) {
+			struct zone *zone = &NODE_DATA(node)->node_zones[index];
+			unsigned long free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+			unsigned long kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
+					     READ_ONCE(zone->nr_free_highatomic) +
+					     min_wmark_pages(zone) +
+					     zone->lowmem_reserve[ZONE_NORMAL];
+
+			pages += free - min(free, kept);
+		}
+	}
+	return pages;
 }
 
 bool rk_dma_heap_helper_fatal_signal_pending(void)

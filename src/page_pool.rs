@@ -50,11 +50,10 @@ use shards::Shards;
 /// A buffer up to this many pages is made ready at once when it comes back: that takes less time than to wake a thread.
 const SMALL: usize = 4;
 
-/// Which part of RAM is free at the most where memory is scarce: more than the kernel ever keeps for itself.
-const SCARCE: usize = 16;
-
-/// How many pages must be left where memory is scarce. A buffer takes a page of a slab in each of some caches.
-const ROOM: usize = 32;
+/// Which part of RAM is left to the kernel, and no more than this many pages. A buffer takes a few objects of a few sizes; for
+/// each size of slab, the page allocator moves a thousandth part of RAM or 256 KiB to the lists of the CPU.
+const ROOM_PART: usize = 256;
+const MOST_ROOM: usize = 1024;
 
 /// How many single pages a CPU takes from the depot at a time, beyond what it needs.
 const BATCH: usize = 15;
@@ -161,7 +160,7 @@ impl Pool {
             return Err(ENOMEM);
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
-        if made && pages::free_ram() < pages::total_ram() / SCARCE {
+        if made {
             leave_room()?;
         }
         let pages = PooledPages {
@@ -371,12 +370,22 @@ impl Pool {
 ///
 /// May sleep. Fails with `ENOMEM`.
 fn leave_room() -> Result {
+    let wanted = (pages::total_ram() / ROOM_PART).min(MOST_ROOM);
+    if pages::free_for_kernel() >= wanted {
+        return Ok(());
+    }
+    // Has the kernel reclaim as many.
     let mut room = RunList::new(0);
-    for _ in 0..ROOM {
+    for _ in 0..wanted {
         let page = PageRun::allocate(0, Zone::Kernel, Effort::Reclaim);
         room.push(page.ok_or(ENOMEM)?);
     }
-    Ok(())
+    drop(room);
+    if pages::free_for_kernel() >= wanted {
+        Ok(())
+    } else {
+        Err(ENOMEM)
+    }
 }
 
 /// The pages of a buffer, which go back to their pool.

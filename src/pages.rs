@@ -339,8 +339,8 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// RAM that is free for the kernel's own data, in pages. Good to some hundred.
-pub(crate) fn free_ram() -> usize {
-    // SAFETY: Reads two counters; has no requirements.
-    unsafe { c::nr_free_pages() }
+/// Pages that the kernel gives for its own data before it has to reclaim some, or to kill somebody.
+pub(crate) fn free_for_kernel() -> usize {
+    // SAFETY: Reads counters; has no requirements.
+    unsafe { c::free_for_kernel() }
 }

@@ -74,6 +74,10 @@ pub struct Arguments {
     #[arg(long, value_name = "REGEX")]
     pub expect_report: Option<Regex>,
 
+    /// A kernel report that this run may make: no failure whether it comes or not
+    #[arg(long, value_name = "REGEX")]
+    pub allow_report: Option<Regex>,
+
     /// Write all that the kernel puts on its console to FILE
     #[arg(long, value_name = "FILE")]
     pub console: Option<PathBuf>,

@@ -99,6 +99,10 @@ const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
 /// that the CPU's access has another direction than its mapping, as the dma-buf core hands on what a program says.
 const VIVID: &str = "vivid vivid.0: (mapping sg segment longer|device driver syncs)";
 
+/// What may be reported of the kernel's exporter udmabuf: it maps a buffer once and syncs it in whatever direction a program
+/// says.
+const UDMABUF: &str = "misc udmabuf: device driver syncs";
+
 /// For programs that load the module themselves.
 const OWN_MODULE: &[&str] = &["--no-module", "--append", "init_on_alloc=0"];
 
@@ -488,6 +492,7 @@ pub const SUITES: &[Suite] = &[
         promise: "the same for three minutes, with every checker on",
         place: Place::Guest(Guest {
             targets: &["debug"],
+            options: &["--append", "init_on_alloc=0", "--allow-report", UDMABUF],
             command: "fuzz --seed 2 --seconds 180 --hang 60",
             limit: 300,
             ..GUEST
