@@ -37,6 +37,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
 
+    /// Run everything on the kernels with every checker on, not just what is for every day; so does a filter
+    #[arg(long)]
+    all: bool,
+
     /// Print the suites and what each promises, and run none
     #[arg(long)]
     list: bool,
@@ -79,7 +83,9 @@ fn main() -> Result<ExitCode> {
     for target in &arguments.target {
         for suite in SUITES {
             let here = Some(target) == first || matches!(suite.place, Place::Guest(_));
-            if here && suite.name.contains(&arguments.filter) && suite.runs_on(target) {
+            let wanted =
+                arguments.all || !arguments.filter.is_empty() || suite.is_everyday_on(target);
+            if here && wanted && suite.name.contains(&arguments.filter) && suite.runs_on(target) {
                 jobs.push(Job { target, suite });
             }
         }

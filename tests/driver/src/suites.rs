@@ -64,6 +64,11 @@ impl Guest {
 }
 
 impl Suite {
+    /// Whether it runs on `target` although not everything is asked for.
+    pub fn is_everyday_on(&self, target: &str) -> bool {
+        !CHECKED.contains(&target) || EVERYDAY.contains(&self.name)
+    }
+
     pub fn runs_on(&self, target: &str) -> bool {
         match &self.place {
             Place::Host { .. } => true,
@@ -88,6 +93,9 @@ const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 /// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks takes most of the time
 /// there, so that suites of one program share a machine: `NAME-checked`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
+
+/// What runs there every day; the others repeat what runs on Debian's kernels, and take twice as long as all that together.
+const EVERYDAY: &[&str] = &["kunit", "faults", "faults-vmap", "fuzz-checked"];
 
 /// How much longer a suite may take there.
 const SLOWER: u32 = 4;
@@ -174,7 +182,7 @@ pub const SUITES: &[Suite] = &[
         name: "demo",
         promise: "what `make run` shows works",
         place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
+            targets: STOCK,
             command: "heap-demo && rmmod rk_dma_heap && ! ls /dev/dma_heap",
             report: Report::ExitStatus,
             ..GUEST
@@ -346,7 +354,7 @@ pub const SUITES: &[Suite] = &[
         name: "faults",
         promise: "each allocation that an operation makes may fail: the error is right, nothing is lost, and the next attempt succeeds",
         place: Place::Guest(Guest {
-            targets: CHECKED,
+            targets: &["debug"],
             // It gives up for good when its own allocations fail.
             options: &["--append", "dma_debug=off"],
             command: "fault-tests open/ allocate/ mmap/ name/ attach/ map/ cpu-access/ interface/ read write exhausted/",
@@ -596,6 +604,14 @@ pub const SUITES: &[Suite] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_every_day_is_there() {
+        for name in EVERYDAY {
+            let suite = SUITES.iter().find(|suite| suite.name == *name);
+            assert!(suite.is_some_and(|suite| suite.runs_on("debug")), "{name}");
+        }
+    }
 
     #[test]
     fn names_are_unique_and_file_names() {
