@@ -212,7 +212,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-32-bit",
         promise: "32-bit programs get the same answers from a 64-bit kernel",
         place: Place::Guest(Guest {
-            targets: &["arm64"],
+            targets: &["arm64", "debug"],
             command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
