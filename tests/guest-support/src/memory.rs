@@ -63,6 +63,11 @@ pub fn at_rest() -> Result<usize> {
     Ok(bytes)
 }
 
+/// The bytes that are free, but wait in the lists of CPUs and are not in `MemFree`.
+pub fn in_cpu_lists() -> Result<usize> {
+    Ok(pages_in_cpu_lists()? * crate::page_size())
+}
+
 /// The bytes in the heaps' page pools; none where there are no pools.
 pub fn pooled() -> Result<usize> {
     match std::fs::read_to_string("/sys/kernel/dma_heap/total_pools_kb") {

@@ -138,7 +138,7 @@ fn show(name: &str) -> Result<()> {
     // A heap may clear in the background what it gets back, and keep it.
     let freed = settle(|| {
         let freed = Figures::now()?;
-        let back = freed.free + freed.pooled;
+        let back = freed.free + freed.pooled + memory::in_cpu_lists()?;
         ensure!(
             back + checkers::tolerated(NOISE) >= before.free + before.pooled,
             "not all is free or pooled"
