@@ -3,14 +3,14 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf amd64 debug
-ALL_TARGETS := arm64 armhf amd64 debug-own debug
+TEST_TARGETS ?= arm64 armhf amd64 debug-own debug
+QUICK_TARGETS := arm64 armhf amd64 debug
 HOURS ?= 1
 MINUTES ?= 3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-all fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-quick fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -34,12 +34,12 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 		echo "# rmmod rk_dma_heap"; rmmod rk_dma_heap; \
 		[ ! -e /dev/dma_heap ]; echo "unloaded, and no device node is left"'
 
-test: ## Run every test on Debian's kernels, and KUnit, faults and fuzzing on the one with every checker on
+test: ## Run every test: on Debian's kernels, and on those with every checker on
 	@$(foreach target,$(TEST_TARGETS),qemu/build-module $(target) && qemu/build-guest $(target) &&) true
-	@qemu/enter cargo run --quiet --package test-driver -- $(TEST_OPTIONS) $(addprefix --target ,$(TEST_TARGETS))
+	@qemu/enter cargo run --quiet --package test-driver -- $(TEST_OPTIONS) --filter '$(FILTER)' $(addprefix --target ,$(TEST_TARGETS))
 
-test-all: ## Run every test, on both kernels with every checker on too
-	@$(MAKE) test TEST_TARGETS='$(ALL_TARGETS)' TEST_OPTIONS=--all
+test-quick: ## Leave out what only repeats with every checker on: KUnit, faults and fuzzing are run there
+	@$(MAKE) test TEST_TARGETS='$(QUICK_TARGETS)' TEST_OPTIONS=--quick
 
 soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
 	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \
@@ -63,7 +63,7 @@ fmt: ## Format all Rust and C
 	@qemu/format
 
 lint: ## Check formatting, and run clippy (for every target that is tested), shellcheck, dt-validate
-	@qemu/lint $(ALL_TARGETS)
+	@qemu/lint $(TEST_TARGETS)
 
 doc: ## Make the documentation of module and programs in build/doc and target/doc
 	@qemu/document $(TARGET)

@@ -33,8 +33,8 @@ use runs::{Runs, RunsSegments, ORDERS};
 
 use crate::{
     memory::{Caching, Memory},
-    pages::{self, Effort, PageRun, RunList, Zone},
-    signal, trace,
+    pages::{Effort, PageRun, RunList, Zone},
+    room, signal, trace,
 };
 use kernel::{
     new_spinlock,
@@ -49,11 +49,6 @@ use shards::Shards;
 
 /// A buffer up to this many pages is made ready at once when it comes back: that takes less time than to wake a thread.
 const SMALL: usize = 4;
-
-/// Which part of RAM is left to the kernel, and no more than this many pages. A buffer takes a few objects of a few sizes; for
-/// each size of slab, the page allocator moves a thousandth part of RAM or 256 KiB to the lists of the CPU.
-const ROOM_PART: usize = 256;
-const MOST_ROOM: usize = 1024;
 
 /// How many single pages a CPU takes from the depot at a time, beyond what it needs.
 const BATCH: usize = 15;
@@ -161,7 +156,7 @@ impl Pool {
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
-            leave_room()?;
+            room::leave_to_kernel()?;
         }
         let pages = PooledPages {
             runs,
@@ -362,29 +357,6 @@ impl Pool {
         self.ready.fetch_sub(run.pages(), Relaxed);
         self.shared.release(run.pages());
         Some(run)
-    }
-}
-
-/// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages: small allocations do not fail,
-/// the kernel rather kills somebody.
-///
-/// May sleep. Fails with `ENOMEM`.
-fn leave_room() -> Result {
-    let wanted = (pages::total_ram() / ROOM_PART).min(MOST_ROOM);
-    if pages::free_for_kernel() >= wanted {
-        return Ok(());
-    }
-    // Has the kernel reclaim as many.
-    let mut room = RunList::new(0);
-    for _ in 0..wanted {
-        let page = PageRun::allocate(0, Zone::Kernel, Effort::Reclaim);
-        room.push(page.ok_or(ENOMEM)?);
-    }
-    drop(room);
-    if pages::free_for_kernel() >= wanted {
-        Ok(())
-    } else {
-        Err(ENOMEM)
     }
 }
 

@@ -74,6 +74,7 @@ mod places;
 mod regions;
 mod registry;
 mod rockchip;
+mod room;
 mod trace;
 
 // The examples in the documentation.

@@ -109,6 +109,13 @@ impl Log {
         reports
     }
 
+    /// The reports that are of other things than `allowed`.
+    pub fn reports_but(&self, allowed: Option<&Regex>) -> Vec<Report> {
+        let mut reports = self.reports();
+        reports.retain(|report| !allowed.is_some_and(|pattern| report.matches(pattern)));
+        reports
+    }
+
     /// The end of the log, for when the machine died without saying why.
     pub fn tail(&self, lines: usize) -> &[String] {
         &self.lines[self.lines.len().saturating_sub(lines)..]
@@ -194,6 +201,23 @@ mod tests {
         assert!(log("WARNING: this was echo >/dev/console\n")
             .reports()
             .is_empty());
+    }
+
+    #[test]
+    fn what_is_allowed_is_left_out_and_nothing_else() {
+        let two = log("[    1.000000] BUG: KASAN: slab-use-after-free in f+0x10/0x20\n\
+            [    1.000000] ---[ end trace 0000000000000000 ]---\n\
+            [    2.000000] WARNING: CPU: 1 PID: 77 at kernel/x.c:12 f+0x10/0x20\n\
+            [    2.000000] ---[ end trace 0000000000000000 ]---\n");
+        let count = |allowed: Option<&str>| {
+            two.reports_but(allowed.map(|text| Regex::new(text).unwrap()).as_ref())
+                .len()
+        };
+        let all = two.reports().len();
+        assert_eq!(count(None), all);
+        assert_eq!(count(Some("kernel/y")), all);
+        assert_eq!(count(Some("kernel/x")), all - 1);
+        assert_eq!(count(Some("kernel/x|KASAN")), 0);
     }
 
     #[test]

@@ -125,10 +125,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
 
 /// Says what is to be said beside COMMAND's own output.
 fn conclude(log: &Log, control: &Control, arguments: &Arguments, timed_out: bool) -> u8 {
-    let mut reports = log.reports();
-    if let Some(allowed) = &arguments.allow_report {
-        reports.retain(|report| !report.matches(allowed));
-    }
+    let reports = log.reports_but(arguments.allow_report.as_ref());
     let expected = arguments.expect_report.as_ref();
     let verdict = judge(control, &reports, expected, timed_out, arguments.timeout);
     for report in reports

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests that need no kernel: they run on this machine.
+
+use super::{Place, Suite};
+
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "programs",
+        promise: "the runner, the test driver and what the guest tests share decide rightly; the sources keep the rules",
+        place: Place::Host {
+            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "fuzz"],
+        },
+    },
+    Suite {
+        name: "decisions",
+        promise: "what the module decides without the kernel is right for whatever comes in",
+        place: Place::Host {
+            packages: &["decisions"],
+        },
+    },
+];
