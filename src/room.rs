@@ -2,33 +2,50 @@
 
 //! Room for the kernel's own allocations, which a heap that takes all memory has to leave.
 
-use crate::pages::{self, Effort, PageRun, RunList, Zone};
-use kernel::prelude::*;
+use crate::{
+    pages::{self, Effort, PageRun, RunList, Zone},
+    signal,
+};
+use kernel::{
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 /// Which part of RAM is left to the kernel, and no more than this many pages. A buffer takes a few objects of a few sizes; for
 /// each size of slab, the page allocator moves a thousandth part of RAM or 256 KiB to the lists of the CPU.
 const PART: usize = 256;
 const MOST: usize = 1024;
 
+/// How often it is looked again, and after what pause: reclaimed memory may be taken away by others.
+const ATTEMPTS: usize = 10;
+const PAUSE: Delta = Delta::from_millis(5);
+
 /// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages: small allocations do not fail,
 /// the kernel rather kills somebody.
 ///
-/// May sleep. Fails with `ENOMEM`.
+/// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
 pub(crate) fn leave_to_kernel() -> Result {
     let wanted = (pages::total_ram() / PART).min(MOST);
-    if pages::free_for_kernel() >= wanted {
-        return Ok(());
+    for _ in 0..ATTEMPTS {
+        if pages::free_for_kernel() >= wanted {
+            return Ok(());
+        }
+        if signal::fatal_pending() {
+            return Err(EINTR);
+        }
+        // What cannot be had now may come back: the kernel raises its reserve for a moment where memory got fragmented.
+        let _ = reclaim(wanted);
+        fsleep(PAUSE);
     }
-    // Has the kernel reclaim as many.
+    Err(ENOMEM)
+}
+
+/// Has the kernel reclaim as many pages. Fails with `ENOMEM`.
+fn reclaim(wanted: usize) -> Result {
     let mut room = RunList::new(0);
     for _ in 0..wanted {
         let page = PageRun::allocate(0, Zone::Kernel, Effort::Reclaim);
         room.push(page.ok_or(ENOMEM)?);
     }
-    drop(room);
-    if pages::free_for_kernel() >= wanted {
-        Ok(())
-    } else {
-        Err(ENOMEM)
-    }
+    Ok(())
 }
