@@ -2,7 +2,7 @@
 
 //! Contiguous memory: what comes of device trees, where buffers lie, and what drivers can do.
 
-use super::{GUEST, Guest, Place, Suite, LOADED_BY_TESTS, STOCK};
+use super::{Guest, Place, Suite, GUEST, LOADED_BY_TESTS, STOCK};
 
 /// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same name. All these machines
 /// have 1 GiB, so that the overlays' addresses are memory on every target.
@@ -23,6 +23,20 @@ macro_rules! tree {
         }
     };
 }
+
+/// A machine whose Rockchip heap has an area of its own.
+const CAMERA: &[&str] = &[
+    "--mem",
+    "1G",
+    "--dtb",
+    "rockchip-cma",
+    "--append",
+    "init_on_alloc=0",
+];
+
+/// The page cache of half an area has to fit into files.
+const MIGRATION: &str =
+    "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/";
 
 pub const SUITES: &[Suite] = &[
     tree!("configured", "without node and argument the kernel's configuration makes the default area", ["--dtb", "none"]),
@@ -47,7 +61,7 @@ pub const SUITES: &[Suite] = &[
         promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
         place: Place::Guest(Guest {
             targets: STOCK,
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            options: CAMERA,
             command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/",
             ..GUEST
         }),
@@ -57,7 +71,7 @@ pub const SUITES: &[Suite] = &[
         promise: "a camera's session fits into its area without a gap; whatever comes and goes, each allocation lies where first fit says",
         place: Place::Guest(Guest {
             targets: STOCK,
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            options: CAMERA,
             command: "contiguous-tests --tree rockchip-cma replay/",
             limit: 400,
             ..GUEST
@@ -68,7 +82,7 @@ pub const SUITES: &[Suite] = &[
         promise: "contiguous and replay with every checker on",
         place: Place::Guest(Guest {
             targets: &["debug-own"],
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+            options: CAMERA,
             command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
             limit: 400,
             ..GUEST
@@ -90,7 +104,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: STOCK,
             options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
-            command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
+            command: MIGRATION,
             limit: 300,
             ..GUEST
         }),
@@ -102,7 +116,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["debug-own"],
             // The checkers keep much memory for themselves.
             options: &["--mem", "512M", "--dtb", "none", "--append", "cma=96M"],
-            command: "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/",
+            command: MIGRATION,
             limit: 300,
             ..GUEST
         }),

@@ -2,7 +2,7 @@
 
 //! What `/proc/rk_dmabuf` says.
 
-use super::{GUEST, Guest, Place, Suite, OWN_MODULE, STOCK};
+use super::{Guest, Place, Suite, GUEST, OWN_MODULE, STOCK};
 
 pub const SUITES: &[Suite] = &[
     Suite {

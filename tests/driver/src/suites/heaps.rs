@@ -2,7 +2,7 @@
 
 //! What programs see of heaps and buffers, and drivers that attach to them.
 
-use super::{GUEST, Guest, Place, Report, Share, Suite, STOCK, VIVID};
+use super::{Guest, Place, Report, Share, Suite, GUEST, STOCK, VIVID};
 
 /// The guest tests of these groups, on a machine that has exactly the heaps that the module is to make there; on all of
 /// them, or on one of each kind: the others' names stand for the same memory.
@@ -22,6 +22,11 @@ macro_rules! heap_tests {
         )
     };
 }
+
+const IMPORTERS: &str = heap_tests!("/import/", of_each_kind);
+
+/// The heap that `device-cma` makes.
+const AREA: &str = "heap-tests npu-pool@4c000000/";
 
 pub const SUITES: &[Suite] = &[
     Suite {
@@ -79,8 +84,8 @@ pub const SUITES: &[Suite] = &[
         name: "importers",
         promise: "drivers of the kernel attach to buffers, map them for DMA and for the CPU, and may be their last holder",
         place: Place::Guest(Guest {
-            targets: &["arm64", "armhf"],
-            command: heap_tests!("/import/", of_each_kind),
+            targets: STOCK,
+            command: IMPORTERS,
             ..GUEST
         }),
     },
@@ -90,7 +95,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: &["debug"],
             options: &["--append", "init_on_alloc=0", "--expect-report", VIVID],
-            command: heap_tests!("/import/", of_each_kind),
+            command: IMPORTERS,
             ..GUEST
         }),
     },
@@ -100,7 +105,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: STOCK,
             options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0"],
-            command: "heap-tests npu-pool@4c000000/",
+            command: AREA,
             ..GUEST
         }),
     },
@@ -110,7 +115,7 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: &["debug"],
             options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0", "--expect-report", VIVID],
-            command: "heap-tests npu-pool@4c000000/",
+            command: AREA,
             ..GUEST
         }),
     },

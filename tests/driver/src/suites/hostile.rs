@@ -2,7 +2,7 @@
 
 //! Tests inside the kernel, allocations that fail, and random calls.
 
-use super::{GUEST, Guest, Place, Suite};
+use super::{Guest, Place, Suite, GUEST, STOCK};
 
 /// What may be reported of the kernel's exporter udmabuf: it maps a buffer once and syncs it in whatever direction a program
 /// says.
@@ -59,7 +59,7 @@ pub const SUITES: &[Suite] = &[
         name: "fuzz",
         promise: "whatever root and an ordinary user call from eight processes at once: memory is zero and keeps what was written, errors are those that may come, nobody hangs, nothing is left",
         place: Place::Guest(Guest {
-            targets: &["arm64", "armhf"],
+            targets: STOCK,
             // The seed is fixed, so that a run can be compared with the one before; `make fuzz` takes others.
             command: "fuzz --seed 1 --seconds 30",
             limit: 180,

@@ -2,9 +2,9 @@
 
 //! The memory of the system heaps: page pools, caches, memory that is short.
 
-use super::{GUEST, Guest, Place, Suite, LOADED_BY_TESTS, OWN_MODULE};
+use super::{Guest, Place, Suite, GUEST, LOADED_BY_TESTS, OWN_MODULE};
 
-/// The same where there are enough CPUs and memory.
+/// Where there are enough CPUs and memory.
 const LARGE: &[&str] = &["arm64"];
 
 pub const SUITES: &[Suite] = &[
