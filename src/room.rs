@@ -16,7 +16,7 @@ use kernel::{
 const PART: usize = 256;
 const MOST: usize = 1024;
 
-/// How often it is looked again, and after what pause: reclaimed memory may be taken away by others.
+/// How often the kernel is asked to reclaim, and the pause before it is asked again: others may take what it reclaimed.
 const ATTEMPTS: usize = 10;
 const PAUSE: Delta = Delta::from_millis(5);
 
@@ -26,26 +26,31 @@ const PAUSE: Delta = Delta::from_millis(5);
 /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
 pub(crate) fn leave_to_kernel() -> Result {
     let wanted = (pages::total_ram() / PART).min(MOST);
-    for _ in 0..ATTEMPTS {
-        if pages::free_for_kernel() >= wanted {
-            return Ok(());
-        }
+    let mut attempts = 0;
+    while pages::free_for_kernel() < wanted {
         if signal::fatal_pending() {
             return Err(EINTR);
         }
-        // What cannot be had now may come back: the kernel raises its reserve for a moment where memory got fragmented.
-        let _ = reclaim(wanted);
-        fsleep(PAUSE);
-    }
-    Err(ENOMEM)
-}
-
-/// Has the kernel reclaim as many pages. Fails with `ENOMEM`.
-fn reclaim(wanted: usize) -> Result {
-    let mut room = RunList::new(0);
-    for _ in 0..wanted {
-        let page = PageRun::allocate(0, Zone::Kernel, Effort::Reclaim);
-        room.push(page.ok_or(ENOMEM)?);
+        if attempts == ATTEMPTS {
+            return Err(ENOMEM);
+        }
+        // The kernel raises its reserve for a moment where memory got fragmented.
+        if attempts > 0 {
+            fsleep(PAUSE);
+        }
+        reclaim(wanted);
+        attempts += 1;
     }
     Ok(())
+}
+
+/// Has the kernel reclaim as many pages, if it can.
+fn reclaim(wanted: usize) {
+    let mut room = RunList::new(0);
+    while room.runs() < wanted {
+        match PageRun::allocate(0, Zone::Kernel, Effort::Reclaim) {
+            Some(page) => room.push(page),
+            None => return,
+        }
+    }
 }
