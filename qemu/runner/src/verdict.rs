@@ -63,7 +63,7 @@ pub fn judge(
     };
     let unexpected = reports
         .iter()
-        .filter(|report| !expected.is_some_and(|pattern| report.matches(pattern)))
+        .filter(|report| !report.matches(expected))
         .count();
     if unexpected > 0 {
         return verdict(
