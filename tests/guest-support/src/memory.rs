@@ -46,26 +46,31 @@ pub fn at_rest() -> Result<usize> {
     }
     // Folds the counters of all CPUs into the totals.
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
-    // A worker of the kernel's empties the lists now and then. What it moves between two looks would count twice.
-    let mut pages = pages_in_cpu_lists()?;
-    let text = loop {
-        let text = read("/proc/meminfo")?;
-        let after = pages_in_cpu_lists()?;
-        if pages.abs_diff(after) < NOISE {
-            break text;
-        }
-        pages = after;
-    };
-    let mut bytes = pages * crate::page_size();
-    for field in ["MemFree", "Buffers", "Cached", "SReclaimable"] {
+    let (mut bytes, text) = free_and_meminfo()?;
+    for field in ["Buffers", "Cached", "SReclaimable"] {
         bytes += parse_meminfo(&text, field)?;
     }
     Ok(bytes)
 }
 
-/// The bytes that are free, but wait in the lists of CPUs and are not in `MemFree`.
-pub fn in_cpu_lists() -> Result<usize> {
-    Ok(pages_in_cpu_lists()? * crate::page_size())
+/// The bytes that are free, in the lists of CPUs too, which `MemFree` leaves out.
+pub fn free() -> Result<usize> {
+    Ok(free_and_meminfo()?.0)
+}
+
+/// The same, and `/proc/meminfo` of that moment.
+fn free_and_meminfo() -> Result<(usize, String)> {
+    // A worker of the kernel's empties the lists now and then. What it moves between two looks would count twice.
+    let mut pages = pages_in_cpu_lists()?;
+    loop {
+        let text = read("/proc/meminfo")?;
+        let after = pages_in_cpu_lists()?;
+        if pages.abs_diff(after) < NOISE {
+            let bytes = pages * crate::page_size() + parse_meminfo(&text, "MemFree")?;
+            return Ok((bytes, text));
+        }
+        pages = after;
+    }
 }
 
 /// The bytes in the heaps' page pools; none where there are no pools.

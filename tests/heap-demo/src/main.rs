@@ -81,7 +81,7 @@ struct Figures {
 impl Figures {
     fn now() -> Result<Figures> {
         Ok(Figures {
-            free: memory::meminfo("MemFree")?,
+            free: memory::free()?,
             pooled: memory::pooled()?,
             buffers: dma_buf::totals()?,
         })
@@ -138,7 +138,7 @@ fn show(name: &str) -> Result<()> {
     // A heap may clear in the background what it gets back, and keep it.
     let freed = settle(|| {
         let freed = Figures::now()?;
-        let back = freed.free + freed.pooled + memory::in_cpu_lists()?;
+        let back = freed.free + freed.pooled;
         ensure!(
             back + checkers::tolerated(NOISE) >= before.free + before.pooled,
             "not all is free or pooled"
@@ -179,7 +179,7 @@ fn print_figures(figures: [&Figures; 4]) {
         let columns = figures.map(|figures| format!(" {:>10}", value(figures) / KIB));
         println!("    {what:<14}{}", columns.concat());
     };
-    row("MemFree", |figures| figures.free);
+    row("free", |figures| figures.free);
     row("in DMA-BUFs", |figures| figures.buffers.bytes);
     row("in page pools", |figures| figures.pooled);
 }
