@@ -70,6 +70,9 @@ static const unsigned int RK_CMA_ALIGNMENT = CONFIG_CMA_ALIGNMENT;
 /* The link field of a page that the owner of the page may use. */
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
 
+/* The order of the memory that a huge entry of a page table maps. */
+static const unsigned int RK_PMD_ORDER = PMD_SHIFT - PAGE_SHIFT;
+
 static const size_t RK_TASK_COMM_LEN = TASK_COMM_LEN;
 
 static const size_t RK_DMA_BUF_NAME_LEN = DMA_BUF_NAME_LEN;

@@ -14,9 +14,9 @@ use crate::{
     memory::{Backing, Caching, Memory},
     segment::Segment,
     sg_table::{Direction, SgTable},
-    user_mapping,
+    user_mapping::{self, Fault, Populated},
 };
-use kernel::{device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef};
+use kernel::{bindings, device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef};
 
 /// Exports `memory` as a new dma-buf that is entered in the ledger by `entry`.
 ///
@@ -34,6 +34,17 @@ pub(crate) fn export<M: Memory>(memory: M, entry: Entry, flags: u32) -> Result<A
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
+}
+
+impl<M: Memory> Buffer<M> {
+    /// What is left of its segment from page `page` of the buffer on.
+    fn rest(&self, mut page: usize) -> Option<Segment> {
+        self.memory.segments().find_map(|segment| {
+            let rest = segment.skip(page);
+            page = page.saturating_sub(segment.pages);
+            rest
+        })
+    }
 }
 
 /// What a buffer keeps for each attached device.
@@ -128,10 +139,21 @@ impl<M: Memory> Exporter for Buffer<M> {
         Ok(())
     }
 
-    fn mmap(&self, area: &VmaNew) -> Result {
+    fn mmap(&self, area: &VmaNew) -> Result<Populated> {
         // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All of it belongs to whoever
         // may map the buffer.
         unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }
+    }
+
+    fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {
+        // SAFETY: As in `mmap()`.
+        unsafe { fault.insert(|page| self.rest(page)) }
+    }
+
+    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
+    fn huge_fault(&self, fault: &Fault, order: u32) -> bindings::vm_fault_t {
+        // SAFETY: As in `mmap()`.
+        unsafe { fault.insert_huge(order, |page| self.rest(page)) }
     }
 
     fn vmap(&self) -> Result<KernelMapping> {

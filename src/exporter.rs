@@ -26,6 +26,7 @@ use crate::{
     memory::Backing,
     segment::Segment,
     sg_table::{Direction, SgTable},
+    user_mapping::{Fault, Populated},
     version,
 };
 use core::{
@@ -81,8 +82,16 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
 
     /// A process maps the buffer. The area lies inside the buffer, as the core has checked. May sleep.
     ///
-    /// The area keeps the buffer alive through its file.
-    fn mmap(&self, area: &VmaNew) -> Result;
+    /// The area keeps the buffer alive through its file. What is not populated is asked for, page by page or more, by
+    /// [`Exporter::fault`] and [`Exporter::huge_fault`].
+    fn mmap(&self, area: &VmaNew) -> Result<Populated>;
+
+    /// A process has touched what was not populated. May sleep.
+    fn fault(&self, fault: &Fault) -> bindings::vm_fault_t;
+
+    /// The same, where an entry of `order` might do. May sleep.
+    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
+    fn huge_fault(&self, fault: &Fault, order: u32) -> bindings::vm_fault_t;
 
     /// The first kernel mapping is needed; it is dropped with its last user. May sleep; the reservation lock is held.
     fn vmap(&self) -> Result<KernelMapping>;
@@ -353,8 +362,47 @@ impl<T: Exporter> Operations<T> {
         area: *mut bindings::vm_area_struct,
     ) -> c_int {
         // SAFETY: The core passes a dma-buf of this exporter and an area that is being set up.
-        let (exporter, area) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
-        from_result(|| exporter.mmap(area).map(|()| 0))
+        let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
+        from_result(|| {
+            if exporter.mmap(new)? == Populated::Partly {
+                // SAFETY: The area is being set up, and these are for areas of dma-bufs of this exporter.
+                unsafe { (*area).vm_ops = &Self::FAULTS };
+            }
+            Ok(0)
+        })
+    }
+
+    const FAULTS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(Self::fault),
+        #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
+        huge_fault: Some(Self::huge_fault),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// For the kernel's memory management: a fault in an area to which `mmap()` has given these operations.
+    unsafe extern "C" fn fault(raw: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: The file of the area is that of a dma-buf of this exporter, which it keeps.
+        unsafe {
+            let fault = Fault::from_raw(raw);
+            exporter::<T>((*fault.file()).private_data.cast()).fault(&fault)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `fault()`.
+    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
+    unsafe extern "C" fn huge_fault(
+        raw: *mut bindings::vm_fault,
+        order: u32,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: As in `fault()`.
+        unsafe {
+            let fault = Fault::from_raw(raw);
+            exporter::<T>((*fault.file()).private_data.cast()).huge_fault(&fault, order)
+        }
     }
 
     /// # Safety

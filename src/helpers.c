@@ -235,6 +235,11 @@ pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot)
 	return __pgprot(pte_val(pte_mkdirty(pfn_pte(0, prot))));
 }
 
+void rk_dma_heap_helper_vm_flags_set(struct vm_area_struct *area, vm_flags_t flags)
+{
+	vm_flags_set(area, flags);
+}
+
 int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
 						   struct ww_acquire_ctx *context)
 {

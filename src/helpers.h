@@ -74,6 +74,7 @@ struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
 pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot);
+void rk_dma_heap_helper_vm_flags_set(struct vm_area_struct *area, vm_flags_t flags);
 
 int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
 						   struct ww_acquire_ctx *context);

@@ -2,15 +2,41 @@
 
 //! Physical memory, mapped into a process.
 //!
-//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+//! A mapping is populated when it is made, but for what a huge entry of the page table can map: a range that is as large as
+//! one, and aligned as one both in memory and in the process. That is left to page faults, because only they can make such
+//! entries, and one of them takes the place of hundreds.
+//!
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
+//! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
 
 use crate::{bindings as c, memory::Caching, segment::Segment};
-use kernel::{bindings, error::to_result, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*};
+use kernel::{
+    bindings,
+    error::to_result,
+    mm::virt::{flags, VmaNew},
+    page::PAGE_SHIFT,
+    prelude::*,
+};
+
+/// Whether this kernel can map memory without folios by huge entries.
+const HUGE_WORKS: bool = cfg!(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT));
+
+/// The pages that a huge entry maps: 2 MiB, with 4 KiB pages.
+pub(crate) const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
+
+/// How much of a mapping was populated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Populated {
+    /// All of it: there will be no page faults.
+    Whole,
+    /// Not what huge entries can map.
+    Partly,
+}
 
 /// Fills a new area of a process with `segments`, beginning with the page that the area's offset names.
 ///
-/// The whole area is populated. May sleep. Fails with `EINVAL` where the segments end before the area does, else as
-/// `remap_pfn_range()` does.
+/// What comes back as [`Populated::Partly`] needs [`Fault`]s to be answered. May sleep. Fails with `EINVAL` where the
+/// segments end before the area does, else as `remap_pfn_range()` does.
 ///
 /// # Safety
 ///
@@ -20,19 +46,32 @@ pub(crate) unsafe fn populate(
     area: &VmaNew,
     segments: impl Iterator<Item = Segment>,
     caching: Caching,
-) -> Result {
-    // SAFETY: The area is being set up, so nothing changes it meanwhile.
+) -> Result<Populated> {
+    if caching == Caching::WriteCombined {
+        // Also for entries that are made or changed later.
+        // SAFETY: The area is being set up, so nobody else looks at it.
+        unsafe {
+            let prot = (*area.as_ptr()).vm_page_prot;
+            (*area.as_ptr()).vm_page_prot = c::pgprot_writecombine(prot);
+        }
+    }
+    // SAFETY: As above.
     let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
-    let prot = match caching {
-        Caching::Cached => prot,
-        // SAFETY: Changes one value into another.
-        Caching::WriteCombined => unsafe { c::pgprot_writecombine(prot) },
-    };
     // Nobody asks whether these pages were written. Entries that are dirty from the start spare processors that do not set
     // the bit by themselves a fault on the first write to each page. An entry that may not be written stays so.
     // SAFETY: Changes one value into another.
     let prot = unsafe { c::pgprot_dirty(prot) };
+    let remap = |address, part: Segment| match part.pages {
+        0 => Ok(()),
+        // SAFETY: The area is being set up, and the range lies inside it. The memory stays, as the caller promises.
+        _ => to_result(unsafe {
+            bindings::remap_pfn_range(area.as_ptr(), address, part.frame, part.bytes(), prot)
+        }),
+    };
+    // A private mapping copies what it writes, which huge entries cannot.
+    let copies = area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE;
     let mut address = area.start();
+    let mut populated = Populated::Whole;
 
     for segment in segments {
         let left = (area.end() - address) >> PAGE_SHIFT;
@@ -45,16 +84,146 @@ pub(crate) unsafe fn populate(
         };
         skip = 0;
         let part = part.truncate(left);
-        // SAFETY: The area is being set up, and the range lies inside it. The memory stays, as the caller promises.
-        to_result(unsafe {
-            bindings::remap_pfn_range(area.as_ptr(), address, part.frame, part.bytes(), prot)
-        })?;
-        address += part.bytes();
+        let end = address + part.bytes();
+        match huge_part(address >> PAGE_SHIFT, part) {
+            Some(huge) if HUGE_WORKS && !copies => {
+                populated = Populated::Partly;
+                remap(address, part.truncate(huge.frame - part.frame))?;
+                let behind = part.skip(huge.frame + huge.pages - part.frame);
+                if let Some(behind) = behind {
+                    remap(end - behind.bytes(), behind)?;
+                }
+            }
+            _ => remap(address, part)?,
+        }
+        address = end;
+    }
+    if populated == Populated::Partly {
+        // As `remap_pfn_range()` does.
+        let set = flags::PFNMAP | flags::IO | flags::DONTEXPAND | flags::DONTDUMP;
+        // SAFETY: The area is being set up. No entry of it has a page that the kernel counts.
+        unsafe { c::vm_flags_set(area.as_ptr(), set) };
     }
 
     if address == area.end() {
-        Ok(())
+        Ok(populated)
     } else {
         Err(EINVAL)
+    }
+}
+
+/// What huge entries can map of `part`, if it is mapped from page number `virtual_page` on.
+fn huge_part(virtual_page: usize, part: Segment) -> Option<Segment> {
+    if virtual_page % HUGE_PAGES != part.frame % HUGE_PAGES {
+        return None;
+    }
+    let before = part.frame.next_multiple_of(HUGE_PAGES) - part.frame;
+    let rest = part.skip(before)?;
+    let pages = rest.pages - rest.pages % HUGE_PAGES;
+    (pages > 0).then_some(rest.truncate(pages))
+}
+
+/// A page fault in an area that was populated partly.
+///
+/// # Invariants
+///
+/// `raw` is a fault that the kernel is waiting for the answer to, in an area that maps frames.
+pub(crate) struct Fault {
+    raw: *mut bindings::vm_fault,
+}
+
+impl Fault {
+    /// # Safety
+    ///
+    /// `raw` must be a fault that the kernel is handling, in an area on which [`populate`] was called.
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::vm_fault) -> Self {
+        // INVARIANT: As the caller promises.
+        Self { raw }
+    }
+
+    /// The file of the area.
+    pub(crate) fn file(&self) -> *mut bindings::file {
+        // SAFETY: The fault and its area are valid, by the type's invariant; the area keeps its file.
+        unsafe { (*self.area()).vm_file }
+    }
+
+    fn area(&self) -> *mut bindings::vm_area_struct {
+        // SAFETY: The fault is valid, by the type's invariant.
+        unsafe { (*self.raw).__bindgen_anon_1.vma }
+    }
+
+    /// The addresses that a huge entry would map, cut to the area, and the page of the file at the first.
+    fn around(&self) -> (core::ops::Range<usize>, usize) {
+        // SAFETY: The fault and its area are valid, by the type's invariant.
+        unsafe {
+            let limits = (*self.area()).__bindgen_anon_1.__bindgen_anon_1;
+            let size = HUGE_PAGES << PAGE_SHIFT;
+            let base = (*self.raw).__bindgen_anon_1.address & !(size - 1);
+            let start = base.max(limits.vm_start);
+            let page = (*self.area()).vm_pgoff + ((start - limits.vm_start) >> PAGE_SHIFT);
+            (start..base.saturating_add(size).min(limits.vm_end), page)
+        }
+    }
+
+    /// Answers with a huge entry of `order`, where `rest` says that the memory allows it: what is left of its segment from
+    /// a page of the file on. Else the kernel asks again, for one page.
+    ///
+    /// # Safety
+    ///
+    /// As for [`populate`], with what `rest` returns.
+    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
+    pub(crate) unsafe fn insert_huge(
+        &self,
+        order: u32,
+        rest: impl FnOnce(usize) -> Option<Segment>,
+    ) -> bindings::vm_fault_t {
+        let (addresses, page) = self.around();
+        let whole = |rest: &Segment| {
+            addresses.len() == HUGE_PAGES << PAGE_SHIFT
+                && rest.pages >= HUGE_PAGES
+                && rest.frame % HUGE_PAGES == 0
+        };
+        if order != c::PMD_ORDER {
+            return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
+        }
+        match rest(page).filter(whole) {
+            // SAFETY: The fault is valid, by the type's invariant; the memory may be mapped, as the caller promises.
+            Some(rest) => unsafe {
+                let write = (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
+                bindings::vmf_insert_pfn_pmd(self.raw, rest.frame, write)
+            },
+            None => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+        }
+    }
+
+    /// Answers with single pages, all those that a huge entry would have mapped: an area that was cut or moved since, or
+    /// a process that wants no huge entries.
+    ///
+    /// # Safety
+    ///
+    /// As for [`populate`], with what `rest` returns.
+    pub(crate) unsafe fn insert(
+        &self,
+        rest: impl Fn(usize) -> Option<Segment>,
+    ) -> bindings::vm_fault_t {
+        let (mut addresses, mut page) = self.around();
+        while !addresses.is_empty() {
+            let Some(part) = rest(page) else {
+                return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+            };
+            let part = part.truncate(addresses.len() >> PAGE_SHIFT);
+            for frame in part.frame..part.frame + part.pages {
+                // SAFETY: The area is valid and maps frames, by the type's invariant; the memory may be mapped, as the
+                // caller promises.
+                let answer =
+                    unsafe { bindings::vmf_insert_pfn(self.area(), addresses.start, frame) };
+                if answer != bindings::vm_fault_reason_VM_FAULT_NOPAGE {
+                    return answer;
+                }
+                addresses.start += 1 << PAGE_SHIFT;
+            }
+            page += part.pages;
+        }
+        bindings::vm_fault_reason_VM_FAULT_NOPAGE
     }
 }

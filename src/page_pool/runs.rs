@@ -9,9 +9,9 @@ use crate::{
 
 use kernel::error::Result;
 
-/// The orders, largest first: 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes that IOMMUs map with one entry
-/// or with few.
-pub(crate) const ORDERS: [u32; 3] = [8, 4, 0];
+/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes that page tables and IOMMUs
+/// map with one entry or with few.
+pub(crate) const ORDERS: [u32; 4] = [9, 8, 4, 0];
 
 /// Runs, in a list for each of [`ORDERS`].
 pub(crate) struct Runs([RunList; ORDERS.len()]);
@@ -19,8 +19,9 @@ pub(crate) struct Runs([RunList; ORDERS.len()]);
 impl Runs {
     /// No runs.
     pub(crate) const fn new() -> Self {
-        let [large, middle, single] = ORDERS;
+        let [huge, large, middle, single] = ORDERS;
         Self([
+            RunList::new(huge),
             RunList::new(large),
             RunList::new(middle),
             RunList::new(single),

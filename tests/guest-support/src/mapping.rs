@@ -43,6 +43,44 @@ impl Mapping {
         })
     }
 
+    /// `mmap` of a file, shared, to be read and written, at an address that is `skew` bytes, less than `alignment`, behind a
+    /// multiple of `alignment`, which is a power of two.
+    pub fn aligned(
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        alignment: usize,
+        skew: usize,
+    ) -> nix::Result<Mapping> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        let mut reserved = Mapping::anonymous(len + 2 * alignment)?;
+        let start = reserved.address().next_multiple_of(alignment) + skew;
+        // SAFETY: The range is our own. Of what was reserved, only the rest before it and behind it stays to be unmapped.
+        unsafe {
+            let start = nix::sys::mman::mmap(
+                NonZeroUsize::new(start),
+                length,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED | MapFlags::MAP_FIXED,
+                fd,
+                offset,
+            )?;
+            let (before, end) = (start.as_ptr() as usize - reserved.address(), reserved.len);
+            let behind = before + len.next_multiple_of(crate::page_size());
+            let rest = reserved.start.add(behind).cast();
+            nix::sys::mman::munmap(rest, end - behind)?;
+            reserved.len = before;
+            if before == 0 {
+                std::mem::forget(reserved);
+            }
+            Ok(Mapping {
+                start: start.cast(),
+                len,
+            })
+        }
+    }
+
     /// Private memory of no file.
     pub fn anonymous(len: usize) -> nix::Result<Mapping> {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
@@ -206,6 +244,25 @@ impl Mapping {
             unsafe { nix::sys::mman::mremap(self.start.cast(), self.len, len, flags, None) }?;
         self.start = start.cast();
         self.len = len;
+        Ok(())
+    }
+
+    /// `mremap` of the whole to an address that is `skew` bytes behind a multiple of `alignment`, as for [`Mapping::aligned`].
+    pub fn move_to(&mut self, alignment: usize, skew: usize) -> nix::Result<()> {
+        let reserved = Mapping::anonymous(self.len + 2 * alignment)?;
+        let target = reserved.address().next_multiple_of(alignment) + skew;
+        drop(reserved);
+        // SAFETY: The range is our own, and nothing points into it. Nothing else was mapped since the target was free.
+        let start = unsafe {
+            nix::sys::mman::mremap(
+                self.start.cast(),
+                self.len,
+                self.len,
+                MRemapFlags::MREMAP_MAYMOVE | MRemapFlags::MREMAP_FIXED,
+                NonNull::new(target as *mut c_void),
+            )
+        }?;
+        self.start = start.cast();
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ mod buffers;
 mod capacity;
 mod endurance;
 mod footprint;
+mod huge_mappings;
 mod import_client;
 mod import_vgem;
 mod import_vivid;
@@ -72,6 +73,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("limit", limits::CASES),
     ("buffer", buffers::CASES),
     ("mmap", mappings::CASES),
+    ("mmap", huge_mappings::CASES),
     ("share", sharing::CASES),
     ("import", import_client::CASES),
     ("import", import_vgem::CASES),

@@ -10,6 +10,8 @@ use guest_support::ktap::{diagnose, Tests};
 use guest_support::mapping::Mapping;
 use guest_support::module::Module;
 use guest_support::page_size;
+use nix::sys::mman::ProtFlags;
+use std::os::fd::AsFd;
 
 pub fn add(tests: &mut Tests) {
     tests.add("mapping-types/control", control);
@@ -20,7 +22,10 @@ pub fn add(tests: &mut Tests) {
 }
 
 /// Runs of each order that a pool has, with 4 KiB pages.
-const PAGES: usize = 256 + 16 + 1;
+const PAGES: usize = 512 + 256 + 16 + 1;
+
+/// What a huge entry of the page table maps, with 4 KiB pages.
+const HUGE: usize = 2 << 20;
 
 fn expected(heap: &str) -> MemoryType {
     if heap.contains("uncached") {
@@ -74,7 +79,24 @@ fn user(name: &str) -> Result<()> {
             let found = client.memory_type(part.address() + offset)?;
             check(name, offset + 7 * page, found)?;
         }
-        drop((buffer, mapping, part));
+        // Where huge entries can be, which page faults make, and after the kernel has made the entries anew.
+        let aligned = Mapping::aligned(buffer.as_fd(), 0, PAGES * page, HUGE, 0)?;
+        for protection in [ProtFlags::PROT_READ, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE] {
+            for mapping in [&mapping, &aligned] {
+                for offset in (0..mapping.len()).step_by(page) {
+                    mapping.read(offset);
+                    let found = client.memory_type(mapping.address() + offset)?;
+                    check(name, offset, found)?;
+                }
+                mapping.protect(protection)?;
+                for offset in (0..mapping.len()).step_by(page) {
+                    mapping.read(offset);
+                    let found = client.memory_type(mapping.address() + offset)?;
+                    check(name, offset, found).context("after mprotect")?;
+                }
+            }
+        }
+        drop((buffer, mapping, part, aligned));
         crate::figures::Figures::settled()?;
     }
     drop(heap);
