@@ -5,13 +5,15 @@
 use crate::{
     buffer,
     cache_cleaner::Cleaner,
-    cma::{Area, ReadyRange},
+    cma::Area,
     dma_buf::DmaBuf,
     heap::{Contiguous, Heap},
+    kept_ranges::HeapRange,
     ledger::Account,
     memory::Caching,
     page_pool::Figures,
     request::Request,
+    user_mapping::HUGE_ORDER,
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -19,11 +21,18 @@ use kernel::{
     sync::{aref::ARef, Arc},
 };
 
+/// The largest order that ranges are aligned to: what the kernel aligns to by itself, or more where one entry of a page table
+/// then maps all of it.
+const LARGEST_ALIGN: u32 = if Area::LARGEST_ALIGN > HUGE_ORDER {
+    Area::LARGEST_ALIGN
+} else {
+    HUGE_ORDER
+};
+
 /// Where in its area a range may begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// At a multiple of its size rounded up to a power of two, up to what the kernel aligns to: it can be mapped with few
-    /// entries.
+    /// At a multiple of its size rounded up to a power of two, up to [`LARGEST_ALIGN`]: it can be mapped with few entries.
     Aligned,
     /// At any page, the lowest that fits: an area that is barely large enough takes everything.
     Packed,
@@ -66,7 +75,7 @@ impl Contiguous for CmaHeap {
         self.area
     }
 
-    fn allocate_pages(&self, pages: usize) -> Result<ReadyRange> {
+    fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
         if pages > self.limit {
             return Err(ENOMEM);
         }
@@ -74,13 +83,10 @@ impl Contiguous for CmaHeap {
             Placement::Aligned => pages
                 .next_power_of_two()
                 .trailing_zeros()
-                .min(Area::LARGEST_ALIGN),
+                .min(LARGEST_ALIGN),
             Placement::Packed => 0,
         };
-        self.area
-            .allocate(pages, align)
-            .ok_or(ENOMEM)?
-            .make_ready(self.caching, &self.cleaner)
+        HeapRange::allocate(self.area, pages, align, self.caching, &self.cleaner)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     cache_cleaner::{Cleaner, WRITE_COMBINED_WORKS},
     cma::{Area, Survey},
     heap::{Contiguous, Heap},
+    kept_ranges::Keeping,
     memory::Caching,
     page_pool::Pools,
     pages,
@@ -41,6 +42,8 @@ pub(crate) struct Heaps {
     pub(crate) rockchip: Option<Arc<dyn Contiguous>>,
     /// The pools of the system heaps.
     pub(crate) pools: Pools,
+    /// Contiguous memory that is kept when it comes back.
+    pub(crate) keeping: Keeping,
     /// The device through which caches are cleaned.
     pub(crate) cleaner: Arc<Cleaner>,
 }
@@ -60,10 +63,12 @@ impl Heaps {
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         let rockchip = rockchip_heap(survey.as_ref(), &cleaner)?;
+        let keeping = Keeping::start(survey.as_ref(), cleaner.clone(), parameters.keep_ranges)?;
         Ok(Self {
             heaps,
             rockchip,
             pools,
+            keeping,
             cleaner,
         })
     }

@@ -8,6 +8,7 @@ mod buffers;
 mod dev;
 mod heaps;
 mod info;
+mod keep_ranges;
 mod peak;
 mod row;
 mod sgt;
@@ -29,6 +30,7 @@ pub(crate) fn create(parameters: &crate::parameters::Parameters) -> Result<Nodes
 
     let mut heaps = Directory::new(c"rk_dma_heap")?;
     heaps.add::<heaps::Heaps>(c"heaps", 0o444)?;
+    heaps.add::<keep_ranges::KeepRanges>(c"keep_ranges", 0o644)?;
     heaps.add::<info::Info>(c"rk-dma-heap-info", 0o444)?;
 
     let mut buffers = Directory::new(c"rk_dmabuf")?;

@@ -8,7 +8,11 @@
 //!
 //! C header: [`include/uapi/linux/dma-heap.h`](srctree/include/uapi/linux/dma-heap.h)
 
-use crate::{dma_buf::DmaBuf, heap::Heap, request::Request};
+use crate::{
+    dma_buf::DmaBuf,
+    heap::{self, Heap},
+    request::Request,
+};
 use core::mem::size_of;
 use kernel::{
     fs::file::FileDescriptorReservation,
@@ -70,7 +74,7 @@ pub(crate) fn serve(heap: &dyn Heap, command: u32, argument: usize) -> Result<is
         return Err(EINVAL);
     }
     let request = Request::new(allocation.len, allocation.fd_flags, allocation.heap_flags)?;
-    let buffer = heap.allocate(request)?;
+    let buffer = heap::allocate(heap, request)?;
     let descriptor = FileDescriptorReservation::get_unused_fd_flags(request.flags())?;
     allocation.fd = descriptor.reserved_fd();
     allocation.write_to_prefix(bytes).map_err(|_| EINVAL)?;

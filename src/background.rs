@@ -83,6 +83,13 @@ pub(crate) struct Trigger {
     owner: Opaque<*const c_void>,
 }
 
+/// A way to queue delayed work.
+type Queue = unsafe extern "C" fn(
+    *mut bindings::kthread_worker,
+    *mut bindings::kthread_delayed_work,
+    usize,
+) -> bool;
+
 /// A kthread worker.
 #[derive(Clone, Copy)]
 struct Worker(NonNull<bindings::kthread_worker>);
@@ -108,16 +115,20 @@ impl Trigger {
 
     /// Has the thread run in `milliseconds`, unless it is going to anyway. Does not sleep.
     pub(crate) fn fire(&self, milliseconds: u32) {
+        self.queue(bindings::kthread_queue_delayed_work, milliseconds);
+    }
+
+    /// Has the thread run in `milliseconds`, also where it was going to earlier or later. Does not sleep.
+    pub(crate) fn fire_at(&self, milliseconds: u32) {
+        self.queue(bindings::kthread_mod_delayed_work, milliseconds);
+    }
+
+    fn queue(&self, queue: Queue, milliseconds: u32) {
         let worker = self.worker.lock();
         if let Some(Worker(worker)) = *worker {
+            let work = self.work.get();
             // SAFETY: By the type's invariant the worker runs, and the work was initialised. The lock keeps it so.
-            unsafe {
-                bindings::kthread_queue_delayed_work(
-                    worker.as_ptr(),
-                    self.work.get(),
-                    c::msecs_to_jiffies(milliseconds),
-                );
-            }
+            unsafe { queue(worker.as_ptr(), work, c::msecs_to_jiffies(milliseconds)) };
         }
     }
 }

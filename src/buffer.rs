@@ -16,7 +16,9 @@ use crate::{
     sg_table::{Direction, SgTable},
     user_mapping::{self, Fault, Populated},
 };
-use kernel::{bindings, device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef};
+use kernel::{
+    bindings, device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef,
+};
 
 /// Exports `memory` as a new dma-buf that is entered in the ledger by `entry`.
 ///

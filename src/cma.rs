@@ -194,6 +194,21 @@ pub(crate) struct ReadyRange {
 }
 
 impl ReadyRange {
+    /// The area that the pages come from.
+    pub(crate) fn area(&self) -> Area {
+        self.range.area
+    }
+
+    /// The pages.
+    pub(crate) fn segment(&self) -> Segment {
+        self.range.segment
+    }
+
+    /// The range, as it is when somebody has written to it.
+    pub(crate) fn into_used(self) -> Range {
+        self.range
+    }
+
     /// Gives up ownership of the pages, which [`ReadyRange::from_raw`] takes again.
     pub(crate) fn into_raw(self) -> Segment {
         let segment = self.range.segment;
@@ -205,10 +220,14 @@ impl ReadyRange {
     ///
     /// # Safety
     ///
-    /// `segment` must come from [`ReadyRange::into_raw`] of a range of `area`, and be brought back only once.
-    pub(crate) unsafe fn from_raw(area: Area, segment: Segment) -> Range {
+    /// `segment` must come from [`ReadyRange::into_raw`] of a range of `area` that was ready for `caching`, and be brought
+    /// back only once.
+    pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
         // INVARIANT: As the caller promises.
-        Range { area, segment }
+        Self {
+            range: Range { area, segment },
+            caching,
+        }
     }
 }
 

@@ -7,7 +7,13 @@
 //! C header: [`include/linux/dma-heap.h`](srctree/include/linux/dma-heap.h)
 
 use super::Handle;
-use crate::{bindings as c, heap::Heap, path, request::Request, version};
+use crate::{
+    bindings as c,
+    heap::{self, Heap},
+    path,
+    request::Request,
+    version,
+};
 use kernel::{
     bindings,
     error::from_err_ptr,
@@ -79,7 +85,8 @@ unsafe extern "C" fn allocate(
 ) -> *mut bindings::dma_buf {
     // SAFETY: The private data is the box that `add()` gave to the core for good.
     let heap = unsafe { &*c::dma_heap_get_drvdata(heap).cast::<Arc<dyn Heap>>() };
-    match Request::new(size as u64, fd_flags, heap_flags).and_then(|request| heap.allocate(request))
+    match Request::new(size as u64, fd_flags, heap_flags)
+        .and_then(|request| heap::allocate(&**heap, request))
     {
         Ok(buffer) => ARef::into_raw(buffer).cast().as_ptr(),
         Err(error) => error.to_ptr(),

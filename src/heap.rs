@@ -3,8 +3,9 @@
 //! What a heap is, and how a request for a buffer reaches it.
 
 use crate::{
-    cma::{Area, ReadyRange},
+    cma::Area,
     dma_buf::DmaBuf,
+    kept_ranges::{self, HeapRange},
     ledger::Account,
     page_pool::Figures,
     request::Request,
@@ -29,6 +30,13 @@ pub(crate) trait Heap: Send + Sync {
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>>;
 }
 
+/// Allocates a buffer of `heap`, and gives up what the module keeps before that fails for want of memory.
+///
+/// May sleep. Fails as [`Heap::allocate`] does.
+pub(crate) fn allocate(heap: &(impl Heap + ?Sized), request: Request) -> Result<ARef<DmaBuf>> {
+    kept_ranges::with_everything(|| heap.allocate(request))
+}
+
 /// A heap whose memory is contiguous, and which can hand out plain pages as well.
 pub(crate) trait Contiguous: Heap {
     /// The area that the memory comes from.
@@ -37,5 +45,5 @@ pub(crate) trait Contiguous: Heap {
     /// Allocates `pages` pages, not 0, that are no buffer: zeroed, and ready to be seen as the heap's buffers are.
     ///
     /// May sleep. Fails as [`Heap::allocate`] does.
-    fn allocate_pages(&self, pages: usize) -> Result<ReadyRange>;
+    fn allocate_pages(&self, pages: usize) -> Result<HeapRange>;
 }

@@ -3,8 +3,10 @@
 //! Contiguous pages that are no dma-buf: what drivers have allocated as plain pages, and who did.
 
 use crate::{
-    cma::{Area, ReadyRange},
+    cma::Area,
+    kept_ranges::HeapRange,
     ledger::{Account, Entry},
+    memory::{Caching, Memory},
     segment::Segment,
 };
 use kernel::{
@@ -23,7 +25,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// Every entry is a range of `area` that was made ready, given up with `ReadyRange::into_raw`, and not taken back.
+/// Every entry is a range of `area` that was made ready, given up with `HeapRange::into_raw`, and not taken back.
 #[pin_data]
 pub(crate) struct PageArrays {
     area: Area,
@@ -36,6 +38,7 @@ pub(crate) struct PageArrays {
 /// One page array.
 struct PageArray {
     pages: usize,
+    caching: Caching,
     /// How many arrays there were before it.
     number: u64,
     name: CString,
@@ -59,15 +62,17 @@ impl PageArrays {
     /// Enters `range`, allocated by `name`, and returns its segment.
     ///
     /// May sleep. Fails with `ENOMEM`; the range is given back then.
-    pub(crate) fn enter(&self, range: ReadyRange, pages: usize, name: CString) -> Result<Segment> {
+    pub(crate) fn enter(&self, range: HeapRange, pages: usize, name: CString) -> Result<Segment> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let entry = Account::enter_pages(&self.account, pages << PAGE_SHIFT);
+        let caching = range.caching();
         // INVARIANT: The range is given up and entered.
         let segment = range.into_raw();
         self.arrays.lock().insert(node.into_node(
             segment.frame,
             PageArray {
                 pages,
+                caching,
                 number: self.count.fetch_add(1, Relaxed),
                 name,
                 _entry: entry,
@@ -100,11 +105,11 @@ impl PageArrays {
         if arrays.get(&frame).is_none_or(|array| array.pages != pages) {
             return Err(EINVAL);
         }
-        let array = arrays.remove(&frame);
+        let array = arrays.remove(&frame).ok_or(EINVAL)?;
         drop(arrays);
+        let segment = Segment { frame, pages };
         // SAFETY: By the type's invariant the entry that was just removed was a range of the area.
-        drop(unsafe { ReadyRange::from_raw(self.area, Segment { frame, pages }) });
-        drop(array);
+        drop(unsafe { HeapRange::from_raw(self.area, segment, array.caching) });
         Ok(())
     }
 }

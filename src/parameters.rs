@@ -16,6 +16,8 @@ pub(crate) struct Parameters {
     pub(crate) advanced: bool,
     /// Whether dma-bufs without a name are given one.
     pub(crate) default_names: bool,
+    /// Whether contiguous memory is kept for a moment when it is freed.
+    pub(crate) keep_ranges: bool,
     /// Whether dma-bufs of all exporters are recorded.
     pub(crate) track_all: bool,
     /// Whether buffers are charged to memory cgroups.
@@ -33,6 +35,7 @@ impl Parameters {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
             advanced: switch("advanced", parameter(raw::advanced.value()))?,
             default_names: switch("default_names", parameter(raw::default_names.value()))?,
+            keep_ranges: switch("keep_ranges", parameter(raw::keep_ranges.value()))?,
             track_all: switch("track_all", parameter(raw::track_all.value()))?,
             mem_accounting: switch("mem_accounting", parameter(raw::mem_accounting.value()))?,
             pool_max_percent: percent(

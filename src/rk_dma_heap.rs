@@ -14,11 +14,12 @@
 //!    up, added or opened, never while memory is allocated or freed;
 //! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
 //! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
-//! 4. a [`background`] trigger's spin lock, over that of the kernel's worker;
-//! 5. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
+//! 4. the spin lock of [`kept_ranges`];
+//! 5. a [`background`] trigger's spin lock, over that of the kernel's worker;
+//! 6. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
 //!    of a dma-buf. Nothing under them.
 //!
-//! Pages are allocated, freed and zeroed with none of 3 and 4 held, and the shrinker takes 3 alone.
+//! Pages are allocated, freed and zeroed with none of 3 to 5 held, and the shrinkers take 3 and 4 alone.
 
 mod bindings;
 
@@ -64,6 +65,7 @@ mod carveout;
 mod exports;
 mod heap;
 mod holders;
+mod kept_ranges;
 mod ledger;
 mod memory;
 mod own_nodes;
@@ -107,6 +109,10 @@ module! {
             default: 1,
             description: "0: leave dma-bufs without a name; 1: name them PID-THREADNAME when they are exported (default 1)",
         },
+        keep_ranges: u8 {
+            default: 1,
+            description: "0: contiguous memory goes back to its area when it is freed; 1: after a second, unless a buffer of that size is made of it; /proc/rk_dma_heap/keep_ranges switches it later (default 1)",
+        },
         max_percent: u8 {
             default: 50,
             description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
@@ -137,6 +143,7 @@ struct RkDmaHeap {
     _registry: registry::Registry,
     _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
+    _keeping: kept_ranges::Keeping,
     _all_buffers: all_buffers::AllBuffers,
 }
 
@@ -147,6 +154,7 @@ impl kernel::Module for RkDmaHeap {
             own_nodes::prepare();
             registry::prepare();
             rockchip::prepare();
+            kept_ranges::prepare();
             all_buffers::prepare();
         }
         let parameters = parameters::Parameters::read()?;
@@ -156,6 +164,7 @@ impl kernel::Module for RkDmaHeap {
             mut heaps,
             rockchip,
             pools,
+            keeping,
             cleaner,
         } = heaps::Heaps::create(&parameters)?;
         let own = rockchip.map(rockchip::RkHeap::own).transpose()?;
@@ -186,6 +195,7 @@ impl kernel::Module for RkDmaHeap {
             _registry: registry,
             _rockchip: rockchip,
             _pools: pools,
+            _keeping: keeping,
             _all_buffers: all_buffers,
         })
     }

@@ -21,8 +21,11 @@ use kernel::{
 /// Whether this kernel can map memory without folios by huge entries.
 const HUGE_WORKS: bool = cfg!(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT));
 
-/// The pages that a huge entry maps: 2 MiB, with 4 KiB pages.
-pub(crate) const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
+/// The order of what a huge entry maps: 2 MiB, with 4 KiB pages; 0 where there are none.
+pub(crate) const HUGE_ORDER: u32 = if HUGE_WORKS { c::PMD_ORDER } else { 0 };
+
+/// The pages that it maps.
+const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
 
 /// How much of a mapping was populated.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
 use crate::{
     bindings as c,
     dma_buf::DmaBuf,
+    heap,
     registry::{self, Handle},
     request::Request,
 };
@@ -40,9 +41,7 @@ extern "C" fn dma_heap_put(heap: *mut c::dma_heap) {
 }
 
 fn allocate(heap: *mut c::dma_heap, request: Result<Request>) -> Result<ARef<DmaBuf>> {
-    registry::heap(Handle(heap))
-        .ok_or(EINVAL)?
-        .allocate(request?)
+    heap::allocate(&*registry::heap(Handle(heap)).ok_or(EINVAL)?, request?)
 }
 
 #[no_mangle]

@@ -6,7 +6,8 @@ use crate::{
     bindings as c,
     cma::Area,
     dma_buf::DmaBuf,
-    heap::{Contiguous, Heap},
+    heap::{self, Contiguous, Heap},
+    kept_ranges,
     ledger::Account,
     page_arrays::{Listed, PageArrays},
     page_pool::Figures,
@@ -149,7 +150,7 @@ impl RkHeap {
     ) -> Result<ARef<DmaBuf>> {
         match &self.backing {
             Backing::Own { heap, .. } => {
-                let buffer = heap.allocate(request)?;
+                let buffer = heap::allocate(&**heap, request)?;
                 match name {
                     Some(name) => buffer.set_name(name)?,
                     None => buffer.set_name(&task::name()?)?,
@@ -191,7 +192,8 @@ impl RkHeap {
                     None => task::name()?,
                 };
                 let pages = request.size() >> PAGE_SHIFT;
-                let segment = arrays.enter(heap.allocate_pages(pages)?, pages, owner)?;
+                let range = kept_ranges::with_everything(|| heap.allocate_pages(pages))?;
+                let segment = arrays.enter(range, pages, owner)?;
                 // SAFETY: The segment was just allocated.
                 NonNull::new(unsafe { c::pfn_to_page(segment.frame) }).ok_or(ENOMEM)
             }

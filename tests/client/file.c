@@ -4,6 +4,7 @@
  */
 
 #include <linux/delay.h>
+#include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/module.h>
@@ -72,7 +73,21 @@ static int client_detach(struct client_file *this, u32 handle)
 	return 0;
 }
 
-/* Every argument; every one but that of RK_CLIENT_MEMORY_TYPE and RK_CLIENT_ATTACH begins with a handle that must be. */
+static int client_coherent(struct client *client, u64 length)
+{
+	dma_addr_t address;
+	void *memory;
+
+	if (length > SIZE_MAX)
+		return -EINVAL;
+	memory = dma_alloc_attrs(client->dev, length, &address, GFP_KERNEL, DMA_ATTR_NO_WARN);
+	if (!memory)
+		return -ENOMEM;
+	dma_free_attrs(client->dev, length, memory, address, DMA_ATTR_NO_WARN);
+	return 0;
+}
+
+/* Every argument; those that are about an attachment begin with its handle. */
 union client_argument {
 	u32 handle;
 	struct rk_client_attach attach;
@@ -81,6 +96,7 @@ union client_argument {
 	struct rk_client_segments segments;
 	struct rk_client_access access;
 	struct rk_client_type_query type_query;
+	struct rk_client_coherent coherent;
 };
 
 static int client_request(struct client_file *this, unsigned int request,
@@ -94,6 +110,8 @@ static int client_request(struct client_file *this, unsigned int request,
 		return client_detach(this, argument->handle);
 	if (request == RK_CLIENT_MEMORY_TYPE && argument->type_query.view == RK_CLIENT_USER)
 		return memory_type_query(NULL, &argument->type_query);
+	if (request == RK_CLIENT_COHERENT)
+		return client_coherent(this->client, argument->coherent.length);
 
 	attachment = xa_load(&this->attachments, argument->handle);
 	if (!attachment)

@@ -103,6 +103,11 @@ struct rk_client_type_query {
 	__u32 attribute;
 };
 
+/* Allocates that much coherent memory for the device, as drivers do by themselves, and frees it. */
+struct rk_client_coherent {
+	__u64 length;
+};
+
 #define RK_CLIENT_ATTACH      _IOWR('r', 0x00, struct rk_client_attach)
 #define RK_CLIENT_DETACH      _IOW('r', 0x01, __u32)
 #define RK_CLIENT_MAP	      _IOW('r', 0x02, struct rk_client_transfer)
@@ -115,5 +120,6 @@ struct rk_client_type_query {
 #define RK_CLIENT_END	      _IOW('r', 0x09, struct rk_client_transfer)
 #define RK_CLIENT_MEMORY_TYPE _IOWR('r', 0x0a, struct rk_client_type_query)
 #define RK_CLIENT_HOLD	      _IOW('r', 0x0b, struct rk_client_hold)
+#define RK_CLIENT_COHERENT    _IOW('r', 0x0c, struct rk_client_coherent)
 
 #endif

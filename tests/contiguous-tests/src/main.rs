@@ -5,6 +5,7 @@
 mod areas;
 mod faults;
 mod interface;
+mod kept;
 mod layout;
 mod migration;
 mod placement;
@@ -46,6 +47,7 @@ fn main() -> Result<ExitCode> {
     unloading::add(&mut tests);
     warnings::add(&mut tests);
     faults::add(&mut tests);
+    kept::add(&mut tests);
     migration::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

@@ -114,8 +114,13 @@ pub struct Hold {
     milliseconds: u32,
 }
 
+#[repr(C)]
+pub struct Coherent {
+    length: u64,
+}
+
 mod raw {
-    use super::{Access, Attach, Hold, Segments, Transfer, TypeQuery};
+    use super::{Access, Attach, Coherent, Hold, Segments, Transfer, TypeQuery};
 
     nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
     nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
@@ -129,6 +134,7 @@ mod raw {
     nix::ioctl_write_ptr!(end, b'r', 0x09, Transfer);
     nix::ioctl_readwrite!(memory_type, b'r', 0x0a, TypeQuery);
     nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
+    nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
 }
 
 /// Whether the driver is loaded.
@@ -218,6 +224,15 @@ impl Client {
     /// How this process's page tables say that `address` is treated.
     pub fn memory_type(&self, address: usize) -> nix::Result<MemoryType> {
         self.query_type(0, USER, address as u64)
+    }
+
+    /// Whether the device's driver gets `length` bytes of coherent memory, which it gives back at once.
+    pub fn allocates_coherent(&self, length: usize) -> nix::Result<()> {
+        let argument = Coherent {
+            length: length as u64,
+        };
+        // SAFETY: The kernel reads the one struct.
+        unsafe { raw::coherent(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
     fn query_type(&self, handle: u32, view: u32, position: u64) -> nix::Result<MemoryType> {

@@ -136,7 +136,11 @@ fn protect(heap: &str) -> Result<()> {
         mapping.write(99 * page, pattern.word(99 * page));
         mapping.write(101 * page, pattern.word(101 * page));
         dies(&mapping, |mapping| mapping.write(100 * page, 0))?;
-        mapping.protect_range(100 * page, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?;
+        mapping.protect_range(
+            100 * page,
+            page,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        )?;
         mapping.write(100 * page, pattern.word(100 * page));
         mapping.check(pattern, 0)?;
     }
@@ -156,9 +160,7 @@ fn moved(heap: &str) -> Result<()> {
             mapping.move_to(HUGE, skew)?;
             mapping.check(pattern, 0)?;
             mapping.write(600 * page, 1);
-            buffer
-                .map()?
-                .write(600 * page, pattern.word(600 * page));
+            buffer.map()?.write(600 * page, pattern.word(600 * page));
         }
     }
     Ok(())
@@ -178,10 +180,7 @@ fn inherited(heap: &str) -> Result<()> {
             Ok(())
         })?;
         let verdict = child.wait(SOON)?;
-        ensure!(
-            verdict == Some(Verdict::Passed),
-            "the child: {verdict:?}"
-        );
+        ensure!(verdict == Some(Verdict::Passed), "the child: {verdict:?}");
         ensure!(mapping.read(700 * page) == 4711);
         mapping.write(700 * page, pattern.word(700 * page));
     }
@@ -202,10 +201,7 @@ fn refused_by_process(heap: &str) -> Result<()> {
         Ok(())
     })?;
     let verdict = child.wait(SOON)?;
-    ensure!(
-        verdict == Some(Verdict::Passed),
-        "the child: {verdict:?}"
-    );
+    ensure!(verdict == Some(Verdict::Passed), "the child: {verdict:?}");
     buffer.map()?.check(Pattern(9), 0)
 }
 

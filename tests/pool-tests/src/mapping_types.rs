@@ -81,7 +81,10 @@ fn user(name: &str) -> Result<()> {
         }
         // Where huge entries can be, which page faults make, and after the kernel has made the entries anew.
         let aligned = Mapping::aligned(buffer.as_fd(), 0, PAGES * page, HUGE, 0)?;
-        for protection in [ProtFlags::PROT_READ, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE] {
+        for protection in [
+            ProtFlags::PROT_READ,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        ] {
             for mapping in [&mapping, &aligned] {
                 for offset in (0..mapping.len()).step_by(page) {
                     mapping.read(offset);

@@ -16,7 +16,7 @@ macro_rules! tree {
             promise: $promise,
             place: Place::Guest(Guest {
                 targets: $targets,
-                options: &["--mem", "1G", $($option),*],
+                options: &["--mem", "1G", "--module-args", "keep_ranges=0", $($option),*],
                 command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
                 ..GUEST
             }),
@@ -26,6 +26,19 @@ macro_rules! tree {
 
 /// A machine whose Rockchip heap has an area of its own.
 const CAMERA: &[&str] = &[
+    "--mem",
+    "1G",
+    "--dtb",
+    "rockchip-cma",
+    "--append",
+    "init_on_alloc=0",
+    // What is freed is free: tests look at every page of the area.
+    "--module-args",
+    "keep_ranges=0",
+];
+
+/// The same, as the module is loaded without further ado.
+const CAMERA_THAT_KEEPS: &[&str] = &[
     "--mem",
     "1G",
     "--dtb",
@@ -74,6 +87,16 @@ pub const SUITES: &[Suite] = &[
             options: CAMERA,
             command: "contiguous-tests --tree rockchip-cma replay/",
             limit: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "kept-ranges",
+        promise: "contiguous memory that was freed a moment ago is used again, and zero; neither the heaps nor other drivers miss it",
+        place: Place::Guest(Guest {
+            targets: LOADED_BY_TESTS,
+            options: CAMERA_THAT_KEEPS,
+            command: "contiguous-tests --tree rockchip-cma kept/",
             ..GUEST
         }),
     },

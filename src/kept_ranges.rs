@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ranges of contiguous memory areas that came back a moment ago.
+//!
+//! To get a range from its area costs more than to fill it with zeros: the kernel looks at whole blocks of pages, and moves
+//! what others have put there. A pipeline that frees and allocates the same frames sixty times a second would pay that each
+//! time. So a range that a heap gets back is kept for a second, a thread of low priority makes it ready, and a buffer of the
+//! same size is made of it.
+//!
+//! What is kept is missing to the area's other users. Therefore it is at most half of an area, and goes back to its area
+//! after [`KEEP`], when the kernel reclaims memory, when an allocation of the module fails ([`with_everything`]), and when
+//! keeping is switched off.
+//!
+//! # Locks
+//!
+//! [`KEPT`] is a spin lock; a trigger's is taken under it. Ranges are made ready and given back with none held.
+
+use crate::{
+    background::{Background, Thread, Trigger},
+    cache_cleaner::Cleaner,
+    cma::{Area, Range, ReadyRange, Survey},
+    memory::{Caching, Memory},
+    segment::Segment,
+    shrinker::{Shrink, Shrinker},
+    signal,
+};
+use core::{iter, mem::ManuallyDrop};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::Arc,
+    time::{delay::fsleep, Delta, Instant, Monotonic},
+};
+
+/// How long a range is kept, in milliseconds.
+const KEEP: i64 = 1000;
+
+/// How long a range waits before it is made ready, in milliseconds: what is freed together is worked off together.
+const MOMENT: u32 = 10;
+
+/// The most ranges that are kept.
+const MOST: usize = 64;
+
+/// The most pages that are kept of an area whose size nobody knows: 16 MiB, with 4 KiB pages.
+const UNKNOWN_LIMIT: usize = 4096;
+
+/// How long is waited for the thread to let go of what it is making ready: as many pauses.
+const PAUSES: usize = 200;
+const PAUSE: Delta = Delta::from_millis(1);
+
+kernel::sync::global_lock! {
+    // SAFETY: `prepare()` initialises the lock, and the module calls it before anything else.
+    /// What is kept.
+    unsafe(uninit) static KEPT: SpinLock<Store> = Store {
+        ranges: KVec::new(),
+        limits: KVec::new(),
+        keeper: None,
+        on: false,
+        woken: false,
+        working: false,
+        emptied: 0,
+    };
+}
+
+/// Prepares for ranges.
+///
+/// # Safety
+///
+/// Must be called once, before anything else in this module.
+pub(crate) unsafe fn prepare() {
+    // SAFETY: Called once and first, as the caller promises.
+    unsafe { KEPT.init() };
+}
+
+struct Store {
+    /// Oldest first. There is room for [`MOST`] from the start, so that nothing is allocated to keep one.
+    ranges: KVec<Kept>,
+    /// The most pages that are kept of each area.
+    limits: KVec<(Area, usize)>,
+    /// Whose thread makes ranges ready; nothing is kept without.
+    keeper: Option<Arc<Keeper>>,
+    on: bool,
+    /// Whether the thread will soon look for what is not ready.
+    woken: bool,
+    /// Whether the thread is making a range ready, which is none of `ranges` meanwhile.
+    working: bool,
+    /// How often all was given back.
+    emptied: u32,
+}
+
+struct Kept {
+    contents: Contents,
+    area: Area,
+    segment: Segment,
+    /// What the range is, or will be, ready for.
+    caching: Caching,
+    since: Instant<Monotonic>,
+}
+
+enum Contents {
+    Used(Range),
+    Ready(ReadyRange),
+}
+
+impl Store {
+    /// How many pages of `area` may be kept beyond those that are.
+    fn room(&self, area: Area) -> usize {
+        let limit = self.limits.iter().find(|(limited, _)| *limited == area);
+        let kept = self.ranges.iter().filter(|kept| kept.area == area);
+        limit
+            .map_or(UNKNOWN_LIMIT, |(_, pages)| *pages)
+            .saturating_sub(kept.map(|kept| kept.segment.pages).sum())
+    }
+
+    /// Keeps `kept`, or returns it.
+    fn keep(&mut self, kept: Kept) -> Option<Kept> {
+        if !self.on || self.room(kept.area) < kept.segment.pages {
+            return Some(kept);
+        }
+        let Some(keeper) = &self.keeper else {
+            return Some(kept);
+        };
+        if !self.woken {
+            self.woken = true;
+            keeper.trigger.fire_at(MOMENT);
+        }
+        self.ranges
+            .push_within_capacity(kept)
+            .map_err(|error| error.0)
+            .err()
+    }
+
+    fn remove(&mut self, which: impl Fn(&Kept) -> bool) -> Option<Kept> {
+        let index = self.ranges.iter().position(which)?;
+        self.ranges.remove(index).ok()
+    }
+}
+
+/// A range that a heap hands out. Dropping it keeps it for a while.
+///
+/// # Invariants
+///
+/// `range` is there until the value is dropped.
+pub(crate) struct HeapRange {
+    range: ManuallyDrop<ReadyRange>,
+}
+
+impl HeapRange {
+    /// Takes a range of `pages` pages of `area`, beginning at a multiple of `2^align` pages: one that was kept, else one from
+    /// the area.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and as [`Range::make_ready`] does.
+    pub(crate) fn allocate(
+        area: Area,
+        pages: usize,
+        align: u32,
+        caching: Caching,
+        cleaner: &Cleaner,
+    ) -> Result<Self> {
+        let fits = |kept: &Kept| {
+            kept.segment.pages == pages
+                && kept.area == area
+                && kept.segment.frame & ((1 << align) - 1) == 0
+        };
+        let ready = |kept: &Kept| matches!(kept.contents, Contents::Ready(_));
+        let mut store = KEPT.lock();
+        let kept = store
+            .remove(|kept| fits(kept) && ready(kept) && kept.caching == caching)
+            .or_else(|| store.remove(fits))
+            .map(|kept| kept.contents);
+        drop(store);
+        let range = match kept {
+            Some(Contents::Ready(range)) if range.caching() == caching => range,
+            Some(Contents::Ready(range)) => range.into_used().make_ready(caching, cleaner)?,
+            Some(Contents::Used(range)) => range.make_ready(caching, cleaner)?,
+            None => area
+                .allocate(pages, align)
+                .ok_or(ENOMEM)?
+                .make_ready(caching, cleaner)?,
+        };
+        Ok(range.into())
+    }
+
+    /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes again.
+    pub(crate) fn into_raw(self) -> Segment {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: By the type's invariant the range is there, and nobody looks at it after this.
+        unsafe { ManuallyDrop::take(&mut this.range) }.into_raw()
+    }
+
+    /// Takes ownership again, of pages that are to be given back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ReadyRange::from_raw`].
+    pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
+        // SAFETY: As the caller promises.
+        unsafe { ReadyRange::from_raw(area, segment, caching) }.into()
+    }
+}
+
+impl From<ReadyRange> for HeapRange {
+    fn from(range: ReadyRange) -> Self {
+        // INVARIANT: The range is there.
+        Self {
+            range: ManuallyDrop::new(range),
+        }
+    }
+}
+
+impl Drop for HeapRange {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant the range is there, and nobody looks at it after this.
+        let range = unsafe { ManuallyDrop::take(&mut self.range) };
+        let kept = Kept {
+            area: range.area(),
+            segment: range.segment(),
+            caching: range.caching(),
+            contents: Contents::Used(range.into_used()),
+            since: Instant::now(),
+        };
+        let refused = KEPT.lock().keep(kept);
+        drop(refused);
+    }
+}
+
+// SAFETY: As for `ReadyRange`, which this is while it is not dropped.
+unsafe impl Memory for HeapRange {
+    type Segments<'a> = iter::Once<Segment>;
+
+    fn segments(&self) -> Self::Segments<'_> {
+        self.range.segments()
+    }
+
+    fn pages(&self) -> usize {
+        self.range.pages()
+    }
+
+    fn caching(&self) -> Caching {
+        self.range.caching()
+    }
+}
+
+/// Calls `allocate`, and where it fails for want of memory once more, after all that is kept was given back.
+///
+/// May sleep. Fails as `allocate` does.
+pub(crate) fn with_everything<T>(allocate: impl Fn() -> Result<T>) -> Result<T> {
+    match allocate() {
+        Err(error) if error == ENOMEM && give_back() => allocate(),
+        result => result,
+    }
+}
+
+/// Gives all back; returns whether there was something. May sleep.
+fn give_back() -> bool {
+    let mut store = KEPT.lock();
+    let some = store.working || !store.ranges.is_empty();
+    store.emptied = store.emptied.wrapping_add(1);
+    drop(store);
+    while let Some(kept) = first() {
+        drop(kept);
+    }
+    // The thread gives back what it is working on, as it sees that all was given back meanwhile.
+    for _ in 0..PAUSES {
+        if !KEPT.lock().working || signal::fatal_pending() {
+            break;
+        }
+        fsleep(PAUSE);
+    }
+    some
+}
+
+fn first() -> Option<Kept> {
+    KEPT.lock().remove(|_| true)
+}
+
+/// Switches keeping on or off; with it off all has been given back when this returns. May sleep.
+pub(crate) fn switch(on: bool) {
+    KEPT.lock().on = on;
+    if !on {
+        give_back();
+    }
+}
+
+/// Whether ranges are kept.
+pub(crate) fn is_on() -> bool {
+    KEPT.lock().on
+}
+
+/// Ranges can be kept while this lives. The fields are dropped in this order.
+pub(crate) struct Keeping {
+    _off: SwitchedOff,
+    _shrinker: Shrinker<Keeper>,
+    _thread: Thread<Keeper>,
+}
+
+impl Keeping {
+    /// Starts the thread. With `on`, ranges are kept from now on.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
+    pub(crate) fn start(survey: Option<&Survey>, cleaner: Arc<Cleaner>, on: bool) -> Result<Self> {
+        let ranges = KVec::with_capacity(MOST, GFP_KERNEL)?;
+        let mut limits = KVec::new();
+        for area in Iterator::chain(Area::default().into_iter(), Area::all()) {
+            let size = survey.map(|survey| survey.extent(area).size >> PAGE_SHIFT);
+            let limit = size.map_or(UNKNOWN_LIMIT, |pages| pages as usize / 2);
+            limits.push((area, limit), GFP_KERNEL)?;
+        }
+        let keeper = Arc::pin_init(
+            pin_init!(Keeper { cleaner, trigger <- Trigger::new() }),
+            GFP_KERNEL,
+        )?;
+        let this = Self {
+            _thread: Thread::start(c"rk_dma_heap_cma", keeper.clone())?,
+            _shrinker: Shrinker::register(c"rk_dma_heap_cma", keeper.clone())?,
+            _off: SwitchedOff,
+        };
+        let mut store = KEPT.lock();
+        store.ranges = ranges;
+        store.limits = limits;
+        store.keeper = Some(keeper);
+        store.on = on;
+        drop(store);
+        Ok(this)
+    }
+}
+
+/// Nothing is kept any more when this is dropped.
+struct SwitchedOff;
+
+impl Drop for SwitchedOff {
+    fn drop(&mut self) {
+        switch(false);
+        let mut store = KEPT.lock();
+        let old = (store.keeper.take(), core::mem::take(&mut store.ranges));
+        let limits = core::mem::take(&mut store.limits);
+        drop(store);
+        drop((old, limits));
+    }
+}
+
+/// The ranges, as the thread and the shrinker see them.
+#[pin_data]
+pub(crate) struct Keeper {
+    cleaner: Arc<Cleaner>,
+    #[pin]
+    trigger: Trigger,
+}
+
+impl Keeper {
+    /// Makes the oldest range ready that is not; false where there is none.
+    fn make_one_ready(&self) -> bool {
+        let mut store = KEPT.lock();
+        let kept = store.remove(|kept| matches!(kept.contents, Contents::Used(_)));
+        let emptied = store.emptied;
+        store.working = kept.is_some();
+        drop(store);
+        let Some(kept) = kept else {
+            return false;
+        };
+        let made = match kept.contents {
+            Contents::Used(range) => range.make_ready(kept.caching, &self.cleaner),
+            Contents::Ready(range) => Ok(range),
+        };
+        let mut store = KEPT.lock();
+        let refused = match made {
+            Ok(range) if store.emptied == emptied => store.keep(Kept {
+                contents: Contents::Ready(range),
+                ..kept
+            }),
+            Ok(range) => {
+                drop(store);
+                drop(range);
+                store = KEPT.lock();
+                None
+            }
+            // What cannot be made ready has gone back to its area.
+            Err(_) => None,
+        };
+        drop(store);
+        drop(refused);
+        KEPT.lock().working = false;
+        true
+    }
+}
+
+impl Background for Keeper {
+    fn trigger(&self) -> &Trigger {
+        &self.trigger
+    }
+
+    fn run(&self) {
+        KEPT.lock().woken = false;
+        while self.make_one_ready() {}
+        let old = |kept: &Kept| kept.since.elapsed().as_millis() >= KEEP;
+        loop {
+            let Some(kept) = KEPT.lock().remove(old) else {
+                break;
+            };
+            drop(kept);
+        }
+        let store = KEPT.lock();
+        let ages = store.ranges.iter().map(|kept| kept.since.elapsed());
+        if let Some(oldest) = ages.map(|age| age.as_millis()).max() {
+            let left = (KEEP - oldest).clamp(MOMENT.into(), KEEP);
+            self.trigger.fire(left as u32);
+        }
+    }
+}
+
+impl Shrink for Keeper {
+    fn count(&self) -> usize {
+        let store = KEPT.lock();
+        store.ranges.iter().map(|kept| kept.segment.pages).sum()
+    }
+
+    fn shrink(&self, pages: usize) -> usize {
+        let mut freed = 0;
+        while freed < pages {
+            let Some(kept) = first() else {
+                break;
+            };
+            freed += kept.segment.pages;
+        }
+        freed
+    }
+}
