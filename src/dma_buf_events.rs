@@ -3,25 +3,25 @@
 //! Every dma-buf of the system, whoever exported it: those that there are, and those that come and go.
 //!
 //! The kernel lets nobody know by an interface of its own. What is used instead: its iterator over all dma-bufs, which is
-//! not exported but can be found by name; its tracepoint `dma_buf_export`; and a kprobe on the function that is called when
+//! not exported but can be found by name; its tracepoint `dma_buf_export`; and a hook in the function that is called when
 //! the last reference to a dma-buf has gone.
 //!
 //! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
-//! [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h),
-//! [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
+//! [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
 use crate::{
     bindings as c,
     dma_buf::{DmaBuf, Exported},
+    function_hook::{FunctionHook, OnEntry},
     kernel_symbol,
 };
 use core::{
     ffi::c_void,
     marker::PhantomData,
-    mem::{self, transmute},
+    mem::transmute,
     ptr::{self, NonNull},
 };
-use kernel::{bindings, error::to_result, ffi::c_int, prelude::*, sync::aref::ARef};
+use kernel::{bindings, error::to_result, prelude::*, sync::aref::ARef};
 
 /// The tracepoint, as the kernel names it.
 const EXPORT: &CStr = c"dma_buf_export";
@@ -42,17 +42,18 @@ pub(crate) trait Observer: 'static {
 /// Calls of an [`Observer`]. The fields are dropped in this order, so that whatever was announced also ends.
 pub(crate) struct Events<O: Observer> {
     _export: ExportProbe<O>,
-    _release: Option<ReleaseProbe<O>>,
+    _release: Option<FunctionHook<Released<O>>>,
 }
 
 impl<O: Observer> Events<O> {
     /// From now on the observer is told of dma-bufs that come and, with `release`, of those that go. Of a dma-buf that goes
     /// it may not have been told before.
     ///
-    /// May sleep. Fails with `ENOENT` where the kernel has no such tracepoint, and as `register_kprobe()` does.
+    /// May sleep. Fails with `ENOENT` where the kernel has no such tracepoint, and as
+    /// [`FunctionHook::new`] does.
     pub(crate) fn observe(release: bool) -> Result<Self> {
         // First, so that nothing is announced whose end would be missed.
-        let release = release.then(ReleaseProbe::new).transpose()?;
+        let release = release.then(|| FunctionHook::new(RELEASE)).transpose()?;
         Ok(Self {
             _export: ExportProbe::new()?,
             _release: release,
@@ -130,55 +131,14 @@ unsafe extern "C" fn exported<O: Observer>(_: *mut c_void, dma_buf: *mut binding
     O::exported(unsafe { Exported::from_raw(dma_buf) });
 }
 
-/// The kprobe calls the observer.
-///
-/// # Invariants
-///
-/// `probe` is registered, and does not move.
-struct ReleaseProbe<O: Observer> {
-    probe: KBox<c::kprobe>,
-    _observer: PhantomData<O>,
-}
+/// Tells the observer of dma-bufs that nobody refers to any more.
+struct Released<O: Observer>(PhantomData<O>);
 
-// SAFETY: The kernel's own locks protect a kprobe.
-unsafe impl<O: Observer> Send for ReleaseProbe<O> {}
-// SAFETY: As above.
-unsafe impl<O: Observer> Sync for ReleaseProbe<O> {}
-
-impl<O: Observer> ReleaseProbe<O> {
-    fn new() -> Result<Self> {
-        // SAFETY: Zeros are a valid C structure: pointers and functions that are not there, and numbers.
-        let mut probe: c::kprobe = unsafe { mem::zeroed() };
-        probe.symbol_name = RELEASE.as_char_ptr();
-        probe.pre_handler = Some(released::<O>);
-        let mut probe = KBox::new(probe, GFP_KERNEL)?;
-        // SAFETY: The probe is zeroed but for its name and handler, as it has to be, and is not moved out of its box.
-        to_result(unsafe { c::register_kprobe((&raw mut *probe).cast()) })?;
-        // INVARIANT: Registered just now.
-        Ok(Self {
-            probe,
-            _observer: PhantomData,
-        })
+impl<O: Observer> OnEntry for Released<O> {
+    fn entered(first_argument: usize) {
+        // SAFETY: The function's first argument is the inode of a dma-buf's file, which is valid during the call.
+        O::released(unsafe { c::inode_number(first_argument) });
     }
-}
-
-impl<O: Observer> Drop for ReleaseProbe<O> {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant it is registered. The call waits until nobody is in the handler.
-        unsafe { c::unregister_kprobe((&raw mut *self.probe).cast()) };
-    }
-}
-
-/// # Safety
-///
-/// For the kprobe: the function's first argument is the inode of a dma-buf's file.
-unsafe extern "C" fn released<O: Observer>(
-    _: *mut c::kprobe,
-    registers: *mut bindings::pt_regs,
-) -> c_int {
-    // SAFETY: The inode is valid during the function's call.
-    O::released(unsafe { c::inode_number(c::first_argument(registers)) });
-    0
 }
 
 /// The kernel's iterator.

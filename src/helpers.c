@@ -5,6 +5,7 @@
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
 #include <linux/fs.h>
+#include <linux/ftrace.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/jiffies.h>
@@ -278,6 +279,15 @@ unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers)
 	return registers->ARM_r0;
 #else
 	return regs_get_kernel_argument(registers, 0);
+#endif
+}
+
+unsigned long rk_dma_heap_helper_traced_first_argument(void *registers)
+{
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+	return ftrace_regs_get_argument((struct ftrace_regs *)registers, 0);
+#else
+	return 0;
 #endif
 }
 

@@ -83,6 +83,8 @@ long rk_dma_heap_helper_file_count(struct file *file);
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers);
+/* Of the function that was just entered, where tracers see arguments; the pointer is to struct ftrace_regs. */
+unsigned long rk_dma_heap_helper_traced_first_argument(void *registers);
 u64 rk_dma_heap_helper_inode_number(unsigned long inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);

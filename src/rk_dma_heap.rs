@@ -33,6 +33,7 @@ mod dma_buf;
 mod dma_buf_events;
 mod dma_device;
 mod exporter;
+mod function_hook;
 mod kernel_mapping;
 mod kernel_symbol;
 mod memory_cgroup;
