@@ -42,8 +42,7 @@ impl Heap for CarveoutHeap {
         if pages > self.carveout.pages() {
             return Err(ENOMEM);
         }
-        let memory = self.carveout.allocate(pages)?;
-        let entry = Account::enter(&self.account, request.size());
-        buffer::export(memory, entry, request.flags())
+        let memory = self.carveout.allocate(pages);
+        buffer::export(memory, &self.account, request)
     }
 }

@@ -100,8 +100,7 @@ impl Heap for CmaHeap {
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
-        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT)?;
-        let entry = Account::enter(&self.account, request.size());
-        buffer::export(memory, entry, request.flags())
+        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT);
+        buffer::export(memory, &self.account, request)
     }
 }

@@ -82,8 +82,7 @@ impl Heap for SystemHeap {
         if pages > self.limit {
             return Err(ENOMEM);
         }
-        let memory = self.pool.collect(pages)?;
-        let entry = Account::enter(&self.account, request.size());
-        buffer::export(memory, entry, request.flags())
+        let memory = self.pool.collect(pages);
+        buffer::export(memory, &self.account, request)
     }
 }

@@ -13,17 +13,22 @@
 //! [`RECORDS`] is a spin lock, taken with the lock of a dma-buf's name held. Nothing is taken under it, and nothing under it
 //! sleeps.
 
+mod records;
+
+use records::Records;
+pub(crate) use records::Slot;
+
 use crate::{
+    digits::Digits,
     dma_buf::{DmaBuf, Exported, Visit},
     dma_buf_events::{Events, Existing, Observer},
-    task,
+    exporter, task,
     text::Text,
 };
-use core::{cmp::Reverse, fmt::Write, ptr::NonNull};
+use core::ptr::NonNull;
 use kernel::{
-    bindings,
+    alloc::Flags,
     prelude::*,
-    rbtree::{RBTree, RBTreeNodeReservation},
     sync::atomic::{Atomic, Relaxed},
     time::{BootTime, Instant},
 };
@@ -31,14 +36,10 @@ use kernel::{
 /// The most of a default name that is kept, in bytes, and a zero.
 const DEFAULT_NAME: usize = 16 + 1;
 
-/// Newest first.
-type Key = Reverse<u64>;
-
 kernel::sync::global_lock! {
     // SAFETY: `prepare()` initialises the lock, and the module calls it before anything else.
     /// The records. There are none before [`AllBuffers::start`].
-    unsafe(uninit) static RECORDS: SpinLock<Records> =
-        Records { tree: None, bytes: 0, peak: 0 };
+    unsafe(uninit) static RECORDS: SpinLock<Records> = Records::new();
 }
 
 /// Prepares for records.
@@ -63,28 +64,6 @@ static OTHERS: Atomic<bool> = Atomic::new(false);
 /// Whether a dma-buf could not be entered for want of memory.
 static MISSING: Atomic<bool> = Atomic::new(false);
 
-struct Records {
-    tree: Option<RBTree<Key, Record>>,
-    /// The sum of the sizes.
-    bytes: u64,
-    /// The largest that it has been.
-    peak: u64,
-}
-
-/// What is kept of a dma-buf.
-///
-/// # Invariants
-///
-/// Neither `dma_buf` nor its file is freed while the record is entered.
-struct Record {
-    dma_buf: NonNull<bindings::dma_buf>,
-    size: usize,
-    origin: Option<Origin>,
-}
-
-// SAFETY: The pointer is only used under the lock of the records.
-unsafe impl Send for Record {}
-
 /// Who exported a dma-buf, and when.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
@@ -104,54 +83,72 @@ impl Origin {
         }
     }
 
+    /// `PID-THREADNAME`, cut.
+    fn default_name(&self) -> Text<DEFAULT_NAME> {
+        let mut name = Text::new();
+        name.push_whole(Digits::decimal(self.process.unsigned_abs().into()).as_bytes());
+        name.push_whole(b"-");
+        name.push_whole(self.thread.as_bytes());
+        name
+    }
+
     /// How long ago that was, in milliseconds.
     pub(crate) fn age(&self) -> i64 {
         self.time.elapsed().as_millis()
     }
 }
 
-impl Records {
-    /// Enters `dma_buf` if it is not there yet.
-    fn enter(
-        &mut self,
-        dma_buf: &DmaBuf,
-        origin: Option<Origin>,
-        node: RBTreeNodeReservation<Key, Record>,
-    ) {
-        let key = Reverse(dma_buf.inode());
-        let Some(tree) = &mut self.tree else {
-            return;
-        };
-        if tree.get(&key).is_some() {
-            return;
-        }
-        // INVARIANT: `leave()` is called before the file, and then the dma-buf, is freed.
-        let record = Record {
-            dma_buf: NonNull::from(dma_buf).cast(),
-            size: dma_buf.size(),
-            origin,
-        };
-        tree.insert(node.into_node(key, record));
-        self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
-        self.peak = self.peak.max(self.bytes);
+/// Room for the record of `dma_buf`: with its exporter, if that is this module, else in memory that is allocated with `flags`.
+fn slot_for(dma_buf: &DmaBuf, flags: Flags) -> Result<NonNull<Slot>> {
+    if let Some(own) = exporter::record_slot(dma_buf) {
+        return Ok(own);
     }
+    Ok(NonNull::from(KBox::leak(KBox::new(Slot::new(), flags)?)))
+}
+
+/// Gives up a slot that has no record in it.
+///
+/// # Safety
+///
+/// The slot must come from [`slot_for`] and, unless it is `dma_buf`'s exporter's, not be used any more.
+unsafe fn give_up(slot: NonNull<Slot>, dma_buf: &DmaBuf) {
+    if exporter::record_slot(dma_buf) != Some(slot) {
+        // SAFETY: It was made from a box, and nobody uses it, as the caller promises.
+        drop(unsafe { KBox::from_raw(slot.as_ptr()) });
+    }
+}
+
+/// Enters a dma-buf, allocating with `flags`. Fails with `ENOMEM`.
+fn enter(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
+    let slot = slot_for(dma_buf, flags)?;
+    // SAFETY: The slot stays until `leave()`, which is called when the dma-buf's file is released.
+    let entered = unsafe { RECORDS.lock().enter(slot, dma_buf, origin) };
+    if !entered {
+        // SAFETY: The slot is not used: the dma-buf has a record already.
+        unsafe { give_up(slot, dma_buf) };
+    }
+    Ok(())
 }
 
 /// Enters a dma-buf that is there already. May sleep. Fails with `ENOMEM`.
 fn enter_existing(dma_buf: &DmaBuf) -> Result {
-    let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-    RECORDS.lock().enter(dma_buf, None, node);
-    Ok(())
+    enter(dma_buf, None, GFP_KERNEL)
 }
 
-fn leave(inode: u64) {
+/// Takes a dma-buf out, if it is there.
+fn leave(dma_buf: &DmaBuf) {
+    let own = exporter::record_slot(dma_buf);
     let mut records = RECORDS.lock();
-    let tree = records.tree.as_mut();
-    let Some(node) = tree.and_then(|tree| tree.remove_node(&Reverse(inode))) else {
+    let Some(slot) = own.or_else(|| records.slot_of(dma_buf.inode())) else {
         return;
     };
-    let (_, record) = node.to_key_value();
-    records.bytes = records.bytes.saturating_sub(record.size as u64);
+    // SAFETY: The slot of a dma-buf of this module stays as long as that, one in the tree until it has left.
+    records.leave(unsafe { slot.as_ref() });
+    drop(records);
+    if own.is_none() {
+        // SAFETY: The record has left, and nobody looks at the slot any more.
+        unsafe { give_up(slot, dma_buf) };
+    }
 }
 
 /// Observes all dma-bufs.
@@ -159,32 +156,19 @@ struct Everything;
 
 impl Observer for Everything {
     fn exported(new: Exported<'_>) {
+        let origin = Origin::now();
         if DEFAULT_NAMES.load(Relaxed) {
             // Where there is no memory left, the dma-buf stays without a name.
-            let _ = new.name_if_unnamed(default_name().as_c_str());
+            let _ = new.name_if_unnamed(origin.default_name().as_bytes());
         }
-        if OTHERS.load(Relaxed) {
-            match RBTreeNodeReservation::new(GFP_ATOMIC) {
-                Ok(node) => RECORDS
-                    .lock()
-                    .enter(new.dma_buf(), Some(Origin::now()), node),
-                Err(_) => MISSING.store(true, Relaxed),
-            }
+        if OTHERS.load(Relaxed) && enter(new.dma_buf(), Some(origin), GFP_ATOMIC).is_err() {
+            MISSING.store(true, Relaxed);
         }
     }
 
-    fn released(inode: u64) {
-        leave(inode);
+    fn released(dma_buf: &DmaBuf) {
+        leave(dma_buf);
     }
-}
-
-/// `PID-THREADNAME`, cut. Does not sleep.
-fn default_name() -> Text<DEFAULT_NAME> {
-    let mut name = Text::new();
-    // What does not fit is cut.
-    let _ = write!(name, "{}-", task::current_process());
-    name.push(task::Name::current().as_bytes());
-    name
 }
 
 /// Enters a dma-buf that this module has just exported, where those of others are not observed.
@@ -192,19 +176,19 @@ fn default_name() -> Text<DEFAULT_NAME> {
 /// May sleep. Fails with `ENOMEM`.
 pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
     if DEFAULT_NAMES.load(Relaxed) && !NAMES_OBSERVED.load(Relaxed) {
-        dma_buf.set_name(default_name().as_c_str())?;
+        dma_buf.set_name_bytes(Origin::now().default_name().as_bytes())?;
     }
     if !OTHERS.load(Relaxed) {
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        RECORDS.lock().enter(dma_buf, Some(Origin::now()), node);
+        enter(dma_buf, Some(Origin::now()), GFP_KERNEL)?;
     }
     Ok(())
 }
 
-/// A dma-buf of this module is released, whose inode number was `inode`. Does not sleep.
-pub(crate) fn released_own(inode: u64) {
-    if !OTHERS.load(Relaxed) {
-        leave(inode);
+/// A dma-buf of this module is gone, whose record has its place in `slot`. Does not sleep.
+pub(crate) fn released_own(slot: &Slot) {
+    // Where all are observed, it has left already.
+    if slot.is_entered() {
+        RECORDS.lock().leave(slot);
     }
 }
 
@@ -251,22 +235,19 @@ pub(crate) struct Found {
 ///
 /// With each call for the number below the last one, all are found, newest first, whatever comes and goes meanwhile.
 pub(crate) fn newest(inode: u64) -> Option<Found> {
-    let mut records = RECORDS.lock();
-    let mut cursor = records
-        .tree
-        .as_mut()
-        .and_then(|tree| tree.cursor_lower_bound_mut(&Reverse(inode)))?;
-    loop {
-        let (_, record) = cursor.current();
-        // SAFETY: They are not freed while the record is entered, by the type's invariant, and the lock is held.
+    let records = RECORDS.lock();
+    let mut next = records.at_most(inode);
+    while let Some(record) = next {
+        // SAFETY: They are not freed while the record is entered, by its invariant, and the lock is held.
         if let Some(dma_buf) = unsafe { Visit::new(record.dma_buf) } {
             return Some(Found {
                 dma_buf,
                 origin: record.origin,
             });
         }
-        cursor = cursor.move_next()?;
+        next = records.older(record);
     }
+    None
 }
 
 /// All dma-bufs, newest first: those that come after the first was found are not among them.
@@ -298,7 +279,6 @@ impl AllBuffers {
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn start(others: bool, default_names: bool) -> Result<Self> {
-        RECORDS.lock().tree = Some(RBTree::new());
         let mut this = Self { events: None };
         DEFAULT_NAMES.store(default_names, Relaxed);
         let existing = others.then(find_existing).flatten();
@@ -352,7 +332,17 @@ impl Drop for AllBuffers {
         self.events = None;
         OTHERS.store(false, Relaxed);
         NAMES_OBSERVED.store(false, Relaxed);
-        let tree = RECORDS.lock().tree.take();
-        drop(tree);
+        // The module's own have all gone, or it would still be there. Nobody enters or takes out any more.
+        loop {
+            let mut records = RECORDS.lock();
+            let Some(slot) = records.newest_slot() else {
+                break;
+            };
+            // SAFETY: A slot in the tree stays until it has left.
+            records.leave(unsafe { slot.as_ref() });
+            drop(records);
+            // SAFETY: The slot is that of another exporter's dma-buf, so it was made from a box; nobody uses it any more.
+            drop(unsafe { KBox::from_raw(slot.as_ptr()) });
+        }
     }
 }

@@ -6,7 +6,6 @@
  * bindgen: cma_alloc
  * bindgen: cma_get_name
  * bindgen: cma_release
- * bindgen: kstrndup
  * bindgen: devm_kmalloc
  * bindgen: vmap
  * bindgen: dev_get_cma_area

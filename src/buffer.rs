@@ -10,22 +10,34 @@ use crate::{
     dma_device,
     exporter::{self, Attached, Exporter},
     kernel_mapping::KernelMapping,
-    ledger::Entry,
+    ledger::{Account, Entry},
     memory::{Backing, Caching, Memory},
+    request::Request,
     segment::Segment,
     sg_table::{Direction, SgTable},
     user_mapping::{self, Fault, Populated},
 };
 use kernel::{
-    bindings, device::Device, mm::virt::VmaNew, page::PAGE_SHIFT, prelude::*, sync::aref::ARef,
+    bindings,
+    device::Device,
+    mm::virt::VmaNew,
+    prelude::*,
+    sync::{aref::ARef, Arc},
 };
 
-/// Exports `memory` as a new dma-buf that is entered in the ledger by `entry`.
+/// Exports `memory` as a new dma-buf of the size that `request` asks for, and enters it in `account`.
 ///
-/// `flags` are those of the dma-buf's file. May sleep. Fails with `ENOMEM`, or as `dma_buf_export()` does.
-pub(crate) fn export<M: Memory>(memory: M, entry: Entry, flags: u32) -> Result<ARef<DmaBuf>> {
-    let size = memory.pages() << PAGE_SHIFT;
-    let dma_buf = exporter::export(Buffer { memory, entry }, size, flags)?;
+/// May sleep. Fails with `ENOMEM`, as `memory` does, or as `dma_buf_export()` does.
+pub(crate) fn export<M: Memory>(
+    memory: impl Init<M, Error>,
+    account: &Arc<Account>,
+    request: Request,
+) -> Result<ARef<DmaBuf>> {
+    let buffer = try_init!(Buffer {
+        memory <- memory,
+        entry: Account::enter(account, request.size()),
+    }? Error);
+    let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     all_buffers::exported_own(&dma_buf)?;
     Ok(dma_buf)
 }
@@ -173,9 +185,5 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn mapped(attachment: &Attachment) -> Option<&SgTable> {
         attachment.mapped.map(|_| &attachment.table)
-    }
-
-    fn released(&self, inode: u64) {
-        all_buffers::released_own(inode);
     }
 }

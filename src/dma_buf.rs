@@ -117,6 +117,11 @@ impl DmaBuf {
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn set_name(&self, name: &CStr) -> Result {
+        self.set_name_bytes(name.to_bytes())
+    }
+
+    /// As [`DmaBuf::set_name`], with a name in which no byte is zero.
+    pub(crate) fn set_name_bytes(&self, name: &[u8]) -> Result {
         let copy = copy_name(name, bindings::GFP_KERNEL)?;
         let raw = self.as_raw();
         // SAFETY: The dma-buf is valid; its name is exchanged under the lock that protects it, and the old one is freed.
@@ -215,11 +220,17 @@ impl Drop for Visit {
 unsafe impl Send for Visit {}
 
 /// A copy of `name` that a dma-buf may own, cut to what fits.
-fn copy_name(name: &CStr, flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
-    // SAFETY: The name is copied.
-    let copy = unsafe { c::kstrndup(name.as_char_ptr(), NAME_LEN - 1, flags) };
+fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
+    let text = name.get(..NAME_LEN - 1).unwrap_or(name);
+    // SAFETY: Any flags may be asked for.
+    let copy = unsafe { c::kmalloc_name(flags) };
     if copy.is_null() {
         return Err(ENOMEM);
+    }
+    // SAFETY: There is room for `NAME_LEN` bytes, and the text with its zero is not longer.
+    unsafe {
+        ptr::copy_nonoverlapping(text.as_ptr(), copy.cast(), text.len());
+        copy.add(text.len()).write(0);
     }
     Ok(copy)
 }
@@ -250,8 +261,8 @@ impl<'a> Exported<'a> {
         self.dma_buf
     }
 
-    /// Gives the dma-buf a name where it has none. Does not sleep. Fails with `ENOMEM`.
-    pub(crate) fn name_if_unnamed(&self, name: &CStr) -> Result {
+    /// Gives the dma-buf a name, in which no byte is zero, where it has none. Does not sleep. Fails with `ENOMEM`.
+    pub(crate) fn name_if_unnamed(&self, name: &[u8]) -> Result {
         let raw = self.dma_buf.as_raw();
         // SAFETY: The lock is held, by the type's invariant.
         unsafe {

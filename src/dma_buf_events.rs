@@ -34,9 +34,9 @@ pub(crate) trait Observer: 'static {
     /// A dma-buf was exported. Must not sleep: the lock of its name is held.
     fn exported(new: Exported<'_>);
 
-    /// Nobody refers to a dma-buf any more; `inode` was its inode number. Must not sleep, nor take a lock that anybody
+    /// Nobody refers to a dma-buf any more; its file is about to go. Must not sleep, nor take a lock that anybody
     /// holds who lets go of one.
-    fn released(inode: u64);
+    fn released(dma_buf: &DmaBuf);
 }
 
 /// Calls of an [`Observer`]. The fields are dropped in this order, so that whatever was announced also ends.
@@ -135,9 +135,10 @@ unsafe extern "C" fn exported<O: Observer>(_: *mut c_void, dma_buf: *mut binding
 struct Released<O: Observer>(PhantomData<O>);
 
 impl<O: Observer> OnEntry for Released<O> {
-    fn entered(first_argument: usize) {
-        // SAFETY: The function's first argument is the inode of a dma-buf's file, which is valid during the call.
-        O::released(unsafe { c::inode_number(first_argument) });
+    fn entered([_inode, file]: [usize; 2]) {
+        let file = file as *mut bindings::file;
+        // SAFETY: The function's second argument is the file of a dma-buf, which is valid during the call.
+        O::released(unsafe { DmaBuf::from_raw((*file).private_data.cast()) });
     }
 }
 

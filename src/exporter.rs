@@ -18,14 +18,16 @@
 mod view;
 
 use view::View;
-pub(crate) use view::{mapped, segment_of};
+pub(crate) use view::{mapped, record_slot, segment_of};
 
 use crate::{
+    all_buffers::{self, Slot},
     dma_buf::{DmaBuf, Locked},
     kernel_mapping::KernelMapping,
     memory::Backing,
     segment::Segment,
     sg_table::{Direction, SgTable},
+    small_allocation::SmallBox,
     user_mapping::{Fault, Populated},
     version,
 };
@@ -41,10 +43,7 @@ use kernel::{
     ffi::c_int,
     mm::virt::VmaNew,
     prelude::*,
-    sync::{
-        aref::ARef,
-        atomic::{Atomic, Relaxed},
-    },
+    sync::aref::ARef,
 };
 
 /// What stands behind a dma-buf.
@@ -104,17 +103,14 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
 
     /// The scatter list of an attachment, where it is mapped. The reservation lock is held.
     fn mapped(attachment: &Self::Attachment) -> Option<&SgTable>;
-
-    /// Nobody uses the dma-buf any more, whose inode number was `inode`; `self` is dropped next. May sleep.
-    fn released(&self, inode: u64);
 }
 
 /// What `priv` of a dma-buf of this module points to: how to look at it without knowing its exporter, and the exporter.
 #[repr(C)]
 struct Private<T> {
     view: View,
-    /// The dma-buf's inode number. The inode is gone when the dma-buf is released.
-    inode: Atomic<u64>,
+    /// Where the dma-buf's record lies.
+    record: Slot,
     exporter: T,
 }
 
@@ -122,13 +118,18 @@ struct Private<T> {
 ///
 /// `flags` are those of the file: an access mode, nothing else counts. The module cannot be unloaded while the dma-buf
 /// lives. May sleep. Fails with `ENOMEM` or as the C side does; the exporter is dropped then.
-pub(crate) fn export<T: Exporter>(exporter: T, size: usize, flags: u32) -> Result<ARef<DmaBuf>> {
-    let private = Private {
+pub(crate) fn export<T: Exporter>(
+    exporter: impl Init<T, Error>,
+    size: usize,
+    flags: u32,
+) -> Result<ARef<DmaBuf>> {
+    // Made where it stays: an exporter may be large.
+    let private = try_init!(Private {
         view: Operations::<T>::VIEW,
-        inode: Atomic::new(0),
-        exporter,
-    };
-    let raw = KBox::into_raw(KBox::new(private, GFP_KERNEL)?);
+        record: Slot::new(),
+        exporter <- exporter,
+    }? Error);
+    let raw = SmallBox::into_raw(SmallBox::try_init(private, GFP_KERNEL)?);
     // SAFETY: The box stays where it is until `release()` or the end of this function.
     let name = unsafe { &(*raw).exporter }.name();
 
@@ -147,15 +148,11 @@ pub(crate) fn export<T: Exporter>(exporter: T, size: usize, flags: u32) -> Resul
     match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
         Ok(dma_buf) => {
             // SAFETY: The new dma-buf comes with one reference, which is passed on.
-            let dma_buf: ARef<DmaBuf> =
-                unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) };
-            // SAFETY: The box stays as long as the dma-buf.
-            unsafe { &(*raw).inode }.store(dma_buf.inode(), Relaxed);
-            Ok(dma_buf)
+            Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) })
         }
         Err(error) => {
             // SAFETY: There is no dma-buf that could use the exporter.
-            drop(unsafe { KBox::from_raw(raw) });
+            drop(unsafe { SmallBox::from_raw(raw) });
             Err(error)
         }
     }
@@ -268,9 +265,9 @@ impl<T: Exporter> Operations<T> {
             // SAFETY: The core passes a dma-buf of this exporter and a valid device.
             let (exporter, device) =
                 unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
-            let private = KBox::new(exporter.attach(device)?, GFP_KERNEL)?;
+            let private = SmallBox::new(exporter.attach(device)?, GFP_KERNEL)?;
             // SAFETY: The field is the exporter's.
-            unsafe { (*attachment).priv_ = KBox::into_raw(private).cast() };
+            unsafe { (*attachment).priv_ = SmallBox::into_raw(private).cast() };
             Ok(0)
         })
     }
@@ -283,7 +280,7 @@ impl<T: Exporter> Operations<T> {
         attachment: *mut bindings::dma_buf_attachment,
     ) {
         // SAFETY: `attach()` has set the field, and the core calls this once for it, after the last use.
-        drop(unsafe { KBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
+        drop(unsafe { SmallBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
     }
 
     /// # Safety
@@ -444,8 +441,8 @@ impl<T: Exporter> Operations<T> {
     /// For the dma-buf core: nobody uses `dma_buf` any more.
     unsafe extern "C" fn release(dma_buf: *mut bindings::dma_buf) {
         // SAFETY: `priv` is the box that `export()` gave up; this is its last use.
-        let private = unsafe { KBox::from_raw((*dma_buf).priv_.cast::<Private<T>>()) };
-        private.exporter.released(private.inode.load(Relaxed));
+        let private = unsafe { SmallBox::from_raw((*dma_buf).priv_.cast::<Private<T>>()) };
+        all_buffers::released_own(&private.record);
     }
 
     const VIEW: View = View {

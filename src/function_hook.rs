@@ -13,9 +13,8 @@ use kernel::prelude::*;
 
 /// What is to be called.
 pub(crate) trait OnEntry: 'static {
-    /// The function was entered; `first_argument` is its first argument, a pointer or a number. Must not sleep, nor call the
-    /// function.
-    fn entered(first_argument: usize);
+    /// The function was entered; `arguments` are its first ones, pointers or numbers. Must not sleep, nor call the function.
+    fn entered(arguments: [usize; 2]);
 }
 
 /// Calls `T` until it is dropped.

@@ -22,12 +22,14 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
+#include <linux/slab.h>
 #include <linux/seq_file.h>
 #include <linux/sysfs.h>
 #include <linux/tracepoint.h>
 #include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <uapi/linux/dma-buf.h>
 #include <uapi/linux/magic.h>
 
 #include "helpers.h"
@@ -117,9 +119,29 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 	return dma_coerce_mask_and_coherent(dev, mask);
 }
 
+/* With a size that the compiler knows, the allocator's cache is known as well. */
+void *rk_dma_heap_helper_kmalloc_small(size_t size)
+{
+	if (size <= 64)
+		return kmalloc(64, GFP_KERNEL);
+	if (size <= 128)
+		return kmalloc(128, GFP_KERNEL);
+	if (size <= 192)
+		return kmalloc(192, GFP_KERNEL);
+	if (size <= 256)
+		return kmalloc(256, GFP_KERNEL);
+	return kmalloc(size, GFP_KERNEL);
+}
+
+char *rk_dma_heap_helper_kmalloc_name(gfp_t flags)
+{
+	return kmalloc(DMA_BUF_NAME_LEN, flags);
+}
+
+/* The kernel fills names up with zeros. */
 void rk_dma_heap_helper_current_name(char *name)
 {
-	strscpy_pad(name, current->comm, TASK_COMM_LEN);
+	memcpy(name, current->comm, TASK_COMM_LEN);
 }
 
 int rk_dma_heap_helper_current_process(void)
@@ -273,27 +295,22 @@ void rk_dma_heap_helper_tracepoint_synchronize_unregister(void)
 }
 
 /* Of the function that was just entered. */
-unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers)
+unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index)
 {
 #ifdef CONFIG_ARM
-	return registers->ARM_r0;
+	return index ? registers->ARM_r1 : registers->ARM_r0;
 #else
-	return regs_get_kernel_argument(registers, 0);
+	return regs_get_kernel_argument(registers, index);
 #endif
 }
 
-unsigned long rk_dma_heap_helper_traced_first_argument(void *registers)
+unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int index)
 {
 #ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
-	return ftrace_regs_get_argument((struct ftrace_regs *)registers, 0);
+	return ftrace_regs_get_argument((struct ftrace_regs *)registers, index);
 #else
 	return 0;
 #endif
-}
-
-u64 rk_dma_heap_helper_inode_number(unsigned long inode)
-{
-	return ((struct inode *)inode)->i_ino;
 }
 
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file)

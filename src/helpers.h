@@ -43,6 +43,8 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 						    enum dma_data_direction direction);
 
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
+void *rk_dma_heap_helper_kmalloc_small(size_t size);
+char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
 void rk_dma_heap_helper_current_name(char *name);
 int rk_dma_heap_helper_current_process(void);
 void rk_dma_heap_helper_task_name(struct task_struct *task, char *name);
@@ -82,10 +84,10 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
 long rk_dma_heap_helper_file_count(struct file *file);
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
-unsigned long rk_dma_heap_helper_first_argument(struct pt_regs *registers);
+/* `index` is 0 or 1. */
+unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index);
 /* Of the function that was just entered, where tracers see arguments; the pointer is to struct ftrace_regs. */
-unsigned long rk_dma_heap_helper_traced_first_argument(void *registers);
-u64 rk_dma_heap_helper_inode_number(unsigned long inode);
+unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int index);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);
 

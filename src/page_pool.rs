@@ -33,6 +33,7 @@ use runs::{Runs, RunsSegments, ORDERS};
 
 use crate::{
     memory::{Caching, Memory},
+    memory_cgroup::Charger,
     pages::{Effort, PageRun, RunList, Zone},
     room, signal, trace,
 };
@@ -132,14 +133,26 @@ impl Pool {
     ///
     /// What is ready is taken first, then the backlog, then free memory. May sleep. Fails with `ENOMEM`, and with `EINTR`
     /// where a fatal signal came first.
-    pub(crate) fn collect(self: &Arc<Self>, pages: usize) -> Result<PooledPages> {
-        let mut runs = Runs::new();
-        let mut made = false;
+    pub(crate) fn collect(self: &Arc<Self>, pages: usize) -> impl Init<PooledPages, Error> + '_ {
+        try_init!(PooledPages {
+            runs: Runs::new(),
+            _: {
+                self.fill(runs, pages)?;
+            },
+            pool: self.clone(),
+        }? Error)
+    }
+
+    /// Collects `pages` pages into `runs`, which has none yet.
+    fn fill(&self, runs: &mut Runs, pages: usize) -> Result {
+        let (mut missing, mut made) = (pages, false);
         // An order that has run out is not tried again for this buffer, so the runs come in falling order.
         for (index, order) in ORDERS.iter().enumerate() {
-            let mut missing = (pages - runs.pages()) >> *order;
-            missing -= self.take_ready(index, missing, &mut runs);
-            while missing > 0 {
+            if missing >> order == 0 {
+                continue;
+            }
+            missing -= self.take_ready(index, missing >> order, runs) << order;
+            while missing >> order > 0 {
                 if signal::fatal_pending() {
                     return Err(EINTR);
                 }
@@ -147,26 +160,21 @@ impl Pool {
                     Some(run) => runs.push(run),
                     None => break,
                 }
-                missing -= 1;
+                missing -= 1 << order;
                 made = true;
             }
         }
-        if runs.pages() < pages {
+        if missing > 0 {
             return Err(ENOMEM);
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
             room::leave_to_kernel()?;
         }
-        let pages = PooledPages {
-            runs,
-            pool: self.clone(),
-        };
-        if let Some(charger) = &self.shared.charger {
-            // After a failure `pages` takes back what was charged.
-            pages.runs.try_for_each(|run| charger.charge(run))?;
+        match &self.shared.charger {
+            Some(charger) => charge(charger, runs),
+            None => Ok(()),
         }
-        Ok(pages)
     }
 
     /// Takes up to `wanted` ready runs of order `ORDERS[index]` into `runs`; returns how many it were.
@@ -249,10 +257,7 @@ impl Pool {
     fn give_back(&self, runs: &mut Runs) {
         let pages = runs.pages();
         if let Some(charger) = &self.shared.charger {
-            let _ = runs.try_for_each(|run| {
-                charger.uncharge(run);
-                Ok(())
-            });
+            uncharge(charger, runs);
         }
         if pages <= SMALL {
             while let Some(page) = runs.pop_smallest() {
@@ -358,6 +363,20 @@ impl Pool {
         self.shared.release(run.pages());
         Some(run)
     }
+}
+
+/// Charges all of `runs`, or nothing.
+fn charge(charger: &Charger, runs: &Runs) -> Result {
+    runs.try_for_each(|run| charger.charge(run))
+        .inspect_err(|_| uncharge(charger, runs))
+}
+
+/// Takes back what was charged of `runs`.
+fn uncharge(charger: &Charger, runs: &Runs) {
+    let _ = runs.try_for_each(|run| {
+        charger.uncharge(run);
+        Ok(())
+    });
 }
 
 /// The pages of a buffer, which go back to their pool.

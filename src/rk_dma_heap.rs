@@ -46,6 +46,7 @@ mod seq_output;
 mod sg_table;
 mod shrinker;
 mod signal;
+mod small_allocation;
 mod sysfs;
 mod task;
 mod user_mapping;

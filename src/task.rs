@@ -40,6 +40,9 @@ impl Name {
             let mut name = [0; NAME];
             // SAFETY: The array is as long as a task's name can be.
             unsafe { c::current_name(name.as_mut_ptr()) };
+            if let Some(last) = name.last_mut() {
+                *last = 0;
+            }
             name
         };
         // Another thread may be changing it, for which the kernel has no lock: a name that is read twice is whole.

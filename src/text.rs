@@ -3,7 +3,6 @@
 //! Text from elsewhere, made fit to be printed: names of threads and buffers are whatever a program says they are.
 
 use core::fmt::{self, Display, Write};
-use kernel::str::CStr;
 
 /// Text of fewer than `N` bytes. What does not fit is cut, between characters where it is text at all.
 ///
@@ -16,7 +15,7 @@ use kernel::str::CStr;
 /// let mut text = Text::<8>::new();
 /// write!(text, "{}-", 1234)?;
 /// text.push(b"thread");
-/// assert_eq!(text.as_c_str(), c"1234-th");
+/// assert_eq!(text.as_bytes(), b"1234-th");
 /// ```
 ///
 /// # Invariants
@@ -40,7 +39,14 @@ impl<const N: usize> Text<N> {
 
     /// Adds what fits of `text`, up to its first zero.
     pub(crate) fn push(&mut self, text: &[u8]) {
-        let cut = cut(trimmed(text), N - 1 - self.len);
+        self.push_whole(trimmed(text));
+    }
+
+    /// Adds what fits of `text`, which has no zero.
+    #[inline]
+    pub(crate) fn push_whole(&mut self, text: &[u8]) {
+        debug_assert!(!text.contains(&0));
+        let cut = cut(text, N - 1 - self.len);
         if let Some(room) = self.bytes.get_mut(self.len..self.len + cut.len()) {
             room.copy_from_slice(cut);
         }
@@ -48,9 +54,9 @@ impl<const N: usize> Text<N> {
         self.len += cut.len();
     }
 
-    /// The text as a C string.
-    pub(crate) fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    /// The text's bytes, none of which is zero.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 
@@ -70,6 +76,7 @@ impl<const N: usize> Write for Text<N> {
 ///
 /// assert_eq!(cut("naïve".as_bytes(), 3), b"na");
 /// ```
+#[inline]
 pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
     let cut = match text.get(..most) {
         Some(cut) if cut.len() < text.len() => cut,
@@ -199,29 +206,29 @@ mod tests {
         let mut text = Text::<4>::new();
         text.push(b"ab");
         text.push("\u{e9}".as_bytes());
-        assert_eq!(text.as_c_str(), c"ab");
+        assert_eq!(text.as_bytes(), b"ab");
         text.push(b"cd");
-        assert_eq!(text.as_c_str(), c"abc");
+        assert_eq!(text.as_bytes(), b"abc");
         text.push(b"e");
-        assert_eq!(text.as_c_str(), c"abc");
+        assert_eq!(text.as_bytes(), b"abc");
     }
 
     #[test]
     fn fields_hold_no_separator() {
-        assert_eq!(field(b"").as_c_str(), c"-");
-        assert_eq!(field(b"plain-1").as_c_str(), c"plain-1");
-        assert_eq!(field(b"a b,c:d\\").as_c_str(), c"a\\040b\\054c\\072d\\134");
-        assert_eq!(field(b"\xff\n").as_c_str(), c"\\377\\012");
+        assert_eq!(field(b"").as_bytes(), b"-");
+        assert_eq!(field(b"plain-1").as_bytes(), b"plain-1");
+        assert_eq!(field(b"a b,c:d\\").as_bytes(), b"a\\040b\\054c\\072d\\134");
+        assert_eq!(field(b"\xff\n").as_bytes(), b"\\377\\012");
         for byte in 0..=u8::MAX {
-            let kept = field(&[byte]).as_c_str().to_bytes() == [byte];
+            let kept = field(&[byte]).as_bytes() == [byte];
             assert_eq!(is_plain(byte), kept);
         }
     }
 
     #[test]
     fn columns_keep_their_line_whole() {
-        assert_eq!(column(b"ab").as_c_str(), c"ab    |");
-        assert_eq!(column(b"a\nb\xff").as_c_str(), c"a?b?  |");
-        assert_eq!(column(b"longer than that").as_c_str(), c"longer than that|");
+        assert_eq!(column(b"ab").as_bytes(), b"ab    |");
+        assert_eq!(column(b"a\nb\xff").as_bytes(), b"a?b?  |");
+        assert_eq!(column(b"longer than that").as_bytes(), b"longer than that|");
     }
 }

@@ -4,6 +4,7 @@
 
 use super::Private;
 use crate::{
+    all_buffers::Slot,
     dma_buf::{DmaBuf, Locked},
     ledger::Account,
     segment::Segment,
@@ -34,6 +35,18 @@ impl View {
             }
             Some((*(*raw).priv_.cast::<Private<()>>()).view)
         }
+    }
+}
+
+/// Where the record of `dma_buf` lies, if that is of this module.
+pub(crate) fn record_slot(dma_buf: &DmaBuf) -> Option<NonNull<Slot>> {
+    let raw = dma_buf.as_raw();
+    // SAFETY: As in `View::of()`.
+    unsafe {
+        if !ptr::eq((*raw).owner, version::this_module()) {
+            return None;
+        }
+        Some(NonNull::from(&(*(*raw).priv_.cast::<Private<()>>()).record))
     }
 }
 

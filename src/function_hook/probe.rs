@@ -56,6 +56,6 @@ unsafe extern "C" fn entered<T: OnEntry>(
     registers: *mut bindings::pt_regs,
 ) -> c_int {
     // SAFETY: As the caller promises.
-    T::entered(unsafe { c::first_argument(registers) });
+    T::entered([0, 1].map(|index| unsafe { c::argument(registers, index) }));
     0
 }

@@ -78,5 +78,5 @@ unsafe extern "C" fn entered<T: OnEntry>(
     registers: *mut bindings::ftrace_regs,
 ) {
     // SAFETY: As the caller promises.
-    T::entered(unsafe { c::traced_first_argument(registers.cast()) });
+    T::entered([0, 1].map(|index| unsafe { c::traced_argument(registers.cast(), index) }));
 }

@@ -4,7 +4,7 @@
 
 #[kernel::prelude::kunit_tests(rk_dma_heap_page_pool)]
 mod page_pool {
-    use super::super::{pools::Shared, Figures, Keeper, Kind, Pool, ORDERS, SMALL};
+    use super::super::{pools::Shared, Figures, Keeper, Kind, Pool, PooledPages, ORDERS, SMALL};
     use crate::{
         cache_cleaner::Cleaner,
         memory::{Caching, Memory},
@@ -35,6 +35,10 @@ mod page_pool {
         keeper.pools.first().ok_or(EINVAL)
     }
 
+    fn collect(keeper: &Keeper, pages: usize) -> Result<KBox<PooledPages>> {
+        KBox::try_init(pool(keeper)?.collect(pages), GFP_KERNEL)
+    }
+
     fn figures(keeper: &Keeper) -> Result<Figures> {
         Ok(pool(keeper)?.figures())
     }
@@ -43,7 +47,7 @@ mod page_pool {
     fn pages_come_in_runs_of_falling_order() -> Result {
         let keeper = keeper(0)?;
         for pages in [1, 2, 15, 16, 17, 255, 256, 257, MIXED, 2 * MIXED] {
-            let memory = pool(&keeper)?.collect(pages)?;
+            let memory = collect(&keeper, pages)?;
             assert_eq!(memory.pages(), pages);
             let (mut sum, mut last) = (0, usize::MAX);
             for segment in memory.segments() {
@@ -62,18 +66,18 @@ mod page_pool {
     #[test]
     fn what_comes_back_waits_and_is_taken_again() -> Result {
         let keeper = keeper(usize::MAX)?;
-        drop(pool(&keeper)?.collect(MIXED)?);
+        drop(collect(&keeper, MIXED)?);
         let after = figures(&keeper)?;
         assert_eq!((after.ready, after.backlog), (0, MIXED));
         // From the backlog, so that nothing is asked of the kernel.
-        let memory = pool(&keeper)?.collect(MIXED)?;
+        let memory = collect(&keeper, MIXED)?;
         assert_eq!(figures(&keeper)?.backlog, 0);
         drop(memory);
         pool(&keeper)?.clear_backlog();
         let after = figures(&keeper)?;
         assert_eq!((after.ready, after.backlog), (MIXED, 0));
         let hits = after.hits;
-        let memory = pool(&keeper)?.collect(MIXED)?;
+        let memory = collect(&keeper, MIXED)?;
         let after = figures(&keeper)?;
         assert_eq!((after.ready, after.backlog), (0, 0));
         assert!(after.hits > hits);
@@ -84,7 +88,7 @@ mod page_pool {
     #[test]
     fn small_buffers_are_ready_at_once() -> Result {
         let keeper = keeper(usize::MAX)?;
-        drop(pool(&keeper)?.collect(SMALL)?);
+        drop(collect(&keeper, SMALL)?);
         let after = figures(&keeper)?;
         assert_eq!((after.ready, after.backlog), (SMALL, 0));
         Ok(())
@@ -94,7 +98,7 @@ mod page_pool {
     fn no_more_is_ready_than_may_be() -> Result {
         let limit = 1 << ORDERS[1];
         let keeper = keeper(limit)?;
-        drop(pool(&keeper)?.collect(MIXED)?);
+        drop(collect(&keeper, MIXED)?);
         pool(&keeper)?.clear_backlog();
         let after = figures(&keeper)?;
         assert!(after.ready <= limit);
@@ -124,8 +128,8 @@ mod page_pool {
         let keeper = keeper(usize::MAX)?;
         assert_eq!(keeper.count(), 0);
         assert_eq!(keeper.shrink(1), 0);
-        let first = pool(&keeper)?.collect(MIXED)?;
-        let second = pool(&keeper)?.collect(MIXED)?;
+        let first = collect(&keeper, MIXED)?;
+        let second = collect(&keeper, MIXED)?;
         drop(first);
         pool(&keeper)?.clear_backlog();
         drop(second);
@@ -147,7 +151,7 @@ mod page_pool {
     #[test]
     fn largest_runs_are_given_up_last() -> Result {
         let keeper = keeper(usize::MAX)?;
-        drop(pool(&keeper)?.collect(MIXED)?);
+        drop(collect(&keeper, MIXED)?);
         pool(&keeper)?.clear_backlog();
         let mut left = MIXED;
         for order in ORDERS.iter().rev() {

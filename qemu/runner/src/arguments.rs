@@ -49,6 +49,10 @@ pub struct Arguments {
     #[arg(long)]
     pub icount: bool,
 
+    /// Plugin for QEMU, a file, and arguments for it behind commas
+    #[arg(long, value_name = "FILE[,KEY=VALUE]...")]
+    pub plugin: Option<String>,
+
     /// Do not load the module (it is at /lib/modules/rk_dma_heap.ko all the same, if it is built)
     #[arg(long)]
     pub no_module: bool,

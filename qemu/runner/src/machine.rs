@@ -69,6 +69,9 @@ impl Machine<'_> {
     pub fn boot(&self, kernel: &Path, initrd: i32, device_tree: Option<&Path>) -> Command {
         let mut command = Command::new(&self.target.qemu);
         command.args(self.hardware());
+        if let Some(plugin) = &self.arguments.plugin {
+            command.arg("-plugin").arg(plugin);
+        }
         command.arg("-kernel").arg(kernel);
         command
             .arg("-initrd")
