@@ -73,7 +73,7 @@ pub(crate) unsafe fn prepare() {
 }
 
 struct Store {
-    /// Oldest first. There is room for [`MOST`] from the start, so that nothing is allocated to keep one.
+    /// In the order in which they came, or were made ready. There is room for [`MOST`] from the start, so that nothing is allocated to keep one.
     ranges: KVec<Kept>,
     /// The most pages that are kept of each area.
     limits: KVec<(Area, usize)>,
@@ -103,31 +103,26 @@ enum Contents {
 }
 
 impl Store {
-    /// How many pages of `area` may be kept beyond those that are.
-    fn room(&self, area: Area) -> usize {
-        let limit = self.limits.iter().find(|(limited, _)| *limited == area);
-        let kept = self.ranges.iter().filter(|kept| kept.area == area);
-        limit
-            .map_or(UNKNOWN_LIMIT, |(_, pages)| *pages)
-            .saturating_sub(kept.map(|kept| kept.segment.pages).sum())
-    }
-
-    /// Keeps `kept`, or returns it.
-    fn keep(&mut self, kept: Kept) -> Option<Kept> {
-        if !self.on || self.room(kept.area) < kept.segment.pages {
-            return Some(kept);
-        }
-        let Some(keeper) = &self.keeper else {
-            return Some(kept);
+    /// Keeps `kept`, unless that cannot be: then it comes back, with the oldest range of its area where that is in the way.
+    fn keep(&mut self, kept: Kept) -> Result<(), (Kept, Option<Kept>)> {
+        let limit = self.limits.iter().find(|(area, _)| *area == kept.area);
+        let limit = limit.map_or(UNKNOWN_LIMIT, |(_, pages)| *pages);
+        let (true, Some(keeper)) = (self.on && kept.segment.pages <= limit, &self.keeper) else {
+            return Err((kept, None));
         };
+        let of_area = self.ranges.iter().filter(|other| other.area == kept.area);
+        let pages: usize = of_area.map(|other| other.segment.pages).sum();
+        if pages + kept.segment.pages > limit || self.ranges.len() == MOST {
+            let oldest = self.remove(|other| other.area == kept.area);
+            return Err((kept, oldest));
+        }
         if !self.woken {
             self.woken = true;
             keeper.trigger.fire_at(MOMENT);
         }
         self.ranges
             .push_within_capacity(kept)
-            .map_err(|error| error.0)
-            .err()
+            .map_err(|error| (error.0, None))
     }
 
     fn remove(&mut self, which: impl Fn(&Kept) -> bool) -> Option<Kept> {
@@ -212,15 +207,24 @@ impl Drop for HeapRange {
     fn drop(&mut self) {
         // SAFETY: By the type's invariant the range is there, and nobody looks at it after this.
         let range = unsafe { ManuallyDrop::take(&mut self.range) };
-        let kept = Kept {
+        let mut kept = Kept {
             area: range.area(),
             segment: range.segment(),
             caching: range.caching(),
             contents: Contents::Used(range.into_used()),
             since: Instant::now(),
         };
-        let refused = KEPT.lock().keep(kept);
-        drop(refused);
+        // What cannot be kept goes back to its area, with no lock held.
+        loop {
+            let refused = KEPT.lock().keep(kept);
+            match refused {
+                Err((again, Some(oldest))) => {
+                    drop(oldest);
+                    kept = again;
+                }
+                _ => break,
+            }
+        }
     }
 }
 
@@ -369,13 +373,11 @@ impl Keeper {
                 ..kept
             }),
             Ok(range) => {
-                drop(store);
-                drop(range);
-                store = KEPT.lock();
-                None
+                let contents = Contents::Ready(range);
+                Err((Kept { contents, ..kept }, None))
             }
             // What cannot be made ready has gone back to its area.
-            Err(_) => None,
+            Err(_) => Ok(()),
         };
         drop(store);
         drop(refused);
