@@ -57,7 +57,7 @@ kernel::sync::global_lock! {
         keeper: None,
         on: false,
         woken: false,
-        working: false,
+        working: None,
         emptied: 0,
     };
 }
@@ -82,8 +82,8 @@ struct Store {
     on: bool,
     /// Whether the thread will soon look for what is not ready.
     woken: bool,
-    /// Whether the thread is making a range ready, which is none of `ranges` meanwhile.
-    working: bool,
+    /// The range that the thread is making ready, which is none of `ranges` meanwhile: its area and its pages.
+    working: Option<(Area, usize)>,
     /// How often all was given back.
     emptied: u32,
 }
@@ -102,6 +102,13 @@ enum Contents {
     Ready(ReadyRange),
 }
 
+impl Kept {
+    /// Its area, and how many pages of it.
+    fn extent(&self) -> (Area, usize) {
+        (self.area, self.segment.pages)
+    }
+}
+
 impl Store {
     /// Keeps `kept`, unless that cannot be: then it comes back, with the oldest range of its area where that is in the way.
     fn keep(&mut self, kept: Kept) -> Result<(), (Kept, Option<Kept>)> {
@@ -110,8 +117,11 @@ impl Store {
         let (true, Some(keeper)) = (self.on && kept.segment.pages <= limit, &self.keeper) else {
             return Err((kept, None));
         };
-        let of_area = self.ranges.iter().filter(|other| other.area == kept.area);
-        let pages: usize = of_area.map(|other| other.segment.pages).sum();
+        let others = self.ranges.iter().map(Kept::extent);
+        let pages: usize = Iterator::chain(others, self.working)
+            .filter(|(area, _)| *area == kept.area)
+            .map(|(_, pages)| pages)
+            .sum();
         if pages + kept.segment.pages > limit || self.ranges.len() == MOST {
             let oldest = self.remove(|other| other.area == kept.area);
             return Err((kept, oldest));
@@ -258,7 +268,7 @@ pub(crate) fn with_everything<T>(allocate: impl Fn() -> Result<T>) -> Result<T> 
 /// Gives all back; returns whether there was something. May sleep.
 fn give_back() -> bool {
     let mut store = KEPT.lock();
-    let some = store.working || !store.ranges.is_empty();
+    let some = store.working.is_some() || !store.ranges.is_empty();
     store.emptied = store.emptied.wrapping_add(1);
     drop(store);
     while let Some(kept) = first() {
@@ -266,7 +276,7 @@ fn give_back() -> bool {
     }
     // The thread gives back what it is working on, as it sees that all was given back meanwhile.
     for _ in 0..PAUSES {
-        if !KEPT.lock().working || signal::fatal_pending() {
+        if KEPT.lock().working.is_none() || signal::fatal_pending() {
             break;
         }
         fsleep(PAUSE);
@@ -357,7 +367,7 @@ impl Keeper {
         let mut store = KEPT.lock();
         let kept = store.remove(|kept| matches!(kept.contents, Contents::Used(_)));
         let emptied = store.emptied;
-        store.working = kept.is_some();
+        store.working = kept.as_ref().map(Kept::extent);
         drop(store);
         let Some(kept) = kept else {
             return false;
@@ -368,10 +378,13 @@ impl Keeper {
         };
         let mut store = KEPT.lock();
         let refused = match made {
-            Ok(range) if store.emptied == emptied => store.keep(Kept {
-                contents: Contents::Ready(range),
-                ..kept
-            }),
+            Ok(range) if store.emptied == emptied => {
+                store.working = None;
+                store.keep(Kept {
+                    contents: Contents::Ready(range),
+                    ..kept
+                })
+            }
             Ok(range) => {
                 let contents = Contents::Ready(range);
                 Err((Kept { contents, ..kept }, None))
@@ -381,7 +394,7 @@ impl Keeper {
         };
         drop(store);
         drop(refused);
-        KEPT.lock().working = false;
+        KEPT.lock().working = None;
         true
     }
 }
