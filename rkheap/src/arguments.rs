@@ -16,7 +16,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 #[command(name = "rkheap", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Arguments {
-    /// Print JSON, with sizes in bytes
+    /// Print JSON, with sizes in bytes; what COMMAND prints then goes to standard error
     #[arg(long, global = true)]
     pub json: bool,
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::sync::atomic::AtomicBool;
@@ -39,8 +40,8 @@ impl Ended {
 }
 
 /// Runs COMMAND on this terminal and waits for it. What is typed to interrupt it does not end this program, which has to
-/// tell what came of it.
-pub fn run(command: &[OsString]) -> Result<Ended> {
+/// tell what came of it. With `own_stdout`, what COMMAND prints to standard output goes to standard error instead.
+pub fn run(command: &[OsString], own_stdout: bool) -> Result<Ended> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(CannotRun("no COMMAND was given".to_owned()).into());
     };
@@ -50,10 +51,13 @@ pub fn run(command: &[OsString]) -> Result<Ended> {
         let handler = signal_hook::flag::register(signal, interrupted.clone());
         handlers.push(handler.context("cannot handle signals")?);
     }
-    let status = Command::new(program)
-        .args(arguments)
-        .spawn()
-        .and_then(|mut child| child.wait());
+    let mut child = Command::new(program);
+    child.args(arguments);
+    if own_stdout {
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        child.stdout(stderr.context("cannot pass on standard error")?);
+    }
+    let status = child.spawn().and_then(|mut child| child.wait());
     for handler in handlers {
         signal_hook::low_level::unregister(handler);
     }

@@ -80,7 +80,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
         Some(path) => (Snapshot::load(path)?, None),
         None => {
             let before = Snapshot::take(system)?.0;
-            (before, Some(run::run(&options.run)?))
+            (before, Some(run::run(&options.run, output.json)?))
         }
     };
     let start = Instant::now();

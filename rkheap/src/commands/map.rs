@@ -74,6 +74,7 @@ pub fn line_bytes(size: u64) -> u64 {
 }
 
 pub fn run(system: &System, output: Output, options: &Map) -> Result<Status> {
+    heaps::node(system, &options.heap)?;
     let areas = Areas::read(system);
     let area = match (areas.of_heap(&options.heap), areas.kind(&options.heap)) {
         (Some(area), _) => area,
@@ -81,14 +82,11 @@ pub fn run(system: &System, output: Output, options: &Map) -> Result<Status> {
             "{} takes its pages from anywhere, so there is no area to show",
             options.heap
         ),
-        (None, _) => {
-            heaps::node(system, &options.heap)?;
-            bail!(Missing(format!(
-                "which area {} takes its memory from is not known: neither {} nor the device tree has one of that name",
-                text::shown(&options.heap),
-                "/sys/kernel/mm/cma"
-            )));
-        }
+        (None, _) => bail!(Missing(format!(
+            "which area {} takes its memory from is not known: neither /sys/kernel/mm/cma nor the device tree has one \
+             of that name",
+            text::shown(&options.heap)
+        ))),
     };
     let ranges = {
         let _advanced = options.advanced.then(|| Advanced::on(system)).transpose()?;

@@ -35,7 +35,7 @@ struct Report {
 pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Status> {
     let (before, own_only) = figure(system, SIZE, "Total: ", " KiB", 1 << 10)?;
     reset(system)?;
-    let ended = run::run(command)?;
+    let ended = run::run(command, output.json)?;
     let (peak, _) = figure(system, PEAK, "Peak: ", " MiB", RESOLUTION)?;
     let (after, _) = figure(system, SIZE, "Total: ", " KiB", 1 << 10)?;
     let status = if ended.is_success() {
