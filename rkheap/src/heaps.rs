@@ -82,20 +82,26 @@ fn heap(
     let largest = area.and_then(|area| ranges.of_area(areas, area).largest_free(area));
     // Of RAM below 4 GiB the kernel tells no figure.
     let ram = (kind == Kind::Pages).then(|| memory(system)).flatten();
+    let used = own
+        .map(|own| own.allocated)
+        .or(counted.map(|counted| counted.0));
+    // A carveout is its heap's alone.
+    let rest = || {
+        let area = area.filter(|area| area.carveout)?;
+        area.size?.checked_sub(used?)
+    };
     Heap {
         backing: kind,
         area: area.map(|area| area.name.clone()),
         default_area: area.is_some_and(|area| area.is_default),
         size: area.map_or(ram, |area| area.size),
-        used: own
-            .map(|own| own.allocated)
-            .or(counted.map(|counted| counted.0)),
+        used,
         buffers: own
             .map(|own| own.buffers)
             .or(counted.map(|counted| counted.1)),
         page_arrays: own.map(|own| own.arrays),
         pooled: own.map(|own| own.pooled),
-        free: area.and_then(|area| area.available),
+        free: area.and_then(|area| area.available).or_else(rest),
         largest_free: largest.map(|(size, _)| size),
         largest_free_at_most: largest.is_some_and(|(_, at_most)| at_most),
         heap: name,

@@ -94,7 +94,6 @@ fn camera_as_an_ordinary_user() {
             "map rk-dma-heap-cma",
             "top --count 1",
             "top --count 1 --by heap",
-            "peak -- true",
         ],
     );
 }

@@ -15,7 +15,7 @@ use crate::svg;
 use crate::system::System;
 use crate::table::{Align, Table};
 use crate::text;
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 use serde::Serialize;
 use std::path::Path;
 
@@ -302,6 +302,10 @@ impl<'a> Advanced<'a> {
         if !module_is_loaded(system) {
             return Err(Missing(format!("{ADVANCED} is not there; {LOAD_IT}")).into());
         }
+        ensure!(
+            system.is_running(),
+            "a recorded system is as it was when it was recorded"
+        );
         let was_on = system.number(ADVANCED) == Some(1);
         if !was_on {
             std::fs::write(system.path(ADVANCED), "1").map_err(|error| match error.kind() {

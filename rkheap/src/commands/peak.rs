@@ -9,7 +9,7 @@ use crate::parse::OWN_ONLY;
 use crate::run::{self, Ended};
 use crate::system::{Found, System};
 use crate::text;
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -105,6 +105,10 @@ fn number(text: &str, before: &str, behind: &str) -> Option<(u64, bool)> {
 }
 
 fn reset(system: &System) -> Result<()> {
+    ensure!(
+        system.is_running(),
+        "nothing can be run on a recorded system"
+    );
     let opened = OpenOptions::new().write(true).open(system.path(PEAK));
     let mut file = opened.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => anyhow::Error::new(Missing(format!(

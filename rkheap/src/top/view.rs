@@ -192,7 +192,8 @@ impl View {
         if wide {
             widths.push(Constraint::Length(8));
         }
-        widths.extend([Constraint::Length(13), Constraint::Length(13)]);
+        let size = if wide { 13 } else { 10 };
+        widths.extend([Constraint::Length(size); 2]);
         frame.render_widget(Table::new(rows, widths).header(heading.style(bold)), area);
     }
 }

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 /// A program that keeps one of its buffers, and one that is cleaner.
-const CARELESS: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null & \
+const CARELESS: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
                         rkheap alloc cma 1M --hold 0 >/dev/null; usleep 1500000";
 const SNAPSHOT: &str = "/tmp/rkheap-snapshot";
 
@@ -205,7 +205,7 @@ fn command_fails() -> Result<()> {
         .expect(5)?
         .says("cannot run /none")?;
     // A leak outweighs it.
-    let line = "rkheap alloc system 4K --hold 30 >/dev/null & usleep 700000; kill -9 $$";
+    let line = "rkheap alloc system 4K --hold 30 >/dev/null 2>&1 & usleep 700000; kill -9 $$";
     let ran = run(["--json", "leak", "--", "sh", "-c", line])?;
     ran.expect(1)?;
     let report = ran.json()?;

@@ -2,15 +2,16 @@
 
 //! What an ordinary user sees: what is his, the sums of all, and how to see the rest.
 
-use crate::program::{json, list, number, rkheap, text};
+use crate::program::{json, list, number, rkheap, text, PROGRAM};
 use anyhow::{ensure, Context, Result};
-use guest_support::dma_buf::SetName;
+use guest_support::dma_buf::{self, SetName};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::Child;
+use guest_support::process::{eventually, Child, SOON};
 use nix::sys::prctl::set_dumpable;
 use nix::unistd::{setgid, setuid, Gid, Uid};
 use serde_json::Value;
+use std::process::{Command, Stdio};
 
 pub fn add(tests: &mut Tests) {
     tests.add("user/own-buffers", own_buffers);
@@ -18,9 +19,23 @@ pub fn add(tests: &mut Tests) {
     tests.add("user/what-root-alone-may", what_root_alone_may);
 }
 
-/// Runs `body` as a user without privileges, with a buffer of its own, beside one of root's.
+/// Runs `body` as a user without privileges, with a buffer of its own, beside one of a process of root's.
 fn as_nobody(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
-    let _roots = Heap::open("cma")?.allocate(1 << 20)?;
+    let mut roots = Command::new(PROGRAM)
+        .args(["alloc", "cma", "1M"])
+        .stdout(Stdio::null())
+        .spawn()?;
+    let result = beside(body);
+    roots.kill()?;
+    roots.wait()?;
+    result
+}
+
+fn beside(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
+    eventually(SOON, || {
+        ensure!(dma_buf::totals()?.bytes >= 1 << 20);
+        Ok(())
+    })?;
     Child::run(|| {
         let own = Heap::open("system")?.allocate(64 << 10)?;
         own.set_name("mine", SetName::Pointer64)?;
