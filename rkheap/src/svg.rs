@@ -16,7 +16,7 @@ const BAND: u64 = 22;
 const STEP: u64 = 28;
 const LEGEND_STEP: u64 = 20;
 
-/// Told apart by those who see few colours too; later owners share the last one.
+/// Told apart by those who see few colours too; later owners share the last one. On the light ones text is black.
 const COLOURS: [&str; 9] = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7b5ea7", "#8c6d31",
     "#5f6b6d",
@@ -170,7 +170,13 @@ fn draw_range(svg: &mut String, canvas: &Canvas, owners: &[String], held: &Held)
         );
         part.rectangle(svg, &style, &told);
     }
-    write_into(svg, &parts, &name, "#ffffff");
+    let light = ["#e69f00", "#cc79a7", "#56b4e9"].contains(&colour(owners, &owner));
+    write_into(
+        svg,
+        &parts,
+        &name,
+        if light { "#000000" } else { "#ffffff" },
+    );
 }
 
 /// Writes a text into the widest of a range's parts, if it fits there.

@@ -41,7 +41,11 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(columns: u16, rows: u16, options: &[&str]) -> Result<Self> {
+    fn start(columns: u16, rows: u16) -> Result<Self> {
+        Self::start_with(columns, rows, &[], "")
+    }
+
+    fn start_with(columns: u16, rows: u16, options: &[&str], no_color: &str) -> Result<Self> {
         let size = Winsize {
             ws_row: rows,
             ws_col: columns,
@@ -56,6 +60,7 @@ impl Terminal {
             .args(["-c", PROGRAM, "top", "--interval", "0.2"])
             .args(options)
             .env("TERM", "xterm")
+            .env("NO_COLOR", no_color)
             .stdin(stdio()?)
             .stdout(stdio()?)
             .stderr(stdio()?)
@@ -163,7 +168,7 @@ fn what_grows_comes_first() -> Result<()> {
     let heap = Heap::open("system")?;
     let _held = heap.allocate(1 << 20)?;
     let body = || -> Result<()> {
-        let terminal = Terminal::start(80, 24, &[])?;
+        let terminal = Terminal::start(80, 24)?;
         let own = own_row()?;
         terminal.wait("the larger one first", |text| {
             first_row(text).starts_with("rkheap (") && text.contains(&own)
@@ -191,7 +196,7 @@ fn what_grows_comes_first() -> Result<()> {
 fn keys() -> Result<()> {
     let heap = Heap::open("cma")?;
     let _held = heap.allocate(1 << 20)?;
-    let terminal = Terminal::start(80, 24, &[])?;
+    let terminal = Terminal::start(80, 24)?;
     terminal.wait("processes at first", |text| {
         text.contains("by process, sorted by growth") && text.contains("PROCESS")
     })?;
@@ -225,7 +230,7 @@ fn keys() -> Result<()> {
 
 fn widths() -> Result<()> {
     let _held = Heap::open("system")?.allocate(1 << 20)?;
-    let terminal = Terminal::start(100, 30, &[])?;
+    let terminal = Terminal::start(100, 30)?;
     let wide = terminal.wait("the wide screen", |text| {
         text.contains("BUFFERS") && text.contains("q end")
     })?;
@@ -251,7 +256,7 @@ fn widths() -> Result<()> {
 
 fn ends_and_restores() -> Result<()> {
     for way in ["q", "\x03"] {
-        let terminal = Terminal::start(80, 24, &[])?;
+        let terminal = Terminal::start(80, 24)?;
         terminal.wait("a screen", |text| text.contains("rkheap:"))?;
         ensure!(terminal.screen.borrow().screen().alternate_screen());
         ensure!(
@@ -263,7 +268,7 @@ fn ends_and_restores() -> Result<()> {
         ensure!(status.success(), "{way:?}: {status}");
     }
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        let terminal = Terminal::start(80, 24, &[])?;
+        let terminal = Terminal::start(80, 24)?;
         terminal.wait("a screen", |text| text.contains("rkheap:"))?;
         kill(Pid::from_raw(i32::try_from(terminal.program.id())?), signal)?;
         let status = terminal.end().with_context(|| signal.to_string())?;
@@ -275,7 +280,7 @@ fn ends_and_restores() -> Result<()> {
 fn odd_names() -> Result<()> {
     guest_support::process::rename_thread("\x1b[7mx\x1b[2J")?;
     let _held = Heap::open("system")?.allocate(1 << 20)?;
-    let terminal = Terminal::start(80, 24, &[])?;
+    let terminal = Terminal::start(80, 24)?;
     terminal.wait("the name, harmless", |text| text.contains("\\u{1b}[7mx"))?;
     terminal.press("q")?;
     ensure!(terminal.end()?.success());
@@ -284,15 +289,19 @@ fn odd_names() -> Result<()> {
 
 fn no_color() -> Result<()> {
     let heap = Heap::open("system")?;
-    for (option, coloured) in [("auto", true), ("never", false)] {
-        let terminal = Terminal::start(80, 24, &["--color", option])?;
+    for (option, no_color, coloured) in [
+        ("auto", "", true),
+        ("never", "", false),
+        ("auto", "1", false),
+    ] {
+        let terminal = Terminal::start_with(80, 24, &["--color", option], no_color)?;
         terminal.wait("a screen", |text| text.contains("rkheap:"))?;
         let _more = heap.allocate(1 << 20)?;
         terminal.wait("growth", |text| text.contains("+1 MiB"))?;
         // Red, among the colours of a palette.
         let raw = String::from_utf8_lossy(&terminal.raw.borrow()).into_owned();
         let red = raw.contains("\x1b[38;5;1");
-        ensure!(red == coloured, "{option}: {raw:?}");
+        ensure!(red == coloured, "{option}, NO_COLOR={no_color}: {raw:?}");
         terminal.press("q")?;
         ensure!(terminal.end()?.success());
     }
