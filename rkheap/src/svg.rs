@@ -333,7 +333,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_are_no_markup(name in any::<String>()) {
+        fn names_are_no_markup(name in proptest::collection::vec(any::<char>(), 0..30)) {
+            let name: String = name.into_iter().collect();
             let svg = draw(&name, &name, &known(&name, &[(0x1000_0000, 0x1010_0000)]));
             prop_assert!(!svg.chars().any(|c| c != '\n' && text::is_harmful(c)));
             prop_assert_eq!(svg.matches("</svg>").count(), 1);

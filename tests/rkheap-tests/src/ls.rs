@@ -4,6 +4,7 @@
 
 use crate::program::{json, list, number, rkheap, text};
 use anyhow::{ensure, Context, Result};
+use guest_support::dma_buf;
 use guest_support::heap::{self, Heap};
 use guest_support::ktap::Tests;
 use guest_support::{memory, process::eventually};
@@ -68,6 +69,13 @@ fn what_is_allocated() -> Result<()> {
     ensure!(now == (system.0 + MIB + 4096, system.1 + 2), "{now:?}");
     let now = figures("rk-dma-heap-cma")?;
     ensure!(now == (rockchip.0 + 2 * MIB, rockchip.1 + 1), "{now:?}");
+    // All of the system's buffers are the heaps'.
+    let sum: u64 = heaps()?
+        .iter()
+        .map(|heap| number(heap, "used").unwrap_or(0))
+        .sum();
+    let kernels = dma_buf::totals()?.bytes as u64;
+    ensure!(sum == kernels, "{sum}, and the kernel says {kernels}");
     let less = number(&heap("rk-dma-heap-cma")?, "free")?;
     ensure!(less + 2 * MIB == free, "{free}, then {less}");
     drop(held);
