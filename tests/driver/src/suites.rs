@@ -9,6 +9,7 @@ mod host;
 mod hostile;
 mod module;
 mod pools;
+mod rkheap;
 
 pub struct Suite {
     pub name: &'static str,
@@ -141,6 +142,7 @@ pub fn all() -> impl Iterator<Item = &'static Suite> {
         debug_nodes::SUITES,
         pools::SUITES,
         contiguous::SUITES,
+        rkheap::SUITES,
     ]
     .into_iter()
     .flatten()

@@ -19,4 +19,11 @@ pub const SUITES: &[Suite] = &[
             packages: &["decisions"],
         },
     },
+    Suite {
+        name: "rkheap-recorded",
+        promise: "rkheap understands every file whatever is in it, says of recorded systems what it said before, and lets no name reach the terminal",
+        place: Place::Host {
+            packages: &["rkheap"],
+        },
+    },
 ];

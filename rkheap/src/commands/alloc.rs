@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `rkheap alloc`
+
+use crate::arguments::Alloc;
+use crate::exit::Status;
+use crate::heap_node::HeapNode;
+use crate::heaps;
+use crate::output::Output;
+use crate::system::System;
+use crate::text;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    heap: &'a str,
+    pid: u32,
+    asked_bytes: u64,
+    bytes: u64,
+    inodes: &'a [u64],
+    nanoseconds: u128,
+}
+
+pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
+    let path = heaps::node(system, &options.heap)?;
+    let heap = HeapNode::open(&path)?;
+    // Whoever interrupts it while it allocates means it.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .context("cannot handle signals")?;
+    let start = Instant::now();
+    let mut held = Vec::new();
+    for number in 1..=options.count {
+        let buffer = heap.allocate(options.size).with_context(|| {
+            format!(
+                "{} gives no {} ({number} of {})",
+                path.display(),
+                text::size(options.size),
+                options.count
+            )
+        })?;
+        if let Some(name) = &options.name {
+            buffer.set_name(name)?;
+        }
+        held.push(buffer);
+    }
+    let elapsed = start.elapsed();
+    let mut inodes = Vec::new();
+    let mut bytes = 0;
+    for buffer in &held {
+        inodes.push(buffer.inode()?);
+        bytes += buffer.size()?;
+    }
+    if output.json {
+        output.value(&Report {
+            heap: &options.heap,
+            pid: std::process::id(),
+            asked_bytes: options.size,
+            bytes,
+            inodes: &inodes,
+            nanoseconds: elapsed.as_nanos(),
+        })?;
+    } else {
+        let until = match options.hold {
+            Some(seconds) => format!("held for {seconds} s"),
+            None => "held until interrupted (Ctrl-C)".to_owned(),
+        };
+        output.lines(&[format!(
+            "{}: {}, {} in {}, {until}",
+            text::shown(&options.heap),
+            text::plural(held.len(), "buffer"),
+            text::size(bytes),
+            text::time(elapsed),
+        )])?;
+    }
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let _ = signals.forever().next();
+        let _ = sender.send(());
+    });
+    match options.hold.map(Duration::from_secs_f64) {
+        Some(hold) => match receiver.recv_timeout(hold) {
+            Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        },
+        None => receiver.recv().context("cannot wait for a signal")?,
+    }
+    drop(held);
+    Ok(Status::Done)
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use clap::Parser;
+use rkheap::arguments::Arguments;
+use rkheap::{commands, exit, output};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match commands::run(Arguments::parse()) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            output::remark_line(&format!("{error:#}"));
+            exit::of_error(&error)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What needs no heap: help, completions, manual pages, exit statuses, and files with anything in them.
+
+use proptest::prelude::*;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn rkheap(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rkheap"))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+const COMMANDS: [&str; 9] = [
+    "ls",
+    "top",
+    "leak",
+    "snapshot",
+    "peak",
+    "map",
+    "alloc",
+    "bench",
+    "completions",
+];
+
+#[test]
+fn help_names_all_commands_and_exit_statuses() {
+    let output = rkheap(&["--help"]);
+    assert!(output.status.success());
+    let help = stdout(&output);
+    for command in COMMANDS {
+        assert!(help.contains(&format!("\n  {command} ")), "{command}");
+        assert!(rkheap(&[command, "--help"]).status.success(), "{command}");
+    }
+    assert!(help.contains("Exit status:"));
+}
+
+#[test]
+fn a_wrong_command_line_is_told() {
+    for line in [
+        &["nothing"][..],
+        &[],
+        &["leak"],
+        &["peak"],
+        &["alloc", "system"],
+        &["top", "--interval", "-1"],
+        &["map"],
+    ] {
+        let output = rkheap(line);
+        assert_eq!(output.status.code(), Some(2), "{line:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn shells_get_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = rkheap(&["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        let text = stdout(&output);
+        assert!(
+            COMMANDS.iter().all(|command| text.contains(command)),
+            "{shell}"
+        );
+    }
+    // The shell itself takes them.
+    let script = stdout(&rkheap(&["completions", "bash"]))
+        + "\nCOMP_WORDS=(rkheap l); COMP_CWORD=1; _rkheap rkheap l rkheap; echo \"${COMPREPLY[@]}\"\n";
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    let words = stdout(&output);
+    assert_eq!(
+        words.split_whitespace().collect::<Vec<_>>(),
+        ["ls", "leak"],
+        "{output:?}"
+    );
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = rkheap(&["man", "--dir", folder.path().to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    for command in COMMANDS {
+        let page = folder.path().join(format!("rkheap-{command}.1"));
+        let page = std::fs::read_to_string(&page).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+    let main = std::fs::read_to_string(folder.path().join("rkheap.1")).unwrap();
+    assert_eq!(stdout(&rkheap(&["man"])), main);
+    assert!(main.contains("something is missing"), "no exit statuses");
+}
+
+#[test]
+fn colours_are_for_terminals_or_who_asks() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systems/camera");
+    let coloured =
+        |colour: &str| stdout(&rkheap(&["--root", root, "--color", colour, "ls"])).contains('\x1b');
+    assert!(coloured("always"));
+    assert!(!coloured("auto"));
+    assert!(!coloured("never"));
+}
+
+fn put(root: &Path, path: &str, content: &[u8]) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    // Whatever the files hold, each command says something and ends as its manual tells.
+    #[test]
+    fn no_file_breaks_it(content in proptest::collection::vec(any::<u8>(), 0..400), number: u64) {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let heading = b"inode size exporter name age_ms pid thread references devices holders\n";
+        put(root, "dev/dma_heap/cma", b"");
+        put(root, "dev/kmsg", &content);
+        put(root, "proc/meminfo", &content);
+        put(root, "proc/rk_dmabuf/size", &content);
+        put(root, "proc/rk_dmabuf/peak", &content);
+        put(root, "proc/rk_dmabuf/sgt", &[b" SGLIST\n\n".as_slice(), &content].concat());
+        put(root, "proc/rk_dmabuf/buffers", &[heading.as_slice(), &content].concat());
+        put(root, "proc/rk_dma_heap/heaps", &content);
+        put(root, "proc/rk_dma_heap/rk-dma-heap-info", &content);
+        put(root, "proc/7/fdinfo/3", &content);
+        put(root, "proc/7/maps", &content);
+        put(root, "sys/kernel/mm/cma/reserved/total_pages", number.to_string().as_bytes());
+        put(root, "sys/kernel/mm/cma/reserved/available_pages", &content);
+        put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reg", &content);
+        put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reusable", b"");
+        for line in ["ls", "map cma", "map cma --svg -", "top --count 1", "snapshot", "peak -- true"] {
+            let mut arguments = vec!["--root", root.to_str().unwrap()];
+            arguments.extend(line.split(' '));
+            let output = rkheap(&arguments);
+            prop_assert!(matches!(output.status.code(), Some(0 | 3 | 4)), "{}: {:?}", line, output);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `rkheap` says of systems that were recorded (`tests/record`), compared with `tests/golden`. `RKHEAP_GOLDEN=write`
+//! writes those files anew; what has changed in them is then to be looked at.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name)
+}
+
+/// Runs a command line on a recorded system: exit status, standard output and standard error as one text.
+fn run(system: &str, line: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_rkheap"))
+        .arg("--root")
+        .arg(folder("systems").join(system))
+        .args(line.split_whitespace())
+        .current_dir(folder("systems"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let root = folder("systems").join(system);
+    format!(
+        "$ rkheap {line}\n{}{}exit status {}\n",
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+        output.status.code().unwrap()
+    )
+    .replace(root.to_str().unwrap(), "")
+}
+
+fn compare(name: &str, text: &str) {
+    let path = folder("golden").join(name);
+    if std::env::var_os("RKHEAP_GOLDEN").is_some_and(|value| value == "write") {
+        std::fs::create_dir_all(folder("golden")).unwrap();
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let difference = text
+        .lines()
+        .zip(expected.lines())
+        .find(|(is, should)| is != should);
+    assert!(
+        text == expected,
+        "{name} has changed, the first line that differs, and what it should be: {difference:#?}"
+    );
+}
+
+/// Compares all that is said of a system.
+fn check(system: &str, lines: &[&str]) {
+    let text: Vec<String> = lines.iter().map(|line| run(system, line)).collect();
+    compare(&format!("{system}.txt"), &text.join("\n"));
+}
+
+#[test]
+fn camera() {
+    check(
+        "camera",
+        &[
+            "ls",
+            "ls --json",
+            "map rk-dma-heap-cma",
+            "map rk-dma-heap-cma --json",
+            "map cma",
+            "map system",
+            "top --count 1",
+            "top --count 1 --by heap",
+            "top --count 1 --by exporter --json",
+            "snapshot",
+            "leak --since camera-before.json",
+            "leak --since camera-before.json --json",
+        ],
+    );
+}
+
+#[test]
+fn camera_as_a_picture() {
+    let text = run("camera", "map rk-dma-heap-cma --svg -");
+    let svg = text.split_once('\n').unwrap().1;
+    let svg = svg.strip_suffix("exit status 0\n").unwrap();
+    compare("camera.svg", svg);
+}
+
+#[test]
+fn camera_as_an_ordinary_user() {
+    check(
+        "camera-as-user",
+        &[
+            "ls",
+            "map rk-dma-heap-cma",
+            "top --count 1",
+            "top --count 1 --by heap",
+        ],
+    );
+}
+
+#[test]
+fn rv1106() {
+    check(
+        "rv1106",
+        &[
+            "ls",
+            "map rk-dma-heap-cma",
+            "map cma --json",
+            "top --count 1",
+        ],
+    );
+}
+
+#[test]
+fn carveout() {
+    check("carveout", &["ls", "map frames@4e000000", "map cma"]);
+}
+
+#[test]
+fn without_module() {
+    check(
+        "without-module",
+        &[
+            "ls",
+            "top --count 1",
+            "top --count 1 --by exporter",
+            "snapshot",
+            "map cma",
+            "peak -- true",
+        ],
+    );
+}
+
+// What was said with harmful names is no harm, in any form.
+#[test]
+fn nothing_that_is_printed_does_anything_to_a_terminal() {
+    for entry in std::fs::read_dir(folder("golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            !text
+                .chars()
+                .any(|c| c != '\n' && rkheap::text::is_harmful(c)),
+            "{}",
+            path.display()
+        );
+    }
+    let buffers = folder("systems").join("camera/proc/rk_dmabuf/buffers");
+    assert!(std::fs::read_to_string(buffers).unwrap().contains("\\033"));
+}

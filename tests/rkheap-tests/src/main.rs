@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of `rkheap`: the program itself, as it is installed, on real heaps and buffers.
+//!
+//! What it says is compared with what these tests did, or with what the kernel answers: a gap is as large as told if an
+//! allocation of that size succeeds, and one of a page more does not.
+
+mod leak;
+mod ls;
+mod map;
+mod peak;
+mod program;
+mod top;
+mod try_out;
+mod user;
+mod without_module;
+
+use anyhow::Result;
+use clap::Parser;
+use guest_support::ktap::{Options, Tests};
+use guest_support::vgem::Vgem;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Test rkheap and report in KTAP
+#[derive(Parser)]
+struct Arguments {
+    /// Instead: hold two buffers of a driver's so long, for a recording
+    #[arg(long, value_name = "SECONDS")]
+    hold_vgem: Option<u64>,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(seconds) = arguments.hold_vgem {
+        let vgem = Vgem::open()?;
+        let held = [vgem.allocate(1 << 20)?, vgem.allocate(640 << 10)?];
+        let _mapping = held[0].map()?;
+        std::thread::sleep(Duration::from_secs(seconds));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut tests = Tests::default();
+    ls::add(&mut tests);
+    leak::add(&mut tests);
+    peak::add(&mut tests);
+    map::add(&mut tests);
+    top::add(&mut tests);
+    try_out::add(&mut tests);
+    user::add(&mut tests);
+    without_module::add(&mut tests);
+    Ok(tests.run(&arguments.options))
+}
