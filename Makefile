@@ -9,7 +9,7 @@ MINUTES ?= 3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-quick fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -39,6 +39,16 @@ test: ## Run every test: on Debian's kernels, and on those with every checker on
 
 test-quick: ## Leave out debug-own, and what only repeats on debug: KUnit, faults and fuzzing are run there
 	@$(MAKE) test TEST_TARGETS='$(filter-out debug-own,$(TEST_TARGETS))' TEST_OPTIONS=--quick
+
+deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
+	@packages/build $(TARGET)
+	@packages/check $(TARGET)
+
+test-install: ## Install the packages into a Debian that boots with systemd and udev, and remove them again
+	@packages/test-install $(TARGET)
+
+test-dkms: ## Install the DKMS package into a Debian of this machine's architecture: 2 GiB to fetch
+	@packages/test-dkms
 
 soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
 	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
-# A target's kernel as Debian ships it, and a kernel tree to build modules for exactly that kernel.
+# A target's kernel as Debian ships it, and the stages up to a tree to build modules in (tree.sh).
 
 # Kernels that the module was built for and run on.
 known_good=(7.3.4+deb13-arm64 7.3.4+deb13-amd64 7.2.11+deb13-armmp)
@@ -56,53 +56,6 @@ fetch_source() {
 	archive_unpack "$state" unpacked "linux-source-$series=$version"
 	"$project/qemu/enter" tar --extract --strip-components=1 --file "unpacked/usr/src/linux-source-$series.tar.xz"
 	rm -rf unpacked
-}
-
-kernel_make_arguments() {
-	printf '%s\n' "ARCH=$arch" LOCALVERSION= "KERNELRELEASE=$1"
-	case $arch in
-	arm64)
-		printf '%s\n' CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 \
-			CROSS_COMPILE_COMPAT=arm-linux-gnueabihf- CC_COMPAT=arm-linux-gnueabihf-gcc-14
-		;;
-	arm)
-		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- CC=arm-linux-gnueabihf-gcc-14
-		;;
-	x86)
-		printf '%s\n' CROSS_COMPILE=x86_64-linux-gnu- CC=x86_64-linux-gnu-gcc-14
-		;;
-	esac
-}
-
-# Makes the current folder a kernel tree in which modules for the kernel in the folder $2 can be built.
-prepare_tree() {
-	local source=$1 kernel=$2
-	# The third is the build root: another one may have another compiler.
-	shift 3
-	cp "$kernel/config" .config
-	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" olddefconfig
-	if ! diff "$kernel/config" .config; then
-		printf 'olddefconfig changes the configuration of the packaged kernel in the lines above; a tool of the build root is missing\n'
-		return 1
-	fi
-	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" modules_prepare
-	cp "$kernel"/{Module.symvers,vmlinux} .
-	check_rust_symbols
-	# For `make -C TREE` to say nothing more than this.
-	printf '%s\n' "$@" >make-arguments
-}
-
-# Rust symbols carry a hash of the crate they come from: if the rebuilt crates were not the packaged ones, names would differ.
-check_rust_symbols() {
-	local missing
-	missing=$(sed -nE 's/^EXPORT_SYMBOL_RUST_GPL\((.*)\);$/\1/p' rust/exports_*_generated.h | sort -u |
-		comm -23 - <(cut -f 2 Module.symvers | sort -u))
-	if [[ -n $missing ]]; then
-		printf '%s\nRust symbols of the rebuilt kernel crates, above, are not in the packaged kernel\n' "$missing"
-		return 1
-	fi
-	printf 'all %d Rust symbols are in the packaged kernel\n' \
-		"$(cat rust/exports_*_generated.h | grep -c '^EXPORT_SYMBOL_RUST_GPL')"
 }
 
 # The modules that the guest may load, with what they depend on, uncompressed: busybox reads no xz.

@@ -2,7 +2,7 @@
 
 //! Contiguous memory: what comes of device trees, where buffers lie, and what drivers can do.
 
-use super::{Guest, Place, Suite, GUEST, LOADED_BY_TESTS, STOCK};
+use super::{Guest, Place, Report, Suite, GUEST, LOADED_BY_TESTS, STOCK};
 
 /// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same name. All these machines
 /// have 1 GiB, so that the overlays' addresses are memory on every target.
@@ -69,6 +69,28 @@ pub const SUITES: &[Suite] = &[
     tree!("broken-nowhere", "so are nodes that point nowhere", ["--dtb", "broken-nowhere"], LOADED_BY_TESTS),
     tree!("broken-many", "more regions than the kernel takes", ["--dtb", "broken-many"], &["arm64"]),
     tree!("many-regions", "as many areas as a 32-bit kernel can have are all heaps", ["--dtb", "many-regions"], &["armhf"]),
+    Suite {
+        name: "board-rk3588",
+        promise: "the overlay for RK3588 gives the default area below 4 GiB, and a heap for the signal processor",
+        place: Place::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "4G", "--dtb", "boards/rk3588"],
+            command: "[ -c /dev/dma_heap/isp-pool -a -c /dev/dma_heap/cma-dma32 ] && grep 'CmaTotal: *393216 kB' /proc/meminfo",
+            report: Report::ExitStatus,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "board-rk3588-carveout",
+        promise: "its example of a carveout is a heap, of memory that the kernel keeps out of",
+        place: Place::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "4G", "--dtb", "boards/rk3588-carveout"],
+            command: "[ -c /dev/dma_heap/frames@70000000 ] && grep '70000000-71ffffff : reserved' /proc/iomem",
+            report: Report::ExitStatus,
+            ..GUEST
+        }),
+    },
     Suite {
         name: "contiguous",
         promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",

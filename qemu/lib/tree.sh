@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # variables of whoever sources this one
+#
+# A kernel tree to build modules for exactly the kernel that Debian ships, with the Rust metadata that its headers lack. For
+# set-up, and for the DKMS package on a board: there `$project/qemu/enter` runs what it is given as it is.
+
+kernel_make_arguments() {
+	printf '%s\n' "ARCH=$arch" LOCALVERSION= "KERNELRELEASE=$1"
+	case $arch in
+	arm64)
+		printf '%s\n' CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 \
+			CROSS_COMPILE_COMPAT=arm-linux-gnueabihf- CC_COMPAT=arm-linux-gnueabihf-gcc-14
+		;;
+	arm)
+		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- CC=arm-linux-gnueabihf-gcc-14
+		;;
+	x86)
+		printf '%s\n' CROSS_COMPILE=x86_64-linux-gnu- CC=x86_64-linux-gnu-gcc-14
+		;;
+	esac
+}
+
+# Makes the current folder a kernel tree in which modules for the kernel in the folder $2 can be built.
+prepare_tree() {
+	local source=$1 kernel=$2
+	# The third is the build root: another one may have another compiler.
+	shift 3
+	cp "$kernel/config" .config
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" olddefconfig
+	if ! diff "$kernel/config" .config; then
+		printf 'olddefconfig changes the configuration of the packaged kernel in the lines above; a tool of the build root is missing\n'
+		return 1
+	fi
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" modules_prepare
+	cp "$kernel"/{Module.symvers,vmlinux} .
+	check_rust_symbols
+	# For `make -C TREE` to say nothing more than this.
+	printf '%s\n' "$@" >make-arguments
+}
+
+# Rust symbols carry a hash of the crate they come from: if the rebuilt crates were not the packaged ones, names would differ.
+check_rust_symbols() {
+	local missing
+	missing=$(sed -nE 's/^EXPORT_SYMBOL_RUST_GPL\((.*)\);$/\1/p' rust/exports_*_generated.h | sort -u |
+		comm -23 - <(cut -f 2 Module.symvers | sort -u))
+	if [[ -n $missing ]]; then
+		printf '%s\nRust symbols of the rebuilt kernel crates, above, are not in the packaged kernel\n' "$missing"
+		return 1
+	fi
+	printf 'all %d Rust symbols are in the packaged kernel\n' \
+		"$(cat rust/exports_*_generated.h | grep -c '^EXPORT_SYMBOL_RUST_GPL')"
+}
