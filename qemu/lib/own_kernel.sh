@@ -24,10 +24,25 @@ build_own_kernel() {
 	printf '%s\n' "$@" >make-arguments
 }
 
-# An option that another one forbids, or that the kernel does not know any more, is dropped without a word.
+# An option that another one forbids, or that the kernel does not know any more, is dropped without a word. Of several lines
+# for one option the last one counts; what is not mentioned is not set.
 check_fragments() {
 	local missing
-	missing=$(grep -E '^(CONFIG_|# CONFIG_.* is not set)' fragments | grep -vxFf .config || true)
+	missing=$(awk '
+		/^CONFIG_.*=/ || /^# CONFIG_.* is not set$/ {
+			option = $0
+			sub(/^# /, "", option)
+			sub(/[ =].*/, "", option)
+			if (FILENAME == ".config")
+				has[option] = $0
+			else
+				wanted[option] = $0
+		}
+		END {
+			for (option in wanted)
+				if (wanted[option] != (option in has ? has[option] : "# " option " is not set"))
+					print wanted[option]
+		}' .config fragments)
 	if [[ $missing ]]; then
 		printf '%s\nthese lines of the fragments did not get into the configuration\n' "$missing"
 		return 1
