@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that the kernel needs for a live buffer, beside the buffer's own.
+
+use crate::figure::{tell, KIB, MIB};
+use crate::growth::allow_descriptors;
+use crate::side::Side;
+use anyhow::Result;
+use guest_support::dma_buf::Buffer;
+use guest_support::heap::Heap;
+use guest_support::memory;
+
+/// Memory that is free or kept ready for buffers.
+fn unused() -> Result<usize> {
+    std::thread::sleep(crate::clock::PAUSE);
+    Ok(memory::free()? + memory::pooled()?)
+}
+
+pub fn measure(side: &Side) -> Result<()> {
+    allow_descriptors()?;
+    let contiguous = side.contiguous_heap();
+    for (name, node, size, count) in [
+        ("system", "system", 4 * KIB, 10_000),
+        ("cma", contiguous, 8 * MIB, 96),
+    ] {
+        let heap = Heap::open(node)?;
+        let mut live: Vec<Buffer> = Vec::with_capacity(count);
+        // What the kernel makes for the first ones of their kind is not theirs.
+        let first = (0..32).map(|_| heap.allocate(4 * KIB));
+        let _first = first.collect::<Result<Vec<_>>>()?;
+        let before = unused()?;
+        for _ in 0..count {
+            live.push(heap.allocate(size)?);
+        }
+        let taken = before as f64 - unused()? as f64;
+        tell(
+            &format!("kernel-memory/{name}"),
+            size,
+            taken / count as f64 - size as f64,
+        );
+    }
+    Ok(())
+}
