@@ -287,11 +287,9 @@ mod tests {
         let missed = text.lines().filter(|line| line.contains("MISSED")).count();
         assert_eq!(missed, report.missed().len());
         assert!(missed > 0 && missed < report.judged());
-        let document = for_document(&report);
-        let compared = document.lines().filter(|line| line.contains(" 1,000 |"));
-        let instructions = report.lines.iter().filter(|line| line.unit == Unit::Instructions);
-        let in_tree = instructions.filter(|line| line.in_tree == 1000.0);
-        assert_eq!(compared.count(), in_tree.count());
+        let document = comparison(&report, Medium::Document);
+        // A head of two lines.
+        assert_eq!(document.lines().count(), report.lines.len() + 2);
         assert!(shares(&report).contains("0.70"));
     }
 
