@@ -11,8 +11,8 @@ use crate::side::Side;
 use anyhow::{Context, Result};
 use guest_support::client::{self, Attachment, Client, Direction};
 use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
-use guest_support::heap::Heap;
 use guest_support::expect_errno;
+use guest_support::heap::Heap;
 use nix::errno::Errno;
 
 /// Flags that no kernel takes.

@@ -10,6 +10,9 @@ use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::memory;
 
+/// More buffers than there is room for in slabs that the kernel keeps although they are free.
+const FIRST: usize = 2000;
+
 /// Memory that is free or kept ready for buffers.
 fn unused() -> Result<usize> {
     std::thread::sleep(crate::clock::PAUSE);
@@ -25,8 +28,8 @@ pub fn measure(side: &Side) -> Result<()> {
     ] {
         let heap = Heap::open(node)?;
         let mut live: Vec<Buffer> = Vec::with_capacity(count);
-        // What the kernel makes for the first ones of their kind is not theirs.
-        let first = (0..32).map(|_| heap.allocate(4 * KIB));
+        // These fill the slabs that are partly free.
+        let first = (0..FIRST).map(|_| heap.allocate(4 * KIB));
         let _first = first.collect::<Result<Vec<_>>>()?;
         let before = unused()?;
         for _ in 0..count {

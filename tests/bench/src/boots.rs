@@ -82,10 +82,7 @@ impl Boot {
             Boot::Untracked => "--module-args 'track_all=0 default_names=0' ",
             _ => "",
         };
-        format!(
-            "bench-guest --side {side} {parameters}{}",
-            parts.join(" ")
-        )
+        format!("bench-guest --side {side} {parameters}{}", parts.join(" "))
     }
 
     /// Whether what it measures depends on what else the host does.
@@ -137,17 +134,27 @@ fn run_all(project: &Path, boots: &[Boot], jobs: usize) -> Result<Vec<(Boot, Fig
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
         threads.into_iter().try_for_each(|thread| {
-            thread.join().ok().context("a thread of the benchmark has panicked")?
+            thread
+                .join()
+                .ok()
+                .context("a thread of the benchmark has panicked")?
         })
     })?;
-    Ok(done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    Ok(done
+        .into_inner()
+        .unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
 /// Boots one machine and reads its figures, telling on standard error how far it is.
 fn run(project: &Path, boot: Boot) -> Result<Figures> {
     let start = Instant::now();
     let name = boot.name();
-    let say = |what: String| eprintln!("  {name:<16} {what}, {:.0} s", start.elapsed().as_secs_f64());
+    let say = |what: String| {
+        eprintln!(
+            "  {name:<16} {what}, {:.0} s",
+            start.elapsed().as_secs_f64()
+        )
+    };
     say("is booted".into());
     let mut vm = Command::new(project.join("qemu/vm"))
         .current_dir(project)
@@ -170,7 +177,10 @@ fn run(project: &Path, boot: Boot) -> Result<Figures> {
         }
     }
     let status = vm.wait()?;
-    ensure!(status.success(), "qemu/vm failed: {status}; its messages are above");
+    ensure!(
+        status.success(),
+        "qemu/vm failed: {status}; its messages are above"
+    );
     ensure!(!figures.is_empty(), "the guest measured nothing");
     say(format!("done, {} figures", figures.len()));
     Ok(figures)

@@ -124,12 +124,15 @@ impl Chart {
         let y = |number: f64| place.top + (1.0 - vertical.part(number)) * place.height;
         let bottom = place.top + place.height;
 
-        let title = text(&self.title, place.left, place.top - 14.0, "start").set("font-weight", "bold");
+        let title =
+            text(&self.title, place.left, place.top - 14.0, "start").set("font-weight", "bold");
         let mut group = Group::new().add(title);
         for exponent in vertical.from as i32..=vertical.to as i32 {
             let at = y(10_f64.powi(exponent));
-            let line = segment((place.left, at), (place.left + place.width, at)).set("stroke", GRID);
-            let label = text(&decade(exponent), place.left - 6.0, at + 4.0, "end").set("font-size", SMALL);
+            let line =
+                segment((place.left, at), (place.left + place.width, at)).set("stroke", GRID);
+            let label =
+                text(&decade(exponent), place.left - 6.0, at + 4.0, "end").set("font-size", SMALL);
             group = group.add(line).add(label);
         }
         for (number, label) in &self.ticks {

@@ -37,7 +37,11 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
         .iter()
         .filter_map(|line| {
             let reason = line.floor.as_ref()?.reason.as_ref()?;
-            Some(format!("- {}, {}: {reason}\n", line.title, tables::size(line.size)))
+            Some(format!(
+                "- {}, {}: {reason}\n",
+                line.title,
+                tables::size(line.size)
+            ))
         })
         .collect();
     if !reasons.is_empty() {
@@ -52,16 +56,20 @@ const METHOD: &str = include_str!("method.md");
 
 /// Puts table and picture into the README.
 pub fn update_readme(report: &Report, file: &Path) -> Result<()> {
-    let text = fs::read_to_string(file)
-        .with_context(|| format!("cannot read {}", file.display()))?;
+    let text =
+        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let part = format!(
         "![What the heaps cost](docs/bench.svg)\n\n\
         Ours as a share of the kernel's own heaps, in instructions, on {}:\n\n{}\n",
         origin(report),
         tables::shares(report)
     );
-    let text = replace_part(&text, &part)
-        .with_context(|| format!("{} has no place for what `make bench` makes", file.display()))?;
+    let text = replace_part(&text, &part).with_context(|| {
+        format!(
+            "{} has no place for what `make bench` makes",
+            file.display()
+        )
+    })?;
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 

@@ -24,7 +24,10 @@ impl Figures {
         };
         let (name, size, value) =
             parse().with_context(|| format!("the guest printed what is no figure: {line}"))?;
-        self.0.entry(name.to_owned()).or_default().insert(size, value);
+        self.0
+            .entry(name.to_owned())
+            .or_default()
+            .insert(size, value);
         Ok(name.to_owned())
     }
 
@@ -67,7 +70,9 @@ impl Measured {
 
     /// The figures of one name, by size; none if there are none.
     pub fn all(&self, boot: Boot, name: &str) -> Vec<(usize, f64)> {
-        self.0.get(&boot).map_or_else(Vec::new, |figures| figures.all(name))
+        self.0
+            .get(&boot)
+            .map_or_else(Vec::new, |figures| figures.all(name))
     }
 }
 
@@ -78,7 +83,10 @@ mod tests {
     #[test]
     fn lines_of_the_guest_are_understood() {
         let mut figures = Figures::default();
-        assert_eq!(figures.add_line("close/cma\t4096\t12.500").unwrap(), "close/cma");
+        assert_eq!(
+            figures.add_line("close/cma\t4096\t12.500").unwrap(),
+            "close/cma"
+        );
         figures.add_line("close/cma\t8192\t-1").unwrap();
         assert_eq!(figures.get("close/cma", 4096), Some(12.5));
         assert_eq!(figures.all("close/cma"), [(4096, 12.5), (8192, -1.0)]);
@@ -90,7 +98,11 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_named() {
-        let error = Measured::default().figure(Boot::Ours, "map/cma", 1).unwrap_err();
-        assert!(error.to_string().contains("'ours' did not measure map/cma 1"));
+        let error = Measured::default()
+            .figure(Boot::Ours, "map/cma", 1)
+            .unwrap_err();
+        assert!(error
+            .to_string()
+            .contains("'ours' did not measure map/cma 1"));
     }
 }

@@ -3,7 +3,8 @@
 //! What each row may cost at most, as a share of the figure that it is compared with.
 //!
 //! `aim` is what is wanted. Where that was not reached, `reached` says what was, with its reason, and holds instead. A figure
-//! varies by 1 % between boots: what was reached is written down with a little room.
+//! varies by 1 % between boots: what was reached is written down with a little room. Shares are compared with the digits that
+//! are printed: 1.004 is no more than 1.00.
 
 use crate::rows::{KIB, MIB};
 
@@ -37,6 +38,21 @@ impl Floor {
     /// The largest share with which it holds.
     pub fn at_most(&self) -> f64 {
         self.reached.map_or(self.aim, |(share, _)| share)
+    }
+
+    /// Whether it holds with this share.
+    pub fn holds(&self, ratio: f64) -> bool {
+        let digits = 10_f64.powi(digits(self.at_most()));
+        (ratio * digits).round() <= (self.at_most() * digits).round()
+    }
+}
+
+/// After how many digits behind the point nothing more is said of a share.
+pub fn digits(share: f64) -> i32 {
+    match share.abs() {
+        ..0.0095 => 4,
+        ..0.095 => 3,
+        _ => 2,
     }
 }
 
@@ -159,7 +175,8 @@ pub const FLOORS: &[Floor] = &[
 
     floor("growth-allocate", 100_000, 1.05),
     floor("growth-close",    100_000, 1.05),
-    floor("growth-line",     100_000, 1.05),
+    // Numbers in it get longer.
+    floor("growth-line",     100_000, 1.15),
 ];
 
 #[cfg(test)]
@@ -178,8 +195,22 @@ mod tests {
                 floor.size
             );
             let same = |other: &&Floor| other.row == floor.row && other.size == floor.size;
-            assert_eq!(FLOORS.iter().filter(same).count(), 1, "{} {}", floor.row, floor.size);
+            assert_eq!(
+                FLOORS.iter().filter(same).count(),
+                1,
+                "{} {}",
+                floor.row,
+                floor.size
+            );
         }
+    }
+
+    #[test]
+    fn shares_are_compared_as_they_are_printed() {
+        assert!(floor("a", 1, 1.0).holds(1.004) && !floor("a", 1, 1.0).holds(1.006));
+        assert!(floor("a", 1, 0.05).holds(0.0504) && !floor("a", 1, 0.05).holds(0.051));
+        assert!(floor("a", 1, 0.009).holds(0.009) && !floor("a", 1, 0.009).holds(0.0091));
+        assert!(!floor("a", 1, 1.0).holds(f64::NAN) && !floor("a", 1, 1.0).holds(f64::INFINITY));
     }
 
     #[test]

@@ -49,7 +49,15 @@ fn charts(report: &Report) -> Vec<Chart> {
             _ => format!("{}K", size / KIB),
         };
         let ticks = report.figures.all(Boot::InTree, system);
-        chart(report, title, drawn, ticks.into_iter().map(|(size, _)| (size, label(size))).collect())
+        chart(
+            report,
+            title,
+            drawn,
+            ticks
+                .into_iter()
+                .map(|(size, _)| (size, label(size)))
+                .collect(),
+        )
     };
     let growth = |title, drawn: &[Drawn]| {
         let ticks = report.figures.all(Boot::OursLarge, "growth-allocate");
@@ -57,7 +65,10 @@ fn charts(report: &Report) -> Vec<Chart> {
             report,
             title,
             drawn,
-            ticks.into_iter().map(|(count, _)| (count, grouped(count as f64))).collect(),
+            ticks
+                .into_iter()
+                .map(|(count, _)| (count, grouped(count as f64)))
+                .collect(),
         )
     };
     vec![
@@ -67,7 +78,12 @@ fn charts(report: &Report) -> Vec<Chart> {
                 Drawn("in-tree", IN_TREE, Boot::InTree, system),
                 Drawn("pool cold", OURS_COLD, Boot::Ours, "allocate-cold/system"),
                 Drawn("pool warm", OURS, Boot::Ours, system),
-                Drawn("pool warm, nothing tracked", OURS_BEST, Boot::Untracked, system),
+                Drawn(
+                    "pool warm, nothing tracked",
+                    OURS_BEST,
+                    Boot::Untracked,
+                    system,
+                ),
             ],
         ),
         sizes(
@@ -75,7 +91,12 @@ fn charts(report: &Report) -> Vec<Chart> {
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "close/system"),
                 Drawn("ours", OURS, Boot::Ours, "close/system"),
-                Drawn("nothing tracked", OURS_BEST, Boot::Untracked, "close/system"),
+                Drawn(
+                    "nothing tracked",
+                    OURS_BEST,
+                    Boot::Untracked,
+                    "close/system",
+                ),
             ],
         ),
         sizes(
@@ -83,7 +104,12 @@ fn charts(report: &Report) -> Vec<Chart> {
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "map/system"),
                 Drawn("ours", OURS, Boot::Ours, "map/system"),
-                Drawn("ours, aligned to 2 MiB", OURS_BEST, Boot::Ours, "map-aligned/system"),
+                Drawn(
+                    "ours, aligned to 2 MiB",
+                    OURS_BEST,
+                    Boot::Ours,
+                    "map-aligned/system",
+                ),
             ],
         ),
         sizes(
@@ -105,16 +131,31 @@ fn charts(report: &Report) -> Vec<Chart> {
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "map/cma"),
                 Drawn("ours", OURS, Boot::Ours, "map/cma"),
-                Drawn("ours, aligned to 2 MiB", OURS_BEST, Boot::Ours, "map-aligned/cma"),
+                Drawn(
+                    "ours, aligned to 2 MiB",
+                    OURS_BEST,
+                    Boot::Ours,
+                    "map-aligned/cma",
+                ),
             ],
         ),
         growth(
             "4 KiB buffers, by how many are alive",
             &[
-                Drawn("allocate, in-tree", IN_TREE, Boot::InTreeLarge, "growth-allocate"),
+                Drawn(
+                    "allocate, in-tree",
+                    IN_TREE,
+                    Boot::InTreeLarge,
+                    "growth-allocate",
+                ),
                 Drawn("allocate", OURS, Boot::OursLarge, "growth-allocate"),
                 Drawn("close", OURS_COLD, Boot::OursLarge, "growth-close"),
-                Drawn("a line of /proc/rk_dmabuf/dev", OURS_BEST, Boot::OursLarge, "growth-line"),
+                Drawn(
+                    "a line of /proc/rk_dmabuf/dev",
+                    OURS_BEST,
+                    Boot::OursLarge,
+                    "growth-line",
+                ),
             ],
         ),
     ]
@@ -134,7 +175,10 @@ fn chart(report: &Report, title: &str, drawn: &[Drawn], ticks: Vec<(usize, Strin
     });
     Chart {
         title: title.to_owned(),
-        ticks: ticks.into_iter().map(|(at, label)| (at as f64, label)).collect(),
+        ticks: ticks
+            .into_iter()
+            .map(|(at, label)| (at as f64, label))
+            .collect(),
         series: series.collect(),
     }
 }
@@ -177,7 +221,12 @@ mod tests {
         for chart in charts(&even(900.0)) {
             assert!(!chart.ticks.is_empty(), "{}", chart.title);
             for series in &chart.series {
-                assert!(!series.points.is_empty(), "{}: {}", chart.title, series.name);
+                assert!(
+                    !series.points.is_empty(),
+                    "{}: {}",
+                    chart.title,
+                    series.name
+                );
             }
         }
     }

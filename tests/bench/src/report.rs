@@ -86,7 +86,7 @@ impl Report {
                     aim: floor.aim,
                     at_most: floor.at_most(),
                     reason: floor.reached.map(|(_, reason)| reason.to_owned()),
-                    holds: ratio <= floor.at_most(),
+                    holds: floor.holds(ratio),
                 });
                 lines.push(Line {
                     row: row.key.to_owned(),
@@ -121,7 +121,10 @@ impl Report {
 
     /// How many lines have a floor.
     pub fn judged(&self) -> usize {
-        self.lines.iter().filter(|line| line.floor.is_some()).count()
+        self.lines
+            .iter()
+            .filter(|line| line.floor.is_some())
+            .count()
     }
 
     /// The lines whose floor does not hold.

@@ -94,11 +94,7 @@ const fn growth(key: &'static str, title: &'static str) -> Row {
     }
 }
 
-const fn kernel_memory(
-    key: &'static str,
-    title: &'static str,
-    sizes: &'static [usize],
-) -> Row {
+const fn kernel_memory(key: &'static str, title: &'static str, sizes: &'static [usize]) -> Row {
     let mut row = row(key, title, sizes);
     row.unit = Unit::Bytes;
     row.ours.boot = Boot::OursLarge;
@@ -123,7 +119,7 @@ pub const ROWS: &[Row] = &[
     untracked(
         row(
             "allocate-untracked/system",
-            "the same, track_all=0 default_names=0",
+            "allocate, pool warm, nothing tracked, system",
             SIZES,
         ),
         "allocate-warm/system",
@@ -133,16 +129,28 @@ pub const ROWS: &[Row] = &[
     untracked(
         row(
             "close-untracked/system",
-            "the same, track_all=0 default_names=0",
+            "close, nothing tracked, system",
             SIZES,
         ),
         "close/system",
     ),
-    row("cycle/system", "allocate and close, with background work", SIZES),
+    row(
+        "cycle/system",
+        "allocate and close, with background work",
+        SIZES,
+    ),
     row("map/system", "map, write each page, unmap, system", SIZES),
-    row("map-aligned/system", "the same, aligned to 2 MiB", HUGE_SIZES),
+    row(
+        "map-aligned/system",
+        "the same aligned to 2 MiB, system",
+        HUGE_SIZES,
+    ),
     row("map/cma", "map, write each page, unmap, cma", SIZES),
-    row("map-aligned/cma", "the same, aligned to 2 MiB", HUGE_SIZES),
+    row(
+        "map-aligned/cma",
+        "the same aligned to 2 MiB, cma",
+        HUGE_SIZES,
+    ),
     row("allocate-cold/cma", "allocate, cold, cma", SIZES),
     against(
         "allocate-cold/rk-dma-heap-cma",
@@ -165,13 +173,13 @@ pub const ROWS: &[Row] = &[
     against(
         "sync-1/system-uncached",
         "sync-1/system",
-        "sync, 1 importer, uncached against cached",
+        "sync, 1 importer, our uncached against in-tree's cached",
         SIZES,
     ),
     against(
         "sync-8/system-uncached",
         "sync-8/system",
-        "sync, 8 importers, uncached against cached",
+        "sync, 8 importers, our uncached against in-tree's cached",
         SIZES,
     ),
     kernel_memory(
@@ -184,13 +192,25 @@ pub const ROWS: &[Row] = &[
         "kernel memory of a live buffer, cma",
         &[8 * MIB],
     ),
-    share_of_cpu("frames/system", "60 frames a second, system, share of a CPU"),
+    share_of_cpu(
+        "frames/system",
+        "60 frames a second, system, share of a CPU",
+    ),
     share_of_cpu("frames/cma", "60 frames a second, cma, share of a CPU"),
     share_of_cpu("frames-own/system", "of that, the program itself, system"),
     share_of_cpu("frames-own/cma", "of that, the program itself, cma"),
-    growth("growth-allocate", "allocate with 100,000 live buffers against 100"),
-    growth("growth-close", "close with 100,000 live buffers against 100"),
-    growth("growth-line", "a line of /proc/rk_dmabuf/dev, 100,000 against 100"),
+    growth(
+        "growth-allocate",
+        "allocate with 100,000 live buffers against 100",
+    ),
+    growth(
+        "growth-close",
+        "close with 100,000 live buffers against 100",
+    ),
+    growth(
+        "growth-line",
+        "a line of /proc/rk_dmabuf/dev, 100,000 against 100",
+    ),
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Tables: on the terminal, and in documents.
 
 use crate::boots::Boot;
+use crate::floors::digits;
 use crate::report::{Line, Report};
 use crate::rows::{Unit, FRAME, KIB, MIB, ROWS};
 use std::fmt;
@@ -39,11 +40,7 @@ pub fn grouped(number: f64) -> String {
 
 /// A share, with as many digits as say something.
 pub fn share(ratio: f64) -> String {
-    match ratio.abs() {
-        ..0.0095 => format!("{ratio:.4}"),
-        ..0.095 => format!("{ratio:.3}"),
-        _ => format!("{ratio:.2}"),
-    }
+    format!("{ratio:.*}", digits(ratio) as usize)
 }
 
 fn value(number: f64, unit: Unit) -> String {
@@ -69,7 +66,12 @@ impl fmt::Display for Line {
         if !size(self.size).is_empty() {
             write!(f, ", {}", size(self.size))?;
         }
-        write!(f, ": {} of {}", value(self.ours, self.unit), value(self.in_tree, self.unit))?;
+        write!(
+            f,
+            ": {} of {}",
+            value(self.ours, self.unit),
+            value(self.in_tree, self.unit)
+        )?;
         write!(f, ", a share of {}", share(self.ratio))?;
         if let Some(floor) = &self.floor {
             write!(f, " where at most {} is allowed", share(floor.at_most))?;
@@ -95,8 +97,8 @@ fn table(medium: Medium, rows: Vec<Vec<String>>, texts: usize) -> String {
     };
     table.modify(Columns::new(texts..columns), Alignment::right());
     let text = table.to_string();
-    let lines = text.lines().map(str::trim_end);
-    lines.map(|line| format!("{line}\n")).collect()
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n") + "\n"
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -106,7 +108,14 @@ fn words(words: &[&str]) -> Vec<String> {
 /// Every line of the comparison.
 fn comparison(report: &Report, medium: Medium) -> String {
     let mut rows = vec![words(&[
-        "operation", "size", "verdict", "in-tree", "ours", "ratio", "aim", "at most",
+        "operation",
+        "size",
+        "verdict",
+        "in-tree",
+        "ours",
+        "ratio",
+        "aim",
+        "at most",
     ])];
     let mut title = "";
     for line in &report.lines {
@@ -114,7 +123,11 @@ fn comparison(report: &Report, medium: Medium) -> String {
         title = &line.title;
         let floor = line.floor.as_ref();
         rows.push(vec![
-            if repeated { String::new() } else { line.title.clone() },
+            if repeated {
+                String::new()
+            } else {
+                line.title.clone()
+            },
             size(line.size),
             verdict(line).to_owned(),
             value(line.in_tree, line.unit),
@@ -162,7 +175,11 @@ fn tracking(report: &Report, medium: Medium) -> String {
 }
 
 fn fragmentation(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&["heap", "allocations that failed", "largest that fits"])];
+    let mut rows = vec![words(&[
+        "heap",
+        "allocations that failed",
+        "largest that fits",
+    ])];
     for (heap, boot) in [
         ("in-tree, default_cma_region", Boot::InTree),
         ("ours, rk-dma-heap-cma", Boot::Ours),
@@ -171,7 +188,10 @@ fn fragmentation(report: &Report, medium: Medium) -> String {
         rows.push(vec![
             heap.to_owned(),
             format!("{:.2} %", figure("fragmentation-failures")),
-            format!("{} KiB", grouped(figure("fragmentation-largest") / KIB as f64)),
+            format!(
+                "{} KiB",
+                grouped(figure("fragmentation-largest") / KIB as f64)
+            ),
         ]);
     }
     table(medium, rows, 1)
@@ -205,8 +225,16 @@ fn throughput(report: &Report, medium: Medium) -> String {
 }
 
 fn modules(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&["loaded", "file", "in memory", "instructions to load"])];
-    for (name, boot) in [("system_heap.ko, cma_heap.ko", Boot::InTree), ("rk_dma_heap.ko", Boot::Ours)] {
+    let mut rows = vec![words(&[
+        "loaded",
+        "file",
+        "in memory",
+        "instructions to load",
+    ])];
+    for (name, boot) in [
+        ("system_heap.ko, cma_heap.ko", Boot::InTree),
+        ("rk_dma_heap.ko", Boot::Ours),
+    ] {
         let figure = |name| report.figures.figure(boot, name, 0).unwrap_or(f64::NAN);
         rows.push(vec![
             name.to_owned(),
@@ -221,10 +249,19 @@ fn modules(report: &Report, medium: Medium) -> String {
 /// The tables beside the comparison, with their titles.
 fn others(report: &Report, medium: Medium) -> Vec<(&'static str, String)> {
     vec![
-        ("What tracking and default names cost, in instructions", tracking(report, medium)),
+        (
+            "What tracking and default names cost, in instructions",
+            tracking(report, medium),
+        ),
         ("Growth, in instructions", growth(report, medium)),
-        ("Fragmentation: 10,000 random allocations and frees, area of 64 MiB filled to 80 %", fragmentation(report, medium)),
-        ("Throughput: buffers a second of the host's, no floor", throughput(report, medium)),
+        (
+            "Fragmentation: 10,000 random allocations and frees, area of 64 MiB filled to 80 %",
+            fragmentation(report, medium),
+        ),
+        (
+            "Throughput: buffers a second of the host's, no floor",
+            throughput(report, medium),
+        ),
         ("Modules, not judged", modules(report, medium)),
     ]
 }
@@ -252,7 +289,10 @@ pub fn shares(report: &Report) -> String {
     let sizes = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 32 * MIB];
     let mut rows = vec![words(&["operation"])];
     rows[0].extend(sizes.map(size));
-    for row in ROWS.iter().filter(|row| row.sizes.iter().any(|size| sizes.contains(size))) {
+    for row in ROWS
+        .iter()
+        .filter(|row| row.sizes.iter().any(|size| sizes.contains(size)))
+    {
         let cell = |size: usize| {
             let of_row = |line: &&Line| line.row == row.key && line.size == size;
             let line = report.lines.iter().find(of_row);
@@ -276,8 +316,14 @@ mod tests {
         assert_eq!(grouped(-1000.0), "-1,000");
         assert_eq!(grouped(-0.2), "0");
         assert_eq!(grouped(999.6), "1,000");
-        assert_eq!([share(0.00349), share(0.0123), share(1.049)], ["0.0035", "0.012", "1.05"]);
-        assert_eq!([size(4096), size(32 << 20), size(FRAME)], ["4 KiB", "32 MiB", "4K frame"]);
+        assert_eq!(
+            [share(0.00349), share(0.0123), share(1.049)],
+            ["0.0035", "0.012", "1.05"]
+        );
+        assert_eq!(
+            [size(4096), size(32 << 20), size(FRAME)],
+            ["4 KiB", "32 MiB", "4K frame"]
+        );
     }
 
     #[test]
@@ -297,7 +343,10 @@ mod tests {
     fn a_line_tells_what_was_allowed() {
         let report = even(2000.0);
         let line = report.missed()[0].to_string();
-        assert!(line.contains("allocate, pool warm, system, 4 KiB: 2,000 of 1,000"), "{line}");
+        assert!(
+            line.contains("allocate, pool warm, system, 4 KiB: 2,000 of 1,000"),
+            "{line}"
+        );
         assert!(line.contains("at most 1.05"), "{line}");
     }
 }

@@ -57,9 +57,8 @@ impl Mapping {
         let address = NonZeroUsize::new(address).ok_or(Errno::EINVAL)?;
         let flags = flags | MapFlags::MAP_FIXED_NOREPLACE;
         // SAFETY: The kernel maps nothing over what is there.
-        let start = unsafe {
-            nix::sys::mman::mmap(Some(address), length, protection, flags, fd, offset)
-        }?;
+        let start =
+            unsafe { nix::sys::mman::mmap(Some(address), length, protection, flags, fd, offset) }?;
         Ok(Mapping {
             start: start.cast(),
             len,
