@@ -10,6 +10,7 @@ pub struct Pen {
     pub colour: &'static str,
     /// Lengths of dashes and gaps; empty for a line without gaps.
     pub dashes: &'static str,
+    pub width: u32,
 }
 
 /// A line of the chart.
@@ -164,7 +165,7 @@ impl Series {
             .set("points", path.join(" "))
             .set("fill", "none")
             .set("stroke", self.pen.colour)
-            .set("stroke-width", 2)
+            .set("stroke-width", self.pen.width)
             .set("stroke-dasharray", self.pen.dashes);
         points.iter().fold(Group::new().add(line), |group, (x, y)| {
             let dot = Circle::new().set("cx", *x).set("cy", *y).set("r", 3);
@@ -175,7 +176,7 @@ impl Series {
     fn legend(&self, left: f64, at: f64) -> Group {
         let sample = segment((left, at - 4.0), (left + 28.0, at - 4.0))
             .set("stroke", self.pen.colour)
-            .set("stroke-width", 2)
+            .set("stroke-width", self.pen.width)
             .set("stroke-dasharray", self.pen.dashes);
         let name = text(&self.name, left + 34.0, at, "start").set("font-size", SMALL);
         Group::new().add(sample).add(name)
