@@ -15,23 +15,28 @@ const WIDTH: f64 = 1080.0;
 const HEIGHT: f64 = 840.0;
 const COLUMNS: usize = 3;
 
+/// Wide, so that it can be seen under ours.
 const IN_TREE: Pen = Pen {
-    colour: "#6b6b6b",
+    colour: "#a3a3a3",
     dashes: "",
+    width: 6,
 };
 const OURS: Pen = Pen {
     colour: "#0b62c4",
     dashes: "",
+    width: 2,
 };
 /// Ours, where a pool is empty or nothing was just freed.
 const OURS_COLD: Pen = Pen {
     colour: "#0b62c4",
     dashes: "2 4",
+    width: 2,
 };
 /// Ours at its best.
 const OURS_BEST: Pen = Pen {
     colour: "#c2410c",
     dashes: "7 4",
+    width: 2,
 };
 
 /// A figure by name, from one machine.
@@ -73,13 +78,18 @@ fn charts(report: &Report) -> Vec<Chart> {
     };
     vec![
         sizes(
-            "allocate, system",
+            "allocate: system",
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, system),
-                Drawn("pool cold", OURS_COLD, Boot::Ours, "allocate-cold/system"),
-                Drawn("pool warm", OURS, Boot::Ours, system),
                 Drawn(
-                    "pool warm, nothing tracked",
+                    "ours, pool cold",
+                    OURS_COLD,
+                    Boot::Ours,
+                    "allocate-cold/system",
+                ),
+                Drawn("ours, pool warm", OURS, Boot::Ours, system),
+                Drawn(
+                    "the same, nothing tracked",
                     OURS_BEST,
                     Boot::Untracked,
                     system,
@@ -87,12 +97,12 @@ fn charts(report: &Report) -> Vec<Chart> {
             ],
         ),
         sizes(
-            "close, system",
+            "close: system",
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "close/system"),
                 Drawn("ours", OURS, Boot::Ours, "close/system"),
                 Drawn(
-                    "nothing tracked",
+                    "the same, nothing tracked",
                     OURS_BEST,
                     Boot::Untracked,
                     "close/system",
@@ -100,7 +110,7 @@ fn charts(report: &Report) -> Vec<Chart> {
             ],
         ),
         sizes(
-            "map, write each page, unmap, system",
+            "map, write, unmap: system",
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "map/system"),
                 Drawn("ours", OURS, Boot::Ours, "map/system"),
@@ -113,13 +123,23 @@ fn charts(report: &Report) -> Vec<Chart> {
             ],
         ),
         sizes(
-            "allocate, contiguous",
+            "allocate: contiguous memory",
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "allocate-warm/cma"),
-                Drawn("cma, cold", OURS_COLD, Boot::Ours, "allocate-cold/cma"),
-                Drawn("cma, just freed", OURS, Boot::Ours, "allocate-warm/cma"),
                 Drawn(
-                    "rk-dma-heap-cma, just freed",
+                    "ours: cma, cold",
+                    OURS_COLD,
+                    Boot::Ours,
+                    "allocate-cold/cma",
+                ),
+                Drawn(
+                    "ours: cma, just freed",
+                    OURS,
+                    Boot::Ours,
+                    "allocate-warm/cma",
+                ),
+                Drawn(
+                    "ours: rk-dma-heap-cma, just freed",
                     OURS_BEST,
                     Boot::Ours,
                     "allocate-warm/rk-dma-heap-cma",
@@ -127,7 +147,7 @@ fn charts(report: &Report) -> Vec<Chart> {
             ],
         ),
         sizes(
-            "map, write each page, unmap, cma",
+            "map, write, unmap: cma",
             &[
                 Drawn("in-tree", IN_TREE, Boot::InTree, "map/cma"),
                 Drawn("ours", OURS, Boot::Ours, "map/cma"),
@@ -148,8 +168,8 @@ fn charts(report: &Report) -> Vec<Chart> {
                     Boot::InTreeLarge,
                     "growth-allocate",
                 ),
-                Drawn("allocate", OURS, Boot::OursLarge, "growth-allocate"),
-                Drawn("close", OURS_COLD, Boot::OursLarge, "growth-close"),
+                Drawn("allocate, ours", OURS, Boot::OursLarge, "growth-allocate"),
+                Drawn("close, ours", OURS_COLD, Boot::OursLarge, "growth-close"),
                 Drawn(
                     "a line of /proc/rk_dmabuf/dev",
                     OURS_BEST,
