@@ -6,10 +6,11 @@ TARGET ?= arm64
 TEST_TARGETS ?= arm64 armhf amd64 debug-own debug
 HOURS ?= 1
 MINUTES ?= 3
+BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak bench test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -53,6 +54,9 @@ test-dkms: ## Install the DKMS package into a Debian of this machine's architect
 soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
 	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \
 		pool-tests soak/ --soak $$(($(HOURS) * 60))
+
+bench: ## Compare what the kernel's heaps and these cost, in instructions; table and picture go to BENCH_OUTPUT (docs)
+	@qemu/bench --output '$(BENCH_OUTPUT)'
 
 test-here: ## Test heaps and buffers on this machine, a board for example, with the module loaded
 	@tests/here

@@ -169,6 +169,8 @@ fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
             "test-driver",
             "--exclude",
             "decisions",
+            "--exclude",
+            "bench",
         ])
         .output()
         .context("cannot run cargo")?;

@@ -7,6 +7,7 @@
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
 use anyhow::{Context, Result};
+use nix::errno::Errno;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -190,6 +191,11 @@ impl Client {
 
     /// Attaches a buffer to the device.
     pub fn attach(&self, buffer: &Buffer) -> nix::Result<Attachment<'_>> {
+        self.attach_sized(buffer, buffer.size().unwrap_or(0))
+    }
+
+    /// The same with a buffer whose size is known, which is one call of the kernel less.
+    pub fn attach_sized(&self, buffer: &Buffer, len: usize) -> nix::Result<Attachment<'_>> {
         let mut argument = Attach {
             fd: buffer.raw_fd(),
             handle: 0,
@@ -199,8 +205,19 @@ impl Client {
         Ok(Attachment {
             client: self,
             handle: argument.handle,
-            len: buffer.size().unwrap_or(0),
+            len,
         })
+    }
+
+    /// A request for which nothing is done: there is no such handle.
+    pub fn nothing(&self) -> nix::Result<()> {
+        // SAFETY: The kernel reads one number.
+        match unsafe { raw::unmap(self.0.as_raw_fd(), &0) } {
+            Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error),
+            // Handles begin with 1.
+            Ok(_) => Err(Errno::EEXIST),
+        }
     }
 
     /// The handle of an attachment to another open device, used with this one.

@@ -110,6 +110,18 @@ impl Buffer {
         )
     }
 
+    /// Maps its first `len` bytes, shared, to be read and written, at an address where nothing is.
+    pub fn map_at(&self, address: usize, len: usize) -> nix::Result<Mapping> {
+        Mapping::of_fd_at(
+            address,
+            self.as_fd(),
+            0,
+            len,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_SHARED,
+        )
+    }
+
     /// `mmap`, with any arguments.
     pub fn map_with(
         &self,

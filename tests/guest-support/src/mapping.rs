@@ -81,6 +81,28 @@ impl Mapping {
         }
     }
 
+    /// `mmap` of a file at this very address; fails with `EEXIST` where something is there.
+    pub fn of_fd_at(
+        address: usize,
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: usize,
+        protection: ProtFlags,
+        flags: MapFlags,
+    ) -> nix::Result<Mapping> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
+        let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        let address = NonZeroUsize::new(address).ok_or(Errno::EINVAL)?;
+        let flags = flags | MapFlags::MAP_FIXED_NOREPLACE;
+        // SAFETY: The kernel maps nothing over what is there.
+        let start =
+            unsafe { nix::sys::mman::mmap(Some(address), length, protection, flags, fd, offset) }?;
+        Ok(Mapping {
+            start: start.cast(),
+            len,
+        })
+    }
+
     /// Private memory of no file.
     pub fn anonymous(len: usize) -> nix::Result<Mapping> {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
@@ -135,6 +157,15 @@ impl Mapping {
             self.pointer(offset, WORD)
                 .cast::<u64>()
                 .write_volatile(value);
+        }
+    }
+
+    /// Writes a byte every `step` bytes.
+    pub fn touch(&self, step: usize) {
+        for offset in (0..self.len).step_by(step) {
+            // SAFETY: Inside of the mapping; a page that cannot be written kills the process, which is what its caller has
+            // to expect.
+            unsafe { self.start.add(offset).write_volatile(1) };
         }
     }
 

@@ -7,9 +7,9 @@ use super::{Place, Suite};
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "programs",
-        promise: "the runner, the test driver and what the guest tests share decide rightly; the sources keep the rules",
+        promise: "the runner, the test driver, the benchmark and what the guest tests share decide rightly; the sources keep the rules",
         place: Place::Host {
-            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "fuzz"],
+            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "fuzz", "bench", "bench-guest"],
         },
     },
     Suite {

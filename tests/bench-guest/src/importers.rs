@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices that use a buffer, and syncing a buffer for the CPU while devices have it mapped.
+//!
+//! The device is one that `rk_client` makes itself. It does not snoop the caches, so that syncing a cached buffer means
+//! cleaning and invalidating them. What an ioctl costs that is refused at once is taken away from each.
+
+use crate::clock::{rounds, Clock};
+use crate::figure::{tell, SIZES};
+use crate::side::Side;
+use anyhow::{Context, Result};
+use guest_support::client::{self, Attachment, Client, Direction};
+use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use guest_support::expect_errno;
+use guest_support::heap::Heap;
+use nix::errno::Errno;
+
+/// Flags that no kernel takes.
+const NO_SYNC: u64 = 1 << 40;
+
+pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let [nothing] = rounds(|| Ok([clock.time(|| Ok(client.nothing()?))?.0]))?;
+    for (name, node) in [("system", "system"), ("cma", side.contiguous_heap())] {
+        let heap = Heap::open(node)?;
+        for size in SIZES {
+            let buffer = heap.allocate(size)?;
+            let [use_once] = rounds(|| Ok([clock.time(|| use_once(&client, &buffer, size))?.0]))?;
+            tell(&format!("attach/{name}"), size, use_once - 4.0 * nothing);
+        }
+    }
+    let mut heaps = vec!["system"];
+    if side.is_ours() {
+        heaps.push("system-uncached");
+    }
+    for heap in heaps {
+        measure_sync(clock, &client, heap)?;
+    }
+    Ok(())
+}
+
+fn use_once(client: &Client, buffer: &Buffer, size: usize) -> Result<()> {
+    let attachment = client.attach_sized(buffer, size)?;
+    attachment.map(Direction::Both)?;
+    attachment.unmap()?;
+    Ok(())
+}
+
+fn measure_sync(clock: &Clock, client: &Client, heap: &str) -> Result<()> {
+    let name = heap;
+    let heap = Heap::open(heap)?;
+    for size in SIZES {
+        let buffer = heap.allocate(size)?;
+        expect_errno("a sync that is none", buffer.sync(NO_SYNC), Errno::EINVAL)?;
+        let [nothing] = rounds(|| Ok([clock.time(|| Ok(buffer.sync(NO_SYNC).is_err()))?.0]))?;
+        let mut importers: Vec<Attachment> = Vec::new();
+        for count in [1, 8] {
+            while importers.len() < count {
+                importers.push(client.import(&buffer)?);
+            }
+            let [sync] = rounds(|| {
+                let (time, ()) = clock.time(|| {
+                    buffer.sync(SYNC_START | SYNC_RW).context("start")?;
+                    buffer.sync(SYNC_END | SYNC_RW).context("end")
+                })?;
+                Ok([time])
+            })?;
+            tell(&format!("sync-{count}/{name}"), size, sync - 2.0 * nothing);
+        }
+    }
+    Ok(())
+}

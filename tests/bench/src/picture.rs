@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The picture: six charts of what the operations cost.
+
+use crate::boots::Boot;
+use crate::chart::{heading, paper, Chart, Pen, Place, Series};
+use crate::report::Report;
+use crate::rows::{KIB, MIB};
+use crate::tables::grouped;
+use anyhow::{Context, Result};
+use std::path::Path;
+use svg::Document;
+
+const WIDTH: f64 = 1080.0;
+const HEIGHT: f64 = 840.0;
+const COLUMNS: usize = 3;
+
+/// Wide, so that it can be seen under ours.
+const IN_TREE: Pen = Pen {
+    colour: "#a3a3a3",
+    dashes: "",
+    width: 6,
+};
+const OURS: Pen = Pen {
+    colour: "#0b62c4",
+    dashes: "",
+    width: 2,
+};
+/// Ours, where a pool is empty or nothing was just freed.
+const OURS_COLD: Pen = Pen {
+    colour: "#0b62c4",
+    dashes: "2 4",
+    width: 2,
+};
+/// Ours at its best.
+const OURS_BEST: Pen = Pen {
+    colour: "#c2410c",
+    dashes: "7 4",
+    width: 2,
+};
+
+/// A figure by name, from one machine.
+struct Drawn(&'static str, Pen, Boot, &'static str);
+
+pub fn write(report: &Report, file: &Path) -> Result<()> {
+    svg::save(file, &draw(report)).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn charts(report: &Report) -> Vec<Chart> {
+    let system = "allocate-warm/system";
+    let sizes = |title, drawn: &[Drawn]| {
+        let label = |size: usize| match size {
+            _ if size >= MIB => format!("{}M", size / MIB),
+            _ => format!("{}K", size / KIB),
+        };
+        let ticks = report.figures.all(Boot::InTree, system);
+        chart(
+            report,
+            title,
+            drawn,
+            ticks
+                .into_iter()
+                .map(|(size, _)| (size, label(size)))
+                .collect(),
+        )
+    };
+    let growth = |title, drawn: &[Drawn]| {
+        let ticks = report.figures.all(Boot::OursLarge, "growth-allocate");
+        chart(
+            report,
+            title,
+            drawn,
+            ticks
+                .into_iter()
+                .map(|(count, _)| (count, grouped(count as f64)))
+                .collect(),
+        )
+    };
+    vec![
+        sizes(
+            "allocate: system",
+            &[
+                Drawn("in-tree", IN_TREE, Boot::InTree, system),
+                Drawn(
+                    "ours, pool cold",
+                    OURS_COLD,
+                    Boot::Ours,
+                    "allocate-cold/system",
+                ),
+                Drawn("ours, pool warm", OURS, Boot::Ours, system),
+                Drawn(
+                    "the same, nothing tracked",
+                    OURS_BEST,
+                    Boot::Untracked,
+                    system,
+                ),
+            ],
+        ),
+        sizes(
+            "close: system",
+            &[
+                Drawn("in-tree", IN_TREE, Boot::InTree, "close/system"),
+                Drawn("ours", OURS, Boot::Ours, "close/system"),
+                Drawn(
+                    "the same, nothing tracked",
+                    OURS_BEST,
+                    Boot::Untracked,
+                    "close/system",
+                ),
+            ],
+        ),
+        sizes(
+            "map, write, unmap: system",
+            &[
+                Drawn("in-tree", IN_TREE, Boot::InTree, "map/system"),
+                Drawn("ours", OURS, Boot::Ours, "map/system"),
+                Drawn(
+                    "ours, aligned to 2 MiB",
+                    OURS_BEST,
+                    Boot::Ours,
+                    "map-aligned/system",
+                ),
+            ],
+        ),
+        sizes(
+            "allocate: contiguous memory",
+            &[
+                Drawn("in-tree", IN_TREE, Boot::InTree, "allocate-warm/cma"),
+                Drawn(
+                    "ours: cma, cold",
+                    OURS_COLD,
+                    Boot::Ours,
+                    "allocate-cold/cma",
+                ),
+                Drawn(
+                    "ours: cma, just freed",
+                    OURS,
+                    Boot::Ours,
+                    "allocate-warm/cma",
+                ),
+                Drawn(
+                    "ours: rk-dma-heap-cma, just freed",
+                    OURS_BEST,
+                    Boot::Ours,
+                    "allocate-warm/rk-dma-heap-cma",
+                ),
+            ],
+        ),
+        sizes(
+            "map, write, unmap: cma",
+            &[
+                Drawn("in-tree", IN_TREE, Boot::InTree, "map/cma"),
+                Drawn("ours", OURS, Boot::Ours, "map/cma"),
+                Drawn(
+                    "ours, aligned to 2 MiB",
+                    OURS_BEST,
+                    Boot::Ours,
+                    "map-aligned/cma",
+                ),
+            ],
+        ),
+        growth(
+            "4 KiB buffers, by how many are alive",
+            &[
+                Drawn(
+                    "allocate, in-tree",
+                    IN_TREE,
+                    Boot::InTreeLarge,
+                    "growth-allocate",
+                ),
+                Drawn("allocate, ours", OURS, Boot::OursLarge, "growth-allocate"),
+                Drawn("close, ours", OURS_COLD, Boot::OursLarge, "growth-close"),
+                Drawn(
+                    "a line of /proc/rk_dmabuf/dev",
+                    OURS_BEST,
+                    Boot::OursLarge,
+                    "growth-line",
+                ),
+            ],
+        ),
+    ]
+}
+
+fn chart(report: &Report, title: &str, drawn: &[Drawn], ticks: Vec<(usize, String)>) -> Chart {
+    let series = drawn.iter().map(|Drawn(name, pen, boot, figure)| Series {
+        name: (*name).to_owned(),
+        pen: *pen,
+        points: report
+            .figures
+            .all(*boot, figure)
+            .into_iter()
+            .filter(|(_, value)| *value > 0.0)
+            .map(|(at, value)| (at as f64, value))
+            .collect(),
+    });
+    Chart {
+        title: title.to_owned(),
+        ticks: ticks
+            .into_iter()
+            .map(|(at, label)| (at as f64, label))
+            .collect(),
+        series: series.collect(),
+    }
+}
+
+fn draw(report: &Report) -> Document {
+    let origin = &report.origin;
+    let about = format!(
+        "Instructions by size, both axes logarithmic. Commit {}, kernel {} (source {}), arm64 on QEMU.",
+        origin.commit, origin.kernel, origin.source
+    );
+    let mut document = Document::new()
+        .set("viewBox", (0.0, 0.0, WIDTH, HEIGHT))
+        .set("width", WIDTH)
+        .set("height", HEIGHT)
+        .set("font-family", "sans-serif")
+        .set("font-size", 13)
+        .add(paper(WIDTH, HEIGHT))
+        .add(heading("What the heaps cost", 24.0, 34.0, 20.0))
+        .add(heading(&about, 24.0, 56.0, 12.0));
+    let column = WIDTH / COLUMNS as f64;
+    for (number, chart) in charts(report).iter().enumerate() {
+        let place = Place {
+            left: 62.0 + column * (number % COLUMNS) as f64,
+            top: 110.0 + 375.0 * (number / COLUMNS) as f64,
+            width: column - 92.0,
+            height: 220.0,
+        };
+        document = document.add(chart.draw(place));
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::even;
+
+    #[test]
+    fn every_series_is_of_something_that_is_measured() {
+        for chart in charts(&even(900.0)) {
+            assert!(!chart.ticks.is_empty(), "{}", chart.title);
+            for series in &chart.series {
+                assert!(
+                    !series.points.is_empty(),
+                    "{}: {}",
+                    chart.title,
+                    series.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_picture_says_what_was_measured_and_has_no_hole() {
+        let picture = draw(&even(900.0)).to_string();
+        assert!(picture.contains("c0ffee") && picture.contains("1.2.3-bench"));
+        assert!(picture.contains("<polyline"));
+        assert!(!picture.contains("NaN") && !picture.contains("inf"));
+    }
+}
