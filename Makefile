@@ -10,7 +10,7 @@ BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak bench test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak bench profile test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -57,6 +57,11 @@ soak: module guest ## Everything at once for HOURS (1 by default) with memory sh
 
 bench: ## Compare what the kernel's heaps and these cost, in instructions; table and picture go to BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'
+
+profile: ## Tell where the instructions of an allocation and of a close go, function by function
+	@qemu/build-module bench && qemu/build-guest bench
+	@qemu/enter cargo build --quiet --release --package profile
+	@qemu/enter cargo run --quiet --release --package profile -- --project $(CURDIR)
 
 test-here: ## Test heaps and buffers on this machine, a board for example, with the module loaded
 	@tests/here

@@ -110,12 +110,13 @@ impl Kept {
 }
 
 impl Store {
-    /// Keeps `kept`, unless that cannot be: then it comes back, with the oldest range of its area where that is in the way.
-    fn keep(&mut self, kept: Kept) -> Result<(), (Kept, Option<Kept>)> {
+    /// Keeps `kept` and returns nothing, unless that cannot be: then it comes back, with the oldest range of its area where that
+    /// is in the way.
+    fn keep(&mut self, kept: Kept) -> Option<(Kept, Option<Kept>)> {
         let limit = self.limits.iter().find(|(area, _)| *area == kept.area);
         let limit = limit.map_or(UNKNOWN_LIMIT, |(_, pages)| *pages);
         let (true, Some(keeper)) = (self.on && kept.segment.pages <= limit, &self.keeper) else {
-            return Err((kept, None));
+            return Some((kept, None));
         };
         let others = self.ranges.iter().map(Kept::extent);
         let pages: usize = Iterator::chain(others, self.working)
@@ -124,7 +125,7 @@ impl Store {
             .sum();
         if pages + kept.segment.pages > limit || self.ranges.len() == MOST {
             let oldest = self.remove(|other| other.area == kept.area);
-            return Err((kept, oldest));
+            return Some((kept, oldest));
         }
         if !self.woken {
             self.woken = true;
@@ -132,7 +133,8 @@ impl Store {
         }
         self.ranges
             .push_within_capacity(kept)
-            .map_err(|error| (error.0, None))
+            .err()
+            .map(|error| (error.0, None))
     }
 
     fn remove(&mut self, which: impl Fn(&Kept) -> bool) -> Option<Kept> {
@@ -228,7 +230,7 @@ impl Drop for HeapRange {
         loop {
             let refused = KEPT.lock().keep(kept);
             match refused {
-                Err((again, Some(oldest))) => {
+                Some((again, Some(oldest))) => {
                     drop(oldest);
                     kept = again;
                 }
@@ -387,10 +389,10 @@ impl Keeper {
             }
             Ok(range) => {
                 let contents = Contents::Ready(range);
-                Err((Kept { contents, ..kept }, None))
+                Some((Kept { contents, ..kept }, None))
             }
             // What cannot be made ready has gone back to its area.
-            Err(_) => Ok(()),
+            Err(_) => None,
         };
         drop(store);
         drop(refused);

@@ -11,6 +11,7 @@ use super::Origin;
 use crate::dma_buf::DmaBuf;
 use core::{
     cell::UnsafeCell,
+    cmp::Ordering,
     mem::MaybeUninit,
     ptr::{self, NonNull},
 };
@@ -174,10 +175,11 @@ impl Records {
             }
             parent = node;
             // SAFETY: A node of the tree.
-            link = match self.number_of(node) {
-                other if other < inode => unsafe { &raw mut (*node).rb_left },
-                other if other > inode => unsafe { &raw mut (*node).rb_right },
-                _ => return None,
+            let (left, right) = unsafe { (&raw mut (*node).rb_left, &raw mut (*node).rb_right) };
+            link = match self.number_of(node).cmp(&inode) {
+                Ordering::Less => left,
+                Ordering::Greater => right,
+                Ordering::Equal => return None,
             };
         }
     }

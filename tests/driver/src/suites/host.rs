@@ -9,7 +9,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs",
         promise: "the runner, the test driver, the benchmark and what the guest tests share decide rightly; the sources keep the rules",
         place: Place::Host {
-            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "fuzz", "bench", "bench-guest"],
+            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "profile", "fuzz", "bench", "bench-guest"],
         },
     },
     Suite {
