@@ -42,8 +42,7 @@ impl Floor {
 
     /// Whether it holds with this share.
     pub fn holds(&self, ratio: f64) -> bool {
-        let digits = 10_f64.powi(digits(self.at_most()));
-        (ratio * digits).round() <= (self.at_most() * digits).round()
+        is_within(ratio, self.at_most())
     }
 }
 
@@ -54,6 +53,12 @@ pub fn digits(share: f64) -> i32 {
         ..0.095 => 3,
         _ => 2,
     }
+}
+
+/// Whether a share is no more than another, as they are printed.
+pub fn is_within(share: f64, limit: f64) -> bool {
+    let digits = 10_f64.powi(digits(limit));
+    (share * digits).round() <= (limit * digits).round()
 }
 
 /// The floor of a row and size, if it has one.

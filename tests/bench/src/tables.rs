@@ -3,7 +3,7 @@
 //! Tables: on the terminal, and in documents.
 
 use crate::boots::Boot;
-use crate::floors::digits;
+use crate::floors::{digits, is_within};
 use crate::report::{Line, Report};
 use crate::rows::{Unit, FRAME, KIB, MIB, ROWS};
 use std::fmt;
@@ -55,7 +55,7 @@ fn verdict(line: &Line) -> &'static str {
     match &line.floor {
         None => "",
         Some(floor) if !floor.holds => "MISSED",
-        Some(floor) if line.ratio > floor.aim => "holds, aim not reached",
+        Some(floor) if !is_within(line.ratio, floor.aim) => "holds, aim not reached",
         Some(_) => "holds",
     }
 }
