@@ -88,8 +88,8 @@ fn drop_caches_with_backlog() -> Result<()> {
         before.backlog > FILL / 2,
         "most was ready before it could be dropped: {before:?}"
     );
-    // The run that the worker has in its hands at that moment can stay.
-    ensure!(after.kept() <= MIB, "something is left: {after:?}");
+    // The run that the worker has in its hands at that moment can stay, which is 2 MiB at most with 4 KiB pages.
+    ensure!(after.kept() <= 2 * MIB, "something is left: {after:?}");
     module.unload()
 }
 
