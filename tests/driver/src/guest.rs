@@ -155,23 +155,12 @@ fn build_selftest(
     Ok(output)
 }
 
-/// Builds the guest programs for an architecture that is not the target's own, as `qemu/build-guest` does: what that has
-/// built is not built again.
+/// Builds the guest programs for an architecture that is not the target's own; what `qemu/build-guest` has built is not
+/// built again.
 fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
-    let cargo = Command::new("cargo")
+    let cargo = Command::new(paths.project.join("qemu/cargo-guest"))
         .current_dir(&paths.project)
-        .args(["build", "--quiet", "--release", "--target", triple])
-        .args([
-            "--workspace",
-            "--exclude",
-            "vm-runner",
-            "--exclude",
-            "test-driver",
-            "--exclude",
-            "decisions",
-            "--exclude",
-            "bench",
-        ])
+        .args([triple, "build", "--release"])
         .output()
         .context("cannot run cargo")?;
     ensure!(

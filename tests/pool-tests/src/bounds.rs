@@ -80,7 +80,7 @@ fn check_bound(bound: usize) -> Result<()> {
     );
     // What came last may have been a large run that did not fit any more.
     ensure!(
-        settled.pooled + MIB > bound,
+        settled.pooled + 2 * MIB > bound,
         "only {} bytes of {bound} are kept",
         settled.pooled
     );

@@ -37,7 +37,7 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// Heaps of contiguous memory, one of each kind. They keep no pools.
+/// Heaps of contiguous memory, one of each kind. They have no pools.
 const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
@@ -273,7 +273,7 @@ fn expect_not_cleaned(what: &str, events: &[Event], segments: &[Segment]) -> Res
 fn handing_out_contiguous(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
-    let module = Module::load("")?;
+    let module = Module::load("keep_ranges=0")?;
     let heap = Heap::open(name)?;
     let watch = Watch::start()?;
     for _ in 0..2 {

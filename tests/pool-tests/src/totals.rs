@@ -176,7 +176,7 @@ fn memory_is_where_they_say() -> Result<()> {
     const SIZE: usize = 100 * MIB;
     const TOLERANCE: usize = SIZE / 20;
     let module = Module::load("pool_max_percent=50")?;
-    let free = || memory::meminfo("MemFree");
+    let free = memory::free;
     let about = |what: &str, found: usize, expected: usize| -> Result<()> {
         ensure!(
             found.abs_diff(expected) <= TOLERANCE,

@@ -51,7 +51,7 @@ fn unloads(backlog: usize) -> Result<()> {
     drop(allocate(POOLED)?);
     let pooled = Figures::settled()?.pooled;
     ensure!(pooled == POOLED, "{pooled} of {POOLED} bytes are pooled");
-    let full = memory::meminfo("MemFree")?;
+    let full = memory::free()?;
     drop(held);
     let at_last = Figures::total()?;
     let start = Instant::now();

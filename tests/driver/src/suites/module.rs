@@ -12,6 +12,7 @@ pub const SUITES: &[Suite] = &[
             targets: STOCK,
             options: &["--no-module"],
             command: "module-tests",
+            limit: 400,
             ..GUEST
         }),
     },
