@@ -78,13 +78,15 @@ static int attribute_of_entry(pmd_t *pmd, unsigned long address, u32 *attribute)
 	return 0;
 }
 
-/* The kernel's half is the same in every process. */
 static int attribute_of(unsigned long address, bool user, u32 *attribute)
 {
 	struct mm_struct *mm = current->mm;
 	pgd_t *pgd;
 	int ret = -EFAULT;
 
+	/* The kernel's half is the same in every process as soon as it was touched there. */
+	if (!user)
+		(void)READ_ONCE(*(const u8 *)address);
 	mmap_read_lock(mm);
 	pgd = pgd_offset(mm, address);
 	if (!pgd_none(*pgd))

@@ -165,7 +165,7 @@ fn remarks(system: &System, ranges: &Ranges, area: &Area, known: &Known) -> Vec<
     let others = known.elsewhere.saturating_sub(waiting);
     if others > 0 {
         remarks.push(format!(
-            "{} more are taken by drivers without a buffer, at places that the kernel does not tell: the largest gap may \
+            "{} more are taken by drivers without a buffer, or were freed within the last second, at places that the kernel does not tell: the largest gap may \
              be smaller",
             text::size(others)
         ));

@@ -138,7 +138,7 @@ pub const SUITES: &[Suite] = &[
         promise: "drivers that free wrongly, or want pages where there are none, are refused with one warning",
         place: Place::Guest(Guest {
             targets: LOADED_BY_TESTS,
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--expect-report", "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate"],
+            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--module-args", "keep_ranges=0", "--expect-report", "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate"],
             command: "contiguous-tests --tree rockchip-cma warnings/",
             ..GUEST
         }),
