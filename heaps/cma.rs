@@ -86,7 +86,15 @@ impl Contiguous for CmaHeap {
                 .min(LARGEST_ALIGN),
             Placement::Packed => 0,
         };
-        HeapRange::allocate(self.area, pages, align, self.caching, &self.cleaner)
+        let first_fit = self.placement == Placement::Packed;
+        HeapRange::allocate(
+            self.area,
+            pages,
+            align,
+            first_fit,
+            self.caching,
+            &self.cleaner,
+        )
     }
 }
 

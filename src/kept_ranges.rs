@@ -154,13 +154,14 @@ pub(crate) struct HeapRange {
 
 impl HeapRange {
     /// Takes a range of `pages` pages of `area`, beginning at a multiple of `2^align` pages: one that was kept, else one from
-    /// the area.
+    /// the area. With `first_fit` that is the first where it fits: whatever else is kept of the area is given back before.
     ///
     /// May sleep. Fails with `ENOMEM`, and as [`Range::make_ready`] does.
     pub(crate) fn allocate(
         area: Area,
         pages: usize,
         align: u32,
+        first_fit: bool,
         caching: Caching,
         cleaner: &Cleaner,
     ) -> Result<Self> {
@@ -180,10 +181,14 @@ impl HeapRange {
             Some(Contents::Ready(range)) if range.caching() == caching => range,
             Some(Contents::Ready(range)) => range.into_used().make_ready(caching, cleaner)?,
             Some(Contents::Used(range)) => range.make_ready(caching, cleaner)?,
-            None => area
-                .allocate(pages, align)
-                .ok_or(ENOMEM)?
-                .make_ready(caching, cleaner)?,
+            None => {
+                if first_fit {
+                    give_back(Some(area));
+                }
+                area.allocate(pages, align)
+                    .ok_or(ENOMEM)?
+                    .make_ready(caching, cleaner)?
+            }
         };
         Ok(range.into())
     }
@@ -262,39 +267,45 @@ unsafe impl Memory for HeapRange {
 /// May sleep. Fails as `allocate` does.
 pub(crate) fn with_everything<T>(allocate: impl Fn() -> Result<T>) -> Result<T> {
     match allocate() {
-        Err(error) if error == ENOMEM && give_back() => allocate(),
+        Err(error) if error == ENOMEM && give_back(None) => allocate(),
         result => result,
     }
 }
 
-/// Gives all back; returns whether there was something. May sleep.
-fn give_back() -> bool {
+/// Gives back what is kept of `area`, or of all; returns whether there was something. May sleep.
+fn give_back(area: Option<Area>) -> bool {
+    let is_meant = |of: Area| area.is_none_or(|area| area == of);
     let mut store = KEPT.lock();
-    let some = store.working.is_some() || !store.ranges.is_empty();
+    let works = |store: &Store| store.working.is_some_and(|(area, _)| is_meant(area));
+    let some = works(&store) || store.ranges.iter().any(|kept| is_meant(kept.area));
+    if !some {
+        return false;
+    }
     store.emptied = store.emptied.wrapping_add(1);
     drop(store);
-    while let Some(kept) = first() {
+    while let Some(kept) = first(is_meant) {
         drop(kept);
     }
     // The thread gives back what it is working on, as it sees that all was given back meanwhile.
     for _ in 0..PAUSES {
-        if KEPT.lock().working.is_none() || signal::fatal_pending() {
+        if !works(&KEPT.lock()) || signal::fatal_pending() {
             break;
         }
         fsleep(PAUSE);
     }
-    some
+    true
 }
 
-fn first() -> Option<Kept> {
-    KEPT.lock().remove(|_| true)
+/// The first that is kept of the areas that are meant.
+fn first(is_meant: impl Fn(Area) -> bool) -> Option<Kept> {
+    KEPT.lock().remove(|kept| is_meant(kept.area))
 }
 
 /// Switches keeping on or off; with it off all has been given back when this returns. May sleep.
 pub(crate) fn switch(on: bool) {
     KEPT.lock().on = on;
     if !on {
-        give_back();
+        give_back(None);
     }
 }
 
@@ -434,7 +445,7 @@ impl Shrink for Keeper {
     fn shrink(&self, pages: usize) -> usize {
         let mut freed = 0;
         while freed < pages {
-            let Some(kept) = first() else {
+            let Some(kept) = first(|_| true) else {
                 break;
             };
             freed += kept.segment.pages;
