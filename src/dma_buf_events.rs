@@ -137,8 +137,13 @@ struct Released<O: Observer>(PhantomData<O>);
 impl<O: Observer> OnEntry for Released<O> {
     fn entered([_inode, file]: [usize; 2]) {
         let file = file as *mut bindings::file;
-        // SAFETY: The function's second argument is the file of a dma-buf, which is valid during the call.
-        O::released(unsafe { DmaBuf::from_raw((*file).private_data.cast()) });
+        // SAFETY: The function's second argument is a file, which is valid during the call.
+        let dma_buf = unsafe { (*file).private_data };
+        // A dma-buf that could not be exported leaves a file without one.
+        if !dma_buf.is_null() {
+            // SAFETY: The file's dma-buf, which is valid during the call.
+            O::released(unsafe { DmaBuf::from_raw(dma_buf.cast()) });
+        }
     }
 }
 
