@@ -3,10 +3,11 @@
 //! `/proc/rk_dmabuf/advanced`: whether `sgt` shows the ranges of every dma-buf (1), for which it attaches a device of the
 //! module's own to those that nobody has mapped, while it prints them; or of those alone whose mappings it can see (0).
 
+use super::switch;
 use crate::proc_file::Show;
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::SeqFile,
     sync::atomic::{Atomic, Relaxed},
 };
 
@@ -27,16 +28,11 @@ pub(crate) struct Advanced;
 
 impl Show for Advanced {
     fn show(file: &SeqFile) -> Result {
-        seq_print!(file, "{}\n", u8::from(is_on()));
-        Ok(())
+        switch::show(file, is_on())
     }
 
     fn write(text: &[u8]) -> Result {
-        match text {
-            b"0" => set(false),
-            b"1" => set(true),
-            _ => return Err(EINVAL),
-        }
+        set(switch::parse(text)?);
         Ok(())
     }
 }

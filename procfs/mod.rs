@@ -13,6 +13,7 @@ mod peak;
 mod row;
 mod sgt;
 mod size;
+mod switch;
 
 use crate::proc_file::Directory;
 use kernel::prelude::*;

@@ -176,7 +176,7 @@ impl Observer for Everything {
 /// May sleep. Fails with `ENOMEM`.
 pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
     if DEFAULT_NAMES.load(Relaxed) && !NAMES_OBSERVED.load(Relaxed) {
-        dma_buf.set_name_bytes(Origin::now().default_name().as_bytes())?;
+        dma_buf.set_name(Origin::now().default_name().as_bytes())?;
     }
     if !OTHERS.load(Relaxed) {
         enter(dma_buf, Some(Origin::now()), GFP_KERNEL)?;

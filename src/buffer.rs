@@ -161,13 +161,7 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {
         // SAFETY: As in `mmap()`.
-        unsafe { fault.insert(|page| self.rest(page)) }
-    }
-
-    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
-    fn huge_fault(&self, fault: &Fault, order: u32) -> bindings::vm_fault_t {
-        // SAFETY: As in `mmap()`.
-        unsafe { fault.insert_huge(order, |page| self.rest(page)) }
+        unsafe { fault.answer(|page| self.rest(page)) }
     }
 
     fn vmap(&self) -> Result<KernelMapping> {

@@ -113,15 +113,10 @@ impl DmaBuf {
         name
     }
 
-    /// Gives the dma-buf a name, as `DMA_BUF_SET_NAME` does; it is cut to what fits.
+    /// Gives the dma-buf a name, in which no byte is zero, as `DMA_BUF_SET_NAME` does; it is cut to what fits.
     ///
     /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn set_name(&self, name: &CStr) -> Result {
-        self.set_name_bytes(name.to_bytes())
-    }
-
-    /// As [`DmaBuf::set_name`], with a name in which no byte is zero.
-    pub(crate) fn set_name_bytes(&self, name: &[u8]) -> Result {
+    pub(crate) fn set_name(&self, name: &[u8]) -> Result {
         let copy = copy_name(name, bindings::GFP_KERNEL)?;
         let raw = self.as_raw();
         // SAFETY: The dma-buf is valid; its name is exchanged under the lock that protects it, and the old one is freed.

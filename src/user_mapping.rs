@@ -10,6 +10,7 @@
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
 
 use crate::{bindings as c, memory::Caching, segment::Segment};
+use core::ops::Range;
 use kernel::{
     bindings,
     error::to_result,
@@ -133,15 +134,17 @@ fn huge_part(virtual_page: usize, part: Segment) -> Option<Segment> {
 /// `raw` is a fault that the kernel is waiting for the answer to, in an area that maps frames.
 pub(crate) struct Fault {
     raw: *mut bindings::vm_fault,
+    /// The order of the entry that would do; with 0 it has to be an entry of one page.
+    order: u32,
 }
 
 impl Fault {
     /// # Safety
     ///
     /// `raw` must be a fault that the kernel is handling, in an area on which [`populate`] was called.
-    pub(crate) unsafe fn from_raw(raw: *mut bindings::vm_fault) -> Self {
+    pub(crate) unsafe fn from_raw(raw: *mut bindings::vm_fault, order: u32) -> Self {
         // INVARIANT: As the caller promises.
-        Self { raw }
+        Self { raw, order }
     }
 
     /// The file of the area.
@@ -150,13 +153,32 @@ impl Fault {
         unsafe { (*self.area()).vm_file }
     }
 
+    /// Answers the fault, with memory of which `rest` says what is left of a segment from a page of the file on.
+    ///
+    /// # Safety
+    ///
+    /// As for [`populate`], with what `rest` returns.
+    pub(crate) unsafe fn answer(
+        &self,
+        rest: impl Fn(usize) -> Option<Segment>,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: As the caller promises.
+        unsafe {
+            match self.order {
+                0 => self.insert_pages(rest),
+                c::PMD_ORDER => self.insert_huge(rest),
+                _ => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+            }
+        }
+    }
+
     fn area(&self) -> *mut bindings::vm_area_struct {
         // SAFETY: The fault is valid, by the type's invariant.
         unsafe { (*self.raw).__bindgen_anon_1.vma }
     }
 
     /// The addresses that a huge entry would map, cut to the area, and the page of the file at the first.
-    fn around(&self) -> (core::ops::Range<usize>, usize) {
+    fn around(&self) -> (Range<usize>, usize) {
         // SAFETY: The fault and its area are valid, by the type's invariant.
         unsafe {
             let limits = (*self.area()).__bindgen_anon_1.__bindgen_anon_1;
@@ -168,47 +190,36 @@ impl Fault {
         }
     }
 
-    /// Answers with a huge entry of `order`, where `rest` says that the memory allows it: what is left of its segment from
-    /// a page of the file on. Else the kernel asks again, for one page.
+    /// With a huge entry, where memory and area allow it. Else the kernel asks again, for one page.
     ///
     /// # Safety
     ///
-    /// As for [`populate`], with what `rest` returns.
-    #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
-    pub(crate) unsafe fn insert_huge(
-        &self,
-        order: u32,
-        rest: impl FnOnce(usize) -> Option<Segment>,
-    ) -> bindings::vm_fault_t {
+    /// As for [`Fault::answer`].
+    unsafe fn insert_huge(&self, rest: impl Fn(usize) -> Option<Segment>) -> bindings::vm_fault_t {
         let (addresses, page) = self.around();
         let whole = |rest: &Segment| {
             addresses.len() == HUGE_PAGES << PAGE_SHIFT
                 && rest.pages >= HUGE_PAGES
                 && rest.frame % HUGE_PAGES == 0
         };
-        if order != c::PMD_ORDER {
-            return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
-        }
         match rest(page).filter(whole) {
+            #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
             // SAFETY: The fault is valid, by the type's invariant; the memory may be mapped, as the caller promises.
             Some(rest) => unsafe {
                 let write = (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
                 bindings::vmf_insert_pfn_pmd(self.raw, rest.frame, write)
             },
-            None => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+            _ => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
         }
     }
 
-    /// Answers with single pages, all those that a huge entry would have mapped: an area that was cut or moved since, or
-    /// a process that wants no huge entries.
+    /// With single pages, all those that a huge entry would have mapped: an area that was cut or moved since, or a process
+    /// that wants no huge entries.
     ///
     /// # Safety
     ///
-    /// As for [`populate`], with what `rest` returns.
-    pub(crate) unsafe fn insert(
-        &self,
-        rest: impl Fn(usize) -> Option<Segment>,
-    ) -> bindings::vm_fault_t {
+    /// As for [`Fault::answer`].
+    unsafe fn insert_pages(&self, rest: impl Fn(usize) -> Option<Segment>) -> bindings::vm_fault_t {
         let (mut addresses, mut page) = self.around();
         while !addresses.is_empty() {
             let Some(part) = rest(page) else {

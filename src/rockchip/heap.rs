@@ -152,8 +152,8 @@ impl RkHeap {
             Backing::Own { heap, .. } => {
                 let buffer = heap::allocate(&**heap, request)?;
                 match name {
-                    Some(name) => buffer.set_name(name)?,
-                    None => buffer.set_name(&task::name()?)?,
+                    Some(name) => buffer.set_name(name.to_bytes())?,
+                    None => buffer.set_name(task::Name::current().as_bytes())?,
                 }
                 Ok(buffer)
             }
