@@ -9,9 +9,9 @@ install_more=base-passwd,base-files,apt,systemd-sysv,udev,kmod,passwd,dbus
 
 # make_install_root: leaves root.tar in the current folder.
 make_install_root() {
-	local release=$1 scripts=$2 suite sources setting options=()
-	open_backports "$cache/apt/$target" "$debian_arch"
-	sources=("deb $(mirror) trixie main" "deb $(mirror) $suite main")
+	local release=$1 scripts=$2 stable backports sources setting options=()
+	open_archive "$cache/apt/$target" "$debian_arch"
+	sources=("deb $(mirror) $stable main" "deb $(mirror) $backports main")
 	while read -r setting; do
 		options+=(--aptopt="$setting")
 	done < <(host_apt_settings)
@@ -21,7 +21,7 @@ make_install_root() {
 		--architectures="$debian_arch" --variant=extract
 		# The packages themselves are for the guest to install.
 		--skip=essential/unlink,cleanup/apt/cache
-		--include="$install_packages" --include="$install_more,linux-base/$suite,linux-modules-$release"
+		--include="$install_packages" --include="$install_more,linux-base/$backports,linux-modules-$release"
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*'
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/lib/modules/*/kernel/*'
 		--dpkgopt='path-include=/usr/lib/modules/*/kernel/drivers/block/virtio_blk.ko*'

@@ -30,22 +30,23 @@ host_apt_settings() {
 	apt-config dump --no-empty Acquire | grep -E '^Acquire::(http|https|ftp|Check-|Max-|Retries|ForceIPv)' || true
 }
 
-# archive_open STATE ARCHITECTURE MIRROR SUITE: after it, `archive STATE apt-…` sees the stable release and SUITE.
+# archive_open STATE ARCHITECTURES MIRROR STABLE SUITE: after it, `archive STATE apt-…` sees the suites STABLE and SUITE.
+# Of several architectures, with spaces between them, the first is apt's own.
 archive_open() {
-	local state=$1 architecture=$2 mirror=$3 suite=$4
+	local state=$1 architectures=$2 mirror=$3 stable=$4 suite=$5
 	mkdir -p "$state"/{lists/partial,cache/archives/partial,etc,log}
 	: >"$state/status"
 	cat >"$state/etc/sources.sources" <<-END
 		Types: deb
 		URIs: $mirror
-		Suites: trixie $suite
+		Suites: $stable $suite
 		Components: main
-		Architectures: $architecture
+		Architectures: $architectures
 		Signed-By: $keyring
 	END
 	cat >"$state/apt.conf" <<-END
-		APT::Architecture "$architecture";
-		APT::Architectures { "$architecture"; };
+		APT::Architecture "${architectures%% *}";
+		APT::Architectures { "${architectures// /\"; \"}"; };
 		APT::Default-Release "$suite";
 		APT::Sandbox::User "root";
 		APT::Update::Error-Mode "any";
@@ -64,17 +65,20 @@ archive_open() {
 	archive "$state" apt-get update
 }
 
-# The same suite under its two names: a mirror may hold an index under one of them that does not verify.
-backports=(trixie-backports stable-backports)
+# The same suites under their two names: a mirror may hold an index under one of them that does not verify.
+stable_names=(trixie stable)
+backports_names=(trixie-backports stable-backports)
 
-# open_backports STATE ARCHITECTURE: archive_open with whichever of them verifies, which is in `suite` after it.
-open_backports() {
-	for suite in "${backports[@]}"; do
-		rm -rf "$1/lists"
-		if archive_open "$1" "$2" "$(mirror)" "$suite"; then
-			return
-		fi
-		note "the index of $suite for $2 does not verify on this mirror"
+# open_archive STATE ARCHITECTURES: archive_open with those that verify, which are in `stable` and `backports` after it.
+open_archive() {
+	for stable in "${stable_names[@]}"; do
+		for backports in "${backports_names[@]}"; do
+			rm -rf "$1/lists"
+			if archive_open "$1" "$2" "$(mirror)" "$stable" "$backports"; then
+				return
+			fi
+			note "an index of $stable or $backports for $2 does not verify on this mirror"
+		done
 	done
 	return 1
 }

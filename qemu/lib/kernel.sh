@@ -9,9 +9,9 @@ known_good=(7.3.4+deb13-arm64 7.3.4+deb13-amd64 7.2.11+deb13-armmp)
 # Fills the current folder with the kernel that PACKAGE stands for now: release, version, vmlinuz, config,
 # Module.symvers, vmlinux, lib/modules, and busybox for the guest.
 fetch_kernel() {
-	# shellcheck disable=SC2034 # `suite` is set by open_backports
-	local architecture=$1 package=$2 state=$cache/apt/$target suite release version part
-	open_backports "$state" "$architecture"
+	# shellcheck disable=SC2034 # open_archive sets the suites
+	local architecture=$1 package=$2 state=$cache/apt/$target stable backports release version part
+	open_archive "$state" "$architecture"
 
 	release=$(archive_field "$state" "$package" Depends | grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
 	release=${release#linux-image-}

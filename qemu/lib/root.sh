@@ -33,9 +33,9 @@ root_options=(
 # build_root OPTION...: makes the root in the current folder. An ordinary user gets it by way of a tar archive, so that
 # all of it belongs to that user and `rm` can remove it.
 build_root() {
-	local options=("$@") setting suite sources
-	open_backports "$cache/apt/root" amd64
-	sources=("deb $(mirror) trixie main" "deb [arch=amd64] $(mirror) $suite main")
+	local options=("$@") setting stable backports sources
+	open_archive "$cache/apt/root" 'amd64 arm64 armhf'
+	sources=("deb $(mirror) $stable main" "deb [arch=amd64] $(mirror) $backports main")
 	while read -r setting; do
 		options+=(--aptopt="$setting")
 	done < <(host_apt_settings)
