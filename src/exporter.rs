@@ -41,7 +41,7 @@ use core::{
 use kernel::{
     bindings,
     device::Device,
-    error::{from_err_ptr, from_result},
+    error::from_err_ptr,
     ffi::c_int,
     mm::virt::VmaNew,
     prelude::*,

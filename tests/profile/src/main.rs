@@ -150,6 +150,13 @@ fn print(arguments: &Arguments, what: &str, profiles: &[Profile]) {
         line(row.iter().copied(), name);
     }
     let columns = 0..SIDES.len();
+    let common: f64 = Iterator::chain(shown.iter(), &rest)
+        .map(|(row, _)| row.iter().copied().fold(f64::INFINITY, f64::min))
+        .sum();
+    line(
+        columns.clone().map(|_| common),
+        "(of that what every side takes)",
+    );
     line(
         columns.clone().map(|column| sum(column, &rest)),
         "(all others)",
