@@ -62,7 +62,7 @@ soak: module guest ## Everything at once for HOURS (1 by default) with memory sh
 bench: ## Compare what the kernel's heaps and these cost, in instructions; table and picture go to BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'
 
-profile: ## Tell where the instructions of an allocation and of a close go, function by function
+profile: ## Tell where the instructions of an allocation and of a close go, function by function: docs/profile.md
 	@qemu/build-module bench && qemu/build-guest bench
 	@qemu/enter cargo build --quiet --release --package profile
 	@qemu/enter cargo run --quiet --release --package profile -- --project $(CURDIR)

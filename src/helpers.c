@@ -60,8 +60,7 @@ bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 				continue;
 			free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
 			kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-			       READ_ONCE(zone->nr_free_highatomic) +
-			       min_wmark_pages(zone) +
+			       READ_ONCE(zone->nr_free_highatomic) + min_wmark_pages(zone) +
 			       zone->lowmem_reserve[ZONE_NORMAL];
 			pages += free - min(free, kept);
 			if (pages >= wanted)
