@@ -208,6 +208,8 @@ impl<T: Background> Drop for Thread<T> {
         if let Some(Worker(worker)) = worker {
             // SAFETY: The worker was started by `start()` and is destroyed once; its work is cancelled or done before that.
             unsafe {
+                // Nobody is to wait for a thread that busy processes keep from running.
+                bindings::set_user_nice((*worker.as_ptr()).task, 0);
                 bindings::kthread_cancel_delayed_work_sync(trigger.work.get());
                 bindings::kthread_destroy_worker(worker.as_ptr());
             }
