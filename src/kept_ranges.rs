@@ -454,6 +454,9 @@ impl Shrink for Keeper {
         let mut freed = 0;
         while freed < pages {
             let Some(kept) = first(|_| true) else {
+                // What the thread is making ready goes back as soon as it is.
+                let mut store = KEPT.lock();
+                store.emptied = store.emptied.wrapping_add(1);
                 break;
             };
             freed += kept.segment.pages;

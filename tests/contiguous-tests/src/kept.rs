@@ -190,12 +190,19 @@ fn reclaimed(name: &str, area: Which) -> Result<()> {
     let freed = Instant::now();
     drop(heap.allocate(4 << 20)?);
     fs::write("/proc/sys/vm/drop_caches", "2")?;
-    let (now, took) = (available(area)?, freed.elapsed());
-    if took >= KEPT {
-        bail!("dropping caches took {took:?}, so this shows nothing");
+    // Where the thread is making it ready, it goes back a moment later.
+    loop {
+        let (now, took) = (available(area)?, freed.elapsed());
+        if took >= KEPT {
+            bail!(
+                "{before} bytes were free, {now} are after {took:?}, when nothing is kept any more"
+            );
+        }
+        if now >= before {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(5));
     }
-    ensure!(now >= before, "{before} bytes were free, {now} are");
-    Ok(())
 }
 
 fn page_arrays() -> Result<()> {
