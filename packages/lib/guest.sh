@@ -9,15 +9,17 @@ passed=0 failed=0
 # run_root ROOT.tar FOLDER SECONDS ARGUMENTS [NAME=FILE:MODE]...: boots the target's kernel with that root, and these files
 # in it. What the machine writes to its disk is FOLDER/disk, what it says FOLDER/console, and through its port FOLDER/results.
 run_root() {
-	local archive=$1 folder=$2 limit=$3 arguments=$4
+	local archive=$1 folder=$2 limit=$3 arguments=$4 memory_mib
 	shift 4
 	mkdir -p "$folder"
 	"$project/qemu/enter" "$project/packages/lib/tar_to_cpio.py" "$archive" "$@" >"$folder/root.cpio"
 	rm -f "$folder/disk"
 	truncate --size 4G "$folder/disk"
 	: >"$folder/results"
+	# The root lies there twice while it is unpacked, and may take half of it.
+	memory_mib=$((1024 + 3 * $(du -m "$archive" | cut -f 1)))
 	# Without a clock of its own the guest's time would be that of no certificate and no file.
-	timeout --kill-after=5 "$limit" "$project/qemu/enter" "qemu-system-$qemu" -machine "$machine" -cpu "$cpu" -smp 2 -m "${root_memory:-3G}" \
+	timeout --kill-after=5 "$limit" "$project/qemu/enter" "qemu-system-$qemu" -machine "$machine" -cpu "$cpu" -smp 2 -m "$memory_mib" \
 		-display none -nodefaults -no-reboot -serial "file:$folder/console" \
 		-kernel "$target_folder/kernel/vmlinuz" -initrd "$folder/root.cpio" -append "${kernel_arguments//,/ } $arguments" \
 		-drive "file=$folder/disk,format=raw,if=none,id=disk,cache=unsafe" -device virtio-blk-pci,drive=disk \
