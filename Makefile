@@ -3,14 +3,15 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf amd64 debug-own debug
+TEST_TARGETS ?= arm64 armhf amd64 debug
+CHECKED_TARGETS ?= debug-own debug
 HOURS ?= 1
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-quick deb test-install test-dkms fuzz soak bench profile test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-checked deb test-install test-dkms fuzz soak bench profile test-here shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -34,12 +35,15 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 		echo "# rmmod rk_dma_heap"; rmmod rk_dma_heap; \
 		[ ! -e /dev/dma_heap ]; echo "unloaded, and no device node is left"'
 
-test: ## Run every test: on Debian's kernels, and on those with every checker on
-	@$(foreach target,$(TEST_TARGETS),qemu/build-module $(target) && qemu/build-guest $(target) &&) true
-	@qemu/enter cargo run --quiet --package test-driver -- $(TEST_OPTIONS) --filter '$(FILTER)' $(addprefix --target ,$(TEST_TARGETS))
+# run_suites PART,TARGETS
+run_suites = $(foreach target,$(2),qemu/build-module $(target) && qemu/build-guest $(target) &&) true && \
+	qemu/enter cargo run --quiet --package test-driver -- --part $(1) --filter '$(FILTER)' $(addprefix --target ,$(2))
 
-test-quick: ## Leave out debug-own, and what only repeats on debug: KUnit, faults and fuzzing are run there
-	@$(MAKE) test TEST_TARGETS='$(filter-out debug-own,$(TEST_TARGETS))' TEST_OPTIONS=--quick
+test: ## Run the tests: on Debian's kernels, and on one with every checker on KUnit, faults and fuzzing
+	@$(call run_suites,test,$(TEST_TARGETS))
+
+test-checked: ## Run the rest: all suites once more, on kernels with every checker on, and faults while loading
+	@$(call run_suites,checked,$(CHECKED_TARGETS))
 
 deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)
@@ -58,7 +62,7 @@ soak: module guest ## Everything at once for HOURS (1 by default) with memory sh
 bench: ## Compare what the kernel's heaps and these cost, in instructions; table and picture go to BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'
 
-profile: ## Tell where the instructions of an allocation and of a close go, function by function
+profile: ## Tell where the instructions of an allocation and of a close go, function by function: docs/profile.md
 	@qemu/build-module bench && qemu/build-guest bench
 	@qemu/enter cargo build --quiet --release --package profile
 	@qemu/enter cargo run --quiet --release --package profile -- --project $(CURDIR)
@@ -81,7 +85,7 @@ fmt: ## Format all Rust and C
 	@qemu/format
 
 lint: ## Check formatting, and run clippy (for every target that is tested), shellcheck, dt-validate
-	@qemu/lint $(TEST_TARGETS)
+	@qemu/lint $(sort $(TEST_TARGETS) $(CHECKED_TARGETS))
 
 doc: ## Make the documentation of module and programs in build/doc and target/doc
 	@qemu/document $(TARGET)

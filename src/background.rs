@@ -52,7 +52,10 @@ use kernel::{
     ffi::c_void,
     new_spinlock,
     prelude::*,
-    sync::{Arc, SpinLock},
+    sync::{
+        atomic::{Atomic, Full, Relaxed},
+        Arc, SpinLock,
+    },
     types::Opaque,
 };
 
@@ -73,9 +76,11 @@ pub(crate) trait Background: Send + Sync + 'static {
 /// # Invariants
 ///
 /// `worker` is a running kthread worker or `None`. Where it is one, `owner` is what a [`Thread`] keeps alive and `work` was
-/// initialised with the function that runs that type.
+/// initialised with the function that runs that type. Where `fired` is true the thread is going to run, unless it ends before.
 #[pin_data]
 pub(crate) struct Trigger {
+    /// Spares those who fire one after the other the locks of the worker.
+    fired: Atomic<bool>,
     #[pin]
     worker: SpinLock<Option<Worker>>,
     #[pin]
@@ -106,7 +111,8 @@ impl Trigger {
     /// A trigger without a thread.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: There is no worker.
+            // INVARIANT: There is no worker, and nobody has fired.
+            fired: Atomic::new(false),
             worker <- new_spinlock!(None),
             work: Opaque::zeroed(),
             owner: Opaque::new(ptr::null()),
@@ -115,21 +121,29 @@ impl Trigger {
 
     /// Has the thread run in `milliseconds`, unless it is going to anyway. Does not sleep.
     pub(crate) fn fire(&self, milliseconds: u32) {
+        // Ordered after what the thread is to see: `run()` takes it back before it looks.
+        if self.fired.xchg(true, Full) {
+            return;
+        }
         self.queue(bindings::kthread_queue_delayed_work, milliseconds);
     }
 
     /// Has the thread run in `milliseconds`, also where it was going to earlier or later. Does not sleep.
     pub(crate) fn fire_at(&self, milliseconds: u32) {
+        self.fired.xchg(true, Full);
         self.queue(bindings::kthread_mod_delayed_work, milliseconds);
     }
 
     fn queue(&self, queue: Queue, milliseconds: u32) {
         let worker = self.worker.lock();
-        if let Some(Worker(worker)) = *worker {
-            let work = self.work.get();
-            // SAFETY: By the type's invariant the worker runs, and the work was initialised. The lock keeps it so.
-            unsafe { queue(worker.as_ptr(), work, c::msecs_to_jiffies(milliseconds)) };
-        }
+        let Some(Worker(worker)) = *worker else {
+            // INVARIANT: Nothing is going to run.
+            self.fired.store(false, Relaxed);
+            return;
+        };
+        let work = self.work.get();
+        // SAFETY: By the type's invariant the worker runs, and the work was initialised. The lock keeps it so.
+        unsafe { queue(worker.as_ptr(), work, c::msecs_to_jiffies(milliseconds)) };
     }
 }
 
@@ -178,6 +192,8 @@ impl<T: Background> Thread<T> {
             trigger.owner.get().write(Arc::as_ptr(&owner).cast());
             c::kthread_init_delayed_work(trigger.work.get(), Some(run::<T>));
         }
+        // INVARIANT: A thread before this one may have ended before it ran.
+        trigger.fired.store(false, Relaxed);
         *slot = Some(Worker(worker));
         drop(slot);
         Ok(Self { owner })
@@ -204,13 +220,14 @@ impl<T: Background> Drop for Thread<T> {
 /// For the kthread worker: `work` is the work of a [`Trigger`] whose owner is a `T`.
 unsafe extern "C" fn run<T: Background>(work: *mut bindings::kthread_work) {
     // SAFETY: The work is the first field of the delayed work, which is a field of a trigger.
-    let owner = unsafe {
+    let trigger = unsafe {
         let delayed: *mut bindings::kthread_delayed_work =
             kernel::container_of!(work, bindings::kthread_delayed_work, work);
         let work: *mut Opaque<bindings::kthread_delayed_work> = delayed.cast();
-        let trigger = kernel::container_of!(work, Trigger, work);
-        (*(*trigger).owner.get()).cast::<T>()
+        &*kernel::container_of!(work, Trigger, work)
     };
+    // INVARIANT: From here on, whoever fires has the thread run once more.
+    trigger.fired.xchg(false, Full);
     // SAFETY: The thread keeps the owner until the work is cancelled or done.
-    unsafe { &*owner }.run();
+    unsafe { &*(*trigger.owner.get()).cast::<T>() }.run();
 }

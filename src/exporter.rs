@@ -39,12 +39,7 @@ use core::{
     ptr::{self, NonNull},
 };
 use kernel::{
-    bindings,
-    device::Device,
-    error::{from_err_ptr, from_result},
-    ffi::c_int,
-    mm::virt::VmaNew,
-    prelude::*,
+    bindings, device::Device, error::from_err_ptr, ffi::c_int, mm::virt::VmaNew, prelude::*,
     sync::aref::ARef,
 };
 

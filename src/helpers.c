@@ -43,27 +43,31 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
- * What the page allocator gives for the kernel's own data before it kills somebody. Pages in the lists of CPUs do not count:
- * it does not look there when it decides.
+ * Whether the page allocator gives that much for the kernel's own data before it kills somebody. Pages in the lists of CPUs do
+ * not count: it does not look there when it decides. The zone that has most of it is looked at first; it mostly suffices.
  */
-unsigned long rk_dma_heap_helper_free_for_kernel(void)
+bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 {
 	unsigned long pages = 0;
 	int node, index;
 
 	for_each_online_node(node) {
-		for (index = 0; index <= ZONE_NORMAL; index++) {
+		for (index = ZONE_NORMAL; index >= 0; index--) {
 			struct zone *zone = &NODE_DATA(node)->node_zones[index];
-			unsigned long free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
-			unsigned long kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-					     READ_ONCE(zone->nr_free_highatomic) +
-					     min_wmark_pages(zone) +
-					     zone->lowmem_reserve[ZONE_NORMAL];
+			unsigned long free, kept;
 
+			if (!populated_zone(zone))
+				continue;
+			free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+			kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
+			       READ_ONCE(zone->nr_free_highatomic) + min_wmark_pages(zone) +
+			       zone->lowmem_reserve[ZONE_NORMAL];
 			pages += free - min(free, kept);
+			if (pages >= wanted)
+				return true;
 		}
 	}
-	return pages;
+	return false;
 }
 
 bool rk_dma_heap_helper_fatal_signal_pending(void)

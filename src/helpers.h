@@ -26,7 +26,7 @@ struct kthread_delayed_work;
 struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
-unsigned long rk_dma_heap_helper_free_for_kernel(void);
+bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted);
 bool rk_dma_heap_helper_fatal_signal_pending(void);
 
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);

@@ -44,6 +44,9 @@ const MOST: usize = 64;
 /// The most pages that are kept of an area whose size nobody knows: 16 MiB, with 4 KiB pages.
 const UNKNOWN_LIMIT: usize = 4096;
 
+/// From this size on, in pages, whoever wants a range rather takes another than to make one ready: 1 MiB, with 4 KiB pages.
+const LARGE: usize = 256;
+
 /// How long is waited for the thread to let go of what it is making ready: as many pauses.
 const PAUSES: usize = 200;
 const PAUSE: Delta = Delta::from_millis(1);
@@ -172,23 +175,28 @@ impl HeapRange {
         };
         let ready = |kept: &Kept| matches!(kept.contents, Contents::Ready(_));
         let mut store = KEPT.lock();
-        let kept = store
-            .remove(|kept| fits(kept) && ready(kept) && kept.caching == caching)
-            .or_else(|| store.remove(fits))
-            .map(|kept| kept.contents);
+        let mut kept = store.remove(|kept| fits(kept) && ready(kept) && kept.caching == caching);
+        // A pipeline frees a frame and wants another at once. With one range more than it holds there is always one ready, so
+        // the only one that is not is left to the thread, where the area has another.
+        let spare = !first_fit && pages >= LARGE;
+        if kept.is_none() && !(spare && store.ranges.iter().filter(|kept| fits(kept)).count() == 1)
+        {
+            kept = store.remove(fits);
+        }
         drop(store);
-        let range = match kept {
-            Some(Contents::Ready(range)) if range.caching() == caching => range,
-            Some(Contents::Ready(range)) => range.into_used().make_ready(caching, cleaner)?,
-            Some(Contents::Used(range)) => range.make_ready(caching, cleaner)?,
-            None => {
-                if first_fit {
-                    give_back(Some(area));
-                }
-                area.allocate(pages, align)
-                    .ok_or(ENOMEM)?
-                    .make_ready(caching, cleaner)?
+        if kept.is_none() {
+            if first_fit {
+                give_back(Some(area));
             }
+            if let Some(range) = area.allocate(pages, align) {
+                return Ok(range.make_ready(caching, cleaner)?.into());
+            }
+            kept = KEPT.lock().remove(fits);
+        }
+        let range = match kept.ok_or(ENOMEM)?.contents {
+            Contents::Ready(range) if range.caching() == caching => range,
+            Contents::Ready(range) => range.into_used().make_ready(caching, cleaner)?,
+            Contents::Used(range) => range.make_ready(caching, cleaner)?,
         };
         Ok(range.into())
     }

@@ -339,8 +339,8 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// Pages that the kernel gives for its own data before it has to reclaim some, or to kill somebody.
-pub(crate) fn free_for_kernel() -> usize {
+/// Whether the kernel gives that many pages for its own data before it has to reclaim some, or to kill somebody.
+pub(crate) fn are_free_for_kernel(wanted: usize) -> bool {
     // SAFETY: Reads counters; has no requirements.
-    unsafe { c::free_for_kernel() }
+    unsafe { c::are_free_for_kernel(wanted) }
 }

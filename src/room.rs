@@ -27,7 +27,7 @@ const PAUSE: Delta = Delta::from_millis(5);
 pub(crate) fn leave_to_kernel() -> Result {
     let wanted = (pages::total_ram() / PART).min(MOST);
     let mut attempts = 0;
-    while pages::free_for_kernel() < wanted {
+    while !pages::are_free_for_kernel(wanted) {
         if signal::fatal_pending() {
             return Err(EINTR);
         }

@@ -48,7 +48,7 @@ pub(crate) enum Populated {
 /// process may read and write all of it.
 pub(crate) unsafe fn populate(
     area: &VmaNew,
-    segments: impl Iterator<Item = Segment>,
+    mut segments: impl Iterator<Item = Segment>,
     caching: Caching,
 ) -> Result<Populated> {
     if caching == Caching::WriteCombined {
@@ -77,17 +77,14 @@ pub(crate) unsafe fn populate(
     let mut address = area.start();
     let mut populated = Populated::Whole;
 
-    for segment in segments {
-        let left = (area.end() - address) >> PAGE_SHIFT;
-        if left == 0 {
-            break;
-        }
+    while address < area.end() {
+        let segment = segments.next().ok_or(EINVAL)?;
         let Some(part) = segment.skip(skip) else {
             skip -= segment.pages;
             continue;
         };
         skip = 0;
-        let part = part.truncate(left);
+        let part = part.truncate((area.end() - address) >> PAGE_SHIFT);
         let end = address + part.bytes();
         match huge_part(address >> PAGE_SHIFT, part) {
             Some(huge) if HUGE_WORKS && !copies => {
@@ -108,12 +105,7 @@ pub(crate) unsafe fn populate(
         // SAFETY: The area is being set up. No entry of it has a page that the kernel counts.
         unsafe { c::vm_flags_set(area.as_ptr(), set) };
     }
-
-    if address == area.end() {
-        Ok(populated)
-    } else {
-        Err(EINVAL)
-    }
+    Ok(populated)
 }
 
 /// What huge entries can map of `part`, if it is mapped from page number `virtual_page` on.

@@ -201,24 +201,34 @@ fn throughput(report: &Report, medium: Medium) -> String {
     let mut rows = vec![words(&[
         "size",
         "in-tree, 1 CPU",
+        "2 CPUs",
         "4 CPUs",
         "4 over 1",
         "ours, 1 CPU",
+        "2 CPUs",
         "4 CPUs",
         "4 over 1",
-        "ours over in-tree, 4 CPUs",
+        "ours over in-tree, 2 CPUs",
+        "4 CPUs",
     ])];
     for (bytes, _) in report.figures.all(Boot::OursCpus, "throughput-1/system") {
-        let figure = |boot, name| report.figures.figure(boot, name, bytes).unwrap_or(f64::NAN);
+        let of = |boot| {
+            [
+                "throughput-1/system",
+                "throughput-2/system",
+                "throughput-4/system",
+            ]
+            .map(|name| report.figures.figure(boot, name, bytes).unwrap_or(f64::NAN))
+        };
+        let (in_tree, ours) = (of(Boot::InTreeCpus), of(Boot::OursCpus));
         let mut row = vec![size(bytes)];
-        let mut with_four = Vec::new();
-        for boot in [Boot::InTreeCpus, Boot::OursCpus] {
-            let one = figure(boot, "throughput-1/system");
-            let four = figure(boot, "throughput-4/system");
-            row.extend([grouped(one), grouped(four), format!("{:.2}", four / one)]);
-            with_four.push(four);
+        for [one, two, four] in [in_tree, ours] {
+            row.extend([one, two, four].map(grouped));
+            row.push(format!("{:.2}", four / one));
         }
-        row.push(format!("{:.2}", with_four[1] / with_four[0]));
+        for index in [1, 2] {
+            row.push(format!("{:.2}", ours[index] / in_tree[index]));
+        }
         rows.push(row);
     }
     table(medium, rows, 0)

@@ -20,7 +20,7 @@ use clap::Parser;
 use count::{Count, Outcome};
 use progress::Progress;
 use schedule::Job;
-use suites::Place;
+use suites::{Part, Place};
 
 /// Run the suites of tests and count: the last line is `N passed, N failed, N skipped`
 #[derive(Parser)]
@@ -37,9 +37,9 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
 
-    /// Leave out what only repeats, on kernels with every checker on, what runs on Debian's
-    #[arg(long)]
-    quick: bool,
+    /// Run only the suites of this part
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    part: Part,
 
     /// Print the suites and what each promises, and run none
     #[arg(long)]
@@ -83,7 +83,12 @@ fn main() -> Result<ExitCode> {
     for target in &arguments.target {
         for suite in suites::all() {
             let here = Some(target) == first || matches!(suite.place, Place::Guest(_));
-            let wanted = !(arguments.quick && suite.repeats_on(target));
+            // What runs on this machine is part of `make test`.
+            let part = match suite.place {
+                Place::Host { .. } => Part::Test,
+                Place::Guest(_) => suite.part_on(target),
+            };
+            let wanted = [part, Part::All].contains(&arguments.part);
             if here && wanted && suite.name.contains(&arguments.filter) && suite.runs_on(target) {
                 jobs.push(Job { target, suite });
             }

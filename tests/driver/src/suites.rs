@@ -18,6 +18,17 @@ pub struct Suite {
     pub place: Place,
 }
 
+/// Which suites run together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Those of `make test`: all on Debian's kernels, and on a checked one what only it can do.
+    Test,
+    /// Those of `make test-checked`: everything else on checked kernels.
+    Checked,
+    /// Both.
+    All,
+}
+
 pub enum Place {
     /// `cargo test` of these packages.
     Host {
@@ -73,9 +84,13 @@ impl Guest {
 }
 
 impl Suite {
-    /// Whether it does on `target`, with every checker on, what runs on Debian's kernels as well.
-    pub fn repeats_on(&self, target: &str) -> bool {
-        CHECKED.contains(&target) && !ONLY_CHECKED.contains(&self.name)
+    /// The part that it belongs to on `target`.
+    pub fn part_on(&self, target: &str) -> Part {
+        if CHECKED.contains(&target) && !CHECKED_BY_TEST.contains(&self.name) {
+            Part::Checked
+        } else {
+            Part::Test
+        }
     }
 
     pub fn runs_on(&self, target: &str) -> bool {
@@ -100,14 +115,8 @@ const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 /// there, so that suites of one program share a machine: `NAME-checked`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
-/// What runs there alone, or for longer than elsewhere.
-const ONLY_CHECKED: &[&str] = &[
-    "kunit",
-    "faults",
-    "faults-vmap",
-    "faults-loading",
-    "fuzz-checked",
-];
+/// What `make test` runs there: it can run nowhere else, or runs for longer than elsewhere.
+const CHECKED_BY_TEST: &[&str] = &["kunit", "faults", "faults-vmap", "fuzz-checked"];
 
 /// How much longer a suite may take there.
 const SLOWER: u32 = 4;
@@ -153,8 +162,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_with_checkers_alone_is_there() {
-        for name in ONLY_CHECKED {
+    fn what_the_tests_run_with_checkers_is_there_and_nowhere_else() {
+        for name in CHECKED_BY_TEST {
             let suite = all().find(|suite| suite.name == *name);
             let runs_on = |targets: &[&str]| {
                 suite.is_some_and(|suite| targets.iter().any(|target| suite.runs_on(target)))

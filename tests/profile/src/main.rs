@@ -6,6 +6,7 @@
 use anyhow::{ensure, Context, Result};
 use clap::Parser;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +40,13 @@ const SIDES: [Side; 3] = [
     Side("ours", &[], ""),
 ];
 
+const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
+    <!-- Made by `make profile`, which overwrites it. -->\n\
+    # Where the instructions go\n\n\
+    Function by function, by a plugin of QEMU's that counts them, on the kernel that `make bench` uses: the kernel's own heap,\n\
+    this module with `track_all=0 default_names=0`, and as it is loaded without further ado. What every side takes is the\n\
+    least that a heap can cost: the system call, the export of a dma-buf, the descriptor.\n";
+
 /// How often the program does what is measured.
 const ROUNDS: usize = 10;
 
@@ -47,6 +55,7 @@ type Profile = BTreeMap<String, f64>;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let mut text = String::from(HEAD);
     for what in ["allocate", "close"] {
         let profiles = SIDES
             .iter()
@@ -54,9 +63,11 @@ fn main() -> Result<()> {
                 measure(&arguments, side, what).with_context(|| format!("{what}, {}", side.0))
             })
             .collect::<Result<Vec<_>>>()?;
-        print(&arguments, what, &profiles);
+        text += &table(&arguments, what, &profiles)?;
     }
-    Ok(())
+    print!("{text}");
+    let file = arguments.project.join("docs/profile.md");
+    fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn measure(arguments: &Arguments, side: &Side, what: &str) -> Result<Profile> {
@@ -123,12 +134,12 @@ fn functions(symbols: &str) -> BTreeMap<u64, String> {
         .collect()
 }
 
-fn print(arguments: &Arguments, what: &str, profiles: &[Profile]) {
-    println!("\n{what}, {} bytes: instructions\n", arguments.size);
+fn table(arguments: &Arguments, what: &str, profiles: &[Profile]) -> Result<String> {
+    let mut text = format!("\n## {what}, {} bytes\n\n    ", arguments.size);
     for Side(name, ..) in &SIDES {
-        print!("{name:>10}");
+        write!(text, "{name:>10}")?;
     }
-    println!("  function");
+    text += "  function\n";
     let names: BTreeSet<&String> = profiles.iter().flat_map(BTreeMap::keys).collect();
     let of = |profile: &Profile, name| profile.get(name).copied().unwrap_or(0.0);
     let mut rows: Vec<(Vec<f64>, &str)> = names
@@ -147,24 +158,44 @@ fn print(arguments: &Arguments, what: &str, profiles: &[Profile]) {
         rows.iter().filter_map(|(row, _)| row.get(column)).sum()
     };
     for (row, name) in &shown {
-        line(row.iter().copied(), name);
+        line(&mut text, row.iter().copied(), name)?;
     }
     let columns = 0..SIDES.len();
-    line(
-        columns.clone().map(|column| sum(column, &rest)),
-        "(all others)",
-    );
-    line(
-        columns.map(|column| sum(column, &shown) + sum(column, &rest)),
-        "(in all)",
-    );
+    let common: f64 = Iterator::chain(shown.iter(), &rest)
+        .map(|(row, _)| row.iter().copied().fold(f64::INFINITY, f64::min))
+        .sum();
+    let sums = [
+        (
+            columns.clone().map(|column| sum(column, &rest)).collect(),
+            "(all others)",
+        ),
+        (
+            columns
+                .clone()
+                .map(|column| sum(column, &shown) + sum(column, &rest))
+                .collect(),
+            "(in all)",
+        ),
+        (
+            columns.map(|_| common).collect(),
+            "(of that what every side takes)",
+        ),
+    ];
+    for (row, name) in sums {
+        let row: Vec<f64> = row;
+        line(&mut text, row.into_iter(), name)?;
+    }
+    Ok(text)
 }
 
-fn line(row: impl Iterator<Item = f64>, name: &str) {
+/// A line of a block of Markdown that keeps its spaces.
+fn line(text: &mut String, row: impl Iterator<Item = f64>, name: &str) -> Result<()> {
+    *text += "    ";
     for figure in row {
-        print!("{figure:>10.0}");
+        write!(text, "{figure:>10.0}")?;
     }
-    println!("  {}", readable(name));
+    writeln!(text, "  {}", readable(name))?;
+    Ok(())
 }
 
 /// A Rust symbol's last two parts, which are enough to find it.
