@@ -52,8 +52,8 @@ deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
 test-install: ## Install the packages into a Debian that boots with systemd and udev, and remove them again
 	@packages/test-install $(TARGET)
 
-test-dkms: ## Install the DKMS package into a Debian of this machine's architecture: 2 GiB to fetch
-	@packages/test-dkms
+test-dkms: ## Have DKMS build the module in a Debian of the architecture of TARGET, and boot that: 500 MB to fetch
+	@packages/test-dkms $(TARGET)
 
 soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
 	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \

@@ -28,7 +28,8 @@ make_install_root() {
 		--dpkgopt=force-unsafe-io
 	)
 	mmdebstrap "${options[@]}" trixie unpacked.tar "${sources[@]}"
-	run_root unpacked.tar "$PWD/machine" 3000 rdinit=/configure "configure=$scripts/configure:755"
+	run_root unpacked.tar "$PWD/machine" 3000 rdinit=/configure "configure=$scripts/configure:755" \
+		"finish=$scripts/finish:755"
 	grep -q '^CONFIGURE: finished' machine/console || { tail -n 30 machine/console; return 1; }
 	tar --list --file machine/disk >/dev/null
 	mv machine/disk root.tar
@@ -38,5 +39,5 @@ make_install_root() {
 need_install_root() {
 	stage "$target/install-root" "Debian root for $debian_arch to install into (in a virtual machine: minutes)" \
 		"install-root-$target" make_install_root "$(<"$target_folder/kernel/release")" "$project/packages/guest" \
-		"$install_packages,$install_more" "$(sha256sum <"$project/packages/guest/configure")"
+		"$install_packages,$install_more" "$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
 }

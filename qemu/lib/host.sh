@@ -36,15 +36,32 @@ need_host_packages() {
 	local missing
 	mapfile -t missing < <(missing_host_packages)
 	((${#missing[@]})) || return 0
-	command -v apt-get >/dev/null || die "set-up needs a Debian host with apt-get, and ${missing[*]}"
+	add_host_packages "${missing[@]}" debian-archive-keyring
+}
+
+# add_host_packages PACKAGE...
+add_host_packages() {
+	command -v apt-get >/dev/null || die "this needs a Debian host with apt-get, and $*"
 	can_become_root ||
-		die "${missing[*]} not installed, and there is neither root nor sudo here; let an administrator run: apt-get install ${missing[*]}"
+		die "$* not installed, and there is neither root nor sudo here; let an administrator run: apt-get install $*"
 	# Asks for the password now, in the foreground.
-	((EUID == 0)) || sudo --validate || die "sudo was refused; let an administrator run: apt-get install ${missing[*]}"
+	((EUID == 0)) || sudo --validate || die "sudo was refused; let an administrator run: apt-get install $*"
 	take_lock
 	mkdir -p "$log_folder"
-	run_with_progress "host packages: ${missing[*]}" "$log_folder/host.log" \
-		install_host_packages "${missing[@]}" debian-archive-keyring
+	run_with_progress "host packages: $*" "$log_folder/host.log" install_host_packages "$@"
+}
+
+# Has the host's kernel run programs of the target's architecture by QEMU, also in a root where QEMU is not (F). Not for
+# set-up, which runs none.
+need_emulation() {
+	local entry=/proc/sys/fs/binfmt_misc/qemu-$qemu
+	[[ $debian_arch != "$(dpkg --print-architecture)" ]] || return 0
+	if [[ ! -e $entry ]] || ! command -v arch-test >/dev/null; then
+		# mmdebstrap asks arch-test.
+		add_host_packages qemu-user-static binfmt-support arch-test
+	fi
+	[[ $(grep -csE '^enabled|^flags: .*F' "$entry") == 2 ]] ||
+		die "programs for $debian_arch do not run here: no $entry that is enabled with the flag F; is binfmt_misc mounted?"
 }
 
 # Own user namespaces with more than one user in them.
