@@ -19,7 +19,7 @@ use clap::Parser;
 
 use count::{Count, Outcome};
 use progress::Progress;
-use schedule::Job;
+use schedule::{Done, Job};
 use suites::{Part, Place};
 
 /// Run the suites of tests and count: the last line is `N passed, N failed, N skipped`
@@ -108,15 +108,16 @@ fn main() -> Result<ExitCode> {
     }
     let done = schedule::run(&jobs, arguments.jobs, |job| match paths.get(job.target) {
         Some(paths) => run(job, paths, arguments.jobs > 1),
-        None => Count::default(),
+        None => Outcome::default(),
     });
     schedule::print_times(&done, start.elapsed());
+    print_failures(&done);
     if let Some(paths) = paths.values().next() {
         println!("everything that was printed is in {}", paths.logs.display());
     }
     let mut total = Count::default();
     for done in done {
-        total += done.result;
+        total += done.result.count;
     }
     println!("{total}");
     Ok(if total.is_success() {
@@ -127,7 +128,7 @@ fn main() -> Result<ExitCode> {
 }
 
 /// Runs a suite and prints what came of it. A suite that cannot be run is a failure like any other.
-fn run(job: &Job, paths: &Paths, beside_others: bool) -> Count {
+fn run(job: &Job, paths: &Paths, beside_others: bool) -> Outcome {
     let Job { target, suite } = job;
     let label = job.label();
     let progress = Progress::start(label.clone(), beside_others);
@@ -147,5 +148,19 @@ fn run(job: &Job, paths: &Paths, beside_others: bool) -> Count {
         report += &format!("    {line}\n");
     }
     print!("{report}");
-    outcome.count
+    outcome
+}
+
+/// Prints once more what failed: its own lines may be far up, among those of others.
+fn print_failures(done: &[Done<Outcome>]) {
+    let failed = done.iter().filter(|done| !done.result.count.is_success());
+    for (index, Done { label, result, .. }) in failed.enumerate() {
+        if index == 0 {
+            println!("what failed:");
+        }
+        println!("    {label}");
+        for line in &result.remarks {
+            println!("        {line}");
+        }
+    }
 }
