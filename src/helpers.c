@@ -44,7 +44,8 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 
 /*
  * Whether the page allocator gives that much for the kernel's own data before it kills somebody. Pages in the lists of CPUs do
- * not count: it does not look there when it decides. The zone that has most of it is looked at first; it mostly suffices.
+ * not count: it does not look there when it decides. Below the high watermark it has begun to reclaim, and each CPU may move
+ * to its lists what little is left. The zone that has most of it is looked at first; it mostly suffices.
  */
 bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 {
@@ -60,7 +61,7 @@ bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 				continue;
 			free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
 			kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-			       READ_ONCE(zone->nr_free_highatomic) + min_wmark_pages(zone) +
+			       READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
 			       zone->lowmem_reserve[ZONE_NORMAL];
 			pages += free - min(free, kept);
 			if (pages >= wanted)

@@ -339,7 +339,7 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// Whether the kernel gives that many pages for its own data before it has to reclaim some, or to kill somebody.
+/// Whether the kernel has that many pages for its own data before it begins to reclaim some, let alone to kill somebody.
 pub(crate) fn are_free_for_kernel(wanted: usize) -> bool {
     // SAFETY: Reads counters; has no requirements.
     unsafe { c::are_free_for_kernel(wanted) }

@@ -11,10 +11,11 @@ use kernel::{
     time::{delay::fsleep, Delta},
 };
 
-/// Which part of RAM is left to the kernel, and no more than this many pages. A buffer takes a few objects of a few sizes; for
-/// each size of slab, the page allocator moves a thousandth part of RAM or 256 KiB to the lists of the CPU.
-const PART: usize = 256;
-const MOST: usize = 1024;
+/// Which part of RAM is left to the kernel above its high watermark, and no more than this many pages. A buffer takes a few
+/// objects of a few sizes; for each size of slab, the page allocator moves a thousandth part of RAM or 256 KiB to the lists of
+/// the CPU; and where memory got fragmented, it raises all its watermarks for a while.
+const PART: usize = 64;
+const MOST: usize = 4096;
 
 /// How often the kernel is asked to reclaim, and the pause before it is asked again: others may take what it reclaimed.
 const ATTEMPTS: usize = 10;

@@ -109,6 +109,9 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     heap.allocate(1).map(drop)
 }
 
+/// How many processes are started, one by one, when all memory is handed out.
+const PROCESSES: usize = 4;
+
 fn out_of_memory(heap: &str) -> Result<()> {
     let capacity = Capacity::of(heap)?;
     let heap = Heap::open(heap)?;
@@ -140,6 +143,10 @@ fn out_of_memory(heap: &str) -> Result<()> {
             matches!(end, Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE),
             "{size} bytes failed with {end:?}"
         );
+    }
+    // Nor is there no room to start a process, which takes pages that lie side by side.
+    for _ in 0..PROCESSES {
+        Child::run(|| Ok(()))?.succeed()?;
     }
     drop(held);
     ensure!(

@@ -23,7 +23,11 @@ pub fn add(tests: &mut Tests) {
         drop_caches_with_backlog,
     );
     tests.add_within(Duration::from_secs(90), "pressure/eater", eater);
-    tests.add("pressure/large-buffers-need-it", large_buffers_need_it);
+    tests.add_within(
+        Duration::from_secs(120),
+        "pressure/large-buffers-need-it",
+        large_buffers_need_it,
+    );
 }
 
 const FILL: usize = 240 * MIB;
