@@ -115,8 +115,9 @@ const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 /// there, so that suites of one program share a machine: `NAME-checked`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
-/// What `make test` runs there: it can run nowhere else, or runs for longer than elsewhere.
-const CHECKED_BY_TEST: &[&str] = &["kunit", "faults", "faults-vmap", "fuzz-checked"];
+/// What `make test` runs there: the tests inside the module can run nowhere else, and what is random runs for longer than
+/// elsewhere.
+const CHECKED_BY_TEST: &[&str] = &["kunit", "fuzz-checked"];
 
 /// How much longer a suite may take there.
 const SLOWER: u32 = 4;

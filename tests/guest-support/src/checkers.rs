@@ -7,8 +7,9 @@ use std::path::Path;
 /// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever allocated and freed.
 const KEPT: usize = 96 << 20;
 
-/// How much less often things are done that are done very often.
+/// How much less often things are done there that are done very often, and on a 32-bit machine, which is slow too.
 const FEWER: usize = 10;
+const FEWER_ON_32_BITS: usize = 4;
 
 /// How much longer everything takes.
 const SLOWER: u32 = 4;
@@ -27,13 +28,17 @@ pub fn tolerated(bytes: usize) -> usize {
     }
 }
 
-/// How often to do what is done `usual` times elsewhere. What shows only after very many times, shows on an ordinary kernel.
+/// How often to do what is done `usual` times elsewhere. What shows only after very many times, shows on an ordinary 64-bit
+/// kernel.
 pub fn rounds(usual: usize) -> usize {
-    if are_on() {
-        usual.div_ceil(FEWER)
+    let fewer = if are_on() {
+        FEWER
+    } else if cfg!(target_pointer_width = "32") {
+        FEWER_ON_32_BITS
     } else {
-        usual
-    }
+        1
+    };
+    usual.div_ceil(fewer)
 }
 
 /// By what a limit in time is to be multiplied.

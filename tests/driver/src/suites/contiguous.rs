@@ -93,21 +93,11 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "contiguous",
-        promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made",
+        promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made; a camera's session fits without a gap, and whatever comes and goes, each allocation lies where first fit says",
         place: Place::Guest(Guest {
-            targets: STOCK,
+            targets: LOADED_BY_TESTS,
             options: CAMERA,
-            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/",
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "replay",
-        promise: "a camera's session fits into its area without a gap; whatever comes and goes, each allocation lies where first fit says",
-        place: Place::Guest(Guest {
-            targets: STOCK,
-            options: CAMERA,
-            command: "contiguous-tests --tree rockchip-cma replay/",
+            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
             limit: 400,
             ..GUEST
         }),
@@ -119,17 +109,6 @@ pub const SUITES: &[Suite] = &[
             targets: LOADED_BY_TESTS,
             options: CAMERA_THAT_KEEPS,
             command: "contiguous-tests --tree rockchip-cma kept/",
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "contiguous-checked",
-        promise: "contiguous and replay with every checker on",
-        place: Place::Guest(Guest {
-            targets: &["debug-own"],
-            options: CAMERA,
-            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
-            limit: 400,
             ..GUEST
         }),
     },

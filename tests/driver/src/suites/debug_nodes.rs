@@ -2,14 +2,14 @@
 
 //! What `/proc/rk_dmabuf` says.
 
-use super::{Guest, Place, Suite, GUEST, OWN_MODULE, STOCK};
+use super::{Guest, Place, Suite, GUEST, OWN_MODULE};
 
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "debug-nodes",
         promise: "the debug nodes are exact about every dma-buf in the system, whoever exported it; names; who may see what",
         place: Place::Guest(Guest {
-            targets: STOCK,
+            targets: &["arm64"],
             options: OWN_MODULE,
             command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/",
             ..GUEST
@@ -19,7 +19,7 @@ pub const SUITES: &[Suite] = &[
         name: "debug-stress",
         promise: "they stay whole and exact while eight threads allocate, map, attach and free",
         place: Place::Guest(Guest {
-            targets: STOCK,
+            targets: &["arm64"],
             options: OWN_MODULE,
             command: "debug-node-tests stress/",
             alone: true,
@@ -27,10 +27,10 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
-        name: "debug-nodes-checked",
-        promise: "debug-nodes and debug-stress with every checker on",
+        name: "debug-nodes-in-one",
+        promise: "debug-nodes and debug-stress, shorter",
         place: Place::Guest(Guest {
-            targets: &["debug-own"],
+            targets: &["armhf", "debug-own"],
             options: OWN_MODULE,
             command: "debug-node-tests --stress 10 size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/ stress/",
             ..GUEST

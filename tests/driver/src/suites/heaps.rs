@@ -23,6 +23,16 @@ macro_rules! heap_tests {
     };
 }
 
+/// What needs no driver, and no machine of its own.
+macro_rules! programs {
+    ($($of_each_kind:ident)?) => {
+        heap_tests!(
+            "--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"
+            $(, $of_each_kind)?
+        )
+    };
+}
+
 const IMPORTERS: &str = heap_tests!("/import/", of_each_kind);
 
 /// The heap that `device-cma` makes.
@@ -51,11 +61,22 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
-        name: "ioctl",
-        promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too",
+        name: "heaps",
+        promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too; descriptors, mappings and sharing between processes; ten thousand rounds lose no memory",
         place: Place::Guest(Guest {
-            targets: STOCK,
-            command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/"),
+            targets: &["arm64"],
+            command: programs!(),
+            limit: 480,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "heaps-of-each-kind",
+        promise: "the same for one heap of each kind: a small machine's memory all lies below 4 GiB, and checkers are slow",
+        place: Place::Guest(Guest {
+            targets: &["armhf", "debug"],
+            command: programs!(of_each_kind),
+            limit: 480,
             ..GUEST
         }),
     },
@@ -68,15 +89,6 @@ pub const SUITES: &[Suite] = &[
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
             },
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "buffers",
-        promise: "descriptors, mappings and sharing between processes; every page in its place",
-        place: Place::Guest(Guest {
-            targets: STOCK,
-            command: heap_tests!("/buffer/ /mmap/ /share/"),
             ..GUEST
         }),
     },
@@ -103,7 +115,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-area",
         promise: "a heap over a device's own area is a heap like any other",
         place: Place::Guest(Guest {
-            targets: STOCK,
+            targets: &["arm64"],
             options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0"],
             command: AREA,
             ..GUEST
@@ -125,25 +137,6 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             options: &["--mem", "1G", "--dtb", "no-map", "--append", "init_on_alloc=0"],
             command: "heap-tests frames@4e000000/",
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "endurance",
-        promise: "ten thousand rounds lose no memory; processes at the same time do not meet",
-        place: Place::Guest(Guest {
-            targets: STOCK,
-            command: heap_tests!("/endure/"),
-            limit: 300,
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "heaps-checked",
-        promise: "ioctl, buffers and endurance with every checker on",
-        place: Place::Guest(Guest {
-            targets: &["debug"],
-            command: heap_tests!("--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/", of_each_kind),
             ..GUEST
         }),
     },
