@@ -39,10 +39,10 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 run_suites = $(foreach target,$(2),qemu/build-module $(target) && qemu/build-guest $(target) &&) true && \
 	qemu/enter cargo run --quiet --package test-driver -- --part $(1) --filter '$(FILTER)' $(addprefix --target ,$(2))
 
-test: ## Run the tests: on Debian's kernels, and on one with every checker on KUnit, faults and fuzzing
+test: ## Run the tests: on Debian's kernels, and on one with every checker on KUnit and fuzzing
 	@$(call run_suites,test,$(TEST_TARGETS))
 
-test-checked: ## Run the rest: all suites once more, on kernels with every checker on, and faults while loading
+test-checked: ## Run the rest: all suites once more, on kernels with every checker on, and allocations that fail
 	@$(call run_suites,checked,$(CHECKED_TARGETS))
 
 deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
