@@ -43,9 +43,9 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
- * Whether the page allocator gives that much for the kernel's own data before it kills somebody. Pages in the lists of CPUs do
- * not count: it does not look there when it decides. Below the high watermark it has begun to reclaim, and each CPU may move
- * to its lists what little is left. The zone that has most of it is looked at first; it mostly suffices.
+ * Whether the page allocator gives that much for the kernel's own data before it kills somebody. Half of the page cache counts,
+ * which it reclaims first. Pages in the lists of CPUs do not: it does not look there when it decides. Below the high watermark
+ * each CPU may move to its lists what little is left. The zone that has most of it is looked at first; it mostly suffices.
  */
 bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 {
@@ -55,15 +55,17 @@ bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
 	for_each_online_node(node) {
 		for (index = ZONE_NORMAL; index >= 0; index--) {
 			struct zone *zone = &NODE_DATA(node)->node_zones[index];
-			unsigned long free, kept;
+			unsigned long cached, available, kept;
 
 			if (!populated_zone(zone))
 				continue;
-			free = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+			cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
+			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
 			kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
 			       READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
 			       zone->lowmem_reserve[ZONE_NORMAL];
-			pages += free - min(free, kept);
+			pages += available - min(available, kept);
 			if (pages >= wanted)
 				return true;
 		}

@@ -21,6 +21,9 @@ const MOST: usize = 4096;
 const ATTEMPTS: usize = 10;
 const PAUSE: Delta = Delta::from_millis(5);
 
+/// How many pages it is asked for at a time.
+const AT_ONCE: usize = 1024;
+
 /// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages: small allocations do not fail,
 /// the kernel rather kills somebody.
 ///
@@ -39,7 +42,7 @@ pub(crate) fn leave_to_kernel() -> Result {
         if attempts > 0 {
             fsleep(PAUSE);
         }
-        reclaim(wanted);
+        reclaim(wanted.min(AT_ONCE));
         attempts += 1;
     }
     Ok(())
