@@ -339,7 +339,7 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// Whether the kernel has that many pages for its own data before it begins to reclaim some, let alone to kill somebody.
+/// Whether the kernel finds that many pages for its own data, free or in the page cache, before it has to kill somebody.
 pub(crate) fn are_free_for_kernel(wanted: usize) -> bool {
     // SAFETY: Reads counters; has no requirements.
     unsafe { c::are_free_for_kernel(wanted) }

@@ -136,7 +136,7 @@ fn renamed_in_flight() -> Result<()> {
                     ensure!(text && name.len() <= 16, "{name:?} is no name");
                 }
                 let [long, short, neither] = seen;
-                ensure!(long > 0 && short > 0 && neither * 50 < count, "{seen:?}");
+                ensure!(long > 0 && short > 0 && neither * 100 < count, "{seen:?}");
                 Ok(seen)
             };
             let seen = allocate();

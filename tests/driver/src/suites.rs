@@ -112,7 +112,7 @@ const LOADED: &[&str] = &["arm64", "armhf", "debug"];
 const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 
 /// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks takes most of the time
-/// there, so that suites of one program share a machine: `NAME-checked`.
+/// there, so that suites of one program share a machine: those called `-checked`, `-of-each-kind` and `-in-one`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
 /// What `make test` runs there: the tests inside the module can run nowhere else, and what is random runs for longer than

@@ -7,8 +7,10 @@ use std::path::Path;
 /// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever allocated and freed.
 const KEPT: usize = 96 << 20;
 
-/// How much less often things are done there that are done very often, and on a 32-bit machine, which is slow too.
+/// How much less often things are done that are done very often.
 const FEWER: usize = 10;
+
+/// The same for 32-bit machines, which are slow without checkers too.
 const FEWER_ON_32_BITS: usize = 4;
 
 /// How much longer everything takes.

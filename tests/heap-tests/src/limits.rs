@@ -144,7 +144,7 @@ fn out_of_memory(heap: &str) -> Result<()> {
             "{size} bytes failed with {end:?}"
         );
     }
-    // Nor is there no room to start a process, which takes pages that lie side by side.
+    // A process can be started all the same.
     for _ in 0..PROCESSES {
         Child::run(|| Ok(()))?.succeed()?;
     }

@@ -7,7 +7,7 @@ use super::{Guest, Place, Report, Share, Suite, GUEST, STOCK, VIVID};
 /// The guest tests of these groups, on a machine that has exactly the heaps that the module is to make there; on all of
 /// them, or on one of each kind: the others' names stand for the same memory.
 macro_rules! heap_tests {
-    ($groups:literal) => {
+    ($groups:expr) => {
         concat!(
             "heap-tests --expect system,system-dma32,system-uncached,system-uncached-dma32,",
             "cma,cma-dma32,cma-uncached,cma-uncached-dma32,default_cma_region,rk-dma-heap-cma ",
@@ -15,7 +15,7 @@ macro_rules! heap_tests {
             $groups
         )
     };
-    ($groups:literal, of_each_kind) => {
+    ($groups:expr, of_each_kind) => {
         concat!(
             heap_tests!($groups),
             " --heaps system,system-uncached,cma,cma-uncached,rk-dma-heap-cma"
@@ -23,13 +23,10 @@ macro_rules! heap_tests {
     };
 }
 
-/// What needs no driver, and no machine of its own.
+/// The groups of tests that need no driver of the kernel's.
 macro_rules! programs {
-    ($($of_each_kind:ident)?) => {
-        heap_tests!(
-            "--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"
-            $(, $of_each_kind)?
-        )
+    () => {
+        "--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"
     };
 }
 
@@ -65,7 +62,7 @@ pub const SUITES: &[Suite] = &[
         promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too; descriptors, mappings and sharing between processes; ten thousand rounds lose no memory",
         place: Place::Guest(Guest {
             targets: &["arm64"],
-            command: programs!(),
+            command: heap_tests!(programs!()),
             limit: 480,
             ..GUEST
         }),
@@ -75,7 +72,7 @@ pub const SUITES: &[Suite] = &[
         promise: "the same for one heap of each kind: a small machine's memory all lies below 4 GiB, and checkers are slow",
         place: Place::Guest(Guest {
             targets: &["armhf", "debug"],
-            command: programs!(of_each_kind),
+            command: heap_tests!(programs!(), of_each_kind),
             limit: 480,
             ..GUEST
         }),
