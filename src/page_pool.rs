@@ -15,7 +15,9 @@
 //! # Locks
 //!
 //! A shard's lock and the depot's are spin locks that are never held together, never held while pages are allocated, freed
-//! or zeroed, and so never held by anyone who reclaims. The shrinker can take them anywhere.
+//! or zeroed, and so never held by anyone who reclaims. The shrinker can take them anywhere. Whoever has all pools give way
+//! holds the mutex over their list meanwhile, and takes spin locks under it; the shrinker, which sees the pools otherwise,
+//! never takes that one.
 //!
 //! # Invariants
 //!
@@ -169,7 +171,7 @@ impl Pool {
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
-            room::leave_to_kernel()?;
+            room::leave_to_kernel(|pages| self.shared.shrink(pages))?;
         }
         match &self.shared.charger {
             Some(charger) => charge(charger, runs),

@@ -10,12 +10,14 @@ use crate::{
     shrinker::{Shrink, Shrinker},
     sysfs::Number,
 };
+use core::mem;
 use kernel::{
+    new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        Arc,
+        Arc, Mutex,
     },
 };
 
@@ -35,6 +37,9 @@ pub(crate) struct Shared {
     ready: Atomic<usize>,
     #[pin]
     trigger: Trigger,
+    /// The pools, for as long as there are [`Pools`].
+    #[pin]
+    pools: Mutex<KVec<Arc<Pool>>>,
 }
 
 impl Shared {
@@ -45,7 +50,14 @@ impl Shared {
         limit: usize,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self { cleaner, charger, limit, ready: Atomic::new(0), trigger <- Trigger::new() }),
+            pin_init!(Self {
+                cleaner,
+                charger,
+                limit,
+                ready: Atomic::new(0),
+                trigger <- Trigger::new(),
+                pools <- new_mutex!(KVec::new()),
+            }),
             GFP_KERNEL,
         )
     }
@@ -63,6 +75,11 @@ impl Shared {
     /// Counts `pages` pages off that are not in a pool any more.
     pub(crate) fn release(&self, pages: usize) {
         self.ready.fetch_sub(pages, Relaxed);
+    }
+
+    /// Frees at least `pages` pages if all pools together have so many. May sleep.
+    pub(super) fn shrink(&self, pages: usize) {
+        shrink(&self.pools.lock(), pages);
     }
 
     /// Has the backlogs worked off, a moment later.
@@ -107,12 +124,19 @@ impl Pools {
                 GFP_KERNEL,
             )?;
         }
+        let mut members = KVec::with_capacity(pools.len(), GFP_KERNEL)?;
+        for pool in &pools {
+            members.push(pool.clone(), GFP_KERNEL)?;
+        }
         let keeper = Arc::new(Keeper { pools, shared }, GFP_KERNEL)?;
-        Ok(Self {
+        let pools = Self {
             _thread: Thread::start(c"rk_dma_heap", keeper.clone())?,
             _shrinker: Shrinker::register(c"rk_dma_heap", keeper.clone())?,
             keeper,
-        })
+        };
+        // Nothing fails any more: what has been put in here is taken out when the pools are dropped.
+        *pools.keeper.shared.pools.lock() = members;
+        Ok(pools)
     }
 
     /// The pools, in the order of the kinds that they were made for.
@@ -123,6 +147,14 @@ impl Pools {
     /// What knows their total.
     pub(crate) fn keeper(&self) -> Arc<Keeper> {
         self.keeper.clone()
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        // A pool that ends frees what it holds: not under the lock.
+        let members = mem::take(&mut *self.keeper.shared.pools.lock());
+        drop(members);
     }
 }
 
@@ -165,11 +197,16 @@ impl Shrink for Keeper {
     }
 
     fn shrink(&self, pages: usize) -> usize {
-        self.pools
-            .iter()
-            .fold(0, |freed, pool| match pages.saturating_sub(freed) {
-                0 => freed,
-                wanted => freed + pool.shrink(wanted),
-            })
+        shrink(&self.pools, pages)
     }
+}
+
+/// Frees at least `pages` pages if `pools` have so many; returns how many it were.
+fn shrink(pools: &[Arc<Pool>], pages: usize) -> usize {
+    pools
+        .iter()
+        .fold(0, |freed, pool| match pages.saturating_sub(freed) {
+            0 => freed,
+            wanted => freed + pool.shrink(wanted),
+        })
 }
