@@ -139,8 +139,8 @@ fn reload(
             match load(parameters)? {
                 // Another process was faster.
                 Ok(()) | Err(Errno::EEXIST | Errno::EBUSY) => break,
-                // Another process was refused.
-                Err(Errno::EINVAL) => {}
+                // Another process was refused, or killed: the kernel answers all who load a file at the same time alike.
+                Err(Errno::EINVAL | Errno::EINTR) => {}
                 Err(errno) => return Ok(Answer::Failed(errno)),
             }
         }
@@ -193,7 +193,14 @@ impl Perform for SystemCall {
             SystemCall::Reload { .. } | SystemCall::Unload => {
                 &[Errno::EAGAIN, Errno::EBUSY, Errno::EPERM, Errno::ENOENT]
             }
-            SystemCall::Load { .. } => &[Errno::EEXIST, Errno::EBUSY, Errno::EINVAL, Errno::EPERM],
+            // EINTR: another process was killed while it loaded the same file, and the kernel answers both alike.
+            SystemCall::Load { .. } => &[
+                Errno::EEXIST,
+                Errno::EBUSY,
+                Errno::EINVAL,
+                Errno::EPERM,
+                Errno::EINTR,
+            ],
             SystemCall::DropCaches { .. } => &[Errno::EINVAL, Errno::EACCES],
             SystemCall::CompactMemory => &[Errno::EACCES],
             SystemCall::TakeMemory { .. } => &[],
