@@ -79,7 +79,7 @@ pub(crate) struct Figures {
     pub(crate) hits: usize,
     /// Runs that had to be made ready or allocated.
     pub(crate) misses: usize,
-    /// Pages that the kernel has reclaimed.
+    /// Pages that were given back because memory was short.
     pub(crate) reclaimed: usize,
 }
 
