@@ -95,7 +95,8 @@ fn system_heaps(
         cleaner.clone(),
     )?;
     for pool in pools.iter() {
-        let heap = system::SystemHeap::new(pool.clone(), parameters.buffer_pages(ram))?;
+        let limit = parameters.buffer_pages(ram);
+        let heap = system::SystemHeap::new(pool.clone(), pools.keeper(), limit)?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(pools)

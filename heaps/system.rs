@@ -8,7 +8,7 @@ use crate::{
     heap::Heap,
     ledger::Account,
     memory::Caching,
-    page_pool::{Figures, Kind, Pool},
+    page_pool::{Figures, Keeper, Kind, Pool},
     pages::Zone,
     request::Request,
 };
@@ -54,15 +54,17 @@ pub(crate) const HEAPS: [(&CStr, Kind); 4] = [
 pub(crate) struct SystemHeap {
     account: Arc<Account>,
     pool: Arc<Pool>,
+    all_pools: Arc<Keeper>,
     limit: usize,
 }
 
 impl SystemHeap {
-    /// A heap over `pool` that gives out at most `limit` pages at a time.
-    pub(crate) fn new(pool: Arc<Pool>, limit: usize) -> Result<Self> {
+    /// A heap over `pool`, one of `all_pools`, that gives out at most `limit` pages at a time.
+    pub(crate) fn new(pool: Arc<Pool>, all_pools: Arc<Keeper>, limit: usize) -> Result<Self> {
         Ok(Self {
             account: Account::open(pool.name())?,
             pool,
+            all_pools,
             limit,
         })
     }
@@ -82,7 +84,7 @@ impl Heap for SystemHeap {
         if pages > self.limit {
             return Err(ENOMEM);
         }
-        let memory = self.pool.collect(pages);
+        let memory = self.pool.collect(pages, &self.all_pools);
         buffer::export(memory, &self.account, request)
     }
 }

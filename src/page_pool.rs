@@ -15,9 +15,7 @@
 //! # Locks
 //!
 //! A shard's lock and the depot's are spin locks that are never held together, never held while pages are allocated, freed
-//! or zeroed, and so never held by anyone who reclaims. The shrinker can take them anywhere. Whoever has all pools give way
-//! holds the mutex over their list meanwhile, and takes spin locks under it; the shrinker, which sees the pools otherwise,
-//! never takes that one.
+//! or zeroed, and so never held by anyone who reclaims. The shrinker can take them anywhere.
 //!
 //! # Invariants
 //!
@@ -37,7 +35,9 @@ use crate::{
     memory::{Caching, Memory},
     memory_cgroup::Charger,
     pages::{Effort, PageRun, RunList, Zone},
-    room, signal, trace,
+    room,
+    shrinker::Shrink,
+    signal, trace,
 };
 use kernel::{
     new_spinlock,
@@ -133,20 +133,24 @@ impl Pool {
 
     /// Collects `pages` pages, zeroed and ready to be seen as the pool's kind says, in runs as large as there are.
     ///
-    /// What is ready is taken first, then the backlog, then free memory. May sleep. Fails with `ENOMEM`, and with `EINTR`
-    /// where a fatal signal came first.
-    pub(crate) fn collect(self: &Arc<Self>, pages: usize) -> impl Init<PooledPages, Error> + '_ {
+    /// What is ready is taken first, then the backlog, then free memory; `all` pools give way where too little of that would
+    /// be left. May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
+    pub(crate) fn collect<'a>(
+        self: &'a Arc<Self>,
+        pages: usize,
+        all: &'a Keeper,
+    ) -> impl Init<PooledPages, Error> + 'a {
         try_init!(PooledPages {
             runs: Runs::new(),
             _: {
-                self.fill(runs, pages)?;
+                self.fill(runs, pages, all)?;
             },
             pool: self.clone(),
         }? Error)
     }
 
     /// Collects `pages` pages into `runs`, which has none yet.
-    fn fill(&self, runs: &mut Runs, pages: usize) -> Result {
+    fn fill(&self, runs: &mut Runs, pages: usize, all: &Keeper) -> Result {
         let (mut missing, mut made) = (pages, false);
         // An order that has run out is not tried again for this buffer, so the runs come in falling order.
         for (index, order) in ORDERS.iter().enumerate() {
@@ -171,7 +175,7 @@ impl Pool {
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
-            room::leave_to_kernel(|pages| self.shared.shrink(pages))?;
+            room::leave_to_kernel(|pages| all.shrink(pages))?;
         }
         match &self.shared.charger {
             Some(charger) => charge(charger, runs),

@@ -13,14 +13,13 @@
 //! 1. the lists of heaps, mutexes: `rockchip::HEAPS`, then `registry::HEAPS` or `own_nodes::HEAPS`: while a heap is looked
 //!    up, added or opened, never while memory is allocated or freed;
 //! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
-//! 3. the mutex over the list of page pools, for whoever has them give way: nothing is allocated under it;
-//! 4. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
-//! 5. the spin lock of [`kept_ranges`];
-//! 6. a [`background`] trigger's spin lock, over that of the kernel's worker;
-//! 7. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
+//! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
+//! 4. the spin lock of [`kept_ranges`];
+//! 5. a [`background`] trigger's spin lock, over that of the kernel's worker;
+//! 6. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
 //!    of a dma-buf. Nothing under them.
 //!
-//! Pages are allocated, freed and zeroed with none of 4 to 6 held, and the shrinkers take 4 and 5 alone.
+//! Pages are allocated, freed and zeroed with none of 3 to 5 held, and the shrinkers take 3 and 4 alone.
 
 mod bindings;
 

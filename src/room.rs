@@ -31,7 +31,7 @@ const AT_ONCE: usize = 1024;
 /// them alone while it has a little free.
 ///
 /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
-pub(crate) fn leave_to_kernel(give_back: impl Fn(usize)) -> Result {
+pub(crate) fn leave_to_kernel(give_back: impl Fn(usize) -> usize) -> Result {
     let wanted = (pages::total_ram() / PART).min(MOST);
     let mut attempts = 0;
     while !pages::are_free_for_kernel(wanted) {

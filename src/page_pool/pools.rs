@@ -10,14 +10,12 @@ use crate::{
     shrinker::{Shrink, Shrinker},
     sysfs::Number,
 };
-use core::mem;
 use kernel::{
-    new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        Arc, Mutex,
+        Arc,
     },
 };
 
@@ -37,9 +35,6 @@ pub(crate) struct Shared {
     ready: Atomic<usize>,
     #[pin]
     trigger: Trigger,
-    /// The pools, for as long as there are [`Pools`].
-    #[pin]
-    pools: Mutex<KVec<Arc<Pool>>>,
 }
 
 impl Shared {
@@ -56,7 +51,6 @@ impl Shared {
                 limit,
                 ready: Atomic::new(0),
                 trigger <- Trigger::new(),
-                pools <- new_mutex!(KVec::new()),
             }),
             GFP_KERNEL,
         )
@@ -75,11 +69,6 @@ impl Shared {
     /// Counts `pages` pages off that are not in a pool any more.
     pub(crate) fn release(&self, pages: usize) {
         self.ready.fetch_sub(pages, Relaxed);
-    }
-
-    /// Frees at least `pages` pages if all pools together have so many. May sleep.
-    pub(super) fn shrink(&self, pages: usize) {
-        shrink(&self.pools.lock(), pages);
     }
 
     /// Has the backlogs worked off, a moment later.
@@ -124,19 +113,12 @@ impl Pools {
                 GFP_KERNEL,
             )?;
         }
-        let mut members = KVec::with_capacity(pools.len(), GFP_KERNEL)?;
-        for pool in &pools {
-            members.push(pool.clone(), GFP_KERNEL)?;
-        }
         let keeper = Arc::new(Keeper { pools, shared }, GFP_KERNEL)?;
-        let pools = Self {
+        Ok(Self {
             _thread: Thread::start(c"rk_dma_heap", keeper.clone())?,
             _shrinker: Shrinker::register(c"rk_dma_heap", keeper.clone())?,
             keeper,
-        };
-        // Nothing fails any more: what has been put in here is taken out when the pools are dropped.
-        *pools.keeper.shared.pools.lock() = members;
-        Ok(pools)
+        })
     }
 
     /// The pools, in the order of the kinds that they were made for.
@@ -144,21 +126,13 @@ impl Pools {
         self.keeper.pools.iter()
     }
 
-    /// What knows their total.
+    /// What knows their total, and has them give way.
     pub(crate) fn keeper(&self) -> Arc<Keeper> {
         self.keeper.clone()
     }
 }
 
-impl Drop for Pools {
-    fn drop(&mut self) {
-        // A pool that ends frees what it holds: not under the lock.
-        let members = mem::take(&mut *self.keeper.shared.pools.lock());
-        drop(members);
-    }
-}
-
-/// The pools, as the thread and the shrinker see them.
+/// The pools, as the thread, the shrinker and the heaps see them.
 pub(crate) struct Keeper {
     pub(super) pools: KVec<Arc<Pool>>,
     pub(super) shared: Arc<Shared>,
@@ -197,16 +171,11 @@ impl Shrink for Keeper {
     }
 
     fn shrink(&self, pages: usize) -> usize {
-        shrink(&self.pools, pages)
+        self.pools
+            .iter()
+            .fold(0, |freed, pool| match pages.saturating_sub(freed) {
+                0 => freed,
+                wanted => freed + pool.shrink(wanted),
+            })
     }
-}
-
-/// Frees at least `pages` pages if `pools` have so many; returns how many it were.
-fn shrink(pools: &[Arc<Pool>], pages: usize) -> usize {
-    pools
-        .iter()
-        .fold(0, |freed, pool| match pages.saturating_sub(freed) {
-            0 => freed,
-            wanted => freed + pool.shrink(wanted),
-        })
 }

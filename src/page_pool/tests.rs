@@ -36,7 +36,7 @@ mod page_pool {
     }
 
     fn collect(keeper: &Keeper, pages: usize) -> Result<KBox<PooledPages>> {
-        KBox::try_init(pool(keeper)?.collect(pages), GFP_KERNEL)
+        KBox::try_init(pool(keeper)?.collect(pages, keeper), GFP_KERNEL)
     }
 
     fn figures(keeper: &Keeper) -> Result<Figures> {

@@ -28,6 +28,7 @@ pub fn add(tests: &mut Tests) {
         "pressure/large-buffers-need-it",
         large_buffers_need_it,
     );
+    tests.add("pressure/small-buffers-need-it", small_buffers_need_it);
 }
 
 const FILL: usize = 240 * MIB;
@@ -194,5 +195,31 @@ fn large_buffers_need_it() -> Result<()> {
     }
     report(&format!("after {} MiB from each heap in turn", size / MIB))?;
     ensure!(memory::oom_kills()? == kills, "a process was killed");
+    module.unload()
+}
+
+// Just above its watermarks the kernel asks nobody to give memory back.
+fn small_buffers_need_it() -> Result<()> {
+    const PIECE: usize = 4 * MIB;
+    let module = Module::load(PARAMETERS)?;
+    let full = fill()?;
+    report("full")?;
+    let free = memory::meminfo("MemFree")? - memory::meminfo("CmaFree")?;
+    let wanted = free + full.pooled / 2;
+    let heap = Heap::open(HEAPS[0])?;
+    let mut held = Vec::new();
+    while held.len() * PIECE < wanted {
+        let buffer = heap.allocate(PIECE);
+        held.push(buffer.with_context(|| {
+            format!(
+                "{} of {} MiB: {:?}",
+                held.len() * PIECE / MIB,
+                wanted / MIB,
+                Figures::total()
+            )
+        })?);
+    }
+    report(&format!("{} MiB of one heap", wanted / MIB))?;
+    drop((held, heap));
     module.unload()
 }

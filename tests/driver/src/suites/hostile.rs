@@ -5,8 +5,9 @@
 use super::{Guest, Place, Suite, GUEST, STOCK};
 
 /// What may be reported of the kernel's exporter udmabuf: it maps a buffer once and syncs it in whatever direction a program
-/// says.
-const UDMABUF: &str = "misc udmabuf: device driver syncs";
+/// says; and it joins pages that lie side by side, to segments longer than its device takes.
+const UDMABUF: &str =
+    "misc udmabuf: (device driver syncs|mapping sg segment longer than device claims to support)";
 
 pub const SUITES: &[Suite] = &[
     Suite {
