@@ -61,7 +61,7 @@ need_emulation() {
 		add_host_packages qemu-user-static binfmt-support arch-test
 	fi
 	[[ $(grep -csE '^enabled|^flags: .*F' "$entry") == 2 ]] ||
-		die "programs for $debian_arch do not run here: no $entry that is enabled with the flag F; is binfmt_misc mounted?"
+		die "programs for $debian_arch do not run here: no $entry that is enabled with the flag F; as root: mount -t binfmt_misc binfmt_misc ${entry%/*}; update-binfmts --enable"
 	# The CPU that is emulated otherwise signs pointers, at each call in Debian's programs: 18 times as long for a shell's loop.
 	[[ $qemu != aarch64 ]] || export QEMU_CPU=${QEMU_CPU:-cortex-a76}
 }
