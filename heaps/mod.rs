@@ -94,8 +94,8 @@ fn system_heaps(
         parameters.mem_accounting,
         cleaner.clone(),
     )?;
+    let limit = parameters.buffer_pages(ram);
     for pool in pools.iter() {
-        let limit = parameters.buffer_pages(ram);
         let heap = system::SystemHeap::new(pool.clone(), pools.keeper(), limit)?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }

@@ -35,9 +35,7 @@ use crate::{
     memory::{Caching, Memory},
     memory_cgroup::Charger,
     pages::{Effort, PageRun, RunList, Zone},
-    room,
-    shrinker::Shrink,
-    signal, trace,
+    room, signal, trace,
 };
 use kernel::{
     new_spinlock,
@@ -175,7 +173,7 @@ impl Pool {
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
-            room::leave_to_kernel(|pages| all.shrink(pages))?;
+            room::leave_to_kernel(all)?;
         }
         match &self.shared.charger {
             Some(charger) => charge(charger, runs),

@@ -4,6 +4,7 @@
 
 use crate::{
     pages::{self, Effort, PageRun, RunList, Zone},
+    shrinker::Shrink,
     signal,
 };
 use kernel::{
@@ -27,11 +28,11 @@ const AT_ONCE: usize = 1024;
 /// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages: small allocations do not fail,
 /// the kernel rather kills somebody.
 ///
-/// `give_back` frees as many pages of those that heaps keep for later. It comes before the kernel's reclaim, which leaves
-/// them alone while it has a little free.
+/// What heaps keep for later, `kept`, is given back before the kernel reclaims, which leaves it alone while it has a little
+/// free.
 ///
 /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
-pub(crate) fn leave_to_kernel(give_back: impl Fn(usize) -> usize) -> Result {
+pub(crate) fn leave_to_kernel(kept: &impl Shrink) -> Result {
     let wanted = (pages::total_ram() / PART).min(MOST);
     let mut attempts = 0;
     while !pages::are_free_for_kernel(wanted) {
@@ -45,7 +46,7 @@ pub(crate) fn leave_to_kernel(give_back: impl Fn(usize) -> usize) -> Result {
         if attempts > 0 {
             fsleep(PAUSE);
         }
-        give_back(wanted);
+        kept.shrink(wanted);
         reclaim(wanted.min(AT_ONCE));
         attempts += 1;
     }
