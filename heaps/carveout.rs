@@ -3,27 +3,42 @@
 //! The heaps of carveouts: regions that the device tree keeps the kernel out of, and that opted in.
 
 use crate::{
-    buffer, carveout::Carveout, dma_buf::DmaBuf, heap::Heap, ledger::Account, page_pool::Figures,
-    request::Request,
+    abstractions::dma_buf::DmaBuf,
+    buffer,
+    carveout::Carveout,
+    decisions::request::Request,
+    heap::Heap,
+    ledger::Account,
+    page_pool::PoolStats,
+    range_cache::RangeCache, //
 };
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// A heap over one region.
 pub(crate) struct CarveoutHeap {
     account: Arc<Account>,
     carveout: Arc<Carveout>,
+    ranges: Arc<RangeCache>,
 }
 
 impl CarveoutHeap {
     /// A heap named `name` over `carveout`.
-    pub(crate) fn new(name: &CStr, carveout: Arc<Carveout>) -> Result<Self> {
+    pub(crate) fn new(
+        name: &CStr,
+        carveout: Arc<Carveout>,
+        ranges: Arc<RangeCache>,
+    ) -> Result<Self> {
         Ok(Self {
             account: Account::open(name)?,
             carveout,
+            ranges,
         })
     }
 }
@@ -33,8 +48,12 @@ impl Heap for CarveoutHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<Figures> {
+    fn pool(&self) -> Option<PoolStats> {
         None
+    }
+
+    fn ranges(&self) -> &RangeCache {
+        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

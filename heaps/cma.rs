@@ -3,26 +3,39 @@
 //! The heaps of contiguous memory: each hands out ranges of one contiguous memory area.
 
 use crate::{
+    abstractions::{
+        cma::Area,
+        dma_buf::DmaBuf,
+        user_mapping::HUGE_ORDER, //
+    },
     buffer,
-    cache_cleaner::Cleaner,
-    cma::Area,
-    dma_buf::DmaBuf,
-    heap::{Contiguous, Heap},
-    kept_ranges::HeapRange,
+    decisions::{
+        memory::Caching,
+        request::Request, //
+    },
+    heap::{
+        Contiguous,
+        Heap, //
+    },
     ledger::Account,
-    memory::Caching,
-    page_pool::Figures,
-    request::Request,
-    user_mapping::HUGE_ORDER,
+    page_pool::PoolStats,
+    range_cache::{
+        HeapRange,
+        RangeCache,
+        RangeRequest, //
+    }, //
 };
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
-/// The largest order that ranges are aligned to: what the kernel aligns to by itself, or more where one entry of a page table
-/// then maps all of it.
+/// The largest order that ranges are aligned to: what the kernel aligns to by itself, or more where
+/// one entry of a page table then maps all of it.
 const LARGEST_ALIGN: u32 = if Area::LARGEST_ALIGN > HUGE_ORDER {
     Area::LARGEST_ALIGN
 } else {
@@ -32,69 +45,69 @@ const LARGEST_ALIGN: u32 = if Area::LARGEST_ALIGN > HUGE_ORDER {
 /// Where in its area a range may begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// At a multiple of its size rounded up to a power of two, up to [`LARGEST_ALIGN`]: it can be mapped with few entries.
+    /// At a multiple of its size rounded up to a power of two, up to [`LARGEST_ALIGN`]: it can be
+    /// mapped with few entries.
     Aligned,
     /// At any page, the lowest that fits: an area that is barely large enough takes everything.
     Packed,
 }
 
+/// What makes one heap over an area differ from another.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// The area.
+    pub(crate) area: Area,
+    /// Its size in pages.
+    pub(crate) limit: usize,
+    /// Where in the area a range may begin.
+    pub(crate) placement: Placement,
+    /// How the CPU sees the memory.
+    pub(crate) caching: Caching,
+}
+
 /// A heap over one area.
 pub(crate) struct CmaHeap {
     account: Arc<Account>,
-    area: Area,
-    /// The size of the area, in pages.
-    limit: usize,
-    placement: Placement,
-    caching: Caching,
-    cleaner: Arc<Cleaner>,
+    layout: Layout,
+    ranges: Arc<RangeCache>,
 }
 
 impl CmaHeap {
-    /// A heap named `name` over `area`, which has `limit` pages.
-    pub(crate) fn new(
-        name: &CStr,
-        area: Area,
-        limit: usize,
-        placement: Placement,
-        caching: Caching,
-        cleaner: Arc<Cleaner>,
-    ) -> Result<Self> {
+    /// Creates a heap named `name`.
+    pub(crate) fn new(name: &CStr, layout: Layout, ranges: Arc<RangeCache>) -> Result<Self> {
         Ok(Self {
             account: Account::open(name)?,
-            area,
-            limit,
-            placement,
-            caching,
-            cleaner,
+            layout,
+            ranges,
         })
     }
 }
 
 impl Contiguous for CmaHeap {
     fn area(&self) -> Area {
-        self.area
+        self.layout.area
+    }
+
+    fn range_cache(&self) -> &Arc<RangeCache> {
+        &self.ranges
     }
 
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
-        if pages > self.limit {
+        if pages > self.layout.limit {
             return Err(ENOMEM);
         }
-        let align = match self.placement {
-            Placement::Aligned => pages
-                .next_power_of_two()
-                .trailing_zeros()
-                .min(LARGEST_ALIGN),
-            Placement::Packed => 0,
+        let order = pages.next_power_of_two().trailing_zeros();
+        let (align, first_fit) = match self.layout.placement {
+            Placement::Aligned => (order.min(LARGEST_ALIGN), false),
+            Placement::Packed => (0, true),
         };
-        let first_fit = self.placement == Placement::Packed;
-        HeapRange::allocate(
-            self.area,
+        self.ranges.allocate(&RangeRequest {
+            area: self.layout.area,
             pages,
             align,
             first_fit,
-            self.caching,
-            &self.cleaner,
-        )
+            caching: self.layout.caching,
+        })
     }
 }
 
@@ -103,8 +116,12 @@ impl Heap for CmaHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<Figures> {
+    fn pool(&self) -> Option<PoolStats> {
         None
+    }
+
+    fn ranges(&self) -> &RangeCache {
+        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

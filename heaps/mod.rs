@@ -1,27 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps: which memory they take, and within what limits. A heap is a file here and a row in a table.
+//! The heaps: which memory they take, and within what limits. A heap is a file here and a row in a
+//! table.
 
 mod carveout;
 mod cma;
 mod system;
 
 use crate::{
-    cache_cleaner::{Cleaner, WRITE_COMBINED_WORKS},
-    cma::{Area, Survey},
-    heap::{Contiguous, Heap},
-    kept_ranges::Keeping,
-    memory::Caching,
+    abstractions::{
+        cache_cleaner::{
+            Cleaner,
+            WRITE_COMBINED_WORKS, //
+        },
+        cma::{
+            Area,
+            AreaLookup, //
+        },
+        pages, //
+    },
+    decisions::{
+        memory::Caching,
+        segment::Extent, //
+    },
+    heap::{
+        Contiguous,
+        Heap, //
+    },
     page_pool::Pools,
-    pages,
     parameters::Parameters,
-    regions,
-    segment::Extent,
+    range_cache::{
+        self,
+        RangeCache, //
+    },
+    regions, //
 };
-use cma::{CmaHeap, Placement};
-use kernel::{page::PAGE_SHIFT, prelude::*, sync::Arc};
+use cma::{
+    CmaHeap,
+    Layout,
+    Placement, //
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::Arc, //
+};
 
-/// The heaps over the default area: each name, whether the whole area must lie below 4 GiB, and how the CPU sees the memory.
+/// The heaps over the default area: each name, whether the whole area must lie below 4 GiB, and how
+/// the CPU sees the memory.
 const DEFAULT_AREA: [(&CStr, bool, Caching); 5] = [
     (c"cma", false, Caching::Cached),
     (c"cma-uncached", false, Caching::WriteCombined),
@@ -42,8 +68,10 @@ pub(crate) struct Heaps {
     pub(crate) rockchip: Option<Arc<dyn Contiguous>>,
     /// The pools of the system heaps.
     pub(crate) pools: Pools,
-    /// Contiguous memory that is kept when it comes back.
-    pub(crate) keeping: Keeping,
+    /// Freed ranges of the contiguous heaps.
+    pub(crate) ranges: Arc<RangeCache>,
+    /// What works on them.
+    pub(crate) range_service: range_cache::Service,
     /// The device through which caches are cleaned.
     pub(crate) cleaner: Arc<Cleaner>,
 }
@@ -54,32 +82,36 @@ impl Heaps {
     /// May sleep. Fails with `ENOMEM`, or as [`Pools::new`] and [`Cleaner::new`] do.
     pub(crate) fn create(parameters: &Parameters) -> Result<Self> {
         let cleaner = Arc::new(Cleaner::new(c"rk_dma_heap")?, GFP_KERNEL)?;
-        let survey = Survey::new();
+        let lookup = AreaLookup::new();
+        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone())?;
         let mut heaps = KVec::new();
-        let pools = system_heaps(parameters, &cleaner, &mut heaps)?;
-        area_heaps(survey.as_ref(), &cleaner, &mut heaps)?;
+        let pools = system_heaps(parameters, &cleaner, &ranges, &mut heaps)?;
+        area_heaps(lookup.as_ref(), &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
-            let heap = carveout::CarveoutHeap::new(&name, carveout)?;
+            let heap = carveout::CarveoutHeap::new(&name, carveout, ranges.clone())?;
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         }
-        let rockchip = rockchip_heap(survey.as_ref(), &cleaner)?;
-        let keeping = Keeping::start(survey.as_ref(), cleaner.clone(), parameters.keep_ranges)?;
+        let rockchip = rockchip_heap(lookup.as_ref(), &ranges)?;
+        let range_service = range_cache::Service::start(&ranges, parameters.keep_ranges)?;
         Ok(Self {
             heaps,
             rockchip,
             pools,
-            keeping,
+            ranges,
+            range_service,
             cleaner,
         })
     }
 }
 
-type Made = KVec<Arc<dyn Heap>>;
+/// The heaps that are made one after the other.
+type HeapList = KVec<Arc<dyn Heap>>;
 
 fn system_heaps(
     parameters: &Parameters,
     cleaner: &Arc<Cleaner>,
-    heaps: &mut Made,
+    ranges: &Arc<RangeCache>,
+    heaps: &mut HeapList,
 ) -> Result<Pools> {
     let ram = pages::total_ram();
     let mut kinds = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
@@ -96,87 +128,83 @@ fn system_heaps(
     )?;
     let limit = parameters.buffer_pages(ram);
     for pool in pools.iter() {
-        let heap = system::SystemHeap::new(pool.clone(), pools.keeper(), limit)?;
+        let heap = system::SystemHeap::new(pool.clone(), pools.set(), ranges.clone(), limit)?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(pools)
 }
 
-/// The heaps over the default area, and one for each other area, named after its node.
-fn area_heaps(survey: Option<&Survey>, cleaner: &Arc<Cleaner>, heaps: &mut Made) -> Result {
+/// Creates the heaps over the default area, and one over each other area, named after the area.
+fn area_heaps(
+    lookup: Option<&AreaLookup>,
+    ranges: &Arc<RangeCache>,
+    heaps: &mut HeapList,
+) -> Result {
     let default = Area::default();
     if default.is_none() {
-        pr_info!("heaps cma and default_cma_region: left out, the kernel has no default contiguous memory area\n");
+        pr_info!(
+            "heaps cma and default_cma_region: left out, the kernel has no default CMA area; \
+             boot with cma=SIZE to have one\n"
+        );
     }
     for (name, below_4g, caching) in DEFAULT_AREA {
         let Some(area) = default.filter(|_| possible(name, caching)) else {
             continue;
         };
-        if below_4g && !lies_below_4g(survey.map(|survey| survey.extent(area))) {
+        if below_4g && !lies_below_4g(lookup.map(|lookup| lookup.extent(area))) {
             pr_info!(
-                "heap {}: left out, the contiguous memory area does not lie below 4 GiB\n",
+                "heap {}: left out, the default CMA area does not lie below 4 GiB; \
+                 boot with cma=SIZE@ADDRESS to move it\n",
                 name
             );
             continue;
         }
-        heaps.push(
-            Arc::new(
-                over(name, area, Placement::Aligned, caching, survey, cleaner)?,
-                GFP_KERNEL,
-            )?,
-            GFP_KERNEL,
-        )?;
+        let layout = layout(area, Placement::Aligned, caching, lookup);
+        let heap = CmaHeap::new(name, layout, ranges.clone())?;
+        heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     for area in Area::all().filter(|area| Some(*area) != default) {
-        let heap = over(
-            area.name(),
-            area,
-            Placement::Aligned,
-            Caching::Cached,
-            survey,
-            cleaner,
-        )?;
+        let layout = layout(area, Placement::Aligned, Caching::Cached, lookup);
+        let heap = CmaHeap::new(area.name(), layout, ranges.clone())?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(())
 }
 
 fn rockchip_heap(
-    survey: Option<&Survey>,
-    cleaner: &Arc<Cleaner>,
+    lookup: Option<&AreaLookup>,
+    ranges: &Arc<RangeCache>,
 ) -> Result<Option<Arc<dyn Contiguous>>> {
-    let Some(area) = regions::rockchip(survey).or_else(Area::default) else {
+    let Some(area) = regions::rockchip(lookup).or_else(Area::default) else {
         pr_info!(
-            "heap {}: left out, there is no contiguous memory area\n",
+            "heap {}: left out, the kernel has no CMA area; boot with cma=SIZE to have one\n",
             ROCKCHIP
         );
         return Ok(None);
     };
-    let heap = over(
-        ROCKCHIP,
-        area,
-        Placement::Packed,
-        Caching::Cached,
-        survey,
-        cleaner,
-    )?;
+    let layout = layout(area, Placement::Packed, Caching::Cached, lookup);
+    let heap = CmaHeap::new(ROCKCHIP, layout, ranges.clone())?;
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
 }
 
-/// A heap over `area`. Where nobody knows how large it is, the area itself refuses what is too large.
-fn over(
-    name: &CStr,
+/// The layout of a heap over `area`. Where the size is unknown, the area itself refuses what does
+/// not fit.
+fn layout(
     area: Area,
     placement: Placement,
     caching: Caching,
-    survey: Option<&Survey>,
-    cleaner: &Arc<Cleaner>,
-) -> Result<CmaHeap> {
-    let limit = survey.map_or(usize::MAX, |survey| {
-        (survey.extent(area).size >> PAGE_SHIFT) as usize
+    lookup: Option<&AreaLookup>,
+) -> Layout {
+    let limit = lookup.map_or(usize::MAX, |lookup| {
+        (lookup.extent(area).size >> PAGE_SHIFT) as usize
     });
-    CmaHeap::new(name, area, limit, placement, caching, cleaner.clone())
+    Layout {
+        area,
+        limit,
+        placement,
+        caching,
+    }
 }
 
 /// Whether all of an area lies below 4 GiB; not where that is not known.

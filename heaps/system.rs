@@ -1,21 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `system` heaps: pages of the buddy allocator, not contiguous, one heap for each kind of memory.
+//! The `system` heaps: pages of the buddy allocator, not contiguous, one heap for each kind of
+//! memory.
 
 use crate::{
+    abstractions::{
+        dma_buf::DmaBuf,
+        pages::Zone, //
+    },
     buffer,
-    dma_buf::DmaBuf,
+    decisions::{
+        memory::Caching,
+        request::Request, //
+    },
     heap::Heap,
     ledger::Account,
-    memory::Caching,
-    page_pool::{Figures, Keeper, Kind, Pool},
-    pages::Zone,
-    request::Request,
+    page_pool::{
+        Kind,
+        Pool,
+        PoolSet,
+        PoolStats, //
+    },
+    range_cache::RangeCache, //
 };
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// Every system heap: its name and its kind of memory.
@@ -54,17 +68,24 @@ pub(crate) const HEAPS: [(&CStr, Kind); 4] = [
 pub(crate) struct SystemHeap {
     account: Arc<Account>,
     pool: Arc<Pool>,
-    all_pools: Arc<Keeper>,
+    siblings: Arc<PoolSet>,
+    ranges: Arc<RangeCache>,
     limit: usize,
 }
 
 impl SystemHeap {
-    /// A heap over `pool`, one of `all_pools`, that gives out at most `limit` pages at a time.
-    pub(crate) fn new(pool: Arc<Pool>, all_pools: Arc<Keeper>, limit: usize) -> Result<Self> {
+    /// Creates a heap over `pool`, one of `siblings`. A buffer has at most `limit` pages.
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        siblings: Arc<PoolSet>,
+        ranges: Arc<RangeCache>,
+        limit: usize,
+    ) -> Result<Self> {
         Ok(Self {
             account: Account::open(pool.name())?,
             pool,
-            all_pools,
+            siblings,
+            ranges,
             limit,
         })
     }
@@ -75,8 +96,12 @@ impl Heap for SystemHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<Figures> {
-        Some(self.pool.figures())
+    fn pool(&self) -> Option<PoolStats> {
+        Some(self.pool.stats())
+    }
+
+    fn ranges(&self) -> &RangeCache {
+        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
@@ -84,7 +109,7 @@ impl Heap for SystemHeap {
         if pages > self.limit {
             return Err(ENOMEM);
         }
-        let memory = self.pool.collect(pages, &self.all_pools);
+        let memory = self.pool.collect(pages, &self.siblings);
         buffer::export(memory, &self.account, request)
     }
 }

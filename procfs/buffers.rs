@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/buffers`: a record for each dma-buf, with who made it and who holds it. For root alone: it tells what
-//! other users' processes have open.
+//! `/proc/rk_dmabuf/buffers`: a record for each dma-buf, with who made it and who holds it. For
+//! root alone: it tells what other users' processes have open.
 //!
-//! The first line names the columns. They are separated by spaces and never change their names; new ones are added at the
-//! end. In names, what is not visible, and what separates, is printed as `\` and three octal digits; `-` stands for nothing.
+//! The first line names the columns. They are separated by spaces and never change their names; new
+//! ones are added at the end. In names, what is not visible, and what separates, is printed as `\`
+//! and three octal digits; `-` stands for nothing.
 //!
 //! | column | content |
 //! | --- | --- |
@@ -19,15 +20,23 @@
 
 use super::row;
 use crate::{
-    all_buffers::{Found, Origin},
-    holders::Holders,
-    proc_file::List,
-    seq_output::Output,
-    text,
+    abstractions::{
+        proc_file::List,
+        seq_output::Output, //
+    },
+    all_buffers::{
+        Found,
+        Origin, //
+    },
+    decisions::text,
+    holders::Holders, //
 };
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    }, //
 };
 
 /// The file's content.

@@ -2,11 +2,23 @@
 
 //! `/proc/rk_dmabuf/dev`: a line for each dma-buf, with the devices attached to it.
 
-use super::row::{self, Heading};
-use crate::{all_buffers::Found, proc_file::List, seq_output::Output};
+use super::row::{
+    self,
+    Heading, //
+};
+use crate::{
+    abstractions::{
+        proc_file::List,
+        seq_output::Output, //
+    },
+    all_buffers::Found, //
+};
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    }, //
 };
 
 /// The file's content.

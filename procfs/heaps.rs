@@ -2,14 +2,20 @@
 
 //! `/proc/rk_dma_heap/heaps`: one line a heap, with what it has handed out and what its pool holds.
 //!
-//! The first line names the columns. Columns are separated by spaces and never change their names; new ones are added at
-//! the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
+//! The first line names the columns. Columns are separated by spaces and never change their names;
+//! new ones are added at the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 
-use crate::{proc_file::Show, registry};
+use crate::{
+    abstractions::proc_file::Show,
+    registry, //
+};
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    }, //
 };
 
 /// The file's content.
@@ -21,7 +27,7 @@ fn kib(pages: usize) -> usize {
 }
 
 impl Show for Heaps {
-    fn show(file: &SeqFile) -> Result {
+    fn show(&self, file: &SeqFile) -> Result {
         seq_print!(
             file,
             "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}\n",

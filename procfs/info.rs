@@ -1,32 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the heaps of `/dev/rk_dma_heap` have handed out, in the vendor's format.
+//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the heaps of `/dev/rk_dma_heap` have handed out, in
+//! the vendor's format.
 
 use super::row::ADDRESS_DIGITS;
 use crate::{
+    abstractions::{
+        dma_buf::DmaBuf,
+        proc_file::{
+            reader_is_admin,
+            Show, //
+        },
+        seq_output::Output, //
+    },
     all_buffers,
-    dma_buf::DmaBuf,
-    exporter,
+    buffer,
+    decisions::{
+        segment::Segment,
+        text, //
+    },
     heap::Heap,
-    proc_file::{reader_is_admin, Show},
-    rockchip,
-    segment::Segment,
-    seq_output::Output,
-    text,
+    rockchip, //
 };
-use kernel::{prelude::*, seq_file::SeqFile};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
 
 /// The file's content.
 pub(crate) struct Info;
 
 impl Show for Info {
-    fn show(file: &SeqFile) -> Result {
+    fn show(&self, file: &SeqFile) -> Result {
         let shown = reader_is_admin(file);
         let mut output = Output::new(file);
         let mut total: u64 = 0;
         for heap in rockchip::heaps()? {
             for found in all_buffers::iter() {
-                let Some(segment) = exporter::segment_of(&found.dma_buf, heap.account()) else {
+                let Some(segment) = buffer::contiguous_segment(&found.dma_buf, heap.account())
+                else {
                     continue;
                 };
                 total += found.dma_buf.size() as u64;

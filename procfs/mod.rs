@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files under `/proc/rk_dma_heap` and `/proc/rk_dmabuf`. They print what the ledger and the records say and keep
-//! nothing themselves.
+//! The files under `/proc/rk_dma_heap` and `/proc/rk_dmabuf`. They print what the ledger and the
+//! records say and keep nothing themselves.
 
 mod advanced;
 mod buffers;
@@ -15,8 +15,15 @@ mod sgt;
 mod size;
 mod switch;
 
-use crate::proc_file::Directory;
-use kernel::prelude::*;
+use crate::{
+    abstractions::proc_file::Directory,
+    parameters::Parameters,
+    range_cache::RangeCache, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// The folders and their files; all are removed when this is dropped.
 pub(crate) struct Nodes {
@@ -26,21 +33,21 @@ pub(crate) struct Nodes {
 /// Makes the folders and their files.
 ///
 /// May sleep. Fails with `ENOMEM`.
-pub(crate) fn create(parameters: &crate::parameters::Parameters) -> Result<Nodes> {
+pub(crate) fn create(parameters: &Parameters, ranges: Arc<RangeCache>) -> Result<Nodes> {
     advanced::set(parameters.advanced);
 
     let mut heaps = Directory::new(c"rk_dma_heap")?;
-    heaps.add::<heaps::Heaps>(c"heaps", 0o444)?;
-    heaps.add::<keep_ranges::KeepRanges>(c"keep_ranges", 0o644)?;
-    heaps.add::<info::Info>(c"rk-dma-heap-info", 0o444)?;
+    heaps.add(c"heaps", 0o444, heaps::Heaps)?;
+    heaps.add(c"keep_ranges", 0o644, keep_ranges::KeepRanges(ranges))?;
+    heaps.add(c"rk-dma-heap-info", 0o444, info::Info)?;
 
     let mut buffers = Directory::new(c"rk_dmabuf")?;
-    buffers.add::<size::Size>(c"size", 0o444)?;
-    buffers.add::<peak::Peak>(c"peak", 0o644)?;
+    buffers.add(c"size", 0o444, size::Size)?;
+    buffers.add(c"peak", 0o644, peak::Peak)?;
     buffers.add_list::<dev::Dev>(c"dev", 0o444)?;
     buffers.add_list::<sgt::Sgt>(c"sgt", 0o444)?;
     buffers.add_list::<buffers::Buffers>(c"buffers", 0o400)?;
-    buffers.add::<advanced::Advanced>(c"advanced", 0o644)?;
+    buffers.add(c"advanced", 0o644, advanced::Advanced)?;
     Ok(Nodes {
         _folders: [heaps, buffers],
     })

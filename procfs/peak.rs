@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/peak`: the largest that the sum of the sizes of all dma-bufs has been, in MiB, rounded down. Writing `0`
-//! sets it to what the sum is now.
+//! `/proc/rk_dmabuf/peak`: the largest that the sum of the sizes of all dma-bufs has been, in MiB,
+//! rounded down. Writing `0` sets it to what the sum is now.
 
 use super::row;
-use crate::{all_buffers, proc_file::Show};
-use kernel::{prelude::*, seq_file::SeqFile};
+use crate::{
+    abstractions::proc_file::Show,
+    all_buffers, //
+};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
 
 /// The file's content.
 pub(crate) struct Peak;
 
 impl Show for Peak {
-    fn show(file: &SeqFile) -> Result {
+    fn show(&self, file: &SeqFile) -> Result {
         let mib = all_buffers::totals()?.peak >> 20;
         row::print_sum(file, b"Peak: ", mib, b" MiB");
         Ok(())
     }
 
-    fn write(text: &[u8]) -> Result {
+    fn write(&self, text: &[u8]) -> Result {
         match text {
             b"0" => {
                 all_buffers::reset_peak();

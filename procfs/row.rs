@@ -3,12 +3,21 @@
 //! What the lists of all dma-bufs have in common.
 
 use crate::{
-    all_buffers::{self, Found},
-    dma_buf::DmaBuf,
-    seq_output::Output,
-    text,
+    abstractions::{
+        dma_buf::DmaBuf,
+        seq_output::Output, //
+    },
+    all_buffers::{
+        self,
+        Found, //
+    },
+    decisions::text, //
 };
-use kernel::{fmt, prelude::*, seq_file::SeqFile};
+use kernel::{
+    fmt,
+    prelude::*,
+    seq_file::SeqFile, //
+};
 
 /// How many digits a physical address has on this machine.
 pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) {
@@ -53,7 +62,8 @@ impl fmt::Display for Coverage {
 
 /// Prints a line with one number, and says so where it is about some dma-bufs only.
 pub(crate) fn print_sum(file: &SeqFile, label: &[u8], sum: u64, unit: &[u8]) {
-    // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it there.
+    // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it
+    // there.
     let mut output = Output::new(file);
     output.bytes(label);
     output.decimal(sum, 0);

@@ -2,26 +2,39 @@
 
 //! `/proc/rk_dmabuf/sgt`: a line for each dma-buf, with the ranges that a device sees it at.
 //!
-//! The kernel tells nobody but the exporter how a dma-buf is mapped. So the ranges are shown of this module's own that are
-//! mapped, and in advanced mode of those that can be mapped for a device of the module's own.
+//! The kernel tells nobody but the exporter how a dma-buf is mapped. So the ranges are shown of
+//! this module's own that are mapped, and in advanced mode of those that can be mapped for a device
+//! of the module's own.
 
 use super::{
     advanced,
-    row::{self, Heading, ADDRESS_DIGITS},
+    row::{
+        self,
+        Heading,
+        ADDRESS_DIGITS, //
+    }, //
 };
 use crate::{
+    abstractions::{
+        cache_cleaner::Cleaner,
+        exporter,
+        proc_file::{
+            reader_is_admin,
+            List, //
+        },
+        seq_output::Output,
+        sg_table::MappedTable, //
+    },
     all_buffers::Found,
-    cache_cleaner::Cleaner,
-    exporter,
-    proc_file::{reader_is_admin, List},
-    rockchip,
-    seq_output::Output,
-    sg_table::MappedTable,
+    rockchip, //
 };
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
-    sync::Arc,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
+    sync::Arc, //
 };
 
 /// The file's content.

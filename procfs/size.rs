@@ -3,14 +3,20 @@
 //! `/proc/rk_dmabuf/size`: the sum of the sizes of all dma-bufs, in KiB.
 
 use super::row;
-use crate::{all_buffers, proc_file::Show};
-use kernel::{prelude::*, seq_file::SeqFile};
+use crate::{
+    abstractions::proc_file::Show,
+    all_buffers, //
+};
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
 
 /// The file's content.
 pub(crate) struct Size;
 
 impl Show for Size {
-    fn show(file: &SeqFile) -> Result {
+    fn show(&self, file: &SeqFile) -> Result {
         let kib = all_buffers::totals()?.bytes / 1024;
         row::print_sum(file, b"Total: ", kib, b" KiB");
         Ok(())

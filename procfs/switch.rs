@@ -4,7 +4,10 @@
 
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    }, //
 };
 
 /// Prints whether it is on.

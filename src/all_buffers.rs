@@ -2,16 +2,18 @@
 
 //! A record of each dma-buf of the system: what there is, how much it is, and who made it.
 //!
-//! A dma-buf is entered when it is exported and leaves when it is released, so the sum over all is exact at any moment and
-//! its peak misses nothing. Those from before the module was loaded are entered then: the kernel's iterator runs only after
-//! the events are observed, and whatever both of them find is entered once.
+//! A dma-buf is entered when it is exported and leaves when it is released, so the sum over all is
+//! exact at any moment and its peak misses nothing. Those from before the module was loaded are
+//! entered then: the kernel's iterator runs only after the events are observed, and whatever both
+//! of them find is entered once.
 //!
-//! Where the kernel does not let all of them be observed, or nobody wants it, the module's own are all there are.
+//! Where the kernel does not let all of them be observed, or nobody wants it, the module's own are
+//! all there are.
 //!
 //! # Locks
 //!
-//! [`RECORDS`] is a spin lock, taken with the lock of a dma-buf's name held. Nothing is taken under it, and nothing under it
-//! sleeps.
+//! [`RECORDS`] is a spin lock, taken with the lock of a dma-buf's name held. Nothing is taken under
+//! it, and nothing under it sleeps.
 
 mod records;
 
@@ -19,35 +21,54 @@ use records::Records;
 pub(crate) use records::Slot;
 
 use crate::{
-    digits::Digits,
-    dma_buf::{DmaBuf, Exported, Visit},
-    dma_buf_events::{Events, Existing, Observer},
-    exporter, task,
-    text::Text,
+    abstractions::{
+        dma_buf::{
+            ActiveRef,
+            DmaBuf,
+            Exported, //
+        },
+        dma_buf_events::{
+            DmaBufIter,
+            Events,
+            Observer, //
+        },
+        exporter,
+        task, //
+    },
+    decisions::{
+        digits::Digits,
+        text::Text, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-    time::{BootTime, Instant},
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    time::{
+        BootTime,
+        Instant, //
+    }, //
 };
 
 /// The most of a default name that is kept, in bytes, and a zero.
 const DEFAULT_NAME: usize = 16 + 1;
 
 kernel::sync::global_lock! {
-    // SAFETY: `prepare()` initialises the lock, and the module calls it before anything else.
+    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The records. There are none before [`AllBuffers::start`].
     unsafe(uninit) static RECORDS: SpinLock<Records> = Records::new();
 }
 
-/// Prepares for records.
+/// Initialises the lock.
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this module.
-pub(crate) unsafe fn prepare() {
+/// Must be called once, before anything else in this file.
+pub(crate) unsafe fn init_lock() {
     // SAFETY: Called once and first, as the caller promises.
     unsafe { RECORDS.init() };
 }
@@ -98,9 +119,15 @@ impl Origin {
     }
 }
 
-/// Room for the record of `dma_buf`: with its exporter, if that is this module, else in memory that is allocated with `flags`.
+/// The slot that comes with `dma_buf`, if this module has exported it.
+fn own_slot(dma_buf: &DmaBuf) -> Option<NonNull<Slot>> {
+    exporter::extra::<Slot>(dma_buf).map(NonNull::from)
+}
+
+/// Room for the record of `dma_buf`: with its exporter, if that is this module, else in memory that
+/// is allocated with `flags`.
 fn slot_for(dma_buf: &DmaBuf, flags: Flags) -> Result<NonNull<Slot>> {
-    if let Some(own) = exporter::record_slot(dma_buf) {
+    if let Some(own) = own_slot(dma_buf) {
         return Ok(own);
     }
     Ok(NonNull::from(KBox::leak(KBox::new(Slot::new(), flags)?)))
@@ -110,9 +137,10 @@ fn slot_for(dma_buf: &DmaBuf, flags: Flags) -> Result<NonNull<Slot>> {
 ///
 /// # Safety
 ///
-/// The slot must come from [`slot_for`] and, unless it is `dma_buf`'s exporter's, not be used any more.
+/// The slot must come from [`slot_for`] and, unless it is `dma_buf`'s exporter's, not be used any
+/// more.
 unsafe fn give_up(slot: NonNull<Slot>, dma_buf: &DmaBuf) {
-    if exporter::record_slot(dma_buf) != Some(slot) {
+    if own_slot(dma_buf) != Some(slot) {
         // SAFETY: It was made from a box, and nobody uses it, as the caller promises.
         drop(unsafe { KBox::from_raw(slot.as_ptr()) });
     }
@@ -137,12 +165,13 @@ fn enter_existing(dma_buf: &DmaBuf) -> Result {
 
 /// Takes a dma-buf out, if it is there.
 fn leave(dma_buf: &DmaBuf) {
-    let own = exporter::record_slot(dma_buf);
+    let own = own_slot(dma_buf);
     let mut records = RECORDS.lock();
     let Some(slot) = own.or_else(|| records.slot_of(dma_buf.inode())) else {
         return;
     };
-    // SAFETY: The slot of a dma-buf of this module stays as long as that, one in the tree until it has left.
+    // SAFETY: The slot of a dma-buf of this module stays as long as that, one in the tree until it
+    // has left.
     records.leave(unsafe { slot.as_ref() });
     drop(records);
     if own.is_none() {
@@ -152,9 +181,9 @@ fn leave(dma_buf: &DmaBuf) {
 }
 
 /// Observes all dma-bufs.
-struct Everything;
+struct RecordKeeper;
 
-impl Observer for Everything {
+impl Observer for RecordKeeper {
     fn exported(new: Exported<'_>) {
         let origin = Origin::now();
         if DEFAULT_NAMES.load(Relaxed) {
@@ -205,7 +234,7 @@ pub(crate) struct Totals {
 pub(crate) fn totals() -> Result<Totals> {
     if MISSING.load(Relaxed) {
         MISSING.store(false, Relaxed);
-        Existing::find()
+        DmaBufIter::find()
             .ok_or(ENOENT)
             .and_then(|existing| existing.try_for_each(enter_existing))
             .inspect_err(|_| MISSING.store(true, Relaxed))?;
@@ -226,20 +255,23 @@ pub(crate) fn reset_peak() {
 /// A dma-buf, and what is known of it.
 pub(crate) struct Found {
     /// The dma-buf.
-    pub(crate) dma_buf: Visit,
+    pub(crate) dma_buf: ActiveRef,
     /// Who exported it; `None` where that was before the module was loaded.
     pub(crate) origin: Option<Origin>,
 }
 
-/// The newest dma-buf whose inode number is at most `inode`, and not yet on its way out. Does not sleep.
+/// The newest dma-buf whose inode number is at most `inode`, and not yet on its way out. Does not
+/// sleep.
 ///
-/// With each call for the number below the last one, all are found, newest first, whatever comes and goes meanwhile.
+/// With each call for the number below the last one, all are found, newest first, whatever comes
+/// and goes meanwhile.
 pub(crate) fn newest(inode: u64) -> Option<Found> {
     let records = RECORDS.lock();
     let mut next = records.at_most(inode);
     while let Some(record) = next {
-        // SAFETY: They are not freed while the record is entered, by its invariant, and the lock is held.
-        if let Some(dma_buf) = unsafe { Visit::new(record.dma_buf) } {
+        // SAFETY: They are not freed while the record is entered, by its invariant, and the lock is
+        // held.
+        if let Some(dma_buf) = unsafe { ActiveRef::new(record.dma_buf) } {
             return Some(Found {
                 dma_buf,
                 origin: record.origin,
@@ -268,12 +300,12 @@ pub(crate) fn covers_all() -> bool {
 /// Records are kept while this lives.
 pub(crate) struct AllBuffers {
     /// Dropped first: nothing is entered any more.
-    events: Option<Events<Everything>>,
+    events: Option<Events<RecordKeeper>>,
 }
 
 impl AllBuffers {
-    /// Begins. With `others`, dma-bufs of all exporters are entered, also those that there are already; with
-    /// `default_names`, those that come without a name are given one.
+    /// Begins. With `others`, dma-bufs of all exporters are entered, also those that there are
+    /// already; with `default_names`, those that come without a name are given one.
     ///
     /// Where the kernel does not allow that, the log says so, and it is done for this module's own.
     ///
@@ -304,12 +336,12 @@ impl AllBuffers {
 }
 
 /// The kernel's iterator, if all dma-bufs can be observed; if not, the log says why. May sleep.
-fn find_existing() -> Option<Existing> {
+fn find_existing() -> Option<DmaBufIter> {
     if cfg!(CONFIG_PREEMPT_RT) {
         not_observed("spin locks sleep in this kernel", ENODEV);
         return None;
     }
-    let existing = Existing::find();
+    let existing = DmaBufIter::find();
     if existing.is_none() {
         not_observed(
             "this kernel has no iterator over them, or no kprobes",
@@ -332,7 +364,8 @@ impl Drop for AllBuffers {
         self.events = None;
         OTHERS.store(false, Relaxed);
         NAMES_OBSERVED.store(false, Relaxed);
-        // The module's own have all gone, or it would still be there. Nobody enters or takes out any more.
+        // The module's own have all gone, or it would still be there. Nobody enters or takes out
+        // any more.
         loop {
             let mut records = RECORDS.lock();
             let Some(slot) = records.newest_slot() else {
@@ -341,7 +374,8 @@ impl Drop for AllBuffers {
             // SAFETY: A slot in the tree stays until it has left.
             records.leave(unsafe { slot.as_ref() });
             drop(records);
-            // SAFETY: The slot is that of another exporter's dma-buf, so it was made from a box; nobody uses it any more.
+            // SAFETY: The slot is that of another exporter's dma-buf, so it was made from a box;
+            // nobody uses it any more.
             drop(unsafe { KBox::from_raw(slot.as_ptr()) });
         }
     }

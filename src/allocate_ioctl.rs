@@ -2,24 +2,35 @@
 
 //! The ioctl that allocates a buffer, byte for byte as the kernel's own dma-heap core takes it.
 //!
-//! The core knows commands by their number alone: it ignores the type, and takes the size and the direction from the
-//! caller's command rather than from its own. An argument shorter than the structure is extended with zeros; the tail of a
-//! longer one comes back as it was. All of that is what userspace sees, so all of that is done here too.
+//! The core knows commands by their number alone: it ignores the type, and takes the size and the
+//! direction from the caller's command rather than from its own. An argument shorter than the
+//! structure is extended with zeros; the tail of a longer one comes back as it was. All of that is
+//! what userspace sees, so all of that is done here too.
 //!
 //! C header: [`include/uapi/linux/dma-heap.h`](srctree/include/uapi/linux/dma-heap.h)
 
 use crate::{
-    dma_buf::DmaBuf,
-    heap::{self, Heap},
-    request::Request,
+    abstractions::dma_buf::DmaBuf,
+    decisions::request::Request,
+    heap::{
+        self,
+        Heap, //
+    }, //
 };
 use core::mem::size_of;
 use kernel::{
     fs::file::FileDescriptorReservation,
-    ioctl::{_IOC_DIR, _IOC_NR, _IOC_SIZE},
+    ioctl::{
+        _IOC_DIR,
+        _IOC_NR,
+        _IOC_SIZE, //
+    },
     prelude::*,
-    uaccess::{UserPtr, UserSlice},
-    uapi,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+    uapi, //
 };
 
 use zerocopy_derive::Immutable;
@@ -42,9 +53,9 @@ const SMALL: usize = 128;
 
 /// Serves an ioctl on a heap's node.
 ///
-/// May sleep. Fails with `EINVAL` for an unknown command or a request that [`Request::new`] refuses, with `EFAULT` for
-/// memory that the caller may not read or write, with `EMFILE` where it has no file descriptor left, and as the heap does.
-/// After a failure nothing is left behind.
+/// May sleep. Fails with `EINVAL` for an unknown command or a request that [`Request::new`]
+/// refuses, with `EFAULT` for memory that the caller may not read or write, with `EMFILE` where it
+/// has no file descriptor left, and as the heap does. After a failure nothing is left behind.
 pub(crate) fn serve(heap: &dyn Heap, command: u32, argument: usize) -> Result<isize> {
     if _IOC_NR(command) != ALLOCATE {
         return Err(EINVAL);

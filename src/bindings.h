@@ -32,7 +32,7 @@
  * bindgen: kern_path
  * bindgen: register_kprobe
  * bindgen: unregister_kprobe
- * bindgen: proc_create
+ * bindgen: proc_create_data
  * bindgen: seq_lseek
  * bindgen: seq_read
  * bindgen: single_open

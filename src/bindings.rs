@@ -2,8 +2,8 @@
 
 //! C functions and constants that the `kernel` crate's bindings lack.
 //!
-//! Generated from `src/bindings.h`; structures are those of [`kernel::bindings`] where it has them. Only the abstractions in `src/` use this
-//! module.
+//! Generated from `src/bindings.h`; structures are those of [`kernel::bindings`] where it has them.
+//! Code in `heaps/` and `procfs/` does not use this module.
 
 #![allow(
     dead_code,
@@ -16,6 +16,9 @@
     clippy::undocumented_unsafe_blocks
 )]
 
-use kernel::{bindings::*, ffi};
+use kernel::{
+    bindings::*,
+    ffi, //
+};
 
 include!(env!("RK_DMA_HEAP_BINDINGS"));

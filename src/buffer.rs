@@ -2,30 +2,58 @@
 
 //! A buffer: memory, exported as a dma-buf.
 //!
-//! Everything that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`] a heap has.
+//! RecordKeeper that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`]
+//! a heap has.
 
 use crate::{
+    abstractions::{
+        dma_buf::DmaBuf,
+        dma_device,
+        exporter::{
+            self,
+            Attached,
+            Exporter, //
+        },
+        kernel_mapping::KernelMapping,
+        sg_table::{
+            Direction,
+            SgTable, //
+        },
+        user_mapping::{
+            self,
+            Fault,
+            Populated, //
+        }, //
+    },
     all_buffers,
-    dma_buf::DmaBuf,
-    dma_device,
-    exporter::{self, Attached, Exporter},
-    kernel_mapping::KernelMapping,
-    ledger::{Account, Entry},
-    memory::{Backing, Caching, Memory},
-    request::Request,
-    segment::Segment,
-    sg_table::{Direction, SgTable},
-    user_mapping::{self, Fault, Populated},
+    decisions::{
+        memory::{
+            Backing,
+            Caching,
+            Memory, //
+        },
+        request::Request,
+        segment::Segment, //
+    },
+    ledger::{
+        Account,
+        Entry, //
+    }, //
 };
+use core::ptr;
 use kernel::{
     bindings,
     device::Device,
     mm::virt::VmaNew,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
-/// Exports `memory` as a new dma-buf of the size that `request` asks for, and enters it in `account`.
+/// Exports `memory` as a new dma-buf of the size that `request` asks for, and enters it in
+/// `account`.
 ///
 /// May sleep. Fails with `ENOMEM`, as `memory` does, or as `dma_buf_export()` does.
 pub(crate) fn export<M: Memory>(
@@ -42,9 +70,30 @@ pub(crate) fn export<M: Memory>(
     Ok(dma_buf)
 }
 
+/// The memory of `dma_buf`, if it is a contiguous buffer of the heap with this `account`. Does not
+/// sleep.
+pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<Segment> {
+    // The exporter's name is not just equal, it is the account's.
+    if !ptr::eq(dma_buf.exporter(), account.heap()) {
+        return None;
+    }
+    let mut whole: Option<Segment> = None;
+    exporter::for_each_segment(dma_buf, &mut |segment| {
+        whole = Some(match whole {
+            None => segment,
+            Some(first) => Segment {
+                pfn: first.pfn,
+                pages: first.pages + segment.pages,
+            },
+        });
+    });
+    whole
+}
+
 /// What stands behind each dma-buf of the module.
 ///
-/// The fields are dropped in this order: the ledger shows a buffer until its memory has been given back.
+/// The fields are dropped in this order: the ledger shows a buffer until its memory has been given
+/// back.
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
@@ -65,8 +114,9 @@ impl<M: Memory> Buffer<M> {
 ///
 /// # Invariants
 ///
-/// `table` lists the memory of the buffer that the attachment belongs to, and is mapped for the attached device in
-/// direction `mapped.0` exactly where `mapped` is there; `mapped.1` importers then use it.
+/// `table` lists the memory of the buffer that the attachment belongs to, and is mapped for the
+/// attached device in direction `mapped.0` exactly where `mapped` is there; `mapped.1` importers
+/// then use it.
 struct Attachment {
     table: SgTable,
     mapped: Option<(Direction, usize)>,
@@ -74,6 +124,7 @@ struct Attachment {
 
 impl<M: Memory> Exporter for Buffer<M> {
     type Attachment = Attachment;
+    type Extra = all_buffers::Slot;
 
     fn name(&self) -> &CStr {
         self.entry.heap()
@@ -94,12 +145,14 @@ impl<M: Memory> Exporter for Buffer<M> {
         direction: Direction,
     ) -> Result<&'a SgTable> {
         let users = match attachment.mapped {
-            // One list has one set of device addresses: a second user in the same direction shares them.
+            // One list has one set of device addresses: a second user in the same direction shares
+            // them.
             Some((mapped, users)) if mapped == direction => users.checked_add(1).ok_or(EBUSY)?,
             Some(_) => return Err(EBUSY),
             None => {
-                // SAFETY: The buffer owns the memory and outlives its attachments. By the type's invariant the table is not
-                // mapped, and `unmap()` is called before the attachment is dropped.
+                // SAFETY: The buffer owns the memory and outlives its attachments. By the type's
+                // invariant the table is not mapped, and `unmap()` is called before the attachment
+                // is dropped.
                 unsafe { attachment.table.map(device, direction) }?;
                 1
             }
@@ -115,7 +168,8 @@ impl<M: Memory> Exporter for Buffer<M> {
             Some((direction, users)) if users > 1 => {
                 attachment.mapped = Some((direction, users - 1))
             }
-            // SAFETY: The table is mapped for the attached device in this direction, by the type's invariant.
+            // SAFETY: The table is mapped for the attached device in this direction, by the type's
+            // invariant.
             Some((direction, _)) => unsafe { attachment.table.unmap(device, direction) },
             None => {}
         }
@@ -128,7 +182,7 @@ impl<M: Memory> Exporter for Buffer<M> {
     fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some((address, size)) = attached.kernel_mapping() {
             // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
-            unsafe { crate::kernel_mapping::invalidate(address, size) };
+            unsafe { crate::abstractions::kernel_mapping::invalidate(address, size) };
         }
         attached.for_each(|device, attachment| {
             if attachment.mapped.is_some() {
@@ -142,7 +196,7 @@ impl<M: Memory> Exporter for Buffer<M> {
     fn end_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some((address, size)) = attached.kernel_mapping() {
             // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
-            unsafe { crate::kernel_mapping::flush(address, size) };
+            unsafe { crate::abstractions::kernel_mapping::flush(address, size) };
         }
         attached.for_each(|device, attachment| {
             if attachment.mapped.is_some() {
@@ -154,8 +208,8 @@ impl<M: Memory> Exporter for Buffer<M> {
     }
 
     fn mmap(&self, area: &VmaNew) -> Result<Populated> {
-        // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All of it belongs to whoever
-        // may map the buffer.
+        // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All
+        // of it belongs to whoever may map the buffer.
         unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }
     }
 
@@ -165,7 +219,8 @@ impl<M: Memory> Exporter for Buffer<M> {
     }
 
     fn vmap(&self) -> Result<KernelMapping> {
-        // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the memory.
+        // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the
+        // memory.
         unsafe { KernelMapping::new(&self.memory) }
     }
 
@@ -179,5 +234,9 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn mapped(attachment: &Attachment) -> Option<&SgTable> {
         attachment.mapped.map(|_| &attachment.table)
+    }
+
+    fn released(record: &all_buffers::Slot) {
+        all_buffers::released_own(record);
     }
 }

@@ -1,32 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Carveouts: regions that the kernel keeps out of. It has no `struct page` for them that could be used, and does not map
-//! them, so they are only ever seen through write-combined mappings.
+//! Carveouts: regions that the kernel keeps out of. It has no `struct page` for them that could be
+//! used, and does not map them, so they are only ever seen through write-combined mappings.
 
 use crate::{
-    kernel_mapping::KernelMapping,
-    memory::{Backing, Caching, Memory},
-    places::Places,
-    segment::{Extent, Segment},
-    signal,
+    abstractions::{
+        kernel_mapping::KernelMapping,
+        signal, //
+    },
+    decisions::{
+        memory::{
+            Backing,
+            Caching,
+            Memory, //
+        },
+        segment::{
+            Extent,
+            Segment, //
+        }, //
+    },
+    range_allocator::RangeAllocator, //
 };
 use core::iter;
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
-/// Pages that are zeroed at a time: 1 MiB, with 4 KiB pages. So much of the kernel's address space is needed for it.
+/// Pages that are zeroed at a time: 1 MiB, with 4 KiB pages. So much of the kernel's address space
+/// is needed for it.
 const ZERO_STEP: usize = 256;
 
 /// A region, and which of its pages are in use.
 ///
 /// # Invariants
 ///
-/// Nobody but this value hands out or maps the region's pages. Those that `places` has in use are those that were handed
-/// out and did not come back, by their index in the region.
+/// Nobody but this value hands out or maps the region's pages. Those that `allocator` has in use
+/// are those that were handed out and did not come back, by their index in the region.
 #[pin_data]
 pub(crate) struct Carveout {
     whole: Segment,
     #[pin]
-    places: Places,
+    allocator: RangeAllocator,
 }
 
 impl Carveout {
@@ -36,12 +51,13 @@ impl Carveout {
     ///
     /// # Safety
     ///
-    /// The region must be memory that the kernel has been told to keep out of, and the caller's to give away for good.
+    /// The region must be memory that the kernel has been told to keep out of, and the caller's to
+    /// give away for good.
     pub(crate) unsafe fn new(region: Extent) -> Result<Arc<Self>> {
         let whole = region.whole_pages()?;
         // INVARIANT: The region is the caller's to give away, and nothing is handed out yet.
         Arc::pin_init(
-            pin_init!(Self { whole, places <- Places::new(whole.pages) }),
+            pin_init!(Self { whole, allocator <- RangeAllocator::new(whole.pages) }),
             GFP_KERNEL,
         )
     }
@@ -55,10 +71,10 @@ impl Carveout {
     ///
     /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
     pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
-        let first = self.places.take(pages)?;
+        let first = self.allocator.alloc(pages)?;
         // INVARIANT: The pages were just entered, and are handed out here.
         let segment = Segment {
-            frame: self.whole.frame + first,
+            pfn: self.whole.pfn + first,
             pages,
         };
         let this = CarveoutPages {
@@ -86,14 +102,16 @@ impl CarveoutPages {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }
-            // SAFETY: The pages are memory that was handed out to this value, and nobody else has seen them yet.
-            unsafe { KernelMapping::of_frames(part)?.fill_with_zeros(part.bytes()) };
+            // SAFETY: The pages are memory that was handed out to this value, and nobody else has
+            // seen them yet.
+            unsafe { KernelMapping::of_pfns(part)?.fill_with_zeros(part.bytes()) };
         }
         Ok(())
     }
 }
 
-// SAFETY: The pages are owned, do not change, and were zeroed through a write-combined mapping. There is no cached mapping.
+// SAFETY: The pages are owned, do not change, and were zeroed through a write-combined mapping.
+// There is no cached mapping.
 unsafe impl Memory for CarveoutPages {
     type Segments<'a> = iter::Once<Segment>;
 
@@ -110,7 +128,7 @@ unsafe impl Memory for CarveoutPages {
     }
 
     fn backing(&self) -> Backing {
-        Backing::Frames
+        Backing::PfnOnly
     }
 }
 
@@ -118,7 +136,7 @@ impl Drop for CarveoutPages {
     fn drop(&mut self) {
         // INVARIANT: The pages come back.
         self.carveout
-            .places
-            .give_back(self.segment.frame - self.carveout.whole.frame);
+            .allocator
+            .free(self.segment.pfn - self.carveout.whole.pfn);
     }
 }

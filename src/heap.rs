@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a heap is, and how a request for a buffer reaches it.
+//! The heap traits, and the way of a request to a heap.
 
 use crate::{
-    cma::Area,
-    dma_buf::DmaBuf,
-    kept_ranges::{self, HeapRange},
+    abstractions::{
+        cma::Area,
+        dma_buf::DmaBuf, //
+    },
+    decisions::request::Request,
     ledger::Account,
-    page_pool::Figures,
-    request::Request,
+    page_pool::PoolStats,
+    range_cache::{
+        HeapRange,
+        RangeCache, //
+    }, //
 };
 use kernel::{
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// A source of dma-bufs that userspace finds by its name.
@@ -21,20 +29,24 @@ pub(crate) trait Heap: Send + Sync {
     fn account(&self) -> &Arc<Account>;
 
     /// What the heap's page pool holds and did, if it has one.
-    fn pool(&self) -> Option<Figures>;
+    fn pool(&self) -> Option<PoolStats>;
+
+    /// The cache that is drained before an allocation fails with `ENOMEM`.
+    fn ranges(&self) -> &RangeCache;
 
     /// Allocates a buffer.
     ///
-    /// May sleep. Fails with `ENOMEM` where there is no memory or the heap could never give that much, and with `EINTR`
-    /// where a fatal signal came first.
+    /// May sleep. Fails with `ENOMEM` where there is no memory or the heap could never give that
+    /// much, and with `EINTR` where a fatal signal came first.
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>>;
 }
 
-/// Allocates a buffer of `heap`, and gives up what the module keeps before that fails for want of memory.
+/// Allocates a buffer of `heap`, and gives up what the module keeps before that fails for want of
+/// memory.
 ///
 /// May sleep. Fails as [`Heap::allocate`] does.
 pub(crate) fn allocate(heap: &(impl Heap + ?Sized), request: Request) -> Result<ARef<DmaBuf>> {
-    kept_ranges::with_everything(|| heap.allocate(request))
+    heap.ranges().retry_after_drain(|| heap.allocate(request))
 }
 
 /// A heap whose memory is contiguous, and which can hand out plain pages as well.
@@ -42,7 +54,11 @@ pub(crate) trait Contiguous: Heap {
     /// The area that the memory comes from.
     fn area(&self) -> Area;
 
-    /// Allocates `pages` pages, not 0, that are no buffer: zeroed, and ready to be seen as the heap's buffers are.
+    /// The cache that takes the pages back.
+    fn range_cache(&self) -> &Arc<RangeCache>;
+
+    /// Allocates `pages` pages, not 0, that are no buffer: zeroed, and ready to be seen as the
+    /// heap's buffers are.
     ///
     /// May sleep. Fails as [`Heap::allocate`] does.
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange>;

@@ -18,6 +18,7 @@
 #include <linux/of_reserved_mem.h>
 #include <linux/pid.h>
 #include <linux/ptrace.h>
+#include <linux/proc_fs.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -47,7 +48,7 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
  * which it reclaims first. Pages in the lists of CPUs do not: it does not look there when it decides. Below the high watermark
  * each CPU may move to its lists what little is left. The zone that has most of it is looked at first; it mostly suffices.
  */
-bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted)
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 {
 	unsigned long pages = 0;
 	int node, index;
@@ -318,6 +319,11 @@ unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int i
 #else
 	return 0;
 #endif
+}
+
+void *rk_dma_heap_helper_pde_data(const struct inode *inode)
+{
+	return pde_data(inode);
 }
 
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file)

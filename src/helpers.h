@@ -17,6 +17,7 @@ struct device_node;
 struct reserved_mem;
 struct dma_resv;
 struct file;
+struct inode;
 struct pid;
 struct pt_regs;
 struct seq_file;
@@ -26,7 +27,7 @@ struct kthread_delayed_work;
 struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
-bool rk_dma_heap_helper_are_free_for_kernel(unsigned long wanted);
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted);
 bool rk_dma_heap_helper_fatal_signal_pending(void);
 
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
@@ -88,6 +89,7 @@ void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index);
 /* Of the function that was just entered, where tracers see arguments; the pointer is to struct ftrace_regs. */
 unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int index);
+void *rk_dma_heap_helper_pde_data(const struct inode *inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);
 

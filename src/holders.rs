@@ -2,9 +2,12 @@
 
 //! Which processes hold which dma-bufs, at one moment.
 
-use crate::{
-    process::{self, Process},
-    task,
+use crate::abstractions::{
+    process::{
+        self,
+        Process, //
+    },
+    task, //
 };
 use kernel::prelude::*;
 
@@ -40,7 +43,8 @@ pub(crate) struct Holder {
 pub(crate) struct Holders {
     /// In the order of the processes.
     entries: KVVec<Entry>,
-    /// The first entry of each bucket, as an index: entries by inode number. A power of two, or none.
+    /// The first entry of each bucket, as an index: entries by inode number. A power of two, or
+    /// none.
     buckets: KVVec<u32>,
     /// Their numbers, ascending, and their names.
     processes: KVVec<(i32, task::Name)>,

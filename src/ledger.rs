@@ -2,17 +2,21 @@
 
 //! What the heaps have handed out.
 //!
-//! Each heap has an [`Account`]; each buffer holds an [`Entry`] in its heap's account. A buffer enters by being made and
-//! leaves by being dropped, so nothing can be forgotten. The counters take no lock.
+//! Each heap has an [`Account`]; each buffer holds an [`Entry`] in its heap's account. A buffer
+//! enters by being made and leaves by being dropped, so nothing can be forgotten. The counters take
+//! no lock.
 
 use crate::trace;
 use kernel::{
     prelude::*,
     str::CString,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc,
-    },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 /// What one heap has handed out.
@@ -137,20 +141,20 @@ mod tests {
     #[test]
     fn what_is_dropped_is_not_counted() -> Result {
         let account = Account::open(c"kunit")?;
-        let figures = || (account.buffers(), account.page_arrays(), account.bytes());
+        let stats = || (account.buffers(), account.page_arrays(), account.bytes());
         assert_eq!(account.heap(), c"kunit");
-        assert_eq!(figures(), (0, 0, 0));
+        assert_eq!(stats(), (0, 0, 0));
         let small = Account::enter(&account, 4096);
         let large = Account::enter(&account, 1 << 20);
         let pages = Account::enter_pages(&account, 8192);
-        assert_eq!(figures(), (2, 1, 4096 + (1 << 20) + 8192));
+        assert_eq!(stats(), (2, 1, 4096 + (1 << 20) + 8192));
         drop(large);
-        assert_eq!(figures(), (1, 1, 4096 + 8192));
+        assert_eq!(stats(), (1, 1, 4096 + 8192));
         drop(pages);
-        assert_eq!(figures(), (1, 0, 4096));
+        assert_eq!(stats(), (1, 0, 4096));
         assert_eq!(small.heap(), c"kunit");
         drop(small);
-        assert_eq!(figures(), (0, 0, 0));
+        assert_eq!(stats(), (0, 0, 0));
         Ok(())
     }
 }

@@ -3,32 +3,52 @@
 //! Contiguous pages that are no dma-buf: what drivers have allocated as plain pages, and who did.
 
 use crate::{
-    cma::Area,
-    kept_ranges::HeapRange,
-    ledger::{Account, Entry},
-    memory::{Caching, Memory},
-    segment::Segment,
+    abstractions::cma::Area,
+    decisions::{
+        memory::{
+            Caching,
+            Memory, //
+        },
+        segment::Segment, //
+    },
+    ledger::{
+        Account,
+        Entry, //
+    },
+    range_cache::{
+        HeapRange,
+        RangeCache, //
+    }, //
 };
 use kernel::{
     new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
-    rbtree::{RBTree, RBTreeNodeReservation},
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     str::CString,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, Mutex,
-    },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
 };
 
 /// The page arrays of one area.
 ///
 /// # Invariants
 ///
-/// Every entry is a range of `area` that was made ready, given up with `HeapRange::into_raw`, and not taken back.
+/// Every entry is a range of `area` that was made ready, given up with `HeapRange::into_raw`, and
+/// not taken back.
 #[pin_data]
 pub(crate) struct PageArrays {
     area: Area,
+    ranges: Arc<RangeCache>,
     account: Arc<Account>,
     count: Atomic<u64>,
     #[pin]
@@ -55,8 +75,12 @@ pub(crate) struct Listed {
 
 impl PageArrays {
     /// No arrays, of `area`. They will be counted in `account`.
-    pub(crate) fn new(area: Area, account: Arc<Account>) -> impl PinInit<Self> {
-        pin_init!(Self { area, account, count: Atomic::new(0), arrays <- new_mutex!(RBTree::new()) })
+    pub(crate) fn new(
+        area: Area,
+        ranges: Arc<RangeCache>,
+        account: Arc<Account>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self { area, ranges, account, count: Atomic::new(0), arrays <- new_mutex!(RBTree::new()) })
     }
 
     /// Enters `range`, allocated by `name`, and returns its segment.
@@ -69,7 +93,7 @@ impl PageArrays {
         // INVARIANT: The range is given up and entered.
         let segment = range.into_raw();
         self.arrays.lock().insert(node.into_node(
-            segment.frame,
+            segment.pfn,
             PageArray {
                 pages,
                 caching,
@@ -84,10 +108,10 @@ impl PageArrays {
     /// All arrays, oldest first: by how many there were before. May sleep. Fails with `ENOMEM`.
     pub(crate) fn list(&self) -> Result<RBTree<u64, Listed>> {
         let mut list = RBTree::new();
-        for (frame, array) in self.arrays.lock().iter() {
+        for (pfn, array) in self.arrays.lock().iter() {
             let listed = Listed {
                 segment: Segment {
-                    frame: *frame,
+                    pfn: *pfn,
                     pages: array.pages,
                 },
                 name: CString::try_from(&*array.name)?,
@@ -97,19 +121,22 @@ impl PageArrays {
         Ok(list)
     }
 
-    /// Takes back the array that begins with page frame `frame` and has `pages` pages.
+    /// Takes back the array that begins with page frame `pfn` and has `pages` pages.
     ///
     /// May sleep. Fails with `EINVAL`, and changes nothing, where there is no such array.
-    pub(crate) fn leave(&self, frame: usize, pages: usize) -> Result {
+    pub(crate) fn leave(&self, pfn: usize, pages: usize) -> Result {
         let mut arrays = self.arrays.lock();
-        if arrays.get(&frame).is_none_or(|array| array.pages != pages) {
+        if arrays.get(&pfn).is_none_or(|array| array.pages != pages) {
             return Err(EINVAL);
         }
-        let array = arrays.remove(&frame).ok_or(EINVAL)?;
+        let array = arrays.remove(&pfn).ok_or(EINVAL)?;
         drop(arrays);
-        let segment = Segment { frame, pages };
+        let segment = Segment { pfn, pages };
         // SAFETY: By the type's invariant the entry that was just removed was a range of the area.
-        drop(unsafe { HeapRange::from_raw(self.area, segment, array.caching) });
+        drop(unsafe {
+            self.ranges
+                .range_from_raw(self.area, segment, array.caching)
+        });
         Ok(())
     }
 }

@@ -1,61 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page pools: pages that are ready to be handed out, and pages that came back and are not ready yet.
+//! Page pools: pages that are ready to be handed out, and pages that came back and are not ready
+//! yet.
 //!
-//! A [`Pool`] serves buffers of one kind of memory. What it holds *ready* is zeroed, and clean where the kind is
-//! write-combined, so that taking it costs nothing per byte. What comes back goes to the *backlog* in constant time; a
-//! thread of low priority ([`Pools`]) makes it ready. Whoever finds nothing ready takes from the backlog and does that work
-//! himself, before the kernel is asked for more.
+//! A [`Pool`] serves buffers of one kind of memory. What it holds *ready* is zeroed, and clean
+//! where the kind is write-combined, so that taking it costs nothing per byte. What comes back goes
+//! to the *backlog* in constant time; a thread of low priority ([`Pools`]) makes it ready. Whoever
+//! finds nothing ready takes from the backlog and does that work himself, before the kernel is
+//! asked for more.
 //!
 //! # Scaling
 //!
-//! Each CPU has a shard with a lock of its own: single pages are served from there, and what comes back goes there. Only
-//! what a shard lacks is taken from the depot that all CPUs share, many pages at a time.
+//! Each CPU has a shard with a lock of its own: single pages are served from there, and what comes
+//! back goes there. Only what a shard lacks is taken from the depot that all CPUs share, many pages
+//! at a time.
 //!
 //! # Locks
 //!
-//! A shard's lock and the depot's are spin locks that are never held together, never held while pages are allocated, freed
-//! or zeroed, and so never held by anyone who reclaims. The shrinker can take them anywhere.
+//! A shard's lock and the depot's are spin locks that are never held together, never held while
+//! pages are allocated, freed or zeroed, and so never held by anyone who reclaims. The shrinker can
+//! take them anywhere.
 //!
 //! # Invariants
 //!
-//! A pool's counters never show less than its lists hold: pages are counted before they are put in, and no longer counted
-//! after they were taken out.
+//! A pool's counters never show less than its lists hold: pages are counted before they are put in,
+//! and no longer counted after they were taken out.
 
-mod pools;
+mod pool_set;
 mod runs;
 mod shards;
 #[cfg(CONFIG_KUNIT)]
 mod tests;
 
-pub(crate) use pools::{Keeper, Pools};
-use runs::{Runs, RunsSegments, ORDERS};
+pub(crate) use pool_set::{
+    PoolSet,
+    Pools, //
+};
+use runs::{
+    Runs,
+    RunsSegments,
+    ORDERS, //
+};
 
 use crate::{
-    memory::{Caching, Memory},
-    memory_cgroup::Charger,
-    pages::{Effort, PageRun, RunList, Zone},
-    room, signal, trace,
+    abstractions::{
+        memory_cgroup::Charger,
+        pages::{
+            PageRun,
+            Reclaim,
+            RunList,
+            Zone, //
+        },
+        signal, //
+    },
+    decisions::memory::{
+        Caching,
+        Memory, //
+    },
+    trace,
+    watermarks, //
 };
 use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
-        Arc, SpinLock,
-    },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SpinLock, //
+    }, //
 };
-use pools::Shared;
+use pool_set::Shared;
 use shards::Shards;
 
-/// A buffer up to this many pages is made ready at once when it comes back: that takes less time than to wake a thread.
-const SMALL: usize = 4;
+/// A buffer up to this many pages is made ready at once when it comes back: that takes less time
+/// than to wake a thread.
+const PREPARE_AT_ONCE: usize = 4;
 
 /// How many single pages a CPU takes from the depot at a time, beyond what it needs.
-const BATCH: usize = 15;
+const REFILL_BATCH: usize = 15;
 
 /// How many a CPU keeps when its own buffers come back, before it passes the surplus on to all.
-const SURPLUS: usize = 2 * BATCH;
+const SHARD_HIGH: usize = 2 * REFILL_BATCH;
 
 /// A kind of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +96,7 @@ pub(crate) struct Kind {
 
 /// What a pool holds and what it did.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Figures {
+pub(crate) struct PoolStats {
     /// Pages that are ready.
     pub(crate) ready: usize,
     /// Pages that came back and are not ready.
@@ -119,8 +147,8 @@ impl Pool {
     }
 
     /// What the pool holds and did.
-    pub(crate) fn figures(&self) -> Figures {
-        Figures {
+    pub(crate) fn stats(&self) -> PoolStats {
+        PoolStats {
             ready: self.ready.load(Relaxed),
             backlog: self.backlog.load(Relaxed),
             hits: self.hits.load(Relaxed),
@@ -129,14 +157,16 @@ impl Pool {
         }
     }
 
-    /// Collects `pages` pages, zeroed and ready to be seen as the pool's kind says, in runs as large as there are.
+    /// Collects `pages` pages, zeroed and ready to be seen as the pool's kind says, in runs as
+    /// large as there are.
     ///
-    /// What is ready is taken first, then the backlog, then free memory; `all` pools give way where too little of that would
-    /// be left. May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
+    /// What is ready is taken first, then the backlog, then free memory; `all` pools give way where
+    /// too little of that would be left. May sleep. Fails with `ENOMEM`, and with `EINTR` where a
+    /// fatal signal came first.
     pub(crate) fn collect<'a>(
         self: &'a Arc<Self>,
         pages: usize,
-        all: &'a Keeper,
+        all: &'a PoolSet,
     ) -> impl Init<PooledPages, Error> + 'a {
         try_init!(PooledPages {
             runs: Runs::new(),
@@ -148,9 +178,10 @@ impl Pool {
     }
 
     /// Collects `pages` pages into `runs`, which has none yet.
-    fn fill(&self, runs: &mut Runs, pages: usize, all: &Keeper) -> Result {
+    fn fill(&self, runs: &mut Runs, pages: usize, all: &PoolSet) -> Result {
         let (mut missing, mut made) = (pages, false);
-        // An order that has run out is not tried again for this buffer, so the runs come in falling order.
+        // An order that has run out is not tried again for this buffer, so the runs come in falling
+        // order.
         for (index, order) in ORDERS.iter().enumerate() {
             if missing >> order == 0 {
                 continue;
@@ -160,7 +191,7 @@ impl Pool {
                 if signal::fatal_pending() {
                     return Err(EINTR);
                 }
-                match self.make(index)? {
+                match self.prepare_run(index)? {
                     Some(run) => runs.push(run),
                     None => break,
                 }
@@ -173,7 +204,7 @@ impl Pool {
         }
         // Where all of it was ready, the pools still have something that the kernel can take.
         if made {
-            room::leave_to_kernel(all)?;
+            watermarks::ensure_reserve(all)?;
         }
         match &self.shared.charger {
             Some(charger) => charge(charger, runs),
@@ -181,7 +212,8 @@ impl Pool {
         }
     }
 
-    /// Takes up to `wanted` ready runs of order `ORDERS[index]` into `runs`; returns how many it were.
+    /// Takes up to `wanted` ready runs of order `ORDERS[index]` into `runs`; returns how many it
+    /// were.
     fn take_ready(&self, index: usize, wanted: usize, runs: &mut Runs) -> usize {
         if wanted == 0 || self.ready.load(Relaxed) == 0 {
             return 0;
@@ -190,9 +222,11 @@ impl Pool {
             return 0;
         };
         let before = list.runs();
-        // Shards hold single pages only: larger runs are few, and each is worth taking a shared lock.
+        // Shards hold single pages only: larger runs are few, and each is worth taking a shared
+        // lock.
         if single {
-            self.shards.here(|shard| shard.ready.move_to(wanted, list));
+            self.shards
+                .this_cpu(|shard| shard.ready.move_to(wanted, list));
         }
         let missing = wanted - (list.runs() - before);
         if missing > 0 {
@@ -200,11 +234,11 @@ impl Pool {
             if let Some(source) = self.depot.lock().list(index) {
                 source.move_to(missing, list);
                 if single {
-                    source.move_to(BATCH, &mut spare);
+                    source.move_to(REFILL_BATCH, &mut spare);
                 }
             }
             if spare.runs() > 0 {
-                self.shards.here(|shard| shard.ready.append(&mut spare));
+                self.shards.this_cpu(|shard| shard.ready.append(&mut spare));
             }
         }
         let taken = list.runs() - before;
@@ -218,23 +252,24 @@ impl Pool {
         taken
     }
 
-    /// Makes a run of order `ORDERS[index]` ready that was not: from the backlog, else from free memory.
-    fn make(&self, index: usize) -> Result<Option<PageRun>> {
+    /// Makes a run of order `ORDERS[index]` ready that was not: from the backlog, else from free
+    /// memory.
+    fn prepare_run(&self, index: usize) -> Result<Option<PageRun>> {
         let Some(order) = ORDERS.get(index) else {
             return Ok(None);
         };
         let run = match self.take_backlog(index) {
             Some(mut run) => {
-                self.make_ready(&mut run)?;
+                self.zero_and_clean(&mut run)?;
                 run
             }
             None => {
-                let effort = if *order == 0 {
-                    Effort::Reclaim
+                let reclaim = if *order == 0 {
+                    Reclaim::Direct
                 } else {
-                    Effort::Opportunistic
+                    Reclaim::Never
                 };
-                let Some(mut run) = PageRun::allocate(*order, self.kind.zone, effort) else {
+                let Some(mut run) = PageRun::allocate(*order, self.kind.zone, reclaim) else {
                     return Ok(None);
                 };
                 if self.kind.caching == Caching::WriteCombined {
@@ -249,7 +284,7 @@ impl Pool {
     }
 
     /// Does to a run that came back what has to be done before it is handed out again.
-    fn make_ready(&self, run: &mut PageRun) -> Result {
+    fn zero_and_clean(&self, run: &mut PageRun) -> Result {
         run.zero();
         match self.kind.caching {
             Caching::Cached => Ok(()),
@@ -258,30 +293,30 @@ impl Pool {
     }
 
     /// Takes the pages of a buffer back.
-    fn give_back(&self, runs: &mut Runs) {
+    fn put(&self, runs: &mut Runs) {
         let pages = runs.pages();
         if let Some(charger) = &self.shared.charger {
             uncharge(charger, runs);
         }
-        if pages <= SMALL {
+        if pages <= PREPARE_AT_ONCE {
             while let Some(page) = runs.pop_smallest() {
-                self.put_here(page);
+                self.refill_this_cpu(page);
             }
         } else {
             self.backlog.fetch_add(pages, Relaxed);
-            self.shards.here(|shard| shard.backlog.append(runs));
+            self.shards.this_cpu(|shard| shard.backlog.append(runs));
             trace::deferred_free(self.name, pages);
             self.shared.wake();
         }
     }
 
     /// Makes `run` ready and counts it, or frees it where the pools hold as much as they may.
-    fn accept(&self, mut run: PageRun) -> Option<PageRun> {
+    fn prepare_for_pool(&self, mut run: PageRun) -> Option<PageRun> {
         let pages = run.pages();
         if !self.shared.reserve(pages) {
             return None;
         }
-        if self.make_ready(&mut run).is_err() {
+        if self.zero_and_clean(&mut run).is_err() {
             self.shared.release(pages);
             return None;
         }
@@ -290,15 +325,15 @@ impl Pool {
     }
 
     /// Makes a single page ready for this CPU. What the CPU has too many of goes to all.
-    fn put_here(&self, page: PageRun) {
-        let Some(page) = self.accept(page) else {
+    fn refill_this_cpu(&self, page: PageRun) {
+        let Some(page) = self.prepare_for_pool(page) else {
             return;
         };
         let mut surplus = RunList::new(page.order());
-        self.shards.here(|shard| {
+        self.shards.this_cpu(|shard| {
             shard.ready.push(page);
-            if shard.ready.runs() > SURPLUS {
-                shard.ready.move_to(SURPLUS - BATCH, &mut surplus);
+            if shard.ready.runs() > SHARD_HIGH {
+                shard.ready.move_to(SHARD_HIGH - REFILL_BATCH, &mut surplus);
             }
         });
         if surplus.runs() > 0 {
@@ -307,8 +342,8 @@ impl Pool {
     }
 
     /// Makes a run ready for all CPUs.
-    fn put_depot(&self, run: PageRun) {
-        if let Some(run) = self.accept(run) {
+    fn refill_depot(&self, run: PageRun) {
+        if let Some(run) = self.prepare_for_pool(run) {
             self.depot.lock().push(run);
         }
     }
@@ -324,20 +359,21 @@ impl Pool {
     }
 
     /// Works the backlog off.
-    fn clear_backlog(&self) {
+    fn process_backlog(&self) {
         for index in 0..ORDERS.len() {
             while let Some(run) = self.take_backlog(index) {
-                self.put_depot(run);
+                self.refill_depot(run);
             }
         }
     }
 
-    /// Frees at least `pages` pages if there are so many, and returns how many it were: the backlog first, which is of no
-    /// use yet, and the smallest orders first, which are the easiest to get again.
+    /// Frees at least `pages` pages if there are so many, and returns how many it were: the backlog
+    /// first, which is of no use yet, and the smallest orders first, which are the easiest to get
+    /// again.
     fn shrink(&self, pages: usize) -> usize {
         let mut freed = 0;
         while freed < pages {
-            let Some(run) = self.take_any() else {
+            let Some(run) = self.evict() else {
                 break;
             };
             freed += run.pages();
@@ -349,7 +385,7 @@ impl Pool {
         freed
     }
 
-    fn take_any(&self) -> Option<PageRun> {
+    fn evict(&self) -> Option<PageRun> {
         if let Some(run) = (0..ORDERS.len())
             .rev()
             .find_map(|index| self.take_backlog(index))
@@ -389,8 +425,8 @@ pub(crate) struct PooledPages {
     pool: Arc<Pool>,
 }
 
-// SAFETY: The runs are owned, and they do not change. `collect()` takes what is ready, which is zeroed and, where the kind
-// asks for it, clean, and makes ready whatever else it takes.
+// SAFETY: The runs are owned, and they do not change. `collect()` takes what is ready, which is
+// zeroed and, where the kind asks for it, clean, and makes ready whatever else it takes.
 unsafe impl Memory for PooledPages {
     type Segments<'a> = RunsSegments<'a>;
 
@@ -409,6 +445,6 @@ unsafe impl Memory for PooledPages {
 
 impl Drop for PooledPages {
     fn drop(&mut self) {
-        self.pool.give_back(&mut self.runs);
+        self.pool.put(&mut self.runs);
     }
 }

@@ -3,9 +3,12 @@
 //! The load parameters, checked once.
 
 use crate::{
-    module_parameters as raw,
-    ram_share::{pool_pages, share},
-    version::parameter,
+    abstractions::version::parameter,
+    decisions::ram_share::{
+        pool_pages,
+        share, //
+    },
+    module_parameters as raw, //
 };
 use kernel::prelude::*;
 

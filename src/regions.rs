@@ -2,17 +2,26 @@
 
 //! What the device tree says about the module's memory.
 //!
-//! Two kinds of node point to a region with `memory-region`; `dts/bindings/` describes them. One opts a `no-map` region in
-//! as a carveout, the other binds the Rockchip heap to a reusable region. Each mistake in the tree gets one line in the log,
-//! and what is right works.
+//! Two kinds of node point to a region with `memory-region`; `dts/bindings/` describes them. One
+//! opts a `no-map` region in as a carveout, the other binds the Rockchip heap to a reusable region.
+//! Each mistake in the tree gets one line in the log, and what is right works.
 
 use crate::{
+    abstractions::{
+        cma::{
+            Area,
+            AreaLookup, //
+        },
+        device_tree::Node, //
+    },
     carveout::Carveout,
-    cma::{Area, Survey},
-    device_tree::Node,
-    segment::Extent,
+    decisions::segment::Extent, //
 };
-use kernel::{prelude::*, str::CString, sync::Arc};
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
 
 /// A node with this compatible opts its region in as a carveout.
 const CARVEOUT: &CStr = c"rk-dma-heap,carveout";
@@ -24,7 +33,8 @@ const ROCKCHIP: &CStr = c"rk-dma-heap,cma";
 const LEFT_OUT: &str = "left out";
 const DEFAULT_IS_USED: &str = "the default area is used";
 
-/// Every region that opted in as a carveout, with the name of its node. May sleep. Fails with `ENOMEM`.
+/// Every region that opted in as a carveout, with the name of its node. May sleep. Fails with
+/// `ENOMEM`.
 pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
     let mut carveouts: KVec<(CString, Arc<Carveout>)> = KVec::new();
     let mut taken: KVec<Extent> = KVec::new();
@@ -53,8 +63,8 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
             refuse("overlaps another carveout");
             continue;
         }
-        // SAFETY: The device tree has the kernel keep out of the region, its node was meant for this module, and no other
-        // carveout of the module has any of it.
+        // SAFETY: The device tree has the kernel keep out of the region, its node was meant for
+        // this module, and no other carveout of the module has any of it.
         match unsafe { Carveout::new(memory) } {
             Ok(carveout) => {
                 taken.push(memory, GFP_KERNEL)?;
@@ -68,11 +78,11 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
 }
 
 /// The area that the device tree binds the Rockchip heap to, if it does. May sleep.
-pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
+pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
     let node = Node::compatible(ROCKCHIP).find(Node::available)?;
     let (region, memory) = region_of(&node, DEFAULT_IS_USED)?;
-    let area = Area::all().find(|area| match survey {
-        Some(survey) => survey.extent(*area).base == memory.base,
+    let area = Area::all().find(|area| match lookup {
+        Some(lookup) => lookup.extent(*area).base == memory.base,
         None => area.name() == region.name(),
     });
     if area.is_none() {
@@ -86,7 +96,8 @@ pub(crate) fn rockchip(survey: Option<&Survey>) -> Option<Area> {
     area
 }
 
-/// The region that `node` points to; if there is none, the log says what is wrong, and what comes of it.
+/// The region that `node` points to; if there is none, the log says what is wrong, and what comes
+/// of it.
 fn region_of(node: &Node, outcome: &str) -> Option<(Node, Extent)> {
     let Some(region) = node.follow(c"memory-region") else {
         pr_err!(

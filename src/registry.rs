@@ -2,29 +2,35 @@
 
 //! The heaps under `/dev/dma_heap`, by name, and the nodes through which programs reach them.
 //!
-//! There are two ways to put a heap there, and the kernel's configuration decides between them when the module is built:
-//! where the kernel has a registry of its own, heaps are added to that one; where it has none, the module brings one that
-//! programs cannot tell from it.
+//! There are two ways to put a heap there, and the kernel's configuration decides between them when
+//! the module is built: where the kernel has a registry of its own, heaps are added to that one;
+//! where it has none, the module brings one that programs cannot tell from it.
 
-#[cfg_attr(CONFIG_DMABUF_HEAPS, path = "core_nodes.rs")]
-#[cfg_attr(not(CONFIG_DMABUF_HEAPS), path = "standard_nodes.rs")]
+#[cfg_attr(CONFIG_DMABUF_HEAPS, path = "registry/dma_heap_core.rs")]
+#[cfg_attr(not(CONFIG_DMABUF_HEAPS), path = "registry/standalone.rs")]
 mod nodes;
 
-use crate::{bindings as c, heap::Heap};
-use kernel::{prelude::*, sync::Arc};
+use crate::{
+    bindings as c,
+    heap::Heap, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 kernel::sync::global_lock! {
-    // SAFETY: `prepare()` initialises the lock, and the module calls it before anything else.
+    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The registered heaps, for drivers.
     unsafe(uninit) static HEAPS: Mutex<KVec<Registered>> = KVec::new();
 }
 
-/// Prepares for heaps.
+/// Initialises the lock.
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this module.
-pub(crate) unsafe fn prepare() {
+/// Must be called once, before anything else in this file.
+pub(crate) unsafe fn init_lock() {
     // SAFETY: Called once and first, as the caller promises.
     unsafe { HEAPS.init() };
 }
@@ -59,8 +65,9 @@ impl Registry {
 
     /// Makes a node for `heap`.
     ///
-    /// Where that cannot be done, because its name is taken for example, the heap is left out with a line in the log:
-    /// programs may have opened other heaps already, so that loading the module must not fail any more. May sleep.
+    /// Where that cannot be done, because its name is taken for example, the heap is left out with
+    /// a line in the log: programs may have opened other heaps already, so that loading the module
+    /// must not fail any more. May sleep.
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
         let name = heap.account().heap();
         let added = self.nodes.add(&heap).and_then(|handle| {

@@ -2,84 +2,73 @@
 
 //! rk_dma_heap: every DMA-BUF heap that userspace expects, in one module.
 //!
-//! A request takes this way: a program's ioctl reaches a node ([`registry`]), which finds a heap ([`heap`], `heaps/`), which
-//! collects memory ([`memory`]) and exports it as a buffer ([`buffer`]). What is alive stands in the [`ledger`]; of every
-//! dma-buf of the system there is a record in [`all_buffers`]; `procfs/` prints both. The other modules here are abstractions over single ideas of the kernel and know nothing of heaps.
+//! # Layers
 //!
-//! # Locks
+//! | folder | content | may import |
+//! | --- | --- | --- |
+//! | `src/decisions/` | checks, arithmetic and text; also built for the host | nothing |
+//! | `src/abstractions/` | one kernel concept per file, ignorant of heaps | `decisions`, [`bindings`] |
+//! | `src/` | the heaps' machinery, one noun per file | both |
+//! | `heaps/`, `procfs/` | policy and output, in safe Rust | `src/` |
 //!
-//! In the order in which they may be taken:
+//! `tests/layers` fails when an import runs against this table.
 //!
-//! 1. the lists of heaps, mutexes: `rockchip::HEAPS`, then `registry::HEAPS` or `own_nodes::HEAPS`: while a heap is looked
-//!    up, added or opened, never while memory is allocated or freed;
-//! 2. a dma-buf's reservation lock: taken by the dma-buf core, and around CPU access by [`dma_buf`];
-//! 3. the spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and nothing under them;
-//! 4. the spin lock of [`kept_ranges`];
-//! 5. a [`background`] trigger's spin lock, over that of the kernel's worker;
-//! 6. the lock of a dma-buf's name, over `all_buffers::RECORDS`: spin locks, the latter also taken where the kernel lets go
-//!    of a dma-buf. Nothing under them.
+//! # The way of a request
 //!
-//! Pages are allocated, freed and zeroed with none of 3 to 5 held, and the shrinkers take 3 and 4 alone.
+//! A program's ioctl reaches a device node ([`heap_devices`], or the kernel's dma-heap core), which
+//! calls a heap ([`heap`], `heaps/`). The heap collects memory ([`page_pool`], [`range_cache`],
+//! [`carveout`]) and exports it as a dma-buf ([`buffer`]). The [`ledger`] counts what each heap has
+//! allocated, [`all_buffers`] records every dma-buf of the system, and `procfs/` prints both.
+//!
+//! # Lock order
+//!
+//! A lock may be taken while locks with lower numbers are held, never the other way round.
+//!
+//! 1. `rockchip::HEAPS`, then `registry::HEAPS` or `heap_devices::HEAPS`: mutexes over the lists of
+//!    heaps. Held to look up, add or open a heap; never while memory is allocated or freed.
+//! 2. The reservation lock of a dma-buf: taken by the dma-buf core, and around CPU access by
+//!    [`exporter`](abstractions::exporter).
+//! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and no
+//!    other lock under them.
+//! 4. The spin lock of the [`range_cache`].
+//! 5. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
+//!    kthread worker.
+//! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also taken
+//!    when a dma-buf is released. No other lock is taken under them.
+//!
+//! Pages are allocated, freed and zeroed with none of 3 to 5 held. The shrinkers take 3 and 4 only.
+//!
+//! # Statics
+//!
+//! Four locks are statics, because the C functions that need them are called without any data of
+//! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
+//! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
+//! hook and the tracepoint. [`RkDmaHeap::init`] initialises them before anything can reach them.
+//! All other state belongs to [`RkDmaHeap`].
 
+mod abstractions;
 mod bindings;
+mod decisions;
 
-// What the kernel offers.
-mod background;
-mod cache_cleaner;
-mod char_device;
-mod cma;
-mod device_tree;
-mod dma_buf;
-mod dma_buf_events;
-mod dma_device;
-mod exporter;
-mod function_hook;
-mod kernel_mapping;
-mod kernel_symbol;
-mod memory_cgroup;
-mod pages;
-#[cfg(CONFIG_DMABUF_HEAPS)]
-mod path;
-mod proc_file;
-mod process;
-mod seq_output;
-mod sg_table;
-mod shrinker;
-mod signal;
-mod small_allocation;
-mod sysfs;
-mod task;
-mod user_mapping;
-mod version;
-
-// What is decided without the kernel; also built and tried on the host.
-mod digits;
-mod ram_share;
-mod request;
-mod segment;
-mod text;
-
-// What the module makes of it.
 mod all_buffers;
 mod allocate_ioctl;
 mod buffer;
 mod carveout;
 mod exports;
 mod heap;
+mod heap_devices;
 mod holders;
-mod kept_ranges;
 mod ledger;
-mod memory;
-mod own_nodes;
 mod page_arrays;
 mod page_pool;
 mod parameters;
-mod places;
+mod range_allocator;
+mod range_cache;
 mod regions;
 mod registry;
 mod rockchip;
-mod room;
 mod trace;
+mod watermarks;
 
 // The examples in the documentation.
 #[cfg(CONFIG_KUNIT)]
@@ -94,6 +83,7 @@ mod heaps;
 #[path = "../procfs/mod.rs"]
 mod procfs;
 
+use abstractions::sysfs;
 use kernel::prelude::*;
 
 module! {
@@ -141,23 +131,23 @@ module! {
 /// The loaded module. The fields are dropped in this order: first what can be reached from outside.
 struct RkDmaHeap {
     _procfs: procfs::Nodes,
-    _pool_sizes: [sysfs::NumberFile<page_pool::Keeper>; 2],
+    _pool_sizes: [sysfs::NumberFile<page_pool::PoolSet>; 2],
     _registry: registry::Registry,
     _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
-    _keeping: kept_ranges::Keeping,
+    _range_service: range_cache::Service,
     _all_buffers: all_buffers::AllBuffers,
 }
 
 impl kernel::Module for RkDmaHeap {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: A module is loaded once, and nothing of it has been used yet.
+        // SAFETY: `init()` is called once, and nothing can reach the locks before it returns or
+        // registers something.
         unsafe {
-            own_nodes::prepare();
-            registry::prepare();
-            rockchip::prepare();
-            kept_ranges::prepare();
-            all_buffers::prepare();
+            heap_devices::init_lock();
+            registry::init_lock();
+            rockchip::init_lock();
+            all_buffers::init_lock();
         }
         let parameters = parameters::Parameters::read()?;
         let all_buffers =
@@ -166,7 +156,8 @@ impl kernel::Module for RkDmaHeap {
             mut heaps,
             rockchip,
             pools,
-            keeping,
+            ranges,
+            range_service,
             cleaner,
         } = heaps::Heaps::create(&parameters)?;
         let own = rockchip.map(rockchip::RkHeap::own).transpose()?;
@@ -175,17 +166,18 @@ impl kernel::Module for RkDmaHeap {
         }
         // Android's name and Rockchip's; programs read either.
         let pool_sizes = [
-            sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.keeper())?,
-            sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.keeper())?,
+            sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
+            sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
         ];
-        let procfs = procfs::create(&parameters)?;
-        let rockchip = rockchip::Registration::new(cleaner)?;
+        let procfs = procfs::create(&parameters, ranges.clone())?;
+        let rockchip = rockchip::Registration::new(cleaner, ranges)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
-        // A node can be open as soon as it is there, and then the module has to stay. So nothing fails from here on.
+        // An open node pins the module, and a node can be opened as soon as it exists. So nothing
+        // fails from here on.
         if let Some(heap) = own {
             if let Err(error) = rockchip::add(heap) {
-                pr_err!("/dev/rk_dma_heap: the node cannot be made: {:?}\n", error);
+                pr_err!("/dev/rk_dma_heap: cannot create the node: {:?}\n", error);
             }
         }
         for heap in heaps {
@@ -197,7 +189,7 @@ impl kernel::Module for RkDmaHeap {
             _registry: registry,
             _rockchip: rockchip,
             _pools: pools,
-            _keeping: keeping,
+            _range_service: range_service,
             _all_buffers: all_buffers,
         })
     }

@@ -4,43 +4,60 @@
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a mutex. Nodes are made and removed under it; no memory of a heap is allocated or freed.
+//! [`HEAPS`] is a mutex. Nodes are made and removed under it; no memory of a heap is allocated or
+//! freed.
 
 mod heap;
 
-pub(crate) use heap::{DriverHeap, RkHeap};
+pub(crate) use heap::{
+    DriverHeap,
+    RkHeap, //
+};
 
 use crate::{
+    abstractions::cache_cleaner::Cleaner,
     bindings as c,
-    cache_cleaner::Cleaner,
     heap::Heap,
-    own_nodes::{OwnNodes, ROCKCHIP},
+    heap_devices::{
+        HeapDevices,
+        ROCKCHIP, //
+    },
+    range_cache::RangeCache, //
 };
 use core::mem;
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 kernel::sync::global_lock! {
-    // SAFETY: `prepare()` initialises the lock, and the module calls it before anything else.
+    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The heaps that there are, and their nodes.
     unsafe(uninit) static HEAPS: Mutex<Heaps> =
-        Heaps { device: None, nodes: None, heaps: KVec::new() };
+        Heaps { shared: None, nodes: None, heaps: KVec::new() };
 }
 
-/// Prepares for heaps.
+/// Initialises the lock.
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this module.
-pub(crate) unsafe fn prepare() {
+/// Must be called once, before anything else in this file.
+pub(crate) unsafe fn init_lock() {
     // SAFETY: Called once and first, as the caller promises.
     unsafe { HEAPS.init() };
 }
 
 struct Heaps {
-    /// The device for DMA mappings of the heaps' memory.
-    device: Option<Arc<Cleaner>>,
-    nodes: Option<OwnNodes<ROCKCHIP>>,
+    shared: Option<Shared>,
+    nodes: Option<HeapDevices<ROCKCHIP>>,
     heaps: KVec<Registered>,
+}
+
+/// What the heaps share.
+struct Shared {
+    /// The device for DMA mappings of the heaps' memory.
+    device: Arc<Cleaner>,
+    ranges: Arc<RangeCache>,
 }
 
 /// A heap that drivers can find.
@@ -57,12 +74,12 @@ pub(crate) struct Registration(());
 impl Registration {
     /// Makes the folder. `device` is the one that drivers get for DMA mappings.
     ///
-    /// May sleep. Fails as [`OwnNodes::new`] does.
-    pub(crate) fn new(device: Arc<Cleaner>) -> Result<Self> {
-        let nodes = OwnNodes::new()?;
+    /// May sleep. Fails as [`HeapDevices::new`] does.
+    pub(crate) fn new(device: Arc<Cleaner>, ranges: Arc<RangeCache>) -> Result<Self> {
+        let nodes = HeapDevices::new()?;
         let mut heaps = HEAPS.lock();
         heaps.nodes = Some(nodes);
-        heaps.device = Some(device);
+        heaps.shared = Some(Shared { device, ranges });
         Ok(Self(()))
     }
 }
@@ -74,7 +91,7 @@ impl Drop for Registration {
         let parts = (
             heaps.nodes.take(),
             mem::replace(&mut heaps.heaps, KVec::new()),
-            heaps.device.take(),
+            heaps.shared.take(),
         );
         drop(heaps);
         drop(parts);
@@ -83,7 +100,7 @@ impl Drop for Registration {
 
 /// Registers `heap`, with one reference.
 ///
-/// May sleep. Fails with `EEXIST` where its name is taken, and as [`OwnNodes::add`] does.
+/// May sleep. Fails with `EEXIST` where its name is taken, and as [`HeapDevices::add`] does.
 pub(crate) fn add(heap: Arc<RkHeap>) -> Result<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
     if heaps
@@ -154,7 +171,18 @@ pub(crate) fn heap(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
 
 /// The device for DMA mappings of the heaps' memory. May sleep.
 pub(crate) fn device() -> Option<Arc<Cleaner>> {
-    HEAPS.lock().device.clone()
+    let heaps = HEAPS.lock();
+    heaps.shared.as_ref().map(|shared| shared.device.clone())
+}
+
+/// Registers the heap of a driver, named `name`, with one reference.
+///
+/// May sleep. Fails with `ENODEV` where the module is being unloaded, and as [`add`] does.
+pub(crate) fn add_driver(name: &CStr, heap: DriverHeap) -> Result<*mut c::rk_dma_heap> {
+    let heaps = HEAPS.lock();
+    let ranges = heaps.shared.as_ref().map(|shared| shared.ranges.clone());
+    drop(heaps);
+    add(RkHeap::driver(name, heap, ranges.ok_or(ENODEV)?)?)
 }
 
 /// All heaps. May sleep. Fails with `ENOMEM`.

@@ -9,21 +9,28 @@
 //! mod rk_dma_heap;
 //! ```
 //!
-//! and is built with `KBUILD_EXTRA_SYMBOLS=…/rk_dma_heap/build/TARGET/Module.symvers`. What is allocated is given back when
-//! its value is dropped. Everything here may sleep.
+//! and is built with `KBUILD_EXTRA_SYMBOLS=…/rk_dma_heap/build/TARGET/Module.symvers`. What is
+//! allocated is given back when its value is dropped. Everything here may sleep.
 //!
 //! C header: `include/linux/rk-dma-heap.h`
 
 #![allow(dead_code)]
 
-use core::ptr::{self, NonNull};
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use kernel::{
     bindings,
     error::from_err_ptr,
-    ffi::{c_char, c_int, c_uint},
+    ffi::{
+        c_char,
+        c_int,
+        c_uint, //
+    },
     page::PAGE_SIZE,
     prelude::*,
-    sync::Arc,
+    sync::Arc, //
 };
 
 mod raw {
@@ -94,9 +101,11 @@ impl Heap {
         Ok(Arc::new(Self { heap }, GFP_KERNEL)?)
     }
 
-    /// Allocates a dma-buf of `size` bytes, rounded up to whole pages. Without a name it gets the calling thread's.
+    /// Allocates a dma-buf of `size` bytes, rounded up to whole pages. Without a name it gets the
+    /// calling thread's.
     ///
-    /// `flags` are an access mode, as for `open()`. Fails with `EINVAL` for a size of 0 or unknown flags, else with `ENOMEM`.
+    /// `flags` are an access mode, as for `open()`. Fails with `EINVAL` for a size of 0 or unknown
+    /// flags, else with `ENOMEM`.
     pub(crate) fn buffer(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<Buffer> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
         let buffer = unsafe {
@@ -108,7 +117,8 @@ impl Heap {
         })
     }
 
-    /// As [`Heap::buffer`], but hands the buffer to the calling process as a file descriptor, which is returned.
+    /// As [`Heap::buffer`], but hands the buffer to the calling process as a file descriptor, which
+    /// is returned.
     pub(crate) fn descriptor(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<c_int> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
         let descriptor = unsafe {
@@ -120,9 +130,11 @@ impl Heap {
         Ok(descriptor)
     }
 
-    /// Allocates contiguous, zeroed pages of `size` bytes, rounded up to whole ones, for `name`, else for the calling thread.
+    /// Allocates contiguous, zeroed pages of `size` bytes, rounded up to whole ones, for `name`,
+    /// else for the calling thread.
     ///
-    /// Fails with `EINVAL` for a size of 0 or a heap that has no contiguous memory, else with `ENOMEM`.
+    /// Fails with `EINVAL` for a size of 0 or a heap that has no contiguous memory, else with
+    /// `ENOMEM`.
     pub(crate) fn pages(self: &Arc<Self>, size: usize, name: Option<&CStr>) -> Result<Pages> {
         // SAFETY: The heap is valid by the type's invariant; a C string or null.
         let pages =
@@ -185,7 +197,8 @@ impl Drop for Buffer {
 ///
 /// # Invariants
 ///
-/// `first` came from `rk_dma_heap_alloc_contig_pages()` on `heap` with the size `asked`, and was not freed.
+/// `first` came from `rk_dma_heap_alloc_contig_pages()` on `heap` with the size `asked`, and was
+/// not freed.
 pub(crate) struct Pages {
     first: NonNull<bindings::page>,
     asked: usize,
@@ -200,8 +213,8 @@ unsafe impl Sync for Pages {}
 impl Pages {
     /// The first page. It is valid as long as this value.
     ///
-    /// Who hands it to a device sees to it that the device does not write while [`Pages::read`] runs, nor use the memory
-    /// while [`Pages::write`] does.
+    /// Who hands it to a device sees to it that the device does not write while [`Pages::read`]
+    /// runs, nor use the memory while [`Pages::write`] does.
     pub(crate) fn first(&self) -> *mut bindings::page {
         self.first.as_ptr()
     }
@@ -212,7 +225,8 @@ impl Pages {
         self.asked.next_multiple_of(PAGE_SIZE)
     }
 
-    /// Copies what is there from byte `offset` on. Fails with `EINVAL` where that reaches beyond the end.
+    /// Copies what is there from byte `offset` on. Fails with `EINVAL` where that reaches beyond
+    /// the end.
     pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
         let mut rest = bytes;
         self.each_page(offset, rest.len(), |memory, length| {
@@ -234,7 +248,8 @@ impl Pages {
         })
     }
 
-    /// Maps the pages of the range one after the other, and calls `access` with each part and its length.
+    /// Maps the pages of the range one after the other, and calls `access` with each part and its
+    /// length.
     fn each_page(
         &self,
         offset: usize,
@@ -249,8 +264,9 @@ impl Pages {
         while at < end {
             let inside = at % PAGE_SIZE;
             let part = (PAGE_SIZE - inside).min(end - at);
-            // SAFETY: By the type's invariant there are as many pages as `size()` says; those of one range of an area have
-            // their `struct page`s one behind the other. Each mapping is undone before the next one is made.
+            // SAFETY: By the type's invariant there are as many pages as `size()` says; those of
+            // one range of an area have their `struct page`s one behind the other. Each mapping is
+            // undone before the next one is made.
             unsafe {
                 let mapping = bindings::kmap_local_page(self.first.as_ptr().add(at / PAGE_SIZE));
                 access(mapping.cast::<u8>().add(inside), part);

@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory areas and carveouts: what there is, where it lies, and which heap takes its memory from which.
+//! Contiguous memory areas and carveouts: what there is, where it lies, and which heap takes its
+//! memory from which.
 
-use crate::parse::{device_tree, kernel_log};
+use crate::parse::{
+    device_tree,
+    kernel_log, //
+};
 use crate::system::System;
 use nix::errno::Errno;
-use nix::unistd::{sysconf, SysconfVar};
+use nix::unistd::{
+    sysconf,
+    SysconfVar, //
+};
 use serde::Serialize;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{
+    Read,
+    Write, //
+};
 use std::os::unix::fs::OpenOptionsExt;
 
 const SYSFS: &str = "/sys/kernel/mm/cma";

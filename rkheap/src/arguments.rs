@@ -5,14 +5,21 @@
 use crate::exit;
 use crate::output::Colour;
 use crate::text::parse_size;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{
+    Args,
+    Parser,
+    Subcommand,
+    ValueEnum,
+    ValueHint, //
+};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Look into DMA-BUF heaps: who holds which memory, what was left behind, what it takes at the most
 ///
-/// rkheap reads what the module rk_dma_heap and the kernel publish under /proc, /sys and /dev. Without the module, and
-/// without root, it shows what there is to see, and says what is missing and how to get it.
+/// rkheap reads what the module rk_dma_heap and the kernel publish under /proc, /sys and /dev.
+/// Without the module, and without root, it shows what there is to see, and says what is missing
+/// and how to get it.
 #[derive(Parser)]
 #[command(name = "rkheap", version, after_help = exit::HELP, max_term_width = 100)]
 pub struct Arguments {
@@ -45,15 +52,16 @@ pub enum Command {
 
     /// Watch who holds how much; what grows comes first
     ///
-    /// Keys: h by heap, p by process, e by exporter; g sort by growth, s by size; r measure growth from now on; space
-    /// stops and goes on; q ends. Where standard output is no terminal, and with --json or --count, it prints a table, or
-    /// an object a line, after each interval.
+    /// Keys: h by heap, p by process, e by exporter; g sort by growth, s by size; r measure growth
+    /// from now on; space stops and goes on; q ends. Where standard output is no terminal, and with
+    /// --json or --count, it prints a table, or an object a line, after each interval.
     Top(Top),
 
     /// Run COMMAND and list the buffers that are there afterwards and were not before
     ///
-    /// With --since, nothing is run: what has come since the snapshot is listed. Buffers of whoever else works meanwhile
-    /// are listed too; each line names the process that made the buffer, and those that hold it.
+    /// With --since, nothing is run: what has come since the snapshot is listed. Buffers of whoever
+    /// else works meanwhile are listed too; each line names the process that made the buffer, and
+    /// those that hold it.
     Leak(Leak),
 
     /// Print all buffers as a snapshot, for `leak --since`
@@ -61,7 +69,8 @@ pub enum Command {
 
     /// Run COMMAND and tell the most that all buffers took together meanwhile
     ///
-    /// The figure is that of /proc/rk_dmabuf/peak, in whole MiB, which is reset before: that needs root.
+    /// The figure is that of /proc/rk_dmabuf/peak, in whole MiB, which is reset before: that needs
+    /// root.
     Peak(Run),
 
     /// Show who holds which range of a heap's contiguous area, and the largest gap
@@ -148,7 +157,8 @@ pub struct Map {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
 
-    /// Switch /proc/rk_dmabuf/advanced on while reading, so that buffers are shown too that no device has mapped (root)
+    /// Switch /proc/rk_dmabuf/advanced on while reading, so that buffers are shown too that no
+    /// device has mapped (root)
     #[arg(long)]
     pub advanced: bool,
 }

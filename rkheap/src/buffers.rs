@@ -2,10 +2,21 @@
 
 //! All dma-bufs that this user can know of, put together from what there is.
 
-use crate::parse::{buffers_file, bufinfo, list_file, Parsed};
+use crate::parse::{
+    buffers_file,
+    bufinfo,
+    list_file,
+    Parsed, //
+};
 use crate::processes;
-use crate::system::{Found, System};
-use serde::{Deserialize, Serialize};
+use crate::system::{
+    Found,
+    System, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 
 /// How to get the module; what it is for is said before this.
 pub const LOAD_IT: &str = "load the module: sudo modprobe rk_dma_heap, or insmod";

@@ -11,7 +11,10 @@ pub mod map;
 pub mod peak;
 pub mod snapshot;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{
+    Arguments,
+    Command, //
+};
 use crate::exit::Status;
 use crate::output::Output;
 use crate::system::System;

@@ -5,14 +5,29 @@
 //! C headers: `include/uapi/linux/dma-heap.h`, `include/uapi/linux/dma-buf.h`
 
 use crate::exit::Missing;
-use anyhow::{anyhow, Context, Result};
+use anyhow::{
+    anyhow,
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
-use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
+use nix::sys::mman::{
+    mmap,
+    munmap,
+    MapFlags,
+    ProtFlags, //
+};
 use std::ffi::CString;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
+};
 use std::path::Path;
 
 /// `struct dma_heap_allocation_data`.
@@ -57,7 +72,8 @@ impl HeapNode {
             fd_flags: (nix::libc::O_RDWR | nix::libc::O_CLOEXEC) as u32,
             heap_flags: 0,
         };
-        // SAFETY: The argument is the structure that the request is about, and the kernel may write to it.
+        // SAFETY: The argument is the structure that the request is about, and the kernel may write
+        // to it.
         unsafe { raw::allocate(self.0.as_raw_fd(), &mut data) }?;
         let fd = RawFd::try_from(data.fd).map_err(|_| Errno::EBADF)?;
         // SAFETY: The kernel has just made this descriptor, for this call alone.
@@ -98,7 +114,8 @@ impl Buffer {
         let len = len.context("too large for this machine's addresses")?;
         let page = usize::try_from(page)?.max(1);
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: A new mapping at a place of the kernel's choice; it is used below as far as it reaches, and removed.
+        // SAFETY: A new mapping at a place of the kernel's choice; it is used below as far as it
+        // reaches, and removed.
         unsafe {
             let start = mmap(None, len, access, MapFlags::MAP_SHARED, self.0.as_fd(), 0)
                 .context("cannot map the buffer")?;

@@ -2,7 +2,10 @@
 
 //! The heaps: what backs them, and how much of it is in use.
 
-use crate::areas::{Areas, Kind};
+use crate::areas::{
+    Areas,
+    Kind, //
+};
 use crate::exit::Missing;
 use crate::parse::heaps_file;
 use crate::ranges::Ranges;

@@ -2,7 +2,11 @@
 
 use clap::Parser;
 use rkheap::arguments::Arguments;
-use rkheap::{commands, exit, output};
+use rkheap::{
+    commands,
+    exit,
+    output, //
+};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -3,9 +3,16 @@
 //! Where output goes: text or JSON to standard output in one piece, remarks to standard error.
 
 use crate::text::printable_json;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use serde::Serialize;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{
+    ErrorKind,
+    IsTerminal,
+    Write, //
+};
 
 /// When text is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files that the module and the kernel publish, understood. Nothing here fails as a whole: a line that is not as it
-//! should be is counted and left out, for the rest is worth knowing.
+//! The files that the module and the kernel publish, understood. Nothing here fails as a whole: a
+//! line that is not as it should be is counted and left out, for the rest is worth knowing.
 
 pub mod buffers_file;
 pub mod bufinfo;

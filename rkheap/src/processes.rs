@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which processes hold which dma-bufs, by `/proc/PID/fdinfo` and `/proc/PID/maps`: a user's own, for root all.
+//! Which processes hold which dma-bufs, by `/proc/PID/fdinfo` and `/proc/PID/maps`: a user's own,
+//! for root all.
 
-use crate::buffers::{Buffer, Holder};
-use crate::parse::{fdinfo, maps};
+use crate::buffers::{
+    Buffer,
+    Holder, //
+};
+use crate::parse::{
+    fdinfo,
+    maps, //
+};
 use crate::system::System;
 use std::collections::BTreeMap;
 use std::fs;

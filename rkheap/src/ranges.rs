@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where buffers lie: `rk-dma-heap-info` tells it of the Rockchip heap's, `sgt` of those that a device has mapped, and in
-//! advanced mode of all.
+//! Where buffers lie: `rk-dma-heap-info` tells it of the Rockchip heap's, `sgt` of those that a
+//! device has mapped, and in advanced mode of all.
 
-use crate::areas::{Area, Areas};
-use crate::buffers::{survey, Buffer, Survey};
-use crate::layout::{Held, Layout};
-use crate::parse::{info_file, list_file};
+use crate::areas::{
+    Area,
+    Areas, //
+};
+use crate::buffers::{
+    survey,
+    Buffer,
+    Survey, //
+};
+use crate::layout::{
+    Held,
+    Layout, //
+};
+use crate::parse::{
+    info_file,
+    list_file, //
+};
 use crate::system::System;
 use std::collections::HashMap;
 
@@ -149,7 +162,8 @@ impl Ranges {
 }
 
 impl Known {
-    /// The largest free range in bytes, and whether it may be smaller: what is held at unknown places may lie in it.
+    /// The largest free range in bytes, and whether it may be smaller: what is held at unknown
+    /// places may lie in it.
     pub fn largest_free(&self, area: &Area) -> Option<(u64, bool)> {
         if self.whole {
             let most = self.layout.largest.map_or(0, |gap| gap.size());

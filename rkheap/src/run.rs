@@ -4,9 +4,15 @@
 
 use crate::exit::CannotRun;
 use crate::text::shown;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGQUIT};
+use signal_hook::consts::{
+    SIGINT,
+    SIGQUIT, //
+};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -39,8 +45,9 @@ impl Ended {
     }
 }
 
-/// Runs COMMAND on this terminal and waits for it. What is typed to interrupt it does not end this program, which has to
-/// tell what came of it. With `own_stdout`, what COMMAND prints to standard output goes to standard error instead.
+/// Runs COMMAND on this terminal and waits for it. What is typed to interrupt it does not end this
+/// program, which has to tell what came of it. With `own_stdout`, what COMMAND prints to standard
+/// output goes to standard error instead.
 pub fn run(command: &[OsString], own_stdout: bool) -> Result<Ended> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(CannotRun("no COMMAND was given".to_owned()).into());

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An area as a picture: one band a line of addresses, a colour for each owner, the largest gap with a dashed frame.
+//! An area as a picture: one band a line of addresses, a colour for each owner, the largest gap
+//! with a dashed frame.
 
-use crate::commands::map::{line_bytes, owner, owners};
+use crate::commands::map::{
+    line_bytes,
+    owner,
+    owners, //
+};
 use crate::layout::Held;
 use crate::ranges::Known;
 use crate::text;
@@ -16,7 +21,8 @@ const BAND: u64 = 22;
 const STEP: u64 = 28;
 const LEGEND_STEP: u64 = 20;
 
-/// Told apart by those who see few colours too; later owners share the last one. On the light ones text is black.
+/// Told apart by those who see few colours too; later owners share the last one. On the light ones
+/// text is black.
 const COLOURS: [&str; 9] = [
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7b5ea7", "#8c6d31",
     "#5f6b6d",

@@ -4,7 +4,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
 /// What came of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

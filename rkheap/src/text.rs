@@ -2,7 +2,8 @@
 
 //! Names, sizes and times as people read them, and sizes as they write them.
 //!
-//! Names of threads and buffers are whatever some program says they are. None of them may reach a terminal as it is.
+//! Names of threads and buffers are whatever some program says they are. None of them may reach a
+//! terminal as it is.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +11,8 @@ use std::time::Duration;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Whether a character may do something to a terminal, or to the order or visibility of the text around it.
+/// Whether a character may do something to a terminal, or to the order or visibility of the text
+/// around it.
 pub fn is_harmful(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -19,7 +21,8 @@ pub fn is_harmful(character: char) -> bool {
             | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A name fit to be printed: what is harmful, and the backslash that marks it, is shown as `\u{1b}`.
+/// A name fit to be printed: what is harmful, and the backslash that marks it, is shown as
+/// `\u{1b}`.
 pub fn shown(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for character in name.chars() {
@@ -45,8 +48,8 @@ pub fn cut(name: &str, most: usize) -> String {
     cut
 }
 
-/// JSON in which only what is printable stands as it is. Such characters are only ever inside of strings there, where an
-/// escape means the same.
+/// JSON in which only what is printable stands as it is. Such characters are only ever inside of
+/// strings there, where an escape means the same.
 pub fn printable_json(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
     for character in json.chars() {

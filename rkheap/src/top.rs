@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap top`: [`sums`] adds up, [`view`] keeps what the user has chosen and draws it, [`terminal`] has the terminal.
+//! `rkheap top`: [`sums`] adds up, [`view`] keeps what the user has chosen and draws it,
+//! [`terminal`] has the terminal.
 
 pub mod sums;
 mod terminal;
@@ -10,16 +11,37 @@ use crate::arguments::Top;
 use crate::exit::Status;
 use crate::output::Output;
 use crate::system::System;
-use crate::table::{Align, Table};
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGHUP,
+    SIGINT,
+    SIGTERM, //
+};
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use sums::{Growth, Look, Row, Sort};
+use std::time::{
+    Duration,
+    Instant, //
+};
+use sums::{
+    Growth,
+    Look,
+    Row,
+    Sort, //
+};
 
 /// How often signals are looked for.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What needs no heap: help, completions, manual pages, exit statuses, and files with anything in them.
+//! What needs no heap: help, completions, manual pages, exit statuses, and files with anything in
+//! them.
 
 use proptest::prelude::*;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{
+    Command,
+    Output,
+    Stdio, //
+};
 
 fn rkheap(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rkheap"))

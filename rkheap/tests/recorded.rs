@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rkheap` says of systems that were recorded (`tests/record`), compared with `tests/golden`. `RKHEAP_GOLDEN=write`
-//! writes those files anew; what has changed in them is then to be looked at.
+//! What `rkheap` says of systems that were recorded (`tests/record`), compared with `tests/golden`.
+//! `RKHEAP_GOLDEN=write` writes those files anew; what has changed in them is then to be looked at.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::{
+    Path,
+    PathBuf, //
+};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -12,7 +18,8 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Runs a command line on a recorded system: exit status, standard output and standard error as one text.
+/// Runs a command line on a recorded system: exit status, standard output and standard error as one
+/// text.
 fn run(system: &str, line: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_rkheap"))
         .arg("--root")

@@ -2,22 +2,29 @@
 
 //! Records by inode number, newest first.
 //!
-//! A record lies where its dma-buf's exporter has room for it, or in memory of its own; the tree takes none. The newest dma-buf
-//! is nearly always the one that is entered, so that place is known, and to enter one costs the same however many there are.
+//! A record lies where its dma-buf's exporter has room for it, or in memory of its own; the tree
+//! takes none. The newest dma-buf is nearly always the one that is entered, so that place is known,
+//! and to enter one costs the same however many there are.
 //!
 //! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
 
 use super::Origin;
-use crate::dma_buf::DmaBuf;
+use crate::abstractions::dma_buf::DmaBuf;
 use core::{
     cell::UnsafeCell,
     cmp::Ordering,
     mem::MaybeUninit,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
-    sync::atomic::{Atomic, Relaxed},
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// What is kept of a dma-buf.
@@ -38,7 +45,8 @@ pub(super) struct Record {
 ///
 /// # Invariants
 ///
-/// The record is initialised, and in the tree, where `entered` is true; it only changes under the tree's lock.
+/// The record is initialised, and in the tree, where `entered` is true; it only changes under the
+/// tree's lock.
 #[repr(C)]
 pub(crate) struct Slot {
     record: UnsafeCell<MaybeUninit<Record>>,
@@ -49,6 +57,12 @@ pub(crate) struct Slot {
 unsafe impl Send for Slot {}
 // SAFETY: As above.
 unsafe impl Sync for Slot {}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Slot {
     /// Room, without a record in it.
@@ -70,8 +84,9 @@ impl Slot {
 ///
 /// # Invariants
 ///
-/// The nodes below `root` are those of records that are entered, each in a slot that stays where it is; `newest` is the
-/// leftmost of them, or null where there is none. `bytes` is the sum of their sizes.
+/// The nodes below `root` are those of records that are entered, each in a slot that stays where it
+/// is; `newest` is the leftmost of them, or null where there is none. `bytes` is the sum of their
+/// sizes.
 pub(super) struct Records {
     root: bindings::rb_root,
     newest: *mut bindings::rb_node,
@@ -107,12 +122,13 @@ impl Records {
         }
     }
 
-    /// Enters `dma_buf` in `slot`, unless it is entered already; returns whether the slot is in use now.
+    /// Enters `dma_buf` in `slot`, unless it is entered already; returns whether the slot is in use
+    /// now.
     ///
     /// # Safety
     ///
-    /// The slot must stay where it is until the record was taken out, which must happen before the dma-buf's file, and
-    /// then the dma-buf, is freed.
+    /// The slot must stay where it is until the record was taken out, which must happen before the
+    /// dma-buf's file, and then the dma-buf, is freed.
     pub(super) unsafe fn enter(
         &mut self,
         slot: NonNull<Slot>,
@@ -153,11 +169,13 @@ impl Records {
     }
 
     fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
-        // SAFETY: Only called for nodes of this tree, whose lock is held, as there is a reference to it.
+        // SAFETY: Only called for nodes of this tree, whose lock is held, as there is a reference
+        // to it.
         unsafe { record(node) }.inode
     }
 
-    /// Where the record of `inode` belongs: below which node, and in which of its links; `None` where there is one.
+    /// Where the record of `inode` belongs: below which node, and in which of its links; `None`
+    /// where there is one.
     fn place_for(
         &mut self,
         inode: u64,

@@ -2,20 +2,34 @@
 
 //! Android's names, over all heaps of `/dev/dma_heap` that the module has made.
 
-use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
+use super::{
+    into_descriptor,
+    into_pointer,
+    pin,
+    release,
+    request,
+    text,
+    unpin, //
+};
 use crate::{
+    abstractions::dma_buf::DmaBuf,
     bindings as c,
-    dma_buf::DmaBuf,
+    decisions::request::Request,
     heap,
-    registry::{self, Handle},
-    request::Request,
+    registry::{
+        self,
+        Handle, //
+    }, //
 };
 use core::ptr;
 use kernel::{
     bindings,
-    ffi::{c_char, c_int},
+    ffi::{
+        c_char,
+        c_int, //
+    },
     prelude::*,
-    sync::aref::ARef,
+    sync::aref::ARef, //
 };
 
 /// # Safety
@@ -56,7 +70,8 @@ extern "C" fn dma_heap_buffer_alloc(
 
 /// # Safety
 ///
-/// `buffer` must be what `dma_heap_buffer_alloc()` returned, and not be used by the caller any more.
+/// `buffer` must be what `dma_heap_buffer_alloc()` returned, and not be used by the caller any
+/// more.
 #[no_mangle]
 unsafe extern "C" fn dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
     // SAFETY: As the caller promises.
@@ -84,6 +99,7 @@ extern "C" fn dma_heap_get_drvdata(_heap: *mut c::dma_heap) -> *mut core::ffi::c
 #[cfg(not(CONFIG_DMABUF_HEAPS))]
 #[no_mangle]
 extern "C" fn dma_heap_get_name(heap: *mut c::dma_heap) -> *const c_char {
-    // The name is the account's, which lives as long as the module: the caller's reference keeps it loaded.
+    // The name is the account's, which lives as long as the module: the caller's reference keeps it
+    // loaded.
     registry::heap(Handle(heap)).map_or(ptr::null(), |heap| heap.account().heap().as_char_ptr())
 }

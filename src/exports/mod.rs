@@ -1,23 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The functions that other drivers call: `include/linux/rk-dma-heap.h` describes them, `src/exports.c` exports them.
+//! The functions that other drivers call: `include/linux/rk-dma-heap.h` describes them,
+//! `src/exports.c` exports them.
 //!
-//! They translate between C's pointers and errors and the module's types, and decide nothing. A pointer to a heap is looked
-//! up before it is used, so a stale one is refused rather than followed.
+//! They translate between C's pointers and errors and the module's types, and decide nothing. A
+//! pointer to a heap is looked up before it is used, so a stale one is refused rather than
+//! followed.
 
 mod android;
 mod rockchip;
 
-use crate::{dma_buf::DmaBuf, request::Request, version};
+use crate::{
+    abstractions::{
+        dma_buf::DmaBuf,
+        version, //
+    },
+    decisions::request::Request, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
-    ffi::{c_char, c_int},
+    ffi::{
+        c_char,
+        c_int, //
+    },
     fs::file::FileDescriptorReservation,
     page::PAGE_SIZE,
     prelude::*,
     str::CStr,
-    sync::aref::ARef,
+    sync::aref::ARef, //
 };
 
 /// A C string that may be missing.
@@ -35,8 +46,8 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
 
 /// What a driver asks for.
 ///
-/// Fails with `EINVAL` where the size wraps when it is rounded to pages: on a 32-bit machine it does so sooner than the
-/// ioctl's, which has 64 bits.
+/// Fails with `EINVAL` where the size wraps when it is rounded to pages: on a 32-bit machine it
+/// does so sooner than the ioctl's, which has 64 bits.
 fn request(size: usize, fd_flags: u32, heap_flags: u64) -> Result<Request> {
     size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
     Request::new(size as u64, fd_flags, heap_flags)

@@ -2,21 +2,43 @@
 
 //! Rockchip's names.
 
-use super::{into_descriptor, into_pointer, pin, release, request, text, unpin};
-use crate::{
-    bindings as c,
-    dma_buf::DmaBuf,
-    dma_device,
-    request::Request,
-    rockchip::{self, DriverHeap, RkHeap},
+use super::{
+    into_descriptor,
+    into_pointer,
+    pin,
+    release,
+    request,
+    text,
+    unpin, //
 };
-use core::{ffi::c_void, ptr};
+use crate::{
+    abstractions::{
+        dma_buf::DmaBuf,
+        dma_device, //
+    },
+    bindings as c,
+    decisions::request::Request,
+    rockchip::{
+        self,
+        DriverHeap,
+        RkHeap, //
+    }, //
+};
+use core::{
+    ffi::c_void,
+    ptr, //
+};
 use kernel::{
     bindings,
-    ffi::{c_char, c_int, c_uint, c_ulong},
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_ulong, //
+    },
     prelude::*,
     sync::aref::ARef,
-    warn_on,
+    warn_on, //
 };
 
 /// # Safety
@@ -82,7 +104,8 @@ unsafe extern "C" fn rk_dma_heap_buffer_alloc(
 
 /// # Safety
 ///
-/// `buffer` must be what `rk_dma_heap_buffer_alloc()` returned, and not be used by the caller any more.
+/// `buffer` must be what `rk_dma_heap_buffer_alloc()` returned, and not be used by the caller any
+/// more.
 #[no_mangle]
 unsafe extern "C" fn rk_dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
     // SAFETY: As the caller promises.
@@ -130,7 +153,8 @@ unsafe extern "C" fn rk_dma_heap_alloc_contig_pages(
 
 /// # Safety
 ///
-/// `pages` must be null, an error or a page; `name` must be null or a C string. Nobody may use the pages any more.
+/// `pages` must be null, an error or a page; `name` must be null or a C string. Nobody may use the
+/// pages any more.
 #[no_mangle]
 unsafe extern "C" fn rk_dma_heap_free_contig_pages(
     heap: *mut c::rk_dma_heap,
@@ -167,7 +191,7 @@ unsafe extern "C" fn rk_dma_heap_add(
             .ok_or(EINVAL)?;
         // SAFETY: As the caller promises.
         let heap = unsafe { DriverHeap::new(info) }?;
-        rockchip::add(RkHeap::driver(name, heap)?)
+        rockchip::add_driver(name, heap)
     };
     match add() {
         Ok(heap) => {
@@ -213,10 +237,10 @@ extern "C" fn rk_dma_heap_get_cma() -> *mut c::cma {
 /// The page frames must be memory that stays while it is mapped.
 #[no_mangle]
 unsafe extern "C" fn rk_vmap_contig_pfn(
-    frame: c_ulong,
+    pfn: c_ulong,
     count: c_uint,
     prot: bindings::pgprot_t,
 ) -> *mut c_void {
     // SAFETY: As the caller promises.
-    unsafe { crate::kernel_mapping::of_frames_with(frame, count, prot) }
+    unsafe { crate::abstractions::kernel_mapping::of_pfns_with(pfn, count, prot) }
 }

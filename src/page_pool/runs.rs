@@ -3,14 +3,18 @@
 //! Runs of all the orders that a pool keeps.
 
 use crate::{
-    pages::{PageRun, RunList, Segments},
-    segment::Segment,
+    abstractions::pages::{
+        PageRun,
+        RunList,
+        Segments, //
+    },
+    decisions::segment::Segment, //
 };
 
 use kernel::error::Result;
 
-/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes that page tables and IOMMUs
-/// map with one entry or with few.
+/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes
+/// that page tables and IOMMUs map with one entry or with few.
 pub(crate) const ORDERS: [u32; 4] = [9, 8, 4, 0];
 
 /// Runs, in a list for each of [`ORDERS`].

@@ -2,13 +2,19 @@
 
 //! What each CPU keeps of a pool.
 
-use super::{Runs, ORDERS};
-use crate::pages::RunList;
+use super::{
+    Runs,
+    ORDERS, //
+};
+use crate::abstractions::pages::RunList;
 use kernel::{
-    cpu::{self, CpuId},
+    cpu::{
+        self,
+        CpuId, //
+    },
     new_spinlock,
     prelude::*,
-    sync::SpinLock,
+    sync::SpinLock, //
 };
 
 /// One CPU's part of a pool.
@@ -46,17 +52,17 @@ impl Shards {
         Ok(Self(slots))
     }
 
-    /// Runs `f` on the shard of the CPU that this is called on. The caller may be moved to another CPU meanwhile; the shard
-    /// is locked, so that only costs time. `f` must not sleep.
-    pub(crate) fn here<R>(&self, f: impl FnOnce(&mut Shard) -> R) -> Option<R> {
+    /// Runs `f` on the shard of the CPU that this is called on. The caller may be moved to another
+    /// CPU meanwhile; the shard is locked, so that only costs time. `f` must not sleep.
+    pub(crate) fn this_cpu<R>(&self, f: impl FnOnce(&mut Shard) -> R) -> Option<R> {
         let slot = self.0.get(CpuId::current().as_u32() as usize)?;
         Some(f(&mut slot.shard.lock()))
     }
 
     /// Runs `f` on each shard, this CPU's first, until it returns something. `f` must not sleep.
     pub(crate) fn find<R>(&self, mut f: impl FnMut(&mut Shard) -> Option<R>) -> Option<R> {
-        let here = CpuId::current().as_u32() as usize;
-        let (before, from) = self.0.split_at_checked(here)?;
+        let this_cpu = CpuId::current().as_u32() as usize;
+        let (before, from) = self.0.split_at_checked(this_cpu)?;
         Iterator::chain(from.iter(), before).find_map(|slot| f(&mut slot.shard.lock()))
     }
 }

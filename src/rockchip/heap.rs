@@ -3,20 +3,32 @@
 //! A heap as drivers know it: the module's own Rockchip heap, or one that a driver has added.
 
 use crate::{
+    abstractions::{
+        cma::Area,
+        dma_buf::DmaBuf,
+        task, //
+    },
     bindings as c,
-    cma::Area,
-    dma_buf::DmaBuf,
-    heap::{self, Contiguous, Heap},
-    kept_ranges,
+    decisions::request::Request,
+    heap::{
+        self,
+        Contiguous,
+        Heap, //
+    },
     ledger::Account,
-    page_arrays::{Listed, PageArrays},
-    page_pool::Figures,
-    request::Request,
-    task,
+    page_arrays::{
+        Listed,
+        PageArrays, //
+    },
+    page_pool::PoolStats,
+    range_cache::RangeCache, //
 };
 use core::{
     ffi::c_void,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -25,12 +37,16 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     str::CString,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// A heap, as drivers know it: `struct rk_dma_heap`.
 pub(crate) struct RkHeap {
     account: Arc<Account>,
+    ranges: Arc<RangeCache>,
     backing: Backing,
 }
 
@@ -49,8 +65,8 @@ enum Backing {
 ///
 /// # Invariants
 ///
-/// The operations are valid while the heap is registered, and `allocate` is there; with `contiguous`, so are those for page
-/// arrays.
+/// The operations are valid while the heap is registered, and `allocate` is there; with
+/// `contiguous`, so are those for page arrays.
 pub(crate) struct DriverHeap {
     operations: NonNull<c::rk_dma_heap_ops>,
     private: *mut c_void,
@@ -119,10 +135,13 @@ impl RkHeap {
     /// The module's own heap over `heap`.
     pub(crate) fn own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
         let account = heap.account().clone();
-        let arrays = Arc::pin_init(PageArrays::new(heap.area(), account.clone()), GFP_KERNEL)?;
+        let ranges = heap.range_cache().clone();
+        let arrays = PageArrays::new(heap.area(), ranges.clone(), account.clone());
+        let arrays = Arc::pin_init(arrays, GFP_KERNEL)?;
         Ok(Arc::new(
             Self {
                 account,
+                ranges,
                 backing: Backing::Own { heap, arrays },
             },
             GFP_KERNEL,
@@ -130,10 +149,15 @@ impl RkHeap {
     }
 
     /// A driver's heap named `name`.
-    pub(crate) fn driver(name: &CStr, heap: DriverHeap) -> Result<Arc<Self>> {
+    pub(crate) fn driver(
+        name: &CStr,
+        heap: DriverHeap,
+        ranges: Arc<RangeCache>,
+    ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 account: Account::open(name)?,
+                ranges,
                 backing: Backing::Driver(heap),
             },
             GFP_KERNEL,
@@ -192,10 +216,12 @@ impl RkHeap {
                     None => task::name()?,
                 };
                 let pages = request.size() >> PAGE_SHIFT;
-                let range = kept_ranges::with_everything(|| heap.allocate_pages(pages))?;
+                let range = self
+                    .ranges
+                    .retry_after_drain(|| heap.allocate_pages(pages))?;
                 let segment = arrays.enter(range, pages, owner)?;
                 // SAFETY: The segment was just allocated.
-                NonNull::new(unsafe { c::pfn_to_page(segment.frame) }).ok_or(ENOMEM)
+                NonNull::new(unsafe { c::pfn_to_page(segment.pfn) }).ok_or(ENOMEM)
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
@@ -216,7 +242,8 @@ impl RkHeap {
 
     /// Takes a page array back that begins with `page`.
     ///
-    /// May sleep. Fails with `EINVAL`, and changes nothing, where the module has not handed out such an array.
+    /// May sleep. Fails with `EINVAL`, and changes nothing, where the module has not handed out
+    /// such an array.
     ///
     /// # Safety
     ///
@@ -230,8 +257,8 @@ impl RkHeap {
         match &self.backing {
             Backing::Own { arrays, .. } => {
                 // SAFETY: `page` is a page, as the caller promises.
-                let frame = unsafe { c::page_to_pfn(page) };
-                arrays.leave(frame, request.size() >> PAGE_SHIFT)
+                let pfn = unsafe { c::page_to_pfn(page) };
+                arrays.leave(pfn, request.size() >> PAGE_SHIFT)
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
@@ -276,8 +303,12 @@ impl Heap for RkHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<Figures> {
+    fn pool(&self) -> Option<PoolStats> {
         None
+    }
+
+    fn ranges(&self) -> &RangeCache {
+        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

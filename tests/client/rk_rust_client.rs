@@ -2,11 +2,20 @@
 
 //! A driver in Rust that uses the heaps, through `include/rust/rk_dma_heap.rs`.
 //!
-//! When it is loaded it checks what the interface promises, and fails with `EIO` and a line in the log where that does not
-//! hold. Until it is unloaded it holds [`HELD`] pages as a buffer, and as many as a page array.
+//! When it is loaded it checks what the interface promises, and fails with `EIO` and a line in the
+//! log where that does not hold. Until it is unloaded it holds [`HELD`] pages as a buffer, and as
+//! many as a page array.
 
-use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
-use rk_dma_heap::{Buffer, Heap, Pages};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::Arc, //
+};
+use rk_dma_heap::{
+    Buffer,
+    Heap,
+    Pages, //
+};
 
 #[path = "../../include/rust/rk_dma_heap.rs"]
 mod rk_dma_heap;

@@ -45,7 +45,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE|NAME")]
     pub dtb: Option<String>,
 
-    /// One instruction a virtual nanosecond: runs repeat exactly, and the guest's clock counts instructions
+    /// One instruction a virtual nanosecond: runs repeat exactly, and the guest's clock counts
+    /// instructions
     #[arg(long)]
     pub icount: bool,
 

@@ -4,10 +4,13 @@
 
 use std::sync::LazyLock;
 
-use regex::{Regex, RegexSet};
+use regex::{
+    Regex,
+    RegexSet, //
+};
 
-/// Lines that start a report. They are looked for after the time stamp, where the kernel puts them; programs write
-/// elsewhere.
+/// Lines that start a report. They are looked for after the time stamp, where the kernel puts them;
+/// programs write elsewhere.
 static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new([
         // oops, panic

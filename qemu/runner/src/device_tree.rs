@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device tree that the kernel gets: a file as it is, or an overlay of the project's on top of QEMU's own tree.
+//! The device tree that the kernel gets: a file as it is, or an overlay of the project's on top of
+//! QEMU's own tree.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::{
+    Path,
+    PathBuf, //
+};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 
 use tempfile::TempDir;
 

@@ -2,19 +2,40 @@
 
 //! One run of a virtual machine, from start to verdict.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek};
+use std::fs::{
+    self,
+    File, //
+};
+use std::io::{
+    self,
+    BufWriter,
+    Seek, //
+};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{
+    Child,
+    Command,
+    Stdio, //
+};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use command_fds::CommandFdExt;
-use nix::sys::memfd::{memfd_create, MFdFlags};
-use nix::sys::signal::{kill, Signal};
+use nix::sys::memfd::{
+    memfd_create,
+    MFdFlags, //
+};
+use nix::sys::signal::{
+    kill,
+    Signal, //
+};
 use nix::unistd::Pid;
 use wait_timeout::ChildExt;
 
@@ -22,11 +43,28 @@ use crate::arguments::Arguments;
 use crate::console::Log;
 use crate::device_tree::DeviceTree;
 use crate::initramfs::Initramfs;
-use crate::machine::{self, Machine};
-use crate::ports::{collect, pump_in, pump_out, Inherited};
-use crate::target::{Files, Target};
-use crate::terminal::{self, RawTerminal};
-use crate::verdict::{judge, Control};
+use crate::machine::{
+    self,
+    Machine, //
+};
+use crate::ports::{
+    collect,
+    pump_in,
+    pump_out,
+    Inherited, //
+};
+use crate::target::{
+    Files,
+    Target, //
+};
+use crate::terminal::{
+    self,
+    RawTerminal, //
+};
+use crate::verdict::{
+    judge,
+    Control, //
+};
 
 const LOG_TAIL: usize = 40;
 
@@ -97,7 +135,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         pump_out(errors, io::stderr()),
     ];
     if forward_input {
-        // Ours stays open: QEMU drops what the guest has not read yet when the other side is gone altogether.
+        // Ours stays open: QEMU drops what the guest has not read yet when the other side is gone
+        // altogether.
         pump_in(input.try_clone()?);
     }
     let screen = terminal

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest's root file system, a cpio archive that is put together anew for each run: that takes milliseconds and
-//! can never be stale.
+//! The guest's root file system, a cpio archive that is put together anew for each run: that takes
+//! milliseconds and can never be stale.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{ensure, Context, Result};
-use cpio::newc::{trailer, Builder, ModeFileType};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use cpio::newc::{
+    trailer,
+    Builder,
+    ModeFileType, //
+};
 
 enum Content {
     Folder,
@@ -19,8 +27,8 @@ enum Content {
     Link(String),
 }
 
-/// Files by their path in the guest, without the leading slash. Folders come before what is in them by the order of
-/// their names.
+/// Files by their path in the guest, without the leading slash. Folders come before what is in them
+/// by the order of their names.
 #[derive(Default)]
 pub struct Initramfs {
     entries: BTreeMap<String, Content>,
@@ -62,7 +70,8 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies all that is in the folder `from` into the guest's folder `path`; an empty `path` is the root.
+    /// Copies all that is in the folder `from` into the guest's folder `path`; an empty `path` is
+    /// the root.
     pub fn copy_tree(&mut self, path: &str, from: &Path) -> Result<()> {
         let context = || format!("cannot read {}", from.display());
         for entry in fs::read_dir(from).with_context(context)? {
@@ -99,8 +108,9 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies the kernel modules that lie anywhere in `from` into the one folder `path`, without their debug information:
-    /// it is most of their size, and a guest may have less than 100 MiB of memory.
+    /// Copies the kernel modules that lie anywhere in `from` into the one folder `path`, without
+    /// their debug information: it is most of their size, and a guest may have less than 100 MiB of
+    /// memory.
     pub fn copy_modules(&mut self, path: &str, from: &Path) -> Result<()> {
         let Ok(folder) = fs::read_dir(from) else {
             return Ok(());
@@ -172,7 +182,10 @@ fn without_debug_information(module: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Cursor, Read};
+    use std::io::{
+        Cursor,
+        Read, //
+    };
 
     #[test]
     fn reads_back_with_folders_first() {

@@ -5,14 +5,17 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 
 use crate::arguments::Arguments;
 use crate::target::Target;
 
-/// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the console to what matters
-/// for a report and for the reader of a failure. The certificates of the kernel's modules take a tenth of the boot to parse,
-/// and no module is refused for want of them.
+/// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the
+/// console to what matters for a report and for the reader of a failure. The certificates of the
+/// kernel's modules take a tenth of the boot to parse, and no module is refused for want of them.
 const KERNEL_ARGUMENTS: &str = "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init \
                                 initcall_blacklist=load_system_certificate_list";
 

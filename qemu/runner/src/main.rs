@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Neither `--help` nor a usage error can be written where nobody reads; the status still tells.
+            // Neither `--help` nor a usage error can be written where nobody reads; the status
+            // still tells.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() {
                 verdict::USAGE

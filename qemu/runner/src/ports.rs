@@ -2,13 +2,23 @@
 
 //! Byte streams between the runner and the guest: socket pairs, of which QEMU inherits one end.
 
-use std::io::{self, Read, Write};
+use std::io::{
+    self,
+    Read,
+    Write, //
+};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::thread::{self, JoinHandle};
+use std::thread::{
+    self,
+    JoinHandle, //
+};
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use command_fds::FdMapping;
 
 /// The ends that QEMU gets, under the numbers it knows them by.
@@ -40,8 +50,8 @@ impl Inherited {
     }
 }
 
-/// Copies what comes from the guest, until it ends. Where nobody reads any more, it is thrown away: the guest must not
-/// wait for somebody who is gone.
+/// Copies what comes from the guest, until it ends. Where nobody reads any more, it is thrown away:
+/// the guest must not wait for somebody who is gone.
 pub fn pump_out(mut from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 16384];
@@ -56,7 +66,8 @@ pub fn pump_out(mut from: UnixStream, mut to: impl Write + Send + 'static) -> Jo
     })
 }
 
-/// Copies standard input to the guest. The end of input is passed on; the end of the guest is left to others to notice.
+/// Copies standard input to the guest. The end of input is passed on; the end of the guest is left
+/// to others to notice.
 pub fn pump_in(mut to: UnixStream) {
     thread::spawn(move || {
         if io::copy(&mut io::stdin().lock(), &mut to).is_ok() {

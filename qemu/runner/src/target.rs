@@ -3,9 +3,16 @@
 //! A row of `qemu/targets`, and where set-up put what belongs to it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {

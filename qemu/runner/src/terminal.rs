@@ -2,12 +2,27 @@
 
 //! The user's terminal while an interactive guest runs on it.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{
+    self,
+    IsTerminal,
+    Read,
+    Write, //
+};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
-use anyhow::{ensure, Context, Result};
-use nix::sys::termios::{cfmakeraw, tcgetattr, tcsetattr, SetArg, Termios};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use nix::sys::termios::{
+    cfmakeraw,
+    tcgetattr,
+    tcsetattr,
+    SetArg,
+    Termios, //
+};
 
 /// Ctrl-]: everything else, Ctrl-C included, belongs to the guest.
 const KILL_KEY: u8 = 0x1d;

@@ -9,11 +9,24 @@ use crate::heaps;
 use crate::output::Output;
 use crate::system::System;
 use crate::text;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use serde::Serialize;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use signal_hook::consts::{
+    SIGHUP,
+    SIGINT,
+    SIGTERM, //
+};
+use std::sync::mpsc::{
+    channel,
+    RecvTimeoutError, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -7,14 +7,29 @@ use crate::arguments::Bench;
 use crate::exit::Status;
 use crate::heap_node::HeapNode;
 use crate::heaps;
-use crate::output::{remark_line, Output};
+use crate::output::{
+    remark_line,
+    Output, //
+};
 use crate::system::System;
-use crate::table::{Align, Table};
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::{
+    IsTerminal,
+    Write, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// The times of one operation, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -5,7 +5,10 @@
 use crate::arguments::Arguments;
 use crate::exit::Status;
 use crate::output::Output;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;

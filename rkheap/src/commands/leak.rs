@@ -4,17 +4,35 @@
 
 use super::snapshot::Snapshot;
 use crate::arguments::Leak;
-use crate::buffers::{Buffer, Survey};
+use crate::buffers::{
+    Buffer,
+    Survey, //
+};
 use crate::exit::Status;
 use crate::output::Output;
-use crate::run::{self, Ended};
+use crate::run::{
+    self,
+    Ended, //
+};
 use crate::system::System;
-use crate::table::{Align, Table};
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant};
+use std::collections::{
+    BTreeMap,
+    HashSet, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// How long to wait until looking again whether everything is released.
 const PAUSE: Duration = Duration::from_millis(50);

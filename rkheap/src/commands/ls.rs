@@ -2,14 +2,26 @@
 
 //! `rkheap ls`
 
-use crate::areas::{Areas, Kind};
+use crate::areas::{
+    Areas,
+    Kind, //
+};
 use crate::buffers;
-use crate::exit::{Missing, Status};
-use crate::heaps::{self, Heap};
+use crate::exit::{
+    Missing,
+    Status, //
+};
+use crate::heaps::{
+    self,
+    Heap, //
+};
 use crate::output::Output;
 use crate::ranges::Ranges;
 use crate::system::System;
-use crate::table::{Align, Table};
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
 use anyhow::Result;
 use serde::Serialize;

@@ -2,20 +2,45 @@
 
 //! `rkheap map`
 
-use crate::areas::{Area, Areas, Kind};
+use crate::areas::{
+    Area,
+    Areas,
+    Kind, //
+};
 use crate::arguments::Map;
-use crate::buffers::{module_is_loaded, LOAD_IT};
-use crate::exit::{Missing, Status};
+use crate::buffers::{
+    module_is_loaded,
+    LOAD_IT, //
+};
+use crate::exit::{
+    Missing,
+    Status, //
+};
 use crate::heaps;
-use crate::layout::{Gap, Held};
+use crate::layout::{
+    Gap,
+    Held, //
+};
 use crate::output::Output;
 use crate::parse::list_file::ADVANCED;
-use crate::ranges::{Known, Ranges};
+use crate::ranges::{
+    Known,
+    Ranges, //
+};
 use crate::svg;
 use crate::system::System;
-use crate::table::{Align, Table};
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{
+    anyhow,
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use serde::Serialize;
 use std::path::Path;
 

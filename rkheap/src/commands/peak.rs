@@ -3,17 +3,38 @@
 //! `rkheap peak`
 
 use crate::buffers::LOAD_IT;
-use crate::exit::{Missing, Status};
-use crate::output::{remark_line, Output};
+use crate::exit::{
+    Missing,
+    Status, //
+};
+use crate::output::{
+    remark_line,
+    Output, //
+};
 use crate::parse::OWN_ONLY;
-use crate::run::{self, Ended};
-use crate::system::{Found, System};
+use crate::run::{
+    self,
+    Ended, //
+};
+use crate::system::{
+    Found,
+    System, //
+};
 use crate::text;
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{
+    anyhow,
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::io::{
+    ErrorKind,
+    Write, //
+};
 
 const PEAK: &str = "/proc/rk_dmabuf/peak";
 const SIZE: &str = "/proc/rk_dmabuf/size";

@@ -2,13 +2,28 @@
 
 //! `rkheap snapshot`, and what `rkheap leak` compares.
 
-use crate::buffers::{self, Buffer, Survey};
-use crate::exit::{Missing, Status};
+use crate::buffers::{
+    self,
+    Buffer,
+    Survey, //
+};
+use crate::exit::{
+    Missing,
+    Status, //
+};
 use crate::output::Output;
 use crate::processes;
 use crate::system::System;
-use anyhow::{bail, ensure, Context, Result};
-use serde::{Deserialize, Serialize};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 use std::io::Read;
 use std::path::Path;
 

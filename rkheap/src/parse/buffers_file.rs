@@ -2,8 +2,15 @@
 
 //! `/proc/rk_dmabuf/buffers`: a record for each dma-buf of the system.
 
-use super::{unless_dash, Parsed, OWN_ONLY};
-use crate::buffers::{Buffer, Holder};
+use super::{
+    unless_dash,
+    Parsed,
+    OWN_ONLY, //
+};
+use crate::buffers::{
+    Buffer,
+    Holder, //
+};
 
 pub const PATH: &str = "/proc/rk_dmabuf/buffers";
 
@@ -61,7 +68,8 @@ fn holder(text: &str) -> Option<Holder> {
     parts.next().is_none().then_some(holder)
 }
 
-/// A field as it was before its separators and what is not visible became `\` and three octal digits.
+/// A field as it was before its separators and what is not visible became `\` and three octal
+/// digits.
 fn decoded(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();

@@ -7,7 +7,8 @@ use crate::buffers::Buffer;
 
 pub const PATH: &str = "/sys/kernel/debug/dma_buf/bufinfo";
 
-/// Understands the list. Names are printed as they are, so lines that no kernel would print may come.
+/// Understands the list. Names are printed as they are, so lines that no kernel would print may
+/// come.
 pub fn parse(text: &str) -> Parsed<Buffer> {
     let mut parsed: Parsed<Buffer> = Parsed::default();
     let mut in_devices = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device tree, as the kernel shows it under `/sys/firmware/devicetree/base`: what it sets aside.
+//! The device tree, as the kernel shows it under `/sys/firmware/devicetree/base`: what it sets
+//! aside.
 
 use crate::system::System;
 

@@ -12,8 +12,8 @@ pub struct FdInfo {
     pub name: Option<String>,
 }
 
-/// Understands the file; `None` where the descriptor is no dma-buf's. The name comes last and may be anything, lines that
-/// look like the others too.
+/// Understands the file; `None` where the descriptor is no dma-buf's. The name comes last and may
+/// be anything, lines that look like the others too.
 pub fn parse(text: &str) -> Option<FdInfo> {
     let (fields, name) = match text.split_once("\nname:\t") {
         Some((fields, name)) => (fields, Some(name.strip_suffix('\n').unwrap_or(name))),

@@ -2,7 +2,10 @@
 
 //! `/proc/rk_dma_heap/heaps`: columns by their names; those that are not known here are left out.
 
-use super::{kib, Parsed};
+use super::{
+    kib,
+    Parsed, //
+};
 
 pub const PATH: &str = "/proc/rk_dma_heap/heaps";
 

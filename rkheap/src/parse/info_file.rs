@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the Rockchip heaps have handed out and where it lies, in the vendor's format.
+//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the Rockchip heaps have handed out and where it lies,
+//! in the vendor's format.
 
-use super::{hexadecimal, Parsed};
+use super::{
+    hexadecimal,
+    Parsed, //
+};
 
 pub const PATH: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
 

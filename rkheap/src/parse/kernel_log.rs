@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log, for where areas lie: nothing else in a stock kernel tells that of those without an address in the
-//! device tree.
+//! The kernel's log, for where areas lie: nothing else in a stock kernel tells that of those
+//! without an address in the device tree.
 
 use super::hexadecimal;
 
@@ -14,8 +14,9 @@ pub struct Places {
     pub nodes: Vec<(String, u64, u64)>,
 }
 
-/// Takes out what is said of areas. Lines may be those of `/dev/kmsg` or of `dmesg`. Programs can write to the log too, but
-/// not as the kernel: lines of `/dev/kmsg` tell the facility, and those of others are left out.
+/// Takes out what is said of areas. Lines may be those of `/dev/kmsg` or of `dmesg`. Programs can
+/// write to the log too, but not as the kernel: lines of `/dev/kmsg` tell the facility, and those
+/// of others are left out.
 pub fn parse(log: &str) -> Places {
     let mut places = Places::default();
     for line in log.lines() {

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/dev` and `/proc/rk_dmabuf/sgt`: a row a dma-buf, in columns of fixed width, newest first.
+//! `/proc/rk_dmabuf/dev` and `/proc/rk_dmabuf/sgt`: a row a dma-buf, in columns of fixed width,
+//! newest first.
 
-use super::{hexadecimal, kib, Parsed, OWN_ONLY};
+use super::{
+    hexadecimal,
+    kib,
+    Parsed,
+    OWN_ONLY, //
+};
 
 pub const DEV: &str = "/proc/rk_dmabuf/dev";
 pub const SGT: &str = "/proc/rk_dmabuf/sgt";

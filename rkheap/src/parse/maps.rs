@@ -11,7 +11,8 @@ pub struct Mapping {
     pub name: Option<String>,
 }
 
-/// The mappings of dma-bufs. They lie on a file system without a device, under names that begin with `/dmabuf:`.
+/// The mappings of dma-bufs. They lie on a file system without a device, under names that begin
+/// with `/dmabuf:`.
 pub fn parse(text: &str) -> Vec<Mapping> {
     text.lines().filter_map(line).collect()
 }

@@ -3,7 +3,10 @@
 //! What `top` adds up, and how it grows.
 
 use crate::arguments::By;
-use crate::buffers::{self, Buffer};
+use crate::buffers::{
+    self,
+    Buffer, //
+};
 use crate::heaps;
 use crate::parse::heaps_file;
 use crate::system::System;
@@ -114,7 +117,8 @@ impl Look {
             self.add(key, buffer);
         }
         if buffer.holders.is_empty() {
-            // Only root's list of the module's is sure to have all holders; it tells the makers as well.
+            // Only root's list of the module's is sure to have all holders; it tells the makers as
+            // well.
             let sure = buffer.inode.is_some() && buffer.references.is_some();
             self.add(if sure { Key::Kernel } else { Key::Unknown }, buffer);
         }

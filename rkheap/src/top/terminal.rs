@@ -3,23 +3,44 @@
 //! `top` on a terminal, which is put back as it was however this ends.
 
 use super::sums::Look;
-use super::view::{Effect, View};
+use super::view::{
+    Effect,
+    View, //
+};
 use super::PATIENCE;
 use crate::arguments::Top;
 use crate::output::Output;
 use crate::system::System;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{
+    self,
+    Event, //
+};
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    disable_raw_mode, enable_raw_mode, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode,
+    enable_raw_mode,
+    EnterAlternateScreen,
+    LeaveAlternateScreen, //
 };
 use ratatui::Terminal;
-use std::io::{stdout, Stdout};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::io::{
+    stdout,
+    Stdout, //
+};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// The terminal, taken over as long as this lives.
 struct Screen(Terminal<CrosstermBackend<Stdout>>);

@@ -2,14 +2,37 @@
 
 //! The screen of `top`: what the user has chosen, what keys do, and how it is drawn.
 
-use super::sums::{Growth, Look, Row, Sort};
+use super::sums::{
+    Growth,
+    Look,
+    Row,
+    Sort, //
+};
 use crate::arguments::By;
 use crate::text;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::crossterm::event::{
+    KeyCode,
+    KeyEvent,
+    KeyEventKind,
+    KeyModifiers, //
+};
+use ratatui::layout::{
+    Constraint,
+    Layout,
+    Rect, //
+};
+use ratatui::style::{
+    Color,
+    Modifier,
+    Style, //
+};
 use ratatui::text::Line;
-use ratatui::widgets::{Cell, Paragraph, Row as Cells, Table};
+use ratatui::widgets::{
+    Cell,
+    Paragraph,
+    Row as Cells,
+    Table, //
+};
 use ratatui::Frame;
 
 /// Below this width the number of buffers is left out.

@@ -2,10 +2,23 @@
 
 //! Allocating and closing, where the memory was used a moment ago and where it was not.
 
-use crate::clock::{rounds, rounds_with_pause, Clock, PAUSE};
-use crate::figure::{tell, KIB, MIB, SIZES};
+use crate::clock::{
+    rounds,
+    rounds_with_pause,
+    Clock,
+    PAUSE, //
+};
+use crate::figure::{
+    tell,
+    KIB,
+    MIB,
+    SIZES, //
+};
 use crate::side::Side;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use std::time::Duration;
@@ -13,7 +26,8 @@ use std::time::Duration;
 /// Longer than any heap may keep contiguous memory that nobody uses.
 const FORGOTTEN: Duration = Duration::from_millis(1500);
 
-/// How many buffers of a size are alive at a time, one of which is then measured. Together they fit into the pools.
+/// How many buffers of a size are alive at a time, one of which is then measured. Together they fit
+/// into the pools.
 fn batch(size: usize) -> usize {
     match size {
         0..=MIB => 8,

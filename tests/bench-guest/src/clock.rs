@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Measuring: a clock whose own cost is known, rounds that repeat, and the CPU time of all processes and kernel threads.
+//! Measuring: a clock whose own cost is known, rounds that repeat, and the CPU time of all
+//! processes and kernel threads.
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
-use nix::time::{clock_gettime, ClockId};
+use nix::time::{
+    clock_gettime,
+    ClockId, //
+};
 use nix::unistd::Pid;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// Long enough for all that was put off to be done.
 pub const PAUSE: Duration = Duration::from_millis(60);
@@ -69,7 +79,8 @@ pub fn rounds_with_pause<const N: usize>(
     Ok(columns.map(usual))
 }
 
-/// The mean of the middle half: an interrupt in one round does not count, and the clock's 16 ns are divided up.
+/// The mean of the middle half: an interrupt in one round does not count, and the clock's 16 ns are
+/// divided up.
 fn usual(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let quarter = values.len() / 4;

@@ -2,17 +2,33 @@
 
 //! Allocating and closing with all that is done in the background for it.
 //!
-//! What is added up is the CPU time of this thread while it allocates and closes, and that of all other processes and kernel
-//! threads until the machine is idle again. What the same takes without any allocation is taken away. Interrupts count where
-//! they interrupt somebody; the idle task's own time does not count.
+//! What is added up is the CPU time of this thread while it allocates and closes, and that of all
+//! other processes and kernel threads until the machine is idle again. What the same takes without
+//! any allocation is taken away. Interrupts count where they interrupt somebody; the idle task's
+//! own time does not count.
 
-use crate::clock::{own_time, rounds, OthersTime, PAUSE};
-use crate::figure::{tell, KIB, MIB, SIZES};
+use crate::clock::{
+    own_time,
+    rounds,
+    OthersTime,
+    PAUSE, //
+};
+use crate::figure::{
+    tell,
+    KIB,
+    MIB,
+    SIZES, //
+};
 use crate::side::Side;
 use anyhow::Result;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use nix::time::{clock_gettime, clock_nanosleep, ClockId, ClockNanosleepFlags};
+use nix::time::{
+    clock_gettime,
+    clock_nanosleep,
+    ClockId,
+    ClockNanosleepFlags, //
+};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -34,7 +50,8 @@ fn cycles(size: usize) -> usize {
 
 const KIB_64: usize = 64 * KIB;
 
-/// What `work`, and what others do because of it until some time after it, takes of the CPU: this thread's part and theirs.
+/// What `work`, and what others do because of it until some time after it, takes of the CPU: this
+/// thread's part and theirs.
 fn busy(work: impl FnOnce() -> Result<()>) -> Result<[f64; 2]> {
     let others = OthersTime::now()?;
     let start = own_time()?;
@@ -78,7 +95,8 @@ fn at_rate(mut frame: impl FnMut() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The shares of the CPU, in percent, that a camera's frames take: of the program alone, and in all.
+/// The shares of the CPU, in percent, that a camera's frames take: of the program alone, and in
+/// all.
 pub fn measure_frames(side: &Side) -> Result<()> {
     let nothing = busy(|| at_rate(|| Ok(())))?;
     for (name, node) in [("system", "system"), ("cma", side.contiguous_heap())] {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is left of a contiguous area after random allocations and frees: how often an allocation fails although there is
-//! memory enough, and the largest range that can still be had.
+//! What is left of a contiguous area after random allocations and frees: how often an allocation
+//! fails although there is memory enough, and the largest range that can still be had.
 
-use crate::figure::{tell, MIB};
+use crate::figure::{
+    tell,
+    MIB, //
+};
 use crate::side::Side;
 use anyhow::Result;
 use guest_support::dma_buf::Buffer;

@@ -1,16 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the costs of an allocation, a close and a listed line change with the number of live buffers.
+//! How the costs of an allocation, a close and a listed line change with the number of live
+//! buffers.
 
-use crate::clock::{rounds, Clock};
-use crate::figure::{tell, KIB};
+use crate::clock::{
+    rounds,
+    Clock, //
+};
+use crate::figure::{
+    tell,
+    KIB, //
+};
 use crate::side::Side;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use nix::fcntl::{fcntl, FcntlArg};
+use nix::fcntl::{
+    fcntl,
+    FcntlArg, //
+};
 use nix::libc::rlim_t;
-use nix::sys::resource::{setrlimit, Resource};
+use nix::sys::resource::{
+    setrlimit,
+    Resource, //
+};
 use std::fs::File;
 use std::io::Read;
 

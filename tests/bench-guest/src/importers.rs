@@ -2,15 +2,35 @@
 
 //! Devices that use a buffer, and syncing a buffer for the CPU while devices have it mapped.
 //!
-//! The device is one that `rk_client` makes itself. It does not snoop the caches, so that syncing a cached buffer means
-//! cleaning and invalidating them. What an ioctl costs that is refused at once is taken away from each.
+//! The device is one that `rk_client` makes itself. It does not snoop the caches, so that syncing a
+//! cached buffer means cleaning and invalidating them. What an ioctl costs that is refused at once
+//! is taken away from each.
 
-use crate::clock::{rounds, Clock};
-use crate::figure::{tell, SIZES};
+use crate::clock::{
+    rounds,
+    Clock, //
+};
+use crate::figure::{
+    tell,
+    SIZES, //
+};
 use crate::side::Side;
-use anyhow::{Context, Result};
-use guest_support::client::{self, Attachment, Client, Direction};
-use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use anyhow::{
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Attachment,
+    Client,
+    Direction, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SYNC_END,
+    SYNC_RW,
+    SYNC_START, //
+};
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use nix::errno::Errno;

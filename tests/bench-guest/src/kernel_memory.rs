@@ -2,7 +2,11 @@
 
 //! The memory that the kernel needs for a live buffer, beside the buffer's own.
 
-use crate::figure::{tell, KIB, MIB};
+use crate::figure::{
+    tell,
+    KIB,
+    MIB, //
+};
 use crate::growth::allow_descriptors;
 use crate::side::Side;
 use anyhow::Result;
@@ -14,7 +18,8 @@ use std::time::Duration;
 /// More buffers than there is room for in slabs that the kernel keeps although they are free.
 const FIRST: usize = 2000;
 
-/// A few pages more or less are in lists of the kernel's each time: the figure in the middle is told.
+/// A few pages more or less are in lists of the kernel's each time: the figure in the middle is
+/// told.
 const ROUNDS: usize = 5;
 
 /// Until contiguous memory that was freed is no longer kept.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What heaps cost: the kernel's own, or those of the module, by the same measurements. `tests/bench` boots machines that run
-//! this, and compares.
+//! What heaps cost: the kernel's own, or those of the module, by the same measurements.
+//! `tests/bench` boots machines that run this, and compares.
 //!
-//! A figure is a line on standard output: its name, a size or count that it is for, and its value, with tabs between them.
-//! Under `qemu/vm --icount` an instruction takes a nanosecond of the guest's time, so that what a clock says are instructions.
+//! A figure is a line on standard output: its name, a size or count that it is for, and its value,
+//! with tabs between them. Under `qemu/vm --icount` an instruction takes a nanosecond of the
+//! guest's time, so that what a clock says are instructions.
 
 mod allocations;
 mod clock;
@@ -19,9 +20,15 @@ mod side;
 mod throughput;
 
 use anyhow::Result;
-use clap::{Parser, ValueEnum};
+use clap::{
+    Parser,
+    ValueEnum, //
+};
 use clock::Clock;
-use side::{Side, SideName};
+use side::{
+    Side,
+    SideName, //
+};
 
 /// Measure what heaps cost, and print a figure a line
 #[derive(Parser)]

@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mapping a buffer, writing a byte to each page, and unmapping it: where the kernel puts the mapping, and at an address that
-//! the program has aligned.
+//! Mapping a buffer, writing a byte to each page, and unmapping it: where the kernel puts the
+//! mapping, and at an address that the program has aligned.
 
-use crate::clock::{rounds, Clock};
-use crate::figure::{tell, MIB, SIZES};
+use crate::clock::{
+    rounds,
+    Clock, //
+};
+use crate::figure::{
+    tell,
+    MIB,
+    SIZES, //
+};
 use crate::side::Side;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
 use guest_support::mapping::Mapping;
 use guest_support::page_size;
@@ -21,8 +31,9 @@ fn aligned_place(len: usize) -> Result<usize> {
     Ok(room.address().next_multiple_of(ALIGNMENT))
 }
 
-/// Where the kernel puts a mapping is chance, and one that lies across a boundary needs a page table more. So it is measured with
-/// so many others above it in turn, each of a quarter of what a page table covers.
+/// Where the kernel puts a mapping is chance, and one that lies across a boundary needs a page
+/// table more. So it is measured with so many others above it in turn, each of a quarter of what a
+/// page table covers.
 const SHIFTS: usize = 4;
 const SHIFT: usize = ALIGNMENT / SHIFTS;
 
@@ -34,8 +45,9 @@ fn shifted(by: usize) -> Result<Option<Mapping>> {
     })
 }
 
-/// Mappings such as a process has. With one of them upper page tables are shared. They are so many that the kernel's tree of
-/// mappings has nodes neither full nor nearly empty: at a bad number each further mapping splits a node, which takes 4,000 more.
+/// Mappings such as a process has. With one of them upper page tables are shared. They are so many
+/// that the kernel's tree of mappings has nodes neither full nor nearly empty: at a bad number each
+/// further mapping splits a node, which takes 4,000 more.
 fn neighbours() -> Result<Vec<Mapping>> {
     let first = Mapping::anonymous(SHIFT)?;
     first.touch(page_size());

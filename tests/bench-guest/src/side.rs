@@ -3,11 +3,20 @@
 //! Whose heaps are measured, and what it takes to load them.
 
 use crate::figure::tell;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use clap::ValueEnum;
-use guest_support::{kernel_module, module};
+use guest_support::{
+    kernel_module,
+    module, //
+};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 use std::time::Instant;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

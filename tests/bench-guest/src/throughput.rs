@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many buffers a second threads allocate and close together. These are the host's seconds: noise is a part of it.
+//! How many buffers a second threads allocate and close together. These are the host's seconds:
+//! noise is a part of it.
 
-use crate::figure::{tell, KIB, MIB};
+use crate::figure::{
+    tell,
+    KIB,
+    MIB, //
+};
 use crate::side::Side;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
-use nix::sched::{unshare, CloneFlags};
-use std::time::{Duration, Instant};
+use nix::sched::{
+    unshare,
+    CloneFlags, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 const LONG: Duration = Duration::from_secs(2);
 

@@ -2,13 +2,32 @@
 
 //! The machines that are booted, and what is measured in each.
 
-use crate::figures::{Figures, Measured};
-use anyhow::{ensure, Context, Result};
-use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader};
+use crate::figures::{
+    Figures,
+    Measured, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use std::io::{
+    BufRead,
+    BufReader, //
+};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{
+    Command,
+    Stdio, //
+};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering, //
+};
 use std::sync::Mutex;
 use std::time::Instant;
 

@@ -2,7 +2,14 @@
 
 //! A chart with logarithmic axes, as SVG.
 
-use svg::node::element::{Circle, Group, Line as Segment, Polyline, Rectangle, Text};
+use svg::node::element::{
+    Circle,
+    Group,
+    Line as Segment,
+    Polyline,
+    Rectangle,
+    Text, //
+};
 
 /// How a series is drawn.
 #[derive(Clone, Copy, Debug)]

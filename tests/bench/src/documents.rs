@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is written beside the JSON: a document with all tables, and the part of the README that is made here.
+//! What is written beside the JSON: a document with all tables, and the part of the README that is
+//! made here.
 
 use crate::report::Report;
 use crate::tables;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use std::fs;
 use std::path::Path;
 

@@ -3,8 +3,14 @@
 //! What the guests have measured.
 
 use crate::boots::Boot;
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use anyhow::{
+    Context,
+    Result, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 use std::collections::BTreeMap;
 
 /// The figures of one machine: by their names, and by the size or count that each is for.

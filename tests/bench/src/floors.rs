@@ -2,11 +2,14 @@
 
 //! What each row may cost at most, as a share of the figure that it is compared with.
 //!
-//! `aim` is what is wanted. Where that was not reached, `reached` says what was, with its reason, and holds instead. A figure
-//! varies by 1 % between boots: what was reached is written down with a little room. Shares are compared with the digits that
-//! are printed: 1.004 is no more than 1.00.
+//! `aim` is what is wanted. Where that was not reached, `reached` says what was, with its reason,
+//! and holds instead. A figure varies by 1 % between boots: what was reached is written down with a
+//! little room. Shares are compared with the digits that are printed: 1.004 is no more than 1.00.
 
-use crate::rows::{KIB, MIB};
+use crate::rows::{
+    KIB,
+    MIB, //
+};
 
 /// What holds for one row and size.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Boots machines with the kernel's own heaps and with the module's, runs the same measurements on both, and compares: a table
-//! on standard output, JSON, and a picture. Fails where the module costs more than `floors` allows.
+//! Boots machines with the kernel's own heaps and with the module's, runs the same measurements on
+//! both, and compares: a table on standard output, JSON, and a picture. Fails where the module
+//! costs more than `floors` allows.
 
 mod boots;
 mod chart;
@@ -13,16 +14,27 @@ mod report;
 mod rows;
 mod tables;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use clap::Parser;
-use report::{Origin, Report};
-use std::path::{Path, PathBuf};
+use report::{
+    Origin,
+    Report, //
+};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 use std::process::ExitCode;
 
 /// Compare what the kernel's heaps and the module's cost, in instructions of the guest
 #[derive(Parser)]
 struct Arguments {
-    /// Folder for bench.json, bench.md and bench.svg; with `docs`, the project's own, README.md is brought up to date as well
+    /// Folder for bench.json, bench.md and bench.svg; with `docs`, the project's own, README.md is
+    /// brought up to date as well
     #[arg(long, value_name = "DIR", default_value = "docs")]
     output: PathBuf,
 
@@ -30,7 +42,8 @@ struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "unknown")]
     commit: String,
 
-    /// Measure nothing: judge the bench.json in the output folder once more, and make table and picture anew
+    /// Measure nothing: judge the bench.json in the output folder once more, and make table and
+    /// picture anew
     #[arg(long)]
     again: bool,
 

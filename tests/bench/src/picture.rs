@@ -3,11 +3,24 @@
 //! The picture: six charts of what the operations cost.
 
 use crate::boots::Boot;
-use crate::chart::{heading, paper, Chart, Pen, Place, Series};
+use crate::chart::{
+    heading,
+    paper,
+    Chart,
+    Pen,
+    Place,
+    Series, //
+};
 use crate::report::Report;
-use crate::rows::{KIB, MIB};
+use crate::rows::{
+    KIB,
+    MIB, //
+};
 use crate::tables::grouped;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use std::path::Path;
 use svg::Document;
 

@@ -5,9 +5,19 @@
 use crate::boots::Boot;
 use crate::figures::Measured;
 use crate::floors;
-use crate::rows::{Source, Unit, ROWS};
-use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use crate::rows::{
+    Source,
+    Unit,
+    ROWS, //
+};
+use anyhow::{
+    Context,
+    Result, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 use std::fs;
 use std::path::Path;
 
@@ -133,7 +143,8 @@ impl Report {
         self.lines.iter().filter(missed).collect()
     }
 
-    /// What the kernel's records of buffers, and names for them, cost an allocation and a close: size, and both.
+    /// What the kernel's records of buffers, and names for them, cost an allocation and a close:
+    /// size, and both.
     pub fn tracking(&self) -> Vec<(usize, f64, f64)> {
         let difference = |name: &str, size: usize| {
             let with = self.figures.figure(Boot::Ours, name, size).ok()?;

@@ -3,7 +3,10 @@
 //! The rows of the table: which two figures each compares.
 
 use crate::boots::Boot;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;

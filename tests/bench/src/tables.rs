@@ -3,13 +3,28 @@
 //! Tables: on the terminal, and in documents.
 
 use crate::boots::Boot;
-use crate::floors::{digits, is_within};
-use crate::report::{Line, Report};
-use crate::rows::{Unit, FRAME, KIB, MIB, ROWS};
+use crate::floors::{
+    digits,
+    is_within, //
+};
+use crate::report::{
+    Line,
+    Report, //
+};
+use crate::rows::{
+    Unit,
+    FRAME,
+    KIB,
+    MIB,
+    ROWS, //
+};
 use std::fmt;
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
-use tabled::settings::{Alignment, Style};
+use tabled::settings::{
+    Alignment,
+    Style, //
+};
 
 /// A size as people write it.
 pub fn size(bytes: usize) -> String {

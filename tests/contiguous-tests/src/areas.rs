@@ -2,11 +2,21 @@
 
 //! Contiguous memory areas as the kernel tells of them, and where buffers lie in them.
 
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::kernel_module::KernelLog;
-use guest_support::{memory, page_size};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use std::path::Path;
 
 const AREAS: &str = "/sys/kernel/mm/cma";
@@ -68,8 +78,9 @@ pub fn find(name: &str) -> Result<Area> {
 
 /// `CmaFree`, with what each CPU has counted by itself folded in.
 ///
-/// Pages that were given back may wait in the lists of a CPU, and are not free then. The kernel empties the lists whenever
-/// it allocates from an area; so the figure is exact right after an allocation.
+/// Pages that were given back may wait in the lists of a CPU, and are not free then. The kernel
+/// empties the lists whenever it allocates from an area; so the figure is exact right after an
+/// allocation.
 pub fn free() -> Result<usize> {
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
     memory::meminfo("CmaFree")
@@ -77,8 +88,8 @@ pub fn free() -> Result<usize> {
 
 /// Tries a test that looks at [`free`].
 ///
-/// The kernel may move pages of its own into or out of an area at any time. It does so seldom, so one of a few attempts sees
-/// nothing but what the heap does.
+/// The kernel may move pages of its own into or out of an area at any time. It does so seldom, so
+/// one of a few attempts sees nothing but what the heap does.
 pub fn undisturbed(test: impl Fn() -> Result<()>) -> Result<()> {
     const ATTEMPTS: usize = 5;
     for _ in 1..ATTEMPTS {

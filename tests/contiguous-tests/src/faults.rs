@@ -2,11 +2,23 @@
 
 //! A user mapping of contiguous memory is there when it is made, not page by page afterwards.
 
-use anyhow::{ensure, Result};
-use guest_support::heap::{self, Heap};
-use guest_support::ktap::{diagnose, Tests};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::page_size;
-use nix::sys::resource::{getrusage, UsageWho};
+use nix::sys::resource::{
+    getrusage,
+    UsageWho, //
+};
 
 const SIZE: usize = 16 << 20;
 

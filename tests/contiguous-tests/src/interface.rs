@@ -4,12 +4,25 @@
 
 use crate::areas;
 use crate::replay::HEAP;
-use anyhow::{ensure, Context, Result};
-use guest_support::allocator::{Allocator, Interface};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::{
+    Allocator,
+    Interface, //
+};
 use guest_support::client::View;
-use guest_support::heap::{self, Heap};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::ktap::Tests;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::path::Path;

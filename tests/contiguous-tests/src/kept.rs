@@ -1,20 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory that was freed a moment ago: it is used again, it is zero, and nobody misses it.
+//! Contiguous memory that was freed a moment ago: it is used again, it is zero, and nobody misses
+//! it.
 
 use crate::areas;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::allocator::Allocator;
-use guest_support::client::{self, Client};
+use guest_support::client::{
+    self,
+    Client, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::eventually;
 use nix::errno::Errno;
 use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 const SWITCH: &str = "/proc/rk_dma_heap/keep_ranges";
 
@@ -220,7 +235,8 @@ fn page_arrays() -> Result<()> {
     Ok(())
 }
 
-// The area belongs to every driver. One that asks for most of it gets it, if not at once then a moment later.
+// The area belongs to every driver. One that asks for most of it gets it, if not at once then a
+// moment later.
 fn drivers_of_the_area() -> Result<()> {
     begin()?;
     client::load("")?;

@@ -1,18 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What comes of a device tree: which heaps there are, where their memory lies, and what the kernel says of it.
+//! What comes of a device tree: which heaps there are, where their memory lies, and what the kernel
+//! says of it.
 
-use crate::areas::{self, Range};
-use crate::trees::{DefaultArea, Tree};
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client};
-use guest_support::heap::{self, Heap};
+use crate::areas::{
+    self,
+    Range, //
+};
+use crate::trees::{
+    DefaultArea,
+    Tree, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client, //
+};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::kernel_module;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::pattern::Pattern;
-use guest_support::{memory, page_size};
-use nix::sys::mman::{MapFlags, ProtFlags};
+use guest_support::{
+    memory,
+    page_size, //
+};
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -162,7 +188,8 @@ fn ranges(tree: &Tree) -> Result<()> {
     for (name, place) in places(tree)? {
         let area = area_of(tree, name)?;
         let (page, whole) = (page_size(), place.size as usize);
-        // The default area's heaps differ in how memory is mapped, not in where it lies: one goes through all sizes.
+        // The default area's heaps differ in how memory is mapped, not in where it lies: one goes
+        // through all sizes.
         let sizes = if DEFAULT_AREA[1..].contains(&name) {
             &[16 * page + 1][..]
         } else {
@@ -176,8 +203,8 @@ fn ranges(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-// The heap's area is the only one that changes, by what was allocated, and so does CmaFree. Any allocation makes the figure
-// exact, so there is one in hand wherever it is read.
+// The heap's area is the only one that changes, by what was allocated, and so does CmaFree. Any
+// allocation makes the figure exact, so there is one in hand wherever it is read.
 fn range(client: &Client, name: &str, place: Range, area: Option<&str>, size: usize) -> Result<()> {
     let page = page_size();
     let bytes = size.next_multiple_of(page);
@@ -291,7 +318,8 @@ fn iomem(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-// Loaded again and with every heap used to its end, the module leaves a pattern alone that was put where it must not go.
+// Loaded again and with every heap used to its end, the module leaves a pattern alone that was put
+// where it must not go.
 fn untouched(tree: &Tree) -> Result<()> {
     let memory = std::fs::File::options()
         .read(true)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests contiguous memory: where heaps get it from, where in it buffers lie, and what drivers can do with it.
+//! Tests contiguous memory: where heaps get it from, where in it buffers lie, and what drivers can
+//! do with it.
 
 mod areas;
 mod faults;
@@ -16,9 +17,15 @@ mod trees;
 mod unloading;
 mod warnings;
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use clap::Parser;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use std::process::ExitCode;
 
 /// Test heaps of contiguous memory and report in KTAP

@@ -3,14 +3,27 @@
 //! The kernel uses an area for what can be moved. When the heap needs it, that is moved.
 
 use crate::areas;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
 use guest_support::process::Child;
 use std::fs::File;
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{
+    Read,
+    Write, //
+};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 use std::time::Duration;
 
 const PIECE: usize = 1 << 20;

@@ -2,20 +2,54 @@
 
 //! The Rockchip heap's area to its last page, and a buffer's last holder.
 
-use crate::areas::{self, Range};
-use crate::replay::{first_fit, AREA, HEAP};
+use crate::areas::{
+    self,
+    Range, //
+};
+use crate::replay::{
+    first_fit,
+    AREA,
+    HEAP, //
+};
 use crate::trees::Tree;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::allocator::Allocator;
-use guest_support::client::{self, Client, Direction};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::ktap::{diagnose, Tests};
-use guest_support::process::{eventually, Child, SOON};
-use guest_support::{expect_errno, page_size};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::process::{
+    eventually,
+    Child,
+    SOON, //
+};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::sys::resource::{setrlimit, Resource};
-use std::collections::{BTreeMap, BTreeSet};
+use nix::sys::resource::{
+    setrlimit,
+    Resource, //
+};
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
+};
 
 const AREA_NAME: &str = "rockchip-pool@4c000000";
 
@@ -135,7 +169,8 @@ fn last_importer() -> Result<()> {
     eventually(SOON, check_all_free)
 }
 
-// A carveout has no kernel to count for it: the order of addresses shows that what was freed is found again.
+// A carveout has no kernel to count for it: the order of addresses shows that what was freed is
+// found again.
 fn carveout_first_fit(name: &str, area: Range) -> Result<()> {
     let (heap, client, page) = (Heap::open(name)?, areas::client()?, page_size());
     let mut used = BTreeMap::new();

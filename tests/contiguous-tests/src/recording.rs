@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rk-dma-heap-info` printed on the camera while the session was recorded, and what it prints here.
+//! What `rk-dma-heap-info` printed on the camera while the session was recorded, and what it prints
+//! here.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::wide;
 use std::collections::BTreeSet;
 
@@ -11,8 +16,8 @@ const RECORDED: &str = include_str!("../data/rk-dma-heap-info.rv1106.txt");
 
 /// Checks that the node prints what was recorded, line by line, where the area begins at `base`.
 ///
-/// The first address that was recorded becomes `base`, inode numbers are those of the same rank, and a 64-bit machine
-/// prints addresses and sizes with 16 digits.
+/// The first address that was recorded becomes `base`, inode numbers are those of the same rank,
+/// and a 64-bit machine prints addresses and sizes with 16 digits.
 pub fn compare(base: u64) -> Result<()> {
     let text = std::fs::read_to_string(NODE).with_context(|| format!("cannot read {NODE}"))?;
     let first = addresses(RECORDED).min().context("no address")?;

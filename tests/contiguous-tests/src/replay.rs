@@ -1,18 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A camera's session: 44 buffers and page arrays, which fill most of an area without a gap, and go on fitting while
-//! they come and go.
+//! A camera's session: 44 buffers and page arrays, which fill most of an area without a gap, and go
+//! on fitting while they come and go.
 
-use crate::areas::{self, Range};
+use crate::areas::{
+    self,
+    Range, //
+};
 use crate::recording;
-use anyhow::{ensure, Context, Result};
-use guest_support::allocator::{Allocation, Allocator, Interface};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::{
+    Allocation,
+    Allocator,
+    Interface, //
+};
 use guest_support::checkers;
-use guest_support::client::{self, Attachment, Client, Direction};
+use guest_support::client::{
+    self,
+    Attachment,
+    Client,
+    Direction, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
-use guest_support::process::{rename_thread, Child};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::process::{
+    rename_thread,
+    Child, //
+};
 use nix::fcntl::OFlag;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -119,7 +141,8 @@ impl Stage {
         })
     }
 
-    /// Allocates an entry the way it was: by the program's ioctl, or by a driver; and attaches its devices.
+    /// Allocates an entry the way it was: by the program's ioctl, or by a driver; and attaches its
+    /// devices.
     fn perform(&self, entry: &Entry) -> Result<Held<'_>> {
         let size = entry.place.size as usize;
         if entry.pages {
@@ -226,8 +249,8 @@ pub fn first_fit(used: &BTreeMap<u64, u64>, area: Range, size: u64) -> Option<u6
     (area.end() - place >= size).then_some(place)
 }
 
-// Every third is freed and comes back, in random order. Each has to lie at the lowest place where it fits; so all of them
-// go on fitting where a map of the area says that they do, and only there.
+// Every third is freed and comes back, in random order. Each has to lie at the lowest place where
+// it fits; so all of them go on fitting where a map of the area says that they do, and only there.
 fn thousand_rounds() -> Result<()> {
     let count = checkers::rounds(1000);
     let rounds = || {

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver in Rust, which checks by itself what the interface promises it, and holds memory while it is loaded.
+//! A driver in Rust, which checks by itself what the interface promises it, and holds memory while
+//! it is loaded.
 
 use crate::areas;
 use crate::replay::HEAP;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
-use guest_support::kernel_module::{self, KernelLog};
+use guest_support::kernel_module::{
+    self,
+    KernelLog, //
+};
 use guest_support::ktap::Tests;
 use guest_support::page_size;
 use std::path::Path;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the machine can be booted with, and what has to come of it. A name is that of the overlay in `dts/`, or one for
-//! kernel arguments; the table of suites puts the two together.
+//! What the machine can be booted with, and what has to come of it. A name is that of the overlay
+//! in `dts/`, or one for kernel arguments; the table of suites puts the two together.
 
 use crate::areas::Range;
 
@@ -198,7 +198,7 @@ pub const TREES: &[Tree] = &[
         rockchip: Some("pool-24@56000000"),
         carveouts: &[FRAMES],
         boot_log: &["cma: Not enough slots for CMA reserved regions!"],
-        module_log: &["heaps cma and default_cma_region: left out, the kernel has no default contiguous memory area"],
+        module_log: &["heaps cma and default_cma_region: left out, the kernel has no default CMA area"],
         ..NOTHING
     },
     Tree {

@@ -4,13 +4,24 @@
 
 use crate::areas;
 use crate::replay::HEAP;
-use anyhow::{ensure, Context, Result};
-use guest_support::allocator::{self, Allocator, Interface};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::{
+    self,
+    Allocator,
+    Interface, //
+};
 use guest_support::kernel_module;
 use guest_support::ktap::Tests;
 use guest_support::pattern::Pattern;
 use guest_support::process::eventually;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +39,8 @@ fn available() -> Result<usize> {
     Ok(areas::all()?.iter().map(|area| area.available).sum())
 }
 
-// A page array goes with its driver. So does the driver's reference to a buffer, but not the buffer.
+// A page array goes with its driver. So does the driver's reference to a buffer, but not the
+// buffer.
 fn driver_with_buffers() -> Result<()> {
     let allocator = Allocator::open()?;
     let before = available()?;

@@ -4,11 +4,20 @@
 
 use crate::areas;
 use crate::replay::HEAP;
-use anyhow::{ensure, Result};
-use guest_support::allocator::{Allocator, Mistake};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::allocator::{
+    Allocator,
+    Mistake, //
+};
 use guest_support::kernel_module::KernelLog;
 use guest_support::ktap::Tests;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {

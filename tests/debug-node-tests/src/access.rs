@@ -4,15 +4,27 @@
 
 use crate::exporters::SIZE;
 use crate::nodes;
-use anyhow::{ensure, Result};
-use guest_support::client::{self, Client, Direction};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
 use guest_support::errno_of;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::process::Child;
 use nix::errno::Errno;
-use nix::unistd::{setgid, setuid, Gid, Uid};
+use nix::unistd::{
+    setgid,
+    setuid,
+    Gid,
+    Uid, //
+};
 use std::fs::OpenOptions;
 
 pub fn add(tests: &mut Tests) {

@@ -2,19 +2,35 @@
 
 //! Advanced mode: ranges of what nobody has mapped.
 
-use crate::exporters::{self, SIZE};
+use crate::exporters::{
+    self,
+    SIZE, //
+};
 use crate::nodes;
-use anyhow::{ensure, Result};
-use guest_support::client::{self, Client, Direction};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
 use guest_support::dma_buf;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::pattern::Pattern;
 use guest_support::process::Child;
-use guest_support::{errno_of, wide};
+use guest_support::{
+    errno_of,
+    wide, //
+};
 use nix::errno::Errno;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add("advanced/switched", switched);
@@ -72,7 +88,8 @@ fn every_exporter() -> Result<()> {
         let info = made.buffer.info()?;
         let attachment = client.attach(&made.buffer)?;
         attachment.map(Direction::ToDevice)?;
-        // Newest first, so the first to mention one of its ranges is that buffer's own line or one that goes on with it.
+        // Newest first, so the first to mention one of its ranges is that buffer's own line or one
+        // that goes on with it.
         let first = attachment.segments()?[0].physical_address;
         let start = format!("   0: {}..", wide(first));
         ensure!(

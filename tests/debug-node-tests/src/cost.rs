@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a line costs, in instructions of the guest. Only a machine that executes one a nanosecond can tell: `--icount`.
+//! What a line costs, in instructions of the guest. Only a machine that executes one a nanosecond
+//! can tell: `--icount`.
 
 use crate::nodes;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::module::Module;
-use nix::sys::resource::{setrlimit, Resource};
-use nix::time::{clock_gettime, ClockId};
+use nix::sys::resource::{
+    setrlimit,
+    Resource, //
+};
+use nix::time::{
+    clock_gettime,
+    ClockId, //
+};
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
-/// The most that a line may cost. For `buffers`, looking through all descriptors of all processes is part of it.
+/// The most that a line may cost. For `buffers`, looking through all descriptors of all processes
+/// is part of it.
 const MOST: u128 = 3000;
 
 pub fn add(tests: &mut Tests) {

@@ -2,14 +2,26 @@
 
 //! Everybody in the guest who can make a dma-buf.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
 use guest_support::udmabuf;
-use guest_support::v4l2::{Device, Kind, Picture, GREY};
+use guest_support::v4l2::{
+    Device,
+    Kind,
+    Picture,
+    GREY, //
+};
 use guest_support::vgem::Vgem;
-use guest_support::vivid::{self, Access};
+use guest_support::vivid::{
+    self,
+    Access, //
+};
 use std::path::Path;
 
 /// The size of what [`make`] makes, as far as it can be chosen.

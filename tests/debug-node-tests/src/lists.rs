@@ -2,11 +2,28 @@
 
 //! `dev` and `sgt`: what stands where, and that reading in pieces loses and repeats nothing.
 
-use crate::exporters::{self, SIZE};
-use crate::nodes::{self, dev};
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client, Direction};
-use guest_support::dma_buf::{Buffer, SetName};
+use crate::exporters::{
+    self,
+    SIZE, //
+};
+use crate::nodes::{
+    self,
+    dev, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SetName, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;

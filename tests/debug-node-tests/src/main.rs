@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the debug nodes: what they say of every dma-buf in the system, in which form, and to whom.
+//! Tests of the debug nodes: what they say of every dma-buf in the system, in which form, and to
+//! whom.
 //!
-//! They load the module themselves, and look at it from outside: the kernel's own list in debugfs, and what each buffer's
-//! descriptor says of itself.
+//! They load the module themselves, and look at it from outside: the kernel's own list in debugfs,
+//! and what each buffer's descriptor says of itself.
 
 mod access;
 mod advanced;
@@ -16,9 +17,15 @@ mod records;
 mod stress;
 mod totals;
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use clap::Parser;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use guest_support::module;
 use std::process::ExitCode;
 

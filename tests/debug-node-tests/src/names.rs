@@ -3,15 +3,28 @@
 //! Default names: PID-THREADNAME, for whatever has none.
 
 use crate::exporters;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::dma_buf::{Buffer, SetName};
+use guest_support::dma_buf::{
+    Buffer,
+    SetName, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
-use guest_support::process::{rename_thread, Child};
+use guest_support::process::{
+    rename_thread,
+    Child, //
+};
 use guest_support::vgem::Vgem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add("names/every-exporter", every_exporter);
@@ -59,7 +72,8 @@ fn of_threads() -> Result<()> {
     let _module = Module::load("")?;
     let child = Child::run(|| {
         let (heap, vgem) = (Heap::open("system")?, Vgem::open()?);
-        // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character there.
+        // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character
+        // there.
         for thread in [
             "x",
             "allocator@4.0-s",
@@ -102,9 +116,9 @@ fn set_later_wins() -> Result<()> {
     Ok(())
 }
 
-// While a thread allocates, another one changes the first one's name: every buffer has one name or the other. The kernel
-// changes a name without a lock, so there are moments at which it is neither, for whoever reads it; those are few, and what
-// is read then is text all the same.
+// While a thread allocates, another one changes the first one's name: every buffer has one name or
+// the other. The kernel changes a name without a lock, so there are moments at which it is neither,
+// for whoever reads it; those are few, and what is read then is text all the same.
 fn renamed_in_flight() -> Result<()> {
     const NAMES: [&str; 2] = ["aaaaaaaaaaaaaaa", "b"];
     let count = checkers::rounds(3000);

@@ -2,7 +2,11 @@
 
 //! The nodes, read and taken apart.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use std::collections::BTreeMap;
 
 pub fn path(name: &str) -> String {

@@ -2,15 +2,36 @@
 
 //! `buffers`: who made each dma-buf, and who holds it.
 
-use crate::exporters::{self, SIZE};
-use crate::nodes::{record, records, size};
-use anyhow::{ensure, Result};
-use guest_support::client::{self, Client};
-use guest_support::dma_buf::{Buffer, SetName};
+use crate::exporters::{
+    self,
+    SIZE, //
+};
+use crate::nodes::{
+    record,
+    records,
+    size, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SetName, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
-use guest_support::process::{rename_thread, Channel, Child, SOON};
+use guest_support::process::{
+    rename_thread,
+    Channel,
+    Child,
+    SOON, //
+};
 use guest_support::vgem::Vgem;
 use nix::sys::signal::Signal;
 use std::time::Duration;

@@ -3,22 +3,43 @@
 //! All nodes are read without pause while buffers come and go.
 
 use crate::nodes;
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client, Direction};
-use guest_support::dma_buf::{self, SetName};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
+use guest_support::dma_buf::{
+    self,
+    SetName, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::module::Module;
 use guest_support::process::Child;
 use guest_support::vgem::Vgem;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// How many threads allocate.
 const THREADS: u64 = 8;
 /// The largest buffer, in KiB; each of them holds one at a time.
 const LARGEST: u64 = 1024;
-/// What the threads read that do nothing else; each looks at one buffer at a time and may be the last to hold it.
+/// What the threads read that do nothing else; each looks at one buffer at a time and may be the
+/// last to hold it.
 const READERS: &[&str] = &["size", "peak", "dev", "sgt", "buffers", "info"];
 pub fn add(tests: &mut Tests, seconds: u64) {
     let limit = Duration::from_secs(seconds + 60);

@@ -2,16 +2,32 @@
 
 //! `size` and `peak`.
 
-use crate::exporters::{self, SIZE};
-use crate::nodes::{self, peak, size};
-use anyhow::{ensure, Result};
+use crate::exporters::{
+    self,
+    SIZE, //
+};
+use crate::nodes::{
+    self,
+    peak,
+    size, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::client::Client;
-use guest_support::dma_buf::{self, Buffer};
+use guest_support::dma_buf::{
+    self,
+    Buffer, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::vgem::Vgem;
-use guest_support::{client, errno_of};
+use guest_support::{
+    client,
+    errno_of, //
+};
 use nix::errno::Errno;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -58,7 +74,8 @@ fn every_exporter() -> Result<()> {
     check(before)
 }
 
-// A 32-bit kernel prints numbers up to 9,999 without dividing 64 bits, which it cannot do everywhere.
+// A 32-bit kernel prints numbers up to 9,999 without dividing 64 bits, which it cannot do
+// everywhere.
 fn five_digits() -> Result<()> {
     let _module = Module::load("")?;
     let before = size()?;

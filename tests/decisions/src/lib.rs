@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of the module that decide without the kernel, built as ordinary Rust. The tests beside them say what holds
-//! whatever comes in; they are tried with random input (`PROPTEST_CASES` says how often).
+//! The parts of the module that decide without the kernel, built as ordinary Rust. The tests beside
+//! them say what holds whatever comes in; they are tried with random input (`PROPTEST_CASES` says
+//! how often).
 
 #![cfg(test)]
 
-// These files know the `kernel` crate by its name. All that they need of it is constants and an error type.
+// These files know the `kernel` crate by its name. All that they need of it is constants and an
+// error type.
 extern crate self as kernel;
 
 /// Sizes of pages.
@@ -44,16 +46,15 @@ pub mod prelude {
     pub const ENOMEM: Error = Error(libc::ENOMEM);
 }
 
-#[path = "../../../src/digits.rs"]
-pub mod digits;
-#[path = "../../../src/ram_share.rs"]
-pub mod ram_share;
-#[path = "../../../src/request.rs"]
-pub mod request;
-#[path = "../../../src/segment.rs"]
-pub mod segment;
-#[path = "../../../src/text.rs"]
-pub mod text;
+#[path = "../../../src/decisions/mod.rs"]
+pub mod decisions;
+pub use decisions::{
+    digits,
+    ram_share,
+    request,
+    segment,
+    text, //
+};
 
 mod digits_hold;
 mod ram_share_holds;

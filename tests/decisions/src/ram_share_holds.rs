@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::page::PAGE_SHIFT;
-use crate::ram_share::{pool_pages, share};
+use crate::ram_share::{
+    pool_pages,
+    share, //
+};
 use proptest::prelude::*;
 
 proptest! {

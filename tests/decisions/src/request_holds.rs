@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::page::PAGE_SIZE;
-use crate::prelude::{EINVAL, ENOMEM};
+use crate::prelude::{
+    EINVAL,
+    ENOMEM, //
+};
 use crate::request::Request;
 use proptest::prelude::*;
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::page::PAGE_SIZE;
-use crate::segment::{Extent, Segment};
+use crate::segment::{
+    Extent,
+    Segment, //
+};
 use proptest::prelude::*;
 
 const PAGE: u128 = PAGE_SIZE as u128;
@@ -24,23 +27,23 @@ fn end(extent: &Extent) -> u128 {
 
 proptest! {
     #[test]
-    fn parts_follow_each_other_to_the_end(frame in 0..1usize << 40, pages in 0..10_000usize, most in 0..300usize) {
-        let whole = Segment { frame, pages };
+    fn parts_follow_each_other_to_the_end(pfn in 0..1usize << 40, pages in 0..10_000usize, most in 0..300usize) {
+        let whole = Segment { pfn, pages };
         let parts: Vec<_> = whole.parts(most).collect();
-        let mut next = frame;
+        let mut next = pfn;
         for (index, part) in parts.iter().enumerate() {
-            prop_assert_eq!(part.frame, next);
+            prop_assert_eq!(part.pfn, next);
             let most = most.max(1);
             prop_assert!(part.pages == most || index + 1 == parts.len() && part.pages <= most);
             next += part.pages;
         }
-        prop_assert_eq!(next, frame + pages);
+        prop_assert_eq!(next, pfn + pages);
     }
 
     #[test]
-    fn address_and_size_are_in_bytes(frame in 0..1usize << 40, pages in 0..1usize << 40) {
-        let segment = Segment { frame, pages };
-        prop_assert_eq!(u128::from(segment.address()), frame as u128 * PAGE);
+    fn address_and_size_are_in_bytes(pfn in 0..1usize << 40, pages in 0..1usize << 40) {
+        let segment = Segment { pfn, pages };
+        prop_assert_eq!(u128::from(segment.address()), pfn as u128 * PAGE);
         prop_assert_eq!(segment.bytes() as u128, pages as u128 * PAGE);
     }
 
@@ -50,8 +53,8 @@ proptest! {
         let behind = end(&extent) / PAGE;
         match extent.whole_pages() {
             Ok(segment) => {
-                prop_assert_eq!(segment.frame as u128, first);
-                prop_assert_eq!((segment.frame + segment.pages) as u128, behind);
+                prop_assert_eq!(segment.pfn as u128, first);
+                prop_assert_eq!((segment.pfn + segment.pages) as u128, behind);
                 prop_assert!(segment.pages > 0);
             }
             // A range that reaches over the end of what can be addressed is none.

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::text::{cut, is_plain, trimmed, Column, Field, Text};
+use crate::text::{
+    cut,
+    is_plain,
+    trimmed,
+    Column,
+    Field,
+    Text, //
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

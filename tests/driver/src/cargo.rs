@@ -3,12 +3,25 @@
 //! Suites that run on this machine: `cargo test`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::io::{
+    BufRead,
+    BufReader,
+    Write, //
+};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 
-use crate::count::{Count, Outcome};
+use crate::count::{
+    Count,
+    Outcome, //
+};
 use crate::progress::Progress;
 use crate::Paths;
 

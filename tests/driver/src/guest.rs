@@ -3,16 +3,38 @@
 //! Suites that run in a virtual machine.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::io::{
+    BufRead,
+    BufReader,
+    Write, //
+};
+use std::path::{
+    Path,
+    PathBuf, //
+};
+use std::process::{
+    Command,
+    ExitStatus,
+    Stdio, //
+};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 
-use crate::count::{Count, Outcome};
+use crate::count::{
+    Count,
+    Outcome, //
+};
 use crate::ktap;
 use crate::progress::Progress;
-use crate::suites::{Guest, Report, Share};
+use crate::suites::{
+    Guest,
+    Report,
+    Share, //
+};
 use crate::Paths;
 
 /// How much of what went wrong is shown; the rest is in the log.
@@ -155,8 +177,8 @@ fn build_selftest(
     Ok(output)
 }
 
-/// Builds the guest programs for an architecture that is not the target's own; what `qemu/build-guest` has built is not
-/// built again.
+/// Builds the guest programs for an architecture that is not the target's own; what
+/// `qemu/build-guest` has built is not built again.
 fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
     let cargo = Command::new(paths.project.join("qemu/cargo-guest"))
         .current_dir(&paths.project)

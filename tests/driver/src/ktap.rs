@@ -5,10 +5,17 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
 use serde::Deserialize;
 
-use crate::count::{Count, Outcome};
+use crate::count::{
+    Count,
+    Outcome, //
+};
 
 /// How the lines of the parser begin that are not about a test.
 const FRAME: &[&str] = &[

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs the suites of tests, on this machine and in virtual machines, and ends with one line that counts.
+//! Runs the suites of tests, on this machine and in virtual machines, and ends with one line that
+//! counts.
 
 mod cargo;
 mod count;
@@ -11,16 +12,31 @@ mod schedule;
 mod suites;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use clap::Parser;
 
-use count::{Count, Outcome};
+use count::{
+    Count,
+    Outcome, //
+};
 use progress::Progress;
-use schedule::{Done, Job};
-use suites::{Part, Place};
+use schedule::{
+    Done,
+    Job, //
+};
+use suites::{
+    Part,
+    Place, //
+};
 
 /// Run the suites of tests and count: the last line is `N passed, N failed, N skipped`
 #[derive(Parser)]

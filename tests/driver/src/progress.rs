@@ -2,11 +2,24 @@
 
 //! Tells that a suite is still running, for how long, and how far it is.
 
-use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::io::{
+    IsTerminal,
+    Write, //
+};
+use std::sync::atomic::{
+    AtomicBool,
+    AtomicUsize,
+    Ordering, //
+};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::{
+    self,
+    JoinHandle, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// On a terminal one line is written again and again; elsewhere a new line now and then is enough.
 const ON_TERMINAL: Duration = Duration::from_secs(1);

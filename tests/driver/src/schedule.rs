@@ -2,12 +2,21 @@
 
 //! Which suites run at the same time, and how long each took.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering, //
+};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
-use crate::suites::{Place, Suite};
+use crate::suites::{
+    Place,
+    Suite, //
+};
 
 /// How many of the longest are listed.
 const LONGEST: usize = 12;
@@ -44,7 +53,8 @@ pub struct Done<T> {
     pub took: Duration,
 }
 
-/// Runs all jobs, up to `at_once` at the same time; those that want to be alone one by one, before the others.
+/// Runs all jobs, up to `at_once` at the same time; those that want to be alone one by one, before
+/// the others.
 pub fn run<T: Send>(jobs: &[Job], at_once: usize, run: impl Fn(&Job) -> T + Sync) -> Vec<Done<T>> {
     let (alone, others): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.is_alone());
     let timed = |job: &Job| {
@@ -96,7 +106,10 @@ pub fn print_times<T>(done: &[Done<T>], whole: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::suites::{Guest, GUEST};
+    use crate::suites::{
+        Guest,
+        GUEST, //
+    };
 
     fn suite(name: &'static str, alone: bool) -> Suite {
         Suite {

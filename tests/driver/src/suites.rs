@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a suite is, and which there are. Each guest suite is one virtual machine, so that none sees what another left.
+//! What a suite is, and which there are. Each guest suite is one virtual machine, so that none sees
+//! what another left.
 
 mod contiguous;
 mod debug_nodes;
@@ -104,19 +105,20 @@ impl Suite {
 /// Debian's kernels, one for 64-bit and one for 32-bit machines.
 const STOCK: &[&str] = &["arm64", "armhf"];
 
-/// The same and the checked kernel where the heaps go through the kernel's own dma-heap core, from which they cannot be
-/// taken back: for suites that find the module loaded.
+/// The same and the checked kernel where the heaps go through the kernel's own dma-heap core, from
+/// which they cannot be taken back: for suites that find the module loaded.
 const LOADED: &[&str] = &["arm64", "armhf", "debug"];
 
 /// The same and the checked kernel without that core: for suites that load and unload the module.
 const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 
-/// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks takes most of the time
-/// there, so that suites of one program share a machine: those called `-checked`, `-of-each-kind` and `-in-one`.
+/// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks
+/// takes most of the time there, so that suites of one program share a machine: those called
+/// `-checked`, `-of-each-kind` and `-in-one`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
-/// What `make test` runs there: the tests inside the module can run nowhere else, and what is random runs for longer than
-/// elsewhere.
+/// What `make test` runs there: the tests inside the module can run nowhere else, and what is
+/// random runs for longer than elsewhere.
 const CHECKED_BY_TEST: &[&str] = &["kunit", "fuzz-checked"];
 
 /// How much longer a suite may take there.
@@ -125,8 +127,9 @@ const SLOWER: u32 = 4;
 /// A kernel that clears all memory by itself would hide that a heap does not.
 const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
 
-/// What is reported of the driver vivid with any heap, the kernel's own too: that it takes longer segments than it says, and
-/// that the CPU's access has another direction than its mapping, as the dma-buf core hands on what a program says.
+/// What is reported of the driver vivid with any heap, the kernel's own too: that it takes longer
+/// segments than it says, and that the CPU's access has another direction than its mapping, as the
+/// dma-buf core hands on what a program says.
 const VIVID: &str = "vivid vivid.0: (mapping sg segment longer|device driver syncs)";
 
 /// For programs that load the module themselves.

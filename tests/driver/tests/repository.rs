@@ -3,9 +3,15 @@
 //! Rules that the sources keep.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{
+    TokenStream,
+    TokenTree, //
+};
 use walkdir::WalkDir;
 
 /// Folders that hold nothing of ours.

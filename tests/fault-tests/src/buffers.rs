@@ -2,11 +2,24 @@
 
 //! What programs and importers do with buffers.
 
-use crate::sites::{each, held};
+use crate::sites::{
+    each,
+    held, //
+};
 use anyhow::Context;
-use guest_support::client::{self, Client, Direction};
-use guest_support::dma_buf::{Buffer, SetName};
-use guest_support::heap::{AllocationData, Heap};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SetName, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
 use guest_support::ktap::Tests;
 use nix::errno::Errno;
 use std::fs::File;

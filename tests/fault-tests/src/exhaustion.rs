@@ -2,10 +2,19 @@
 
 //! Contiguous memory fails by running out.
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::expect_errno;
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {

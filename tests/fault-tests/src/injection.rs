@@ -2,15 +2,22 @@
 
 //! Making an allocation of the kernel's fail, for this thread alone: `/proc/thread-self/fail-nth`.
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::ktap::skip;
-use std::fs::{self, File};
+use std::fs::{
+    self,
+    File, //
+};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 
-/// Which allocations can fail: all, also those that may wait and those of single pages. Each failure would print a stack.
+/// Which allocations can fail: all, also those that may wait and those of single pages. Each
+/// failure would print a stack.
 const SETTINGS: &[(&str, &str)] = &[
     ("failslab/ignore-gfp-wait", "N"),
     ("failslab/verbose", "0"),
@@ -39,7 +46,8 @@ impl Injection {
         ))
     }
 
-    /// Runs `body` with its `nth` allocation failing, counted from 1; also says whether there was one.
+    /// Runs `body` with its `nth` allocation failing, counted from 1; also says whether there was
+    /// one.
     pub fn run<T>(&self, nth: usize, body: impl FnOnce() -> T) -> Result<(T, bool)> {
         let mut left = [0; 16];
         self.0.write_at(nth.to_string().as_bytes(), 0)?;

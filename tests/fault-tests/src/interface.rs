@@ -2,8 +2,15 @@
 
 //! The interface for drivers.
 
-use crate::sites::{each, held, Outcome};
-use guest_support::allocator::{Allocator, Interface};
+use crate::sites::{
+    each,
+    held,
+    Outcome, //
+};
+use guest_support::allocator::{
+    Allocator,
+    Interface, //
+};
 use guest_support::ktap::Tests;
 use nix::errno::Errno;
 

@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Loading the module, which is unloaded each time that it does load: this is for kernels that let it go.
+//! Loading the module, which is unloaded each time that it does load: this is for kernels that let
+//! it go.
 
 use crate::injection::Injection;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::ktap::{diagnose, Tests};
-use guest_support::memory::{self, lock_this_process};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::memory::{
+    self,
+    lock_this_process, //
+};
 use guest_support::module;
 use nix::errno::Errno;
-use nix::kmod::{finit_module, ModuleInitFlags};
+use nix::kmod::{
+    finit_module,
+    ModuleInitFlags, //
+};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
@@ -17,13 +32,15 @@ use std::time::Duration;
 
 const MANY: usize = 20_000;
 
-/// The kernel's caches have grown by no more, which is a few hundred bytes for each time that the module was loaded.
+/// The kernel's caches have grown by no more, which is a few hundred bytes for each time that the
+/// module was loaded.
 const TOLERANCE: usize = 4 << 20;
 
 /// A device on the faux bus that cannot be made is `ENODEV`, whatever it was for want of.
 const ALLOWED: &[Errno] = &[Errno::ENOMEM, Errno::ENODEV];
 
-/// What the kernel does before, for the module's code and its tracepoints, is none of the module's business.
+/// What the kernel does before, for the module's code and its tracepoints, is none of the module's
+/// business.
 const INITIALISATION: &str = "do_init_module";
 
 pub fn add(tests: &mut Tests) {

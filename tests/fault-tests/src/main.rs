@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every allocation that an operation makes fails, one after the other: the operation then fails with the right error and
-//! leaves nothing behind, or does without. For kernels with fault injection.
+//! Every allocation that an operation makes fails, one after the other: the operation then fails
+//! with the right error and leaves nothing behind, or does without. For kernels with fault
+//! injection.
 
 mod buffers;
 mod exhaustion;
@@ -12,7 +13,10 @@ mod nodes;
 mod sites;
 
 use clap::Parser;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use std::process::ExitCode;
 
 /// Make each allocation fail in turn and report in KTAP

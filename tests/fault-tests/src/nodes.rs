@@ -2,13 +2,19 @@
 
 //! The nodes under `/proc` and `/sys`.
 
-use crate::sites::{each, held};
+use crate::sites::{
+    each,
+    held, //
+};
 use guest_support::errno_of;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use nix::errno::Errno;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{
+    Read,
+    Write, //
+};
 
 const READ: &[&str] = &[
     "/proc/rk_dma_heap/heaps",

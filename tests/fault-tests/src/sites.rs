@@ -3,7 +3,12 @@
 //! An operation, tried with each of its allocations failing in turn.
 
 use crate::injection::Injection;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::ktap::diagnose;
 use guest_support::memory::lock_this_process;
 use guest_support::process::eventually;
@@ -43,8 +48,9 @@ fn handed_out() -> Result<(String, String)> {
     Ok((figures, fs::read_to_string("/proc/rk_dmabuf/size")?))
 }
 
-/// Tries `run` with its first allocation failing, its second, and so on until none fails. Each failure has to be one of
-/// `allowed` or harmless, has to leave nothing behind, and must not keep the next attempt from succeeding.
+/// Tries `run` with its first allocation failing, its second, and so on until none fails. Each
+/// failure has to be one of `allowed` or harmless, has to leave nothing behind, and must not keep
+/// the next attempt from succeeding.
 pub fn each<S>(
     allowed: &[Errno],
     prepare: impl Fn() -> Result<S>,

@@ -7,12 +7,26 @@ use crate::places::Pointer;
 use crate::process::Process;
 use crate::random::Length;
 use crate::system;
-use anyhow::{ensure, Result};
-use guest_support::heap::{AllocationData, Direction, Request};
-use guest_support::{memory, page_size};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Direction,
+    Request, //
+};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use nix::errno::Errno;
 use std::fs::File;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{
+    AsFd,
+    FromRawFd,
+    OwnedFd, //
+};
 
 /// Of 256 calls that find no heap, this many load the module.
 const LOADS: u8 = 16;
@@ -79,8 +93,8 @@ fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Optio
     (returns && request.size > 0 && !pointer.can_be_written()).then_some(Errno::EFAULT)
 }
 
-/// The length that is asked for: as it was thought of, unless that is more than this process's share but not more than
-/// the machine has.
+/// The length that is asked for: as it was thought of, unless that is more than this process's
+/// share but not more than the machine has.
 pub fn bounded(process: &mut Process, length: Length) -> Result<u64> {
     let len = length.bytes();
     let (quota, page) = (process.quota as u64 / 2, page_size() as u64);
@@ -90,7 +104,8 @@ pub fn bounded(process: &mut Process, length: Length) -> Result<u64> {
     Ok(len)
 }
 
-/// Allocates a buffer and judges what comes back: the answer, the descriptor, and the buffer's contents.
+/// Allocates a buffer and judges what comes back: the answer, the descriptor, and the buffer's
+/// contents.
 pub fn allocate(
     process: &mut Process,
     heap: u8,
@@ -150,7 +165,8 @@ pub fn allocate(
             "descriptor {next} was expected, and {told:?} was told"
         );
     }
-    // SAFETY: The call has made this descriptor: it was the next one that was free, and this process has one thread.
+    // SAFETY: The call has made this descriptor: it was the next one that was free, and this
+    // process has one thread.
     let fd = unsafe { OwnedFd::from_raw_fd(next) };
     let len = match request.size {
         0..8 => return Ok(Answer::Done),

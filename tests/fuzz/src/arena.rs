@@ -1,19 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of addresses that is kept for mappings at addresses of one's own choice. Nothing else is ever there, so whatever
-//! is mapped, moved and unmapped hits nothing that the program itself needs.
+//! A range of addresses that is kept for mappings at addresses of one's own choice. Nothing else is
+//! ever there, so whatever is mapped, moved and unmapped hits nothing that the program itself
+//! needs.
 //!
-//! It is read and written by the kernel (`pread`, `pwrite`), which answers `EFAULT` where an access would kill.
+//! It is read and written by the kernel (`pread`, `pwrite`), which answers `EFAULT` where an access
+//! would kill.
 
 use crate::contents::Contents;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::page_size;
 use nix::errno::Errno;
-use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::memfd::{
+    memfd_create,
+    MFdFlags, //
+};
 use std::ffi::c_void;
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{
+    AsRawFd,
+    BorrowedFd, //
+};
 use std::os::unix::fs::FileExt;
 
 /// How many pages there are.
@@ -171,7 +183,8 @@ impl Arena {
 
     /// `munmap`, and the range is kept for the arena again.
     pub fn unmap(&mut self, range: Range<usize>) -> nix::Result<()> {
-        // SAFETY: As above. This process has one thread, so nothing else can come to lie there in between.
+        // SAFETY: As above. This process has one thread, so nothing else can come to lie there in
+        // between.
         let result = unsafe { libc::munmap(self.pointer(range.start), range.len() * page_size()) };
         self.clear(range)?;
         Errno::result(result).map(drop)
@@ -214,7 +227,8 @@ impl Arena {
         Errno::result(result).map(drop)
     }
 
-    /// `madvise`. Memory that is nobody else's may lose its contents by it, that of a buffer may not.
+    /// `madvise`. Memory that is nobody else's may lose its contents by it, that of a buffer may
+    /// not.
     pub fn advise(&mut self, range: Range<usize>, advice: i32) -> nix::Result<()> {
         let len = range.len() * page_size();
         self.holes_in_children |= advice == libc::MADV_DONTFORK;
@@ -269,7 +283,8 @@ impl Arena {
         Ok(Ok(()))
     }
 
-    /// Writes a page: what is there already, where it is this process's own buffer, and `junk` where it is private.
+    /// Writes a page: what is there already, where it is this process's own buffer, and `junk`
+    /// where it is private.
     pub fn write(&mut self, page: usize, junk: u8) -> Result<Option<nix::Result<()>>> {
         let bytes = match self.page(page) {
             Page::Shared {
@@ -284,7 +299,8 @@ impl Arena {
         self.copy
             .write_all_at(&bytes, 0)
             .context("cannot fill the copy")?;
-        // SAFETY: The kernel writes to a page of the arena, to which no reference points, or reports `EFAULT`.
+        // SAFETY: The kernel writes to a page of the arena, to which no reference points, or
+        // reports `EFAULT`.
         let result =
             unsafe { libc::pread64(self.copy.as_raw_fd(), self.pointer(page), bytes.len(), 0) };
         Ok(Some(Errno::result(result).map(drop)))

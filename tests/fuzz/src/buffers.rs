@@ -2,15 +2,25 @@
 
 //! Calls on a dma-buf's descriptor: its own ioctls, and those of any file.
 
-use crate::call::{Answer, Perform};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::file_calls;
 use crate::places::Pointer;
 use crate::process::Process;
-use crate::random::{Length, Random};
+use crate::random::{
+    Length,
+    Random, //
+};
 use anyhow::Result;
 use guest_support::dma_buf::Buffer;
 use nix::errno::Errno;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]

@@ -12,7 +12,10 @@ use crate::outside::OutsideCall;
 use crate::process::Process;
 use crate::random::Random;
 use crate::system::SystemCall;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use nix::errno::Errno;
 use strum::VariantNames;
 
@@ -36,7 +39,8 @@ impl<T> From<nix::Result<T>> for Answer {
 
 /// A call of some kind.
 pub trait Perform {
-    /// Makes it. What comes back is the kernel's answer; an error is a defect that was found, or a program that cannot go on.
+    /// Makes it. What comes back is the kernel's answer; an error is a defect that was found, or a
+    /// program that cannot go on.
     fn perform(&self, process: &mut Process) -> Result<Answer>;
 
     /// The errors that the kernel may answer.

@@ -2,12 +2,23 @@
 
 //! Processes that are made in the midst of it, and end by themselves or are killed.
 
-use crate::call::{self, Answer, Call, Perform};
+use crate::call::{
+    self,
+    Answer,
+    Call,
+    Perform, //
+};
 use crate::process::Process;
 use crate::random::Random;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::heap::AllocationData;
-use guest_support::process::{Child, Verdict};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
 use nix::errno::Errno;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -32,7 +43,8 @@ pub enum ChildCall {
     CloseInChild { buffer: u8 },
 }
 
-/// How long a child is waited for that should be done. A hang is found before, by whoever watches all processes.
+/// How long a child is waited for that should be done. A hang is found before, by whoever watches
+/// all processes.
 const LIMIT: Duration = Duration::from_secs(60);
 
 impl ChildCall {

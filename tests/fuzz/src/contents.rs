@@ -2,8 +2,14 @@
 
 //! What a buffer has to contain: zeroes when it is new, and afterwards what its process wrote.
 
-use anyhow::{ensure, Result};
-use guest_support::mapping::{Mapping, WORD};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::mapping::{
+    Mapping,
+    WORD, //
+};
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 

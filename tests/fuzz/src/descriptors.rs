@@ -2,20 +2,43 @@
 
 //! Descriptors that are copied, passed on, and taken from other processes.
 
-use crate::call::{Answer, Perform};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::process::Process;
 use crate::random::Random;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::errno_of;
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, FcntlArg};
+use nix::fcntl::{
+    fcntl,
+    FcntlArg, //
+};
 use nix::sys::socket::{
-    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags,
-    SockFlag, SockType,
+    recvmsg,
+    sendmsg,
+    socketpair,
+    AddressFamily,
+    ControlMessage,
+    ControlMessageOwned,
+    MsgFlags,
+    SockFlag,
+    SockType, //
 };
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::io::{
+    IoSlice,
+    IoSliceMut, //
+};
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 use std::os::unix::fs::OpenOptionsExt;
 
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
@@ -49,7 +72,8 @@ pub enum DescriptorCall {
         copies: u8,
     },
     Receive,
-    /// Sends it, and the socket, over that very socket: the kernel has to find out that nobody can get at them.
+    /// Sends it, and the socket, over that very socket: the kernel has to find out that nobody can
+    /// get at them.
     Cycle {
         buffer: u8,
     },

@@ -6,9 +6,22 @@ use crate::process::Process;
 use crate::random::Random;
 use anyhow::Result;
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use nix::poll::{
+    poll,
+    PollFd,
+    PollFlags,
+    PollTimeout, //
+};
+use nix::sys::epoll::{
+    Epoll,
+    EpollCreateFlags,
+    EpollEvent,
+    EpollFlags, //
+};
+use std::os::fd::{
+    AsRawFd,
+    BorrowedFd, //
+};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum FileCall {
@@ -159,7 +172,8 @@ impl FileCall {
                     .map(drop));
             }
             FileCall::Seek { offset, whence } => {
-                // SAFETY: No memory is involved. The result is longer than the others', on some machines.
+                // SAFETY: No memory is involved. The result is longer than the others', on some
+                // machines.
                 let place = unsafe { libc::lseek64(raw, *offset, *whence) };
                 return Ok(Errno::result(place).map(drop));
             }

@@ -2,15 +2,36 @@
 
 //! Calls on heaps.
 
-use crate::allocation::{allocate, bounded, opened};
-use crate::call::{Answer, Perform};
+use crate::allocation::{
+    allocate,
+    bounded,
+    opened, //
+};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::places::Pointer;
 use crate::process::Process;
-use crate::random::{Length, Random};
-use anyhow::{Context, Result};
-use guest_support::heap::{AllocationData, Direction, Request};
+use crate::random::{
+    Length,
+    Random, //
+};
+use anyhow::{
+    Context,
+    Result, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Direction,
+    Request, //
+};
 use nix::errno::Errno;
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
+use nix::sys::resource::{
+    getrlimit,
+    setrlimit,
+    Resource, //
+};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;

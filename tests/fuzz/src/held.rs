@@ -4,12 +4,22 @@
 
 use crate::call::Answer;
 use crate::contents::Contents;
-use anyhow::{bail, Context, Result};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::mapping::{Mapping, WORD};
+use guest_support::mapping::{
+    Mapping,
+    WORD, //
+};
 use guest_support::page_size;
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
 
 /// The largest buffer that is written a second time, in bytes.
 const REWRITTEN: usize = 1 << 20;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Several processes make random calls on everything that a user can reach: heaps, buffers, mappings, descriptors and the
-//! module's files, root and an ordinary user at once.
+//! Several processes make random calls on everything that a user can reach: heaps, buffers,
+//! mappings, descriptors and the module's files, root and an ordinary user at once.
 //!
-//! A call is made from a generator alone, never from what came of the calls before. So a seed stands for the calls of each
-//! process, and `--seed` makes them again, in the same order; only which process is how far when is up to the scheduler.
+//! A call is made from a generator alone, never from what came of the calls before. So a seed
+//! stands for the calls of each process, and `--seed` makes them again, in the same order; only
+//! which process is how far when is up to the scheduler.
 
 mod allocation;
 mod arena;
@@ -29,13 +30,24 @@ mod targets;
 mod verdict;
 mod worker;
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use call::Call;
 use clap::Parser;
-use guest_support::ktap::{diagnose, Options, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Options,
+    Tests, //
+};
 use random::Random;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{
+    Duration,
+    SystemTime,
+    UNIX_EPOCH, //
+};
 use supervisor::Plan;
 
 /// Make random calls on heaps, buffers and debug nodes, and report in KTAP

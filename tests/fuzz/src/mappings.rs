@@ -2,10 +2,20 @@
 
 //! Calls on mappings of dma-bufs, in the arena.
 
-use crate::arena::{self, Page, Question};
-use crate::call::{Answer, Perform};
+use crate::arena::{
+    self,
+    Page,
+    Question, //
+};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::process::Process;
-use crate::random::{Length, Random};
+use crate::random::{
+    Length,
+    Random, //
+};
 use anyhow::Result;
 use guest_support::page_size;
 use nix::errno::Errno;

@@ -2,11 +2,18 @@
 
 //! Reading and writing the files under `/proc` and `/sys`.
 
-use crate::call::{Answer, Perform};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::places::Pointer;
 use crate::process::Process;
 use crate::random::Random;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::errno_of;
 use nix::errno::Errno;
 use std::fs::File;
@@ -128,7 +135,8 @@ impl Step {
             Step::Read { len, pointer } => {
                 let len = len.min(1 << 14);
                 let address = process.places.put(pointer, &[], len)?;
-                // SAFETY: The kernel writes to no memory of this process but the places, which have room.
+                // SAFETY: The kernel writes to no memory of this process but the places, which have
+                // room.
                 unsafe { libc::read(fd, address as *mut _, len) }
             }
             // SAFETY: `room` is as long as the longest read.
@@ -233,7 +241,10 @@ fn write(
 
 fn map(process: &Process, node: u8) -> Result<nix::Result<()>> {
     use guest_support::mapping::Mapping;
-    use nix::sys::mman::{MapFlags, ProtFlags};
+    use nix::sys::mman::{
+        MapFlags,
+        ProtFlags, //
+    };
     use std::os::fd::AsFd;
     let file = match open(process, node, libc::O_RDONLY) {
         Ok(file) => file,

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mappings that are looked at in other ways than by their process's own reads: as pages, and by other processes.
+//! Mappings that are looked at in other ways than by their process's own reads: as pages, and by
+//! other processes.
 
-use crate::arena::{self, Page};
-use crate::call::{Answer, Perform};
+use crate::arena::{
+    self,
+    Page, //
+};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::process::Process;
 use crate::random::Random;
 use anyhow::Result;
@@ -61,7 +68,8 @@ fn read_memory_file(process: &Process, pid: i32, at: u8, write: bool) -> nix::Re
         .map_err(|error| guest_support::errno_of(&error))?;
     let address = process.arena.address(at.into()) as u64;
     let mut room = vec![0; page_size()];
-    // What is written there could be anything of the other process's, but for the arena of this one.
+    // What is written there could be anything of the other process's, but for the arena of this
+    // one.
     let result = if write && pid == std::process::id() as i32 && may_write(process, at) {
         file.write_at(&room, address)
     } else {
@@ -96,7 +104,8 @@ fn read_other(process: &Process, pid: i32, range: std::ops::Range<usize>) -> nix
         iov_len: room.len(),
     };
     let remote = libc::iovec {
-        // All processes have been forked by one, but their arenas may lie elsewhere: then there is nothing.
+        // All processes have been forked by one, but their arenas may lie elsewhere: then there is
+        // nothing.
         iov_base: process.arena.address(range.start) as *mut _,
         iov_len: room.len(),
     };

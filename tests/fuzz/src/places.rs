@@ -8,7 +8,10 @@ use guest_support::mapping::Mapping;
 use guest_support::page_size;
 use nix::errno::Errno;
 use nix::sys::mman::ProtFlags;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{
+    AsRawFd,
+    BorrowedFd, //
+};
 
 /// An address that a program could pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,8 @@ impl Pointer {
 /// As long as an ioctl's argument can say that it is.
 const LONGEST: usize = 1 << 14;
 
-/// The places themselves: memory with enough room, then a page that is not there, then one that is read-only.
+/// The places themselves: memory with enough room, then a page that is not there, then one that is
+/// read-only.
 pub struct Places {
     memory: Mapping,
     room: usize,
@@ -65,8 +69,8 @@ impl Places {
         Ok(Places { memory, room })
     }
 
-    /// Puts `bytes` where `pointer` says, as far as that is possible, and returns the address. The argument is `len` bytes
-    /// long, which may be more.
+    /// Puts `bytes` where `pointer` says, as far as that is possible, and returns the address. The
+    /// argument is `len` bytes long, which may be more.
     pub fn put(&self, pointer: Pointer, bytes: &[u8], len: usize) -> Result<usize> {
         let page = page_size();
         let start = self.memory.address();
@@ -114,8 +118,8 @@ impl Places {
         len: usize,
     ) -> Result<nix::Result<i32>> {
         let address = self.put(pointer, bytes, len)?;
-        // SAFETY: The kernel can write to no memory of this process there but to the places, which have room for the
-        // longest argument and which no reference points into.
+        // SAFETY: The kernel can write to no memory of this process there but to the places, which
+        // have room for the longest argument and which no reference points into.
         let result = unsafe { libc::ioctl(fd.as_raw_fd(), command as libc::Ioctl, address) };
         Ok(Errno::result(result))
     }

@@ -5,18 +5,33 @@
 use crate::arena::Arena;
 use crate::call::Answer;
 use crate::contents::Contents;
-use crate::held::{written, Held};
+use crate::held::{
+    written,
+    Held, //
+};
 use crate::places::Places;
 use crate::shared::Shared;
 use crate::targets::Targets;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::page_size;
 use nix::errno::Errno;
-use nix::sys::memfd::{memfd_create, MFdFlags};
+use nix::sys::memfd::{
+    memfd_create,
+    MFdFlags, //
+};
 use nix::sys::resource::rlim_t;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    BorrowedFd,
+    OwnedFd,
+    RawFd, //
+};
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
@@ -161,7 +176,8 @@ impl Process {
         self.quota.saturating_sub(used)
     }
 
-    /// Makes room for `size` bytes, for which the oldest buffers go. False where the share is too small.
+    /// Makes room for `size` bytes, for which the oldest buffers go. False where the share is too
+    /// small.
     pub fn make_room(&mut self, size: usize) -> bool {
         while self.left() < size && !self.buffers.is_empty() {
             self.buffers.remove(0);
@@ -169,7 +185,8 @@ impl Process {
         self.left() >= size
     }
 
-    /// Takes a buffer that was just made with `len` bytes: checks all that it has to be, and writes into it.
+    /// Takes a buffer that was just made with `len` bytes: checks all that it has to be, and writes
+    /// into it.
     pub fn adopt(&mut self, fd: OwnedFd, len: u64, access: i32) -> Result<()> {
         let buffer = Buffer::from(fd);
         let size = buffer.size()?;
@@ -187,7 +204,8 @@ impl Process {
         Ok(())
     }
 
-    /// Takes a descriptor that came from somewhere else; one that is no dma-buf's is closed, or kept as a plain file.
+    /// Takes a descriptor that came from somewhere else; one that is no dma-buf's is closed, or
+    /// kept as a plain file.
     pub fn take(&mut self, fd: OwnedFd) -> Result<()> {
         if !is_dma_buf(&fd) {
             self.keep(fd);

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The generator: every call is made from it alone, so a seed and a process number stand for a sequence of calls.
+//! The generator: every call is made from it alone, so a seed and a process number stand for a
+//! sequence of calls.
 
 use guest_support::page_size;
-use rand::{Rng, RngCore};
+use rand::{
+    Rng,
+    RngCore, //
+};
 use rand_pcg::Pcg32;
 
 /// A process's own generator.
 #[derive(Clone, Debug)]
 pub struct Random(Pcg32);
 
-/// A length or an offset. Pages are counted and not bytes, because the kernel decides how large they are.
+/// A length or an offset. Pages are counted and not bytes, because the kernel decides how large
+/// they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     Bytes(u64),

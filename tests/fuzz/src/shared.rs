@@ -3,10 +3,16 @@
 //! What all processes see of each other: what each is doing, and what came of it.
 
 use crate::call::Answer;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use nix::errno::Errno;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::Relaxed, //
+};
 
 /// Numbers in memory that all processes share.
 struct Numbers(&'static [AtomicU64]);
@@ -25,7 +31,8 @@ impl Numbers {
             )
         };
         ensure!(start != libc::MAP_FAILED, "no memory to share");
-        // SAFETY: The memory is zeroed, which is a valid number, aligned to a page, and never unmapped.
+        // SAFETY: The memory is zeroed, which is a valid number, aligned to a page, and never
+        // unmapped.
         Ok(Numbers(unsafe {
             std::slice::from_raw_parts(start.cast(), count)
         }))
@@ -46,8 +53,8 @@ enum Field {
     Count,
 }
 
-/// How many numbers belong to no process: the end, how often all were asked to let go, whether to keep quiet, and whether
-/// the module stays.
+/// How many numbers belong to no process: the end, how often all were asked to let go, whether to
+/// keep quiet, and whether the module stays.
 const COMMON: usize = 4;
 
 /// How many outcomes a call can have: done, skipped, and the error numbers.

@@ -8,14 +8,24 @@ use crate::shared::Shared;
 use crate::targets::Targets;
 use crate::verdict;
 use crate::worker;
-use anyhow::{bail, Context, Result};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
 use guest_support::ktap::diagnose;
 use guest_support::memory;
-use guest_support::process::{Child, Verdict};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
 use nix::sys::signal::Signal;
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -116,7 +126,8 @@ impl Workers {
             if elapsed >= self.plan.duration {
                 self.shared.end();
             }
-            // A module that is loaded anew counts from zero: what the last one gets wrong has to stay to be seen.
+            // A module that is loaded anew counts from zero: what the last one gets wrong has to
+            // stay to be seen.
             if elapsed >= self.plan.duration / 2 && !self.shared.stays_loaded() {
                 self.shared.stay_loaded();
                 verdict::load()?;

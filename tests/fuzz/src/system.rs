@@ -2,13 +2,24 @@
 
 //! What concerns the whole machine: the module comes and goes, and memory is short.
 
-use crate::call::{Answer, Perform};
+use crate::call::{
+    Answer,
+    Perform, //
+};
 use crate::process::Process;
 use crate::random::Random;
 use crate::targets::Targets;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::mapping::Mapping;
-use guest_support::{errno_of, kernel_module, module, page_size};
+use guest_support::{
+    errno_of,
+    kernel_module,
+    module,
+    page_size, //
+};
 use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;
@@ -16,8 +27,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SystemCall {
-    /// Has all processes let go of everything, tries to unload, and loads again after a while. Quiet: the others leave
-    /// heaps alone until it is unloaded.
+    /// Has all processes let go of everything, tries to unload, and loads again after a while.
+    /// Quiet: the others leave heaps alone until it is unloaded.
     Reload {
         quiet: bool,
         tries: u8,
@@ -90,8 +101,8 @@ impl SystemCall {
     }
 }
 
-/// Loads the module. The kernel gives those who load one file at the same time one answer: it may be that to the parameters of
-/// another process.
+/// Loads the module. The kernel gives those who load one file at the same time one answer: it may
+/// be that to the parameters of another process.
 pub fn load(parameters: &str) -> Result<nix::Result<()>> {
     let result = kernel_module::load(Path::new(MODULE_FILE), parameters)?;
     if result.is_ok() {
@@ -139,7 +150,8 @@ fn reload(
             match load(parameters)? {
                 // Another process was faster.
                 Ok(()) | Err(Errno::EEXIST | Errno::EBUSY) => break,
-                // Another process was refused, or killed: the kernel answers all who load a file at the same time alike.
+                // Another process was refused, or killed: the kernel answers all who load a file at
+                // the same time alike.
                 Err(Errno::EINVAL | Errno::EINTR) => {}
                 Err(errno) => return Ok(Answer::Failed(errno)),
             }
@@ -193,7 +205,8 @@ impl Perform for SystemCall {
             SystemCall::Reload { .. } | SystemCall::Unload => {
                 &[Errno::EAGAIN, Errno::EBUSY, Errno::EPERM, Errno::ENOENT]
             }
-            // EINTR: another process was killed while it loaded the same file, and the kernel answers both alike.
+            // EINTR: another process was killed while it loaded the same file, and the kernel
+            // answers both alike.
             SystemCall::Load { .. } => &[
                 Errno::EEXIST,
                 Errno::EBUSY,

@@ -2,9 +2,16 @@
 
 //! What there is to call: the nodes of heaps, and the files that the module makes.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
 /// Where nodes of heaps are.
 const HEAPS: &[&str] = &["/dev/dma_heap", "/dev/rk_dma_heap"];

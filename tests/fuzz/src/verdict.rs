@@ -2,12 +2,22 @@
 
 //! The module's figures, before and after: when everybody is gone, nothing may be left.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::dma_buf::{self, Totals};
+use guest_support::dma_buf::{
+    self,
+    Totals, //
+};
 use guest_support::ktap::diagnose;
 use guest_support::process::eventually;
-use guest_support::{memory, module};
+use guest_support::{
+    memory,
+    module, //
+};
 use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;
@@ -25,8 +35,9 @@ const SOON: Duration = Duration::from_secs(5);
 /// How much less memory there may be afterwards.
 const NOISE: usize = 1 << 20;
 
-/// The memory that is free, or whose use the kernel can name: what is missing from it afterwards has been lost. Slabs only
-/// ever grow here, most of all where a kernel keeps what was freed for a while, to find those who use it still.
+/// The memory that is free, or whose use the kernel can name: what is missing from it afterwards
+/// has been lost. Slabs only ever grow here, most of all where a kernel keeps what was freed for a
+/// while, to find those who use it still.
 pub fn accounted() -> Result<usize> {
     let mut bytes = memory::at_rest()?;
     for field in [
@@ -98,7 +109,8 @@ fn check(before: &Figures) -> Result<()> {
     Ok(())
 }
 
-/// Checks that nothing is left: as the module says, as it says when it is loaded anew, and as the machine's memory does.
+/// Checks that nothing is left: as the module says, as it says when it is loaded anew, and as the
+/// machine's memory does.
 pub fn nothing_is_left(before: &Figures, memory_before: usize) -> Result<()> {
     load()?;
     eventually(SOON, || check(before)).context("after the last process has ended")?;

@@ -2,14 +2,35 @@
 
 //! One of the processes: it makes calls until it is told to end.
 
-use crate::call::{self, kinds, Answer, Call};
-use crate::process::{Process, DESCRIPTORS};
+use crate::call::{
+    self,
+    kinds,
+    Answer,
+    Call, //
+};
+use crate::process::{
+    Process,
+    DESCRIPTORS, //
+};
 use crate::random::Random;
 use crate::shared::Shared;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
-use nix::unistd::{setgroups, setresgid, setresuid, Gid, Uid};
+use nix::sys::resource::{
+    getrlimit,
+    setrlimit,
+    Resource, //
+};
+use nix::unistd::{
+    setgroups,
+    setresgid,
+    setresuid,
+    Gid,
+    Uid, //
+};
 use std::time::Instant;
 
 /// Gives up all privileges.

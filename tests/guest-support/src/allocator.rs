@@ -6,10 +6,17 @@
 
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 use std::path::Path;
 
 const MODULE: &str = "rk_allocator";
@@ -113,7 +120,13 @@ impl Description {
 }
 
 mod raw {
-    use super::{Description, Free, OwnHeap, Request, Transfer};
+    use super::{
+        Description,
+        Free,
+        OwnHeap,
+        Request,
+        Transfer, //
+    };
 
     nix::ioctl_readwrite!(allocate, b'a', 0x00, Request);
     nix::ioctl_write_ptr!(free, b'a', 0x01, Free);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernels that check themselves: they are slow, and keep what was freed to see whether anybody still uses it.
+//! Kernels that check themselves: they are slow, and keep what was freed to see whether anybody
+//! still uses it.
 
 use std::path::Path;
 
-/// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever allocated and freed.
+/// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever
+/// allocated and freed.
 const KEPT: usize = 96 << 20;
 
 /// How much less often things are done that are done very often.
@@ -21,7 +23,8 @@ pub fn are_on() -> bool {
     Path::new("/sys/kernel/debug/kmemleak").exists()
 }
 
-/// How much memory may be missing where an ordinary kernel may miss `bytes`. What is lost for good, kmemleak finds.
+/// How much memory may be missing where an ordinary kernel may miss `bytes`. What is lost for good,
+/// kmemleak finds.
 pub fn tolerated(bytes: usize) -> usize {
     if are_on() {
         bytes + KEPT
@@ -30,8 +33,8 @@ pub fn tolerated(bytes: usize) -> usize {
     }
 }
 
-/// How often to do what is done `usual` times elsewhere. What shows only after very many times, shows on an ordinary 64-bit
-/// kernel.
+/// How often to do what is done `usual` times elsewhere. What shows only after very many times,
+/// shows on an ordinary 64-bit kernel.
 pub fn rounds(usual: usize) -> usize {
     let fewer = if are_on() {
         FEWER

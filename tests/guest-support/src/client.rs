@@ -6,7 +6,10 @@
 
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -121,7 +124,15 @@ pub struct Coherent {
 }
 
 mod raw {
-    use super::{Access, Attach, Coherent, Hold, Segments, Transfer, TypeQuery};
+    use super::{
+        Access,
+        Attach,
+        Coherent,
+        Hold,
+        Segments,
+        Transfer,
+        TypeQuery, //
+    };
 
     nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
     nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
@@ -167,7 +178,8 @@ pub fn unload() -> nix::Result<()> {
 pub struct Client(File);
 
 impl Client {
-    /// Opens a device: the first of the device tree's by name, else the one that the driver makes itself.
+    /// Opens a device: the first of the device tree's by name, else the one that the driver makes
+    /// itself.
     pub fn open() -> Result<Self> {
         let entries =
             std::fs::read_dir(DIRECTORY).with_context(|| format!("cannot list {DIRECTORY}"))?;
@@ -243,7 +255,8 @@ impl Client {
         self.query_type(0, USER, address as u64)
     }
 
-    /// Whether the device's driver gets `length` bytes of coherent memory, which it gives back at once.
+    /// Whether the device's driver gets `length` bytes of coherent memory, which it gives back at
+    /// once.
     pub fn allocates_coherent(&self, length: usize) -> nix::Result<()> {
         let argument = Coherent {
             length: length as u64,
@@ -376,7 +389,8 @@ impl Attachment<'_> {
             data,
             found: 0,
         };
-        // SAFETY: The kernel reads and writes the struct, and what `data` points to if the operation says so.
+        // SAFETY: The kernel reads and writes the struct, and what `data` points to if the
+        // operation says so.
         unsafe { raw::access(self.fd(), &mut argument) }?;
         Ok(argument.found)
     }

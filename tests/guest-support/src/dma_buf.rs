@@ -5,12 +5,27 @@
 //! C header: `include/uapi/linux/dma-buf.h`
 
 use crate::mapping::Mapping;
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags};
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
 use nix::unistd::Whence;
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    BorrowedFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
+};
 
 pub const SYNC_READ: u64 = 1;
 pub const SYNC_WRITE: u64 = 2;
@@ -177,7 +192,8 @@ impl Buffer {
             flags: flags as u32,
             fd: -1,
         };
-        // SAFETY: The kernel reads and writes the one struct, and hands out a descriptor of our own.
+        // SAFETY: The kernel reads and writes the one struct, and hands out a descriptor of our
+        // own.
         unsafe {
             raw::export_sync_file(self.fd.as_raw_fd(), &mut argument)?;
             Ok(OwnedFd::from_raw_fd(argument.fd))

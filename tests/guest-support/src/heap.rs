@@ -5,13 +5,29 @@
 //! C header: `include/uapi/linux/dma-heap.h`
 
 use crate::dma_buf::Buffer;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::fs::{
+    File,
+    OpenOptions, //
+};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    BorrowedFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
+};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
 /// Where userspace looks for heaps.
 pub const HEAP_DIRECTORY: &str = "/dev/dma_heap";
@@ -179,7 +195,8 @@ impl Heap {
         Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The bare ioctl: what the kernel makes of `data` can be read from it. The caller owns a new fd.
+    /// The bare ioctl: what the kernel makes of `data` can be read from it. The caller owns a new
+    /// fd.
     pub fn allocate_raw(&self, data: &mut AllocationData) -> nix::Result<i32> {
         // SAFETY: The argument is as long as the request says, and the kernel may write to it.
         unsafe { self.ioctl_at(Request::default(), std::ptr::from_mut(data) as usize) }
@@ -200,7 +217,8 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// Memory of `request.size` bytes at `address` is either not there, or may be written by the kernel.
+    /// Memory of `request.size` bytes at `address` is either not there, or may be written by the
+    /// kernel.
     pub unsafe fn ioctl_at(&self, request: Request, address: usize) -> nix::Result<i32> {
         // SAFETY: By this function's own contract.
         Errno::result(unsafe {

@@ -2,8 +2,17 @@
 
 //! Loading and unloading kernel modules.
 
-use anyhow::{bail, Context, Result};
-use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
+use nix::kmod::{
+    delete_module,
+    finit_module,
+    DeleteModuleFlags,
+    ModuleInitFlags, //
+};
 use std::ffi::CString;
 use std::fs::File;
 use std::path::Path;
@@ -51,7 +60,10 @@ pub struct KernelLog {
 
 impl KernelLog {
     pub fn from_now_on() -> Result<Self> {
-        use std::io::{Seek, SeekFrom};
+        use std::io::{
+            Seek,
+            SeekFrom, //
+        };
         let mut this = Self::from_boot()?;
         this.file.seek(SeekFrom::End(0))?;
         Ok(this)
@@ -76,7 +88,8 @@ impl KernelLog {
         loop {
             match self.file.read(&mut record) {
                 Ok(len) => {
-                    // "priority,sequence,time,flags;text", and fields of the device on lines of their own.
+                    // "priority,sequence,time,flags;text", and fields of the device on lines of
+                    // their own.
                     let text = String::from_utf8_lossy(&record[..len]);
                     let text = text.split_once(';').map_or("", |(_, text)| text);
                     messages.push(text.lines().next().unwrap_or("").to_owned());

@@ -2,15 +2,27 @@
 
 //! Runs tests and reports them in KTAP, the format of the kernel's own tests.
 //!
-//! Each test runs in a process of its own. One that crashes, hangs or leaves descriptors open is one failure,
-//! and the next test starts clean. After each, the number of DMA-BUFs in the system must be what it was before.
+//! Each test runs in a process of its own. One that crashes, hangs or leaves descriptors open is
+//! one failure, and the next test starts clean. After each, the number of DMA-BUFs in the system
+//! must be what it was before.
 
 use crate::dma_buf;
-use crate::process::{eventually, Child, Skipped, Verdict};
-use anyhow::{ensure, Result};
+use crate::process::{
+    eventually,
+    Child,
+    Skipped,
+    Verdict, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// How long a test may take that says nothing else.
 const USUAL_LIMIT: Duration = Duration::from_secs(60);

@@ -3,8 +3,8 @@
 //! What the guest programs share.
 //!
 //! One module for each kernel interface ([`heap`], [`dma_buf`], [`vgem`], [`v4l2`], …), each in two
-//! layers: calls that can be given any input, for tests of bad input, and owning types for everything
-//! else. [`ktap`] runs tests and reports them.
+//! layers: calls that can be given any input, for tests of bad input, and owning types for
+//! everything else. [`ktap`] runs tests and reports them.
 //!
 //! Nothing here knows a page size, an architecture or the name of a heap.
 

@@ -2,13 +2,20 @@
 
 //! Memory mapped into this process, which others may write at any moment.
 //!
-//! Devices and other processes change a buffer behind the compiler's back, so there are no references
-//! into it: every access is a volatile read or write of a word.
+//! Devices and other processes change a buffer behind the compiler's back, so there are no
+//! references into it: every access is a volatile read or write of a word.
 
 use crate::pattern::Pattern;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use nix::errno::Errno;
-use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags};
+use nix::sys::mman::{
+    MRemapFlags,
+    MapFlags,
+    ProtFlags, //
+};
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
@@ -43,8 +50,8 @@ impl Mapping {
         })
     }
 
-    /// `mmap` of a file, shared, to be read and written, at an address that is `skew` bytes, less than `alignment`, behind a
-    /// multiple of `alignment`, which is a power of two.
+    /// `mmap` of a file, shared, to be read and written, at an address that is `skew` bytes, less
+    /// than `alignment`, behind a multiple of `alignment`, which is a power of two.
     pub fn aligned(
         fd: BorrowedFd<'_>,
         offset: u64,
@@ -56,7 +63,8 @@ impl Mapping {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         let mut reserved = Mapping::anonymous(len + 2 * alignment)?;
         let start = reserved.address().next_multiple_of(alignment) + skew;
-        // SAFETY: The range is our own. Of what was reserved, only the rest before it and behind it stays to be unmapped.
+        // SAFETY: The range is our own. Of what was reserved, only the rest before it and behind it
+        // stays to be unmapped.
         unsafe {
             let start = nix::sys::mman::mmap(
                 NonZeroUsize::new(start),
@@ -144,8 +152,8 @@ impl Mapping {
     /// Reads the word at `offset`, which is a multiple of its size.
     pub fn read(&self, offset: usize) -> u64 {
         assert!(offset % WORD == 0);
-        // SAFETY: Inside of the mapping and aligned; a page that cannot be read kills the process, which
-        // is what its caller has to expect.
+        // SAFETY: Inside of the mapping and aligned; a page that cannot be read kills the process,
+        // which is what its caller has to expect.
         unsafe { self.pointer(offset, WORD).cast::<u64>().read_volatile() }
     }
 
@@ -163,8 +171,8 @@ impl Mapping {
     /// Writes a byte every `step` bytes.
     pub fn touch(&self, step: usize) {
         for offset in (0..self.len).step_by(step) {
-            // SAFETY: Inside of the mapping; a page that cannot be written kills the process, which is what its caller has
-            // to expect.
+            // SAFETY: Inside of the mapping; a page that cannot be written kills the process, which
+            // is what its caller has to expect.
             unsafe { self.start.add(offset).write_volatile(1) };
         }
     }
@@ -251,7 +259,8 @@ impl Mapping {
         unsafe { nix::sys::mman::mprotect(self.pointer(offset, len), len, protection) }
     }
 
-    /// `munmap` of a range in the middle or at an end. The rest stays usable; access to what was removed kills.
+    /// `munmap` of a range in the middle or at an end. The rest stays usable; access to what was
+    /// removed kills.
     pub fn unmap_range(&self, offset: usize, len: usize) -> nix::Result<()> {
         let start = self.pointer(offset, len);
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
@@ -278,12 +287,14 @@ impl Mapping {
         Ok(())
     }
 
-    /// `mremap` of the whole to an address that is `skew` bytes behind a multiple of `alignment`, as for [`Mapping::aligned`].
+    /// `mremap` of the whole to an address that is `skew` bytes behind a multiple of `alignment`,
+    /// as for [`Mapping::aligned`].
     pub fn move_to(&mut self, alignment: usize, skew: usize) -> nix::Result<()> {
         let reserved = Mapping::anonymous(self.len + 2 * alignment)?;
         let target = reserved.address().next_multiple_of(alignment) + skew;
         drop(reserved);
-        // SAFETY: The range is our own, and nothing points into it. Nothing else was mapped since the target was free.
+        // SAFETY: The range is our own, and nothing points into it. Nothing else was mapped since
+        // the target was free.
         let start = unsafe {
             nix::sys::mman::mremap(
                 self.start.cast(),

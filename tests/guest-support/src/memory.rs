@@ -2,11 +2,15 @@
 
 //! How much memory the kernel has.
 //!
-//! `MemFree` alone is no measure of what is in use: pages wait in per-CPU lists, the counters of each CPU
-//! are folded in with a delay, caches come and go, and heaps keep memory in pools. [`at_rest`] has all caches
-//! dropped, adds up what is free or can be taken back, and is good to a few hundred pages.
+//! `MemFree` alone is no measure of what is in use: pages wait in per-CPU lists, the counters of
+//! each CPU are folded in with a delay, caches come and go, and heaps keep memory in pools.
+//! [`at_rest`] has all caches dropped, adds up what is free or can be taken back, and is good to a
+//! few hundred pages.
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
@@ -32,13 +36,15 @@ pub fn total() -> Result<usize> {
     meminfo("MemTotal")
 }
 
-/// How many pages the lists of the CPUs may change by while one looks: those of this process itself.
+/// How many pages the lists of the CPUs may change by while one looks: those of this process
+/// itself.
 const NOISE: usize = 64;
 
-/// The bytes that are in no use that lasts: free, waiting in per-CPU lists, or in the kernel's own caches.
+/// The bytes that are in no use that lasts: free, waiting in per-CPU lists, or in the kernel's own
+/// caches.
 ///
-/// What a heap keeps in a pool it has to give back first. That is not asked of the heap: a heap that counts
-/// wrongly would hide what it lost.
+/// What a heap keeps in a pool it has to give back first. That is not asked of the heap: a heap
+/// that counts wrongly would hide what it lost.
 pub fn at_rest() -> Result<usize> {
     // 4 saves a line in the log each time, 3 drops everything.
     for order in ["4", "3"] {
@@ -60,7 +66,8 @@ pub fn free() -> Result<usize> {
 
 /// The same, and `/proc/meminfo` of that moment.
 fn free_and_meminfo() -> Result<(usize, String)> {
-    // A worker of the kernel's empties the lists now and then. What it moves between two looks would count twice.
+    // A worker of the kernel's empties the lists now and then. What it moves between two looks
+    // would count twice.
     let mut pages = pages_in_cpu_lists()?;
     loop {
         let text = read("/proc/meminfo")?;
@@ -106,7 +113,10 @@ pub fn oom_kills() -> Result<usize> {
 
 /// Keeps every page of this process in memory, now and later.
 pub fn lock_this_process() -> Result<()> {
-    use nix::sys::mman::{mlockall, MlockAllFlags};
+    use nix::sys::mman::{
+        mlockall,
+        MlockAllFlags, //
+    };
     mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
         .context("cannot lock this process in memory")
 }

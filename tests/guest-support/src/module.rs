@@ -2,10 +2,16 @@
 
 //! The module under test, for tests of what it does once it is loaded.
 
-use crate::kernel_module::{self, KernelLog};
+use crate::kernel_module::{
+    self,
+    KernelLog, //
+};
 use crate::ktap::skip;
 use crate::process::eventually;
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +50,8 @@ fn stays_with() -> Option<String> {
 pub struct Module(());
 
 impl Module {
-    /// Loads it. A test that needs other parameters than those that the module stays with is skipped.
+    /// Loads it. A test that needs other parameters than those that the module stays with is
+    /// skipped.
     pub fn load(parameters: &str) -> Result<Module> {
         if let Some(with) = stays_with() {
             if with == parameters {

@@ -7,8 +7,8 @@
 pub struct Pattern(pub u64);
 
 impl Pattern {
-    /// The word at byte `offset`, which is a multiple of a word's size. Never zero, so that fresh memory
-    /// is never taken for it.
+    /// The word at byte `offset`, which is a multiple of a word's size. Never zero, so that fresh
+    /// memory is never taken for it.
     pub fn word(self, offset: usize) -> u64 {
         let place = offset as u64;
         // Odd multipliers spread neighbours over all bits.

@@ -3,19 +3,60 @@
 //! Child processes that run a piece of this program, and descriptors passed between them.
 
 use crate::checkers;
-use anyhow::{bail, ensure, Context, Result};
-use nix::sys::signal::{kill, Signal};
-use nix::sys::socket::{
-    recvmsg, sendmsg, socketpair, AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags,
-    SockFlag, SockType,
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
 };
-use nix::sys::wait::{waitpid, WaitPidFlag, WaitStatus};
-use nix::unistd::{fork, setpgid, ForkResult, Pid};
+use nix::sys::signal::{
+    kill,
+    Signal, //
+};
+use nix::sys::socket::{
+    recvmsg,
+    sendmsg,
+    socketpair,
+    AddressFamily,
+    ControlMessage,
+    ControlMessageOwned,
+    MsgFlags,
+    SockFlag,
+    SockType, //
+};
+use nix::sys::wait::{
+    waitpid,
+    WaitPidFlag,
+    WaitStatus, //
+};
+use nix::unistd::{
+    fork,
+    setpgid,
+    ForkResult,
+    Pid, //
+};
 use std::fs::File;
-use std::io::{IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::time::{Duration, Instant};
+use std::io::{
+    IoSlice,
+    IoSliceMut,
+    Read,
+    Write, //
+};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    BorrowedFd,
+    FromRawFd,
+    OwnedFd, //
+};
+use std::panic::{
+    catch_unwind,
+    AssertUnwindSafe, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// How long a child may take that should be done at once.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -74,7 +115,8 @@ impl Child {
                 drop(receiver);
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 let status = report_outcome(body, File::from(sender));
-                // SAFETY: Ends this process; what the parent would do on its way out is not for us to do.
+                // SAFETY: Ends this process; what the parent would do on its way out is not for us
+                // to do.
                 unsafe { libc::_exit(status) }
             }
         }
@@ -89,7 +131,8 @@ impl Child {
         Ok(kill(self.pid, signal)?)
     }
 
-    /// Waits until the child is gone; `None` when it is still there after `limit`, or several times that on a slow kernel.
+    /// Waits until the child is gone; `None` when it is still there after `limit`, or several times
+    /// that on a slow kernel.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Verdict>> {
         let limit = limit * checkers::slowness();
         let start = Instant::now();
@@ -237,8 +280,8 @@ impl AsFd for Channel {
     }
 }
 
-/// Tries again until `condition` holds, for things that the kernel finishes a moment later; a slow kernel has several times
-/// `limit`.
+/// Tries again until `condition` holds, for things that the kernel finishes a moment later; a slow
+/// kernel has several times `limit`.
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
     let limit = limit * checkers::slowness();
     let start = Instant::now();
@@ -254,7 +297,8 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) ->
 mod tests {
     use super::*;
 
-    // The test runner has several threads. These children only use what is safe after a fork in one of them.
+    // The test runner has several threads. These children only use what is safe after a fork in one
+    // of them.
 
     #[test]
     fn outcome_of_a_child_is_known() {

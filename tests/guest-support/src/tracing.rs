@@ -2,11 +2,18 @@
 
 //! System calls that never return to their caller, seen by the kernel's tracing.
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use nix::errno::Errno;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
-/// Counts the `ioctl` calls that ended with one particular error, also those of processes that die of it.
+/// Counts the `ioctl` calls that ended with one particular error, also those of processes that die
+/// of it.
 #[derive(Debug)]
 pub struct FailedIoctls {
     instance: PathBuf,

@@ -2,17 +2,31 @@
 
 //! DMA-BUFs made by the kernel's `udmabuf` from a program's own memory.
 //!
-//! An exporter with which ours has nothing to do: what an importer does with its buffers shows what may be
-//! expected of that importer.
+//! An exporter with which ours has nothing to do: what an importer does with its buffers shows what
+//! may be expected of that importer.
 //!
 //! C header: `include/uapi/linux/udmabuf.h`
 
 use crate::dma_buf::Buffer;
-use anyhow::{Context, Result};
-use nix::fcntl::{fcntl, FcntlArg, SealFlag};
-use nix::sys::memfd::{memfd_create, MFdFlags};
+use anyhow::{
+    Context,
+    Result, //
+};
+use nix::fcntl::{
+    fcntl,
+    FcntlArg,
+    SealFlag, //
+};
+use nix::sys::memfd::{
+    memfd_create,
+    MFdFlags, //
+};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 
 #[repr(C)]
 struct Create {

@@ -5,10 +5,24 @@
 //! C header: `include/uapi/linux/videodev2.h`
 
 use crate::dma_buf::Buffer;
-use anyhow::{ensure, Context, Result};
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use nix::poll::{
+    poll,
+    PollFd,
+    PollFlags,
+    PollTimeout, //
+};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 use std::path::Path;
 
 /// `struct v4l2_capability`
@@ -274,7 +288,8 @@ impl Device {
         Ok(stream)
     }
 
-    /// Has the device make a buffer of its own, and hands it out. The device's other buffers are gone then.
+    /// Has the device make a buffer of its own, and hands it out. The device's other buffers are
+    /// gone then.
     pub fn allocate(&self, kind: Kind) -> Result<Buffer> {
         let own = std::mem::ManuallyDrop::new(Stream { device: self, kind });
         own.request(1, MEMORY_MMAP)?;

@@ -5,13 +5,26 @@
 //! C header: `include/uapi/drm/vgem_drm.h`
 
 use crate::dma_buf::Buffer;
-use crate::{errno_of, kernel_module};
-use anyhow::{Context, Result};
-use drm::buffer::{Buffer as _, DrmFourcc};
+use crate::{
+    errno_of,
+    kernel_module, //
+};
+use anyhow::{
+    Context,
+    Result, //
+};
+use drm::buffer::{
+    Buffer as _,
+    DrmFourcc, //
+};
 use drm::control::Device as _;
 use drm::Device as _;
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    BorrowedFd, //
+};
 use std::path::Path;
 
 #[repr(C)]
@@ -76,7 +89,8 @@ impl Vgem {
         anyhow::bail!("module vgem is loaded, but no /dev/dri/card* is its device")
     }
 
-    /// Makes a buffer of vgem's own and hands it out: of an exporter with which ours has nothing to do.
+    /// Makes a buffer of vgem's own and hands it out: of an exporter with which ours has nothing to
+    /// do.
     pub fn allocate(&self, len: usize) -> Result<Buffer> {
         let pixels = u32::try_from(len.div_ceil(4))?;
         let dumb = self

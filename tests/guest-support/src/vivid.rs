@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's virtual video driver, in two instances: one reaches buffers through the kernel's own mapping
-//! (`vmap`), the other as a device with DMA does (`map_dma_buf`, and only in one piece).
+//! The kernel's virtual video driver, in two instances: one reaches buffers through the kernel's
+//! own mapping (`vmap`), the other as a device with DMA does (`map_dma_buf`, and only in one
+//! piece).
 
 use crate::kernel_module;
 use crate::process::eventually;
-use crate::v4l2::{Device, CAP_VIDEO_CAPTURE, CAP_VIDEO_OUTPUT};
-use anyhow::{ensure, Context, Result};
+use crate::v4l2::{
+    Device,
+    CAP_VIDEO_CAPTURE,
+    CAP_VIDEO_OUTPUT, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,8 +60,8 @@ pub fn camera(access: Access) -> Result<Device> {
     camera_that_sees(access, HDMI_TEST_PATTERN)
 }
 
-/// Opens the display of an instance, and a camera that sees what the display shows. The camera reaches its own buffers
-/// through the kernel's mapping.
+/// Opens the display of an instance, and a camera that sees what the display shows. The camera
+/// reaches its own buffers through the kernel's mapping.
 pub fn display_and_camera(access: Access) -> Result<(Device, Device)> {
     let display = open(access, CAP_VIDEO_OUTPUT)?;
     display.set_output(OUTPUT_HDMI)?;
@@ -70,8 +79,9 @@ fn camera_that_sees(access: Access, source: i32) -> Result<Device> {
 
 /// Connects a camera to what it is to see.
 ///
-/// When a connection changes, vivid works out in the background who may be connected to what, and if it looks at
-/// the very moment of the change, it takes the new connection away again. So it is made until it stays.
+/// When a connection changes, vivid works out in the background who may be connected to what, and
+/// if it looks at the very moment of the change, it takes the new connection away again. So it is
+/// made until it stays.
 fn connect(camera: &Device, source: i32) -> Result<()> {
     if camera.control(HDMI_CONNECTED_TO)? == source {
         return Ok(());

@@ -1,20 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows each heap at work: allocates a few sizes through the ioctl, maps, writes and reads them, and prints what the
-//! kernel says while they are held and after they are freed. Fails if anything is not as it should be.
+//! Shows each heap at work: allocates a few sizes through the ioctl, maps, writes and reads them,
+//! and prints what the kernel says while they are held and after they are freed. Fails if anything
+//! is not as it should be.
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use clap::Parser;
 use guest_support::checkers;
-use guest_support::dma_buf::{self, Buffer, SetName};
-use guest_support::heap::{self, Heap, HEAP_DIRECTORY};
+use guest_support::dma_buf::{
+    self,
+    Buffer,
+    SetName, //
+};
+use guest_support::heap::{
+    self,
+    Heap,
+    HEAP_DIRECTORY, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::pattern::Pattern;
 use guest_support::process::eventually;
-use guest_support::{memory, page_size};
-use nix::sys::stat::{major, minor};
+use guest_support::{
+    memory,
+    page_size, //
+};
+use nix::sys::stat::{
+    major,
+    minor, //
+};
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -28,7 +51,8 @@ const NOISE: usize = MIB;
 /// Show each heap at work
 #[derive(Parser)]
 struct Arguments {
-    /// Instead: allocate buffers of 8 MiB from heap `system` and free them, but for one that is held so long, as a leak is
+    /// Instead: allocate buffers of 8 MiB from heap `system` and free them, but for one that is
+    /// held so long, as a leak is
     #[arg(long, value_name = "SECONDS")]
     leak: Option<u64>,
 }

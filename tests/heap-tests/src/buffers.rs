@@ -3,15 +3,34 @@
 //! A buffer by itself: what it holds when it is handed out, and what its descriptor can do.
 
 use crate::Case;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::{
-    Buffer, SetName, NAME_MAX, SYNC_END, SYNC_READ, SYNC_RW, SYNC_START, SYNC_WRITE,
+    Buffer,
+    SetName,
+    NAME_MAX,
+    SYNC_END,
+    SYNC_READ,
+    SYNC_RW,
+    SYNC_START,
+    SYNC_WRITE, //
 };
 use guest_support::heap::Heap;
 use guest_support::pattern::Pattern;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{
+    poll,
+    PollFd,
+    PollFlags,
+    PollTimeout, //
+};
 use nix::sys::stat::fstat;
 use nix::unistd::Whence;
 use std::os::fd::AsFd;
@@ -47,7 +66,8 @@ fn sizes() -> [usize; 6] {
     ]
 }
 
-// Where the kernel clears all memory that it hands out, this shows nothing; so the tests boot it without that.
+// Where the kernel clears all memory that it hands out, this shows nothing; so the tests boot it
+// without that.
 fn zero_after_reuse(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     for round in 0..8 {
@@ -114,7 +134,8 @@ fn fdinfo(heap: &str) -> Result<()> {
             name.ends_with(&info.exporter),
             "{info:?}: the exporter is not named {name}"
         );
-        // Nobody has given it a name, so it has a default one: the vendor's programs expect the thread's alone.
+        // Nobody has given it a name, so it has a default one: the vendor's programs expect the
+        // thread's alone.
         let mut given = format!("{}-heap-tests", std::process::id());
         given.truncate(16);
         if name.ends_with("rk-dma-heap-cma") {

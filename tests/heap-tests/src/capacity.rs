@@ -2,8 +2,14 @@
 
 //! How much a heap has to give, and how much of it one request may have.
 
-use anyhow::{Context, Result};
-use guest_support::{memory, page_size};
+use anyhow::{
+    Context,
+    Result, //
+};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use std::path::Path;
 
 /// Where the kernel tells of each contiguous memory area, by name.

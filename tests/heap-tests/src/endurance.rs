@@ -1,19 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same thing many times, and many things at the same time: nothing may be left, nothing may mix.
+//! The same thing many times, and many things at the same time: nothing may be left, nothing may
+//! mix.
 //!
-//! All heaps take part together. They may share memory and pools, and that is where they could meet.
+//! All heaps take part together. They may share memory and pools, and that is where they could
+//! meet.
 
-use crate::footprint::{Footprint, MEMORY_NOISE};
-use anyhow::{ensure, Context, Result};
+use crate::footprint::{
+    Footprint,
+    MEMORY_NOISE, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use guest_support::process::{Child, Verdict};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests, heaps: &[String]) {

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What this process and the heaps hold, so that a failed call can be seen to have left nothing behind.
+//! What this process and the heaps hold, so that a failed call can be seen to have left nothing
+//! behind.
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::dma_buf::{self, Totals};
+use guest_support::dma_buf::{
+    self,
+    Totals, //
+};
 use guest_support::memory;
 use guest_support::process::eventually;
 use std::time::Duration;
 
-/// How far the memory at rest may differ without anything having leaked: slab pages with a few objects left
-/// in them, page tables and kernel stacks come and go. A test makes sure that what it could leak is more.
+/// How far the memory at rest may differ without anything having leaked: slab pages with a few
+/// objects left in them, page tables and kernel stacks come and go. A test makes sure that what it
+/// could leak is more.
 pub const MEMORY_NOISE: usize = 1 << 20;
 
 /// How long a heap may clear memory in the background before it counts as free again.

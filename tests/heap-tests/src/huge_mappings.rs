@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mappings at addresses where the page table can map much with one entry: such a mapping behaves as any other, also where it
-//! is cut, moved, or partly read-only.
+//! Mappings at addresses where the page table can map much with one entry: such a mapping behaves
+//! as any other, also where it is cut, moved, or partly read-only.
 
 use crate::Case;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::mapping::{Mapping, WORD};
+use guest_support::mapping::{
+    Mapping,
+    WORD, //
+};
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use guest_support::process::{Child, Verdict, SOON};
+use guest_support::process::{
+    Child,
+    Verdict,
+    SOON, //
+};
 use nix::errno::Errno;
 use nix::sys::mman::ProtFlags;
 use nix::sys::signal::Signal;
-use std::io::{Read, Write};
+use std::io::{
+    Read,
+    Write, //
+};
 use std::os::fd::AsFd;
 
 pub const CASES: &[Case] = &[
@@ -28,14 +41,15 @@ pub const CASES: &[Case] = &[
     Case::new("huge-as-system-call-argument", as_system_call_argument),
 ];
 
-/// What one entry of the page table maps, on a machine with 4 KiB pages; where it maps more, every mapping here is an
-/// ordinary one.
+/// What one entry of the page table maps, on a machine with 4 KiB pages; where it maps more, every
+/// mapping here is an ordinary one.
 const HUGE: usize = 2 << 20;
 
 /// Two such ranges, and some smaller ones.
 const PAGES: usize = 2 * 512 + 256 + 16 + 3;
 
-/// A buffer of so many pages, as `mapping` shows it after it was filled, where that takes no page fault.
+/// A buffer of so many pages, as `mapping` shows it after it was filled, where that takes no page
+/// fault.
 fn filled(heap: &str) -> Result<(Buffer, Pattern)> {
     let buffer = Heap::open(heap)?.allocate(PAGES * page_size())?;
     let pattern = Pattern(7);

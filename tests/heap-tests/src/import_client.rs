@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a driver of the project's own, which maps a buffer for DMA whatever pieces it is in, and reads and writes
-//! it piece by piece, as its device would.
+//! Import by a driver of the project's own, which maps a buffer for DMA whatever pieces it is in,
+//! and reads and writes it piece by piece, as its device would.
 
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client, Direction, View};
-use guest_support::dma_buf::{self, Buffer};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction,
+    View, //
+};
+use guest_support::dma_buf::{
+    self,
+    Buffer, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap;
 use guest_support::mapping::WORD;

@@ -1,20 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a graphics driver: vgem attaches to a buffer (PRIME), hands it out again, and puts fences on it.
+//! Import by a graphics driver: vgem attaches to a buffer (PRIME), hands it out again, and puts
+//! fences on it.
 
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{ensure, Result};
-use guest_support::dma_buf::{self, Buffer, SYNC_END, SYNC_READ, SYNC_START};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::dma_buf::{
+    self,
+    Buffer,
+    SYNC_END,
+    SYNC_READ,
+    SYNC_START, //
+};
 use guest_support::heap::Heap;
 use guest_support::pattern::Pattern;
 use guest_support::process::Child;
 use guest_support::vgem::Vgem;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::poll::{
+    poll,
+    PollFd,
+    PollFlags,
+    PollTimeout, //
+};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new("vgem", keeps_content),

@@ -1,23 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a video driver (`V4L2_MEMORY_DMABUF`): vivid's camera writes its pictures into buffers, its display reads
-//! them, in one instance through the kernel's mapping (`vmap`), in the other with a DMA mapping besides.
+//! Import by a video driver (`V4L2_MEMORY_DMABUF`): vivid's camera writes its pictures into
+//! buffers, its display reads them, in one instance through the kernel's mapping (`vmap`), in the
+//! other with a DMA mapping besides.
 //!
-//! A picture has more lines than a page has room for and is checked to the last byte, so a page in the wrong place
-//! shows.
+//! A picture has more lines than a page has room for and is checked to the last byte, so a page in
+//! the wrong place shows.
 
 use crate::capacity::Capacity;
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{bail, ensure, Context, Result};
-use guest_support::dma_buf::{self, Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::dma_buf::{
+    self,
+    Buffer,
+    SYNC_END,
+    SYNC_RW,
+    SYNC_START, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
-use guest_support::process::{eventually, Child, SOON};
-use guest_support::v4l2::{Device, Kind, Picture, Stream, GREY, YUYV};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::process::{
+    eventually,
+    Child,
+    SOON, //
+};
+use guest_support::v4l2::{
+    Device,
+    Kind,
+    Picture,
+    Stream,
+    GREY,
+    YUYV, //
+};
 use guest_support::vgem::Vgem;
-use guest_support::vivid::{self, Access};
-use guest_support::{expect_errno, page_size};
+use guest_support::vivid::{
+    self,
+    Access, //
+};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::collections::HashSet;
@@ -86,7 +118,8 @@ fn check_attached(buffer: &Buffer, expected: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a buffer holds the camera's test pattern, the same in every line, and behind it nothing.
+/// Checks that a buffer holds the camera's test pattern, the same in every line, and behind it
+/// nothing.
 fn check_test_pattern(buffer: &Buffer, picture: &Picture) -> Result<()> {
     let mapping = buffer.map()?;
     buffer.with_cpu_access(|| {
@@ -155,7 +188,8 @@ fn drawing(number: usize, picture: &Picture) -> Vec<u8> {
 
 /// Shows drawings on a display, until a camera that looks at it has seen each of them.
 ///
-/// The camera's own buffers are of another exporter: were both ours, the same mistake on both sides would not show.
+/// The camera's own buffers are of another exporter: were both ours, the same mistake on both sides
+/// would not show.
 fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
     let (display, camera) = vivid::display_and_camera(access)?;
     let shown = display.set_format(Kind::Output, picture(access))?;
@@ -214,8 +248,9 @@ fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<
     bail!("the camera did not see it in 30 pictures")
 }
 
-// A device that needs one piece maps a buffer, finds it is several, and unmaps it again. Several buffers, as memory may
-// happen to be adjacent; of a heap whose memory is always one piece, none is refused.
+// A device that needs one piece maps a buffer, finds it is several, and unmaps it again. Several
+// buffers, as memory may happen to be adjacent; of a heap whose memory is always one piece, none is
+// refused.
 fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Contiguous)?;
     camera.set_format(Kind::Capture, picture(Access::Contiguous))?;
@@ -332,7 +367,8 @@ fn camera_rounds(heap: &str) -> Result<()> {
     before.check_unchanged()
 }
 
-// One buffer, written by two cameras, attached twice by vgem, mapped and synchronised by a program, all meanwhile.
+// One buffer, written by two cameras, attached twice by vgem, mapped and synchronised by a program,
+// all meanwhile.
 fn all_importers_at_once(heap: &str) -> Result<()> {
     let buffer = one_piece(heap)?;
     let mapping = buffer.map()?;

@@ -1,20 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The number of the allocation ioctl and the struct it points to: other numbers, other sizes, bad addresses.
+//! The number of the allocation ioctl and the struct it points to: other numbers, other sizes, bad
+//! addresses.
 //!
-//! The kernel's core looks only at the lowest byte of the number, and takes direction and size as the program
-//! says. Programs built against older and newer headers depend on the latter.
+//! The kernel's core looks only at the lowest byte of the number, and takes direction and size as
+//! the program says. Programs built against older and newer headers depend on the latter.
 
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{AllocationData, Direction, Heap, Request};
+use guest_support::heap::{
+    AllocationData,
+    Direction,
+    Heap,
+    Request, //
+};
 use guest_support::mapping::Mapping;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
 use nix::sys::mman::ProtFlags;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new("unknown-number", unknown_number),
@@ -119,7 +138,8 @@ fn direction_not_in(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// A struct that is not copied out leaves the program to guess the descriptor. Useless, but so it is.
+// A struct that is not copied out leaves the program to guess the descriptor. Useless, but so it
+// is.
 fn direction_not_out(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let request = Request {
@@ -145,7 +165,8 @@ fn shorter_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     // Up to and with `fd`, with `fd_flags`, and a part of `heap_flags`.
     for size in [12, 16, 17, 20, 23] {
-        // What lies behind the struct is none of the kernel's business, not even when it is invalid.
+        // What lies behind the struct is none of the kernel's business, not even when it is
+        // invalid.
         let mut bytes = AllocationData::read_write(1).to_bytes();
         bytes[size..].fill(0xff);
         let buffer = allocate(&heap, Request::of_size(size), &mut bytes)?;
@@ -183,7 +204,8 @@ fn shorter_struct_cuts_a_field(heap: &str) -> Result<()> {
 
 fn longer_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
-    // 128 bytes is what the kernel's core has on its stack; the last is the most that a number can say.
+    // 128 bytes is what the kernel's core has on its stack; the last is the most that a number can
+    // say.
     for size in [25, 32, 48, 127, 128, 129, 256, 4096, 4097, 0x3fff] {
         for filler in [0, 0xff] {
             let mut bytes = argument(1, size, filler);
@@ -253,7 +275,8 @@ fn struct_ends_in_nowhere(heap: &str) -> Result<()> {
     before.check_unchanged()
 }
 
-// The allocation has succeeded when the kernel finds that it cannot tell. 64 MiB would be gone if it kept them.
+// The allocation has succeeded when the kernel finds that it cannot tell. 64 MiB would be gone if
+// it kept them.
 fn read_only_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let page = Mapping::anonymous(page_size())?;

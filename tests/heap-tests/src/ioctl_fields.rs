@@ -4,14 +4,38 @@
 
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::{expect_errno, page_size};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, FcntlArg, FdFlag, OFlag};
-use nix::sys::mman::{MapFlags, ProtFlags};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use nix::fcntl::{
+    fcntl,
+    FcntlArg,
+    FdFlag,
+    OFlag, //
+};
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
+use std::os::fd::{
+    AsFd,
+    AsRawFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new("only-fd-is-written", only_fd_is_written),

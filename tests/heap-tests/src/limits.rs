@@ -5,20 +5,40 @@
 use crate::capacity::Capacity;
 use crate::footprint::Footprint;
 use crate::Case;
-use anyhow::{ensure, Context, Result};
-use guest_support::heap::{AllocationData, Heap};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
 use guest_support::ktap::diagnose;
 use guest_support::mapping::WORD;
 use guest_support::memory;
 use guest_support::pattern::Pattern;
-use guest_support::process::{Child, Verdict};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
 use guest_support::tracing::FailedIoctls;
-use guest_support::{expect_errno, page_size};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
+use nix::sys::resource::{
+    getrlimit,
+    setrlimit,
+    Resource, //
+};
 use nix::sys::signal::Signal;
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new(
@@ -49,7 +69,8 @@ fn three_quarters_of_the_largest(heap: &str) -> Result<()> {
     Ok(())
 }
 
-/// However long it may take to see that a request is hopeless, when nothing is allocated on the way.
+/// However long it may take to see that a request is hopeless, when nothing is allocated on the
+/// way.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 fn over_the_largest(heap: &str) -> Result<()> {
@@ -95,7 +116,8 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let before = Footprint::now()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // Nothing above the next descriptor is open in this process, so that one is the first not allowed.
+    // Nothing above the next descriptor is open in this process, so that one is the first not
+    // allowed.
     let next = nix::unistd::dup(&heap)?.as_raw_fd();
     setrlimit(Resource::RLIMIT_NOFILE, next as _, hard)?;
     let answers: Vec<_> = (0..64)
@@ -115,7 +137,8 @@ const PROCESSES: usize = 4;
 fn out_of_memory(heap: &str) -> Result<()> {
     let capacity = Capacity::of(heap)?;
     let heap = Heap::open(heap)?;
-    // This process needs memory too when there is none: for its own pages, and to list what it holds.
+    // This process needs memory too when there is none: for its own pages, and to list what it
+    // holds.
     memory::lock_this_process()?;
     let kills = memory::oom_kills()?;
     let before = Footprint::now()?;
@@ -131,7 +154,8 @@ fn out_of_memory(heap: &str) -> Result<()> {
         }
     };
     let got = held.len();
-    // What is left by then goes to smaller ones, until the kernel has no page for what it needs itself to make a buffer.
+    // What is left by then goes to smaller ones, until the kernel has no page for what it needs
+    // itself to make a buffer.
     for size in [piece / 32, 8 * page_size(), page_size()] {
         let end = loop {
             match heap.allocate_with(&AllocationData::read_write(size as u64)) {
@@ -173,7 +197,8 @@ fn out_of_memory(heap: &str) -> Result<()> {
 
 fn killed_while_allocating(heap: &str) -> Result<()> {
     const ROUNDS: u32 = 16;
-    // A busy machine may not let a child get far in the time that it is given; then it is given more.
+    // A busy machine may not let a child get far in the time that it is given; then it is given
+    // more.
     const MOST: u32 = 10 * ROUNDS;
     let len = Capacity::of(heap)?.large_request();
     let heap = Heap::open(heap)?;

@@ -17,10 +17,16 @@ mod mappings;
 mod nodes;
 mod sharing;
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use clap::Parser;
 use guest_support::heap;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use std::process::ExitCode;
 use std::time::Duration;
 

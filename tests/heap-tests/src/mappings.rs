@@ -3,17 +3,44 @@
 //! User mappings of a buffer: every part of it, nothing outside of it.
 
 use crate::Case;
-use anyhow::{ensure, Context, Result};
-use guest_support::dma_buf::{self, Buffer};
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::mapping::{Mapping, WORD};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::dma_buf::{
+    self,
+    Buffer, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::mapping::{
+    Mapping,
+    WORD, //
+};
 use guest_support::pattern::Pattern;
-use guest_support::process::{Child, Verdict, SOON};
-use guest_support::{expect_errno, page_size};
+use guest_support::process::{
+    Child,
+    Verdict,
+    SOON, //
+};
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
 use nix::errno::Errno;
-use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags};
+use nix::sys::mman::{
+    MRemapFlags,
+    MapFlags,
+    ProtFlags, //
+};
 use nix::sys::signal::Signal;
-use std::io::{Read, Write};
+use std::io::{
+    Read,
+    Write, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new("every-offset", every_offset),
@@ -284,8 +311,8 @@ fn private_in_one_piece(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// The kernel gives a private mapping of device memory only in one piece; a heap whose memory happens to be one
-// piece may give it. What may never happen is that a write goes through.
+// The kernel gives a private mapping of device memory only in one piece; a heap whose memory
+// happens to be one piece may give it. What may never happen is that a write goes through.
 fn private_across_pieces(heap: &str) -> Result<()> {
     let (buffer, size, pattern) = mixed(heap)?;
     let shared = buffer.map()?;

@@ -3,20 +3,47 @@
 //! The device node and its place in sysfs: what programs and udev rules find.
 
 use crate::Case;
-use anyhow::{ensure, Context, Result};
-use guest_support::heap::{AllocationData, Heap, HEAP_DIRECTORY};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::heap::{
+    AllocationData,
+    Heap,
+    HEAP_DIRECTORY, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::process::Child;
-use guest_support::{errno_of, expect_errno};
+use guest_support::{
+    errno_of,
+    expect_errno, //
+};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::mman::{MapFlags, ProtFlags};
-use nix::sys::stat::{major, makedev, minor, mknod, Mode, SFlag};
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
+use nix::sys::stat::{
+    major,
+    makedev,
+    minor,
+    mknod,
+    Mode,
+    SFlag, //
+};
 use nix::unistd::Whence;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{
+    FileTypeExt,
+    MetadataExt, //
+};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
 pub const CASES: &[Case] = &[
     Case::new("belongs-to-root-alone", belongs_to_root_alone),
@@ -38,7 +65,8 @@ fn node(heap: &str) -> PathBuf {
     Path::new(HEAP_DIRECTORY).join(heap)
 }
 
-/// The folder and the name of a node; the folder's name is that of the class and of the devices as well.
+/// The folder and the name of a node; the folder's name is that of the class and of the devices as
+/// well.
 fn place(heap: &str) -> Result<(String, String)> {
     let node = node(heap);
     let part = |part: Option<&std::ffi::OsStr>| Some(part?.to_string_lossy().into_owned());

@@ -3,12 +3,23 @@
 //! One buffer in several processes.
 
 use crate::Case;
-use anyhow::{ensure, Result};
-use guest_support::dma_buf::{self, Buffer};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::dma_buf::{
+    self,
+    Buffer, //
+};
 use guest_support::heap::Heap;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use guest_support::process::{eventually, Channel, Child, SOON};
+use guest_support::process::{
+    eventually,
+    Channel,
+    Child,
+    SOON, //
+};
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! On a kernel that has heaps itself: nothing is taken from it, what is missing is added, and stays.
+//! On a kernel that has heaps itself: nothing is taken from it, what is missing is added, and
+//! stays.
 
 use crate::module::Module;
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::expect_errno;
-use guest_support::heap::{self, Heap};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::kernel_module::KernelLog;
 use guest_support::ktap::Tests;
 use nix::errno::Errno;

@@ -3,15 +3,30 @@
 //! Whatever still needs the module keeps it from being unloaded, and nothing longer than that.
 
 use crate::module::Module;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::expect_errno;
 use guest_support::ktap::Tests;
 use guest_support::pattern::Pattern;
-use guest_support::process::{Channel, Child, SOON};
-use guest_support::v4l2::{Kind, Picture, GREY};
+use guest_support::process::{
+    Channel,
+    Child,
+    SOON, //
+};
+use guest_support::v4l2::{
+    Kind,
+    Picture,
+    GREY, //
+};
 use guest_support::vgem::Vgem;
-use guest_support::vivid::{self, Access};
+use guest_support::vivid::{
+    self,
+    Access, //
+};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;

@@ -2,13 +2,25 @@
 
 //! What the module leaves behind: nothing.
 
-use crate::module::{try_load, Module};
-use anyhow::{ensure, Result};
+use crate::module::{
+    try_load,
+    Module, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::checkers;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::process::eventually;
-use guest_support::{expect_errno, memory};
+use guest_support::{
+    expect_errno,
+    memory, //
+};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the module's life: loading with good and bad parameters, what stands in the way of unloading, and that
-//! nothing stays behind.
+//! Tests of the module's life: loading with good and bad parameters, what stands in the way of
+//! unloading, and that nothing stays behind.
 //!
-//! On a kernel that has heaps itself, what is registered there stays for good; other tests hold then.
+//! On a kernel that has heaps itself, what is registered there stays for good; other tests hold
+//! then.
 
 mod beside;
 mod busy;
@@ -12,10 +13,16 @@ mod module;
 mod parameters;
 mod race;
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use clap::Parser;
 use guest_support::heap;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use std::process::ExitCode;
 
 /// Test loading and unloading of the module and report in KTAP

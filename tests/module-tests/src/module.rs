@@ -2,15 +2,25 @@
 
 //! The module under test.
 
-use anyhow::{ensure, Context, Result};
-use guest_support::heap::{self, Heap};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::kernel_module;
 use guest_support::module::FILE;
 use guest_support::process::eventually;
 use std::path::Path;
 use std::time::Duration;
 
-pub use guest_support::module::{is_loaded, NAME};
+pub use guest_support::module::{
+    is_loaded,
+    NAME, //
+};
 
 /// Tries to load it; the kernel's own answer.
 pub fn try_load(parameters: &str) -> Result<nix::Result<Module>> {

@@ -2,12 +2,30 @@
 
 //! Load parameters: what they do, and that nonsense is refused with a word that says so.
 
-use crate::module::{is_loaded, try_load, Module};
-use anyhow::{bail, ensure, Result};
-use guest_support::heap::{self, AllocationData, Heap};
+use crate::module::{
+    is_loaded,
+    try_load,
+    Module, //
+};
+use anyhow::{
+    bail,
+    ensure,
+    Result, //
+};
+use guest_support::heap::{
+    self,
+    AllocationData,
+    Heap, //
+};
 use guest_support::kernel_module::KernelLog;
-use guest_support::ktap::{diagnose, Tests};
-use guest_support::{expect_errno, memory};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::{
+    expect_errno,
+    memory, //
+};
 use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {

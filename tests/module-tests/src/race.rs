@@ -2,11 +2,24 @@
 
 //! Programs that use a heap at the very moment when the module comes or goes.
 
-use crate::module::{is_loaded, Module};
-use anyhow::{ensure, Result};
+use crate::module::{
+    is_loaded,
+    Module, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::errno_of;
-use guest_support::heap::{AllocationData, Heap, HEAP_DIRECTORY};
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::heap::{
+    AllocationData,
+    Heap,
+    HEAP_DIRECTORY, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::process::Child;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;

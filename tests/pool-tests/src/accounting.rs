@@ -1,17 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory cgroups: with `mem_accounting=1` a buffer is charged to whoever allocates it, wherever its pages come from.
+//! Memory cgroups: with `mem_accounting=1` a buffer is charged to whoever allocates it, wherever
+//! its pages come from.
 
 use crate::cgroup::Cgroup;
 use crate::figures::Figures;
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::module::Module;
-use guest_support::process::{eventually, Channel, Child};
-use guest_support::{expect_errno, memory};
+use guest_support::process::{
+    eventually,
+    Channel,
+    Child, //
+};
+use guest_support::{
+    expect_errno,
+    memory, //
+};
 use nix::errno::Errno;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -136,7 +157,8 @@ fn charged_and_uncharged(source: Source) -> Result<()> {
     module.unload()
 }
 
-// The one who allocated pays for as long as the buffer lives, also when he has given it away and is gone.
+// The one who allocated pays for as long as the buffer lives, also when he has given it away and is
+// gone.
 fn follows_the_allocator() -> Result<()> {
     let module = Module::load("mem_accounting=1")?;
     let (payer, user) = (Cgroup::new("pool-tests")?, Cgroup::new("pool-tests-user")?);

@@ -3,13 +3,30 @@
 //! How much the pools keep, as the load parameters say, and nonsense in them.
 
 use crate::figures::Figures;
-use crate::{HEAPS, MIB};
-use anyhow::{bail, ensure, Result};
-use guest_support::heap::{self, Heap};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    bail,
+    ensure,
+    Result, //
+};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::kernel_module::KernelLog;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
-use guest_support::module::{is_loaded, try_load, Module};
+use guest_support::module::{
+    is_loaded,
+    try_load,
+    Module, //
+};
 use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {
@@ -53,8 +70,8 @@ fn bad_values() -> Result<()> {
     Ok(())
 }
 
-/// Sends twice `bound` bytes through all heaps at the same time, some in large buffers and some in single pages, and
-/// checks that the pools keep as much as they may and no more.
+/// Sends twice `bound` bytes through all heaps at the same time, some in large buffers and some in
+/// single pages, and checks that the pools keep as much as they may and no more.
 fn check_bound(bound: usize) -> Result<()> {
     let page = guest_support::page_size();
     let mut held = Vec::new();

@@ -4,9 +4,15 @@
 //!
 //! Reference: `Documentation/admin-guide/cgroup-v2.rst`
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::process::eventually;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 use std::time::Duration;
 
 const ROOT: &str = "/sys/fs/cgroup";

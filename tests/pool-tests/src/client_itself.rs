@@ -3,12 +3,23 @@
 //! The test client itself: what it is asked wrongly it refuses, and what it holds it lets go of.
 
 use crate::MIB;
-use anyhow::{ensure, Result};
-use guest_support::client::{self, Client, Direction, View};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction,
+    View, //
+};
 use guest_support::dma_buf;
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
-use guest_support::ktap::{skip, Tests};
+use guest_support::ktap::{
+    skip,
+    Tests, //
+};
 use guest_support::module::Module;
 use guest_support::udmabuf;
 use nix::errno::Errno;
@@ -21,7 +32,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("client/segments-as-short-as-declared", || {
         segments_of("max_segment=65536", |length| length <= 1 << 16)
     });
-    // The kernel's own heaps give it whole pieces too, and drivers count on that. A kernel that checks DMA reports it.
+    // The kernel's own heaps give it whole pieces too, and drivers count on that. A kernel that
+    // checks DMA reports it.
     tests.add("undeclared/segments-are-whole", || {
         segments_of("max_segment=0", |length| length == MIB as u64)
     });

@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one side writes, the other reads: the CPU through a process's mapping and through the kernel's, and a device
-//! that does not snoop the CPU's caches, which is a mapping that bypasses them.
+//! What one side writes, the other reads: the CPU through a process's mapping and through the
+//! kernel's, and a device that does not snoop the CPU's caches, which is a mapping that bypasses
+//! them.
 //!
-//! In QEMU without KVM there are no caches, so there this shows that all sides reach the same memory in the same order;
-//! a forgotten cache maintenance only shows on a real machine. `maintenance` counts that in QEMU too.
+//! In QEMU without KVM there are no caches, so there this shows that all sides reach the same
+//! memory in the same order; a forgotten cache maintenance only shows on a real machine.
+//! `maintenance` counts that in QEMU too.
 
 use crate::HEAPS;
-use anyhow::{ensure, Result};
-use guest_support::client::{self, Attachment, Client, View};
-use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use anyhow::{
+    ensure,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Attachment,
+    Client,
+    View, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SYNC_END,
+    SYNC_RW,
+    SYNC_START, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::mapping::WORD;
@@ -38,7 +53,8 @@ fn read(attachment: &Attachment<'_>, view: View, len: usize) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// A cached buffer needs to be told of each access. An uncached one does not, so it is not told here.
+/// A cached buffer needs to be told of each access. An uncached one does not, so it is not told
+/// here.
 fn access(name: &str, buffer: &Buffer, body: impl FnOnce() -> Result<()>) -> Result<()> {
     if name.contains("uncached") {
         return body();

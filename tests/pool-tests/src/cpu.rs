@@ -2,8 +2,14 @@
 
 //! Which CPU a test runs on.
 
-use anyhow::{Context, Result};
-use nix::sched::{sched_setaffinity, CpuSet};
+use anyhow::{
+    Context,
+    Result, //
+};
+use nix::sched::{
+    sched_setaffinity,
+    CpuSet, //
+};
 use nix::unistd::Pid;
 
 /// Keeps this thread on one CPU from here on.

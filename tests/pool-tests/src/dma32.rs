@@ -4,13 +4,32 @@
 
 use crate::figures::Figures;
 use crate::MIB;
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client, Segment, View};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Segment,
+    View, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{AllocationData, Heap};
-use guest_support::ktap::{diagnose, skip, Tests};
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    skip,
+    Tests, //
+};
 use guest_support::module::Module;
-use guest_support::{memory, page_size};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use nix::errno::Errno;
 use std::time::Duration;
 

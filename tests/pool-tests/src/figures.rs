@@ -2,7 +2,11 @@
 
 //! `/proc/rk_dma_heap/heaps`: what each heap has handed out, and what its pool holds.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::process::eventually;
 use std::iter::Sum;
 use std::ops::Add;
@@ -13,7 +17,8 @@ const FILE: &str = "/proc/rk_dma_heap/heaps";
 /// How long the worker may take until nothing waits for it.
 const WORK_LIMIT: Duration = Duration::from_secs(20);
 
-/// The figures of one heap, or the sum of several. Sizes in bytes; hits and misses in runs of pages.
+/// The figures of one heap, or the sum of several. Sizes in bytes; hits and misses in runs of
+/// pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     pub buffers: usize,

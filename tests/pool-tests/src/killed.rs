@@ -3,18 +3,35 @@
 //! Processes that are killed in the middle of an allocation, many times.
 
 use crate::figures::Figures;
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
 use guest_support::module::Module;
-use guest_support::process::{eventually, Child, Verdict};
+use guest_support::process::{
+    eventually,
+    Child,
+    Verdict, //
+};
 use guest_support::tracing::FailedIoctls;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add_within(
@@ -27,8 +44,8 @@ pub fn add(tests: &mut Tests) {
 const ROUNDS: usize = 1000;
 const SIZE: usize = 16 * MIB;
 
-/// What the kernel's own caches may take in a thousand rounds of fork and exit. One page lost in every third round would
-/// be more; a run of pages lost in three of them too.
+/// What the kernel's own caches may take in a thousand rounds of fork and exit. One page lost in
+/// every third round would be more; a run of pages lost in three of them too.
 const TOLERANCE: usize = 2 * MIB;
 
 fn allocate_for_ever(heap: &Heap) -> Result<()> {
@@ -49,7 +66,8 @@ fn kill_one(heap: &Heap, pause: Duration) -> Result<()> {
 }
 
 fn thousand_times() -> Result<()> {
-    // So small a pool that most memory is allocated or made ready in the allocation, which takes its time.
+    // So small a pool that most memory is allocated or made ready in the allocation, which takes
+    // its time.
     let module = Module::load("pool_max_mib=8")?;
     let rounds = checkers::rounds(ROUNDS);
     let mut heaps = HEAPS

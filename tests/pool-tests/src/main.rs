@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the system heaps' memory: that it is always zeroed, lies where it must, is mapped as it must be, and that
-//! pools, deferred freeing and accounting add up, also when memory is short.
+//! Tests of the system heaps' memory: that it is always zeroed, lies where it must, is mapped as it
+//! must be, and that pools, deferred freeing and accounting add up, also when memory is short.
 //!
 //! The tests load the module themselves, each with the parameters that it needs.
 
@@ -25,9 +25,15 @@ mod tracepoints;
 mod unload;
 mod zeroing;
 
-use anyhow::{ensure, Result};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use clap::Parser;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use guest_support::module;
 use std::process::ExitCode;
 

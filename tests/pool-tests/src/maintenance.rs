@@ -1,18 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cache maintenance, counted: the kernel does it for the client's device, which does not snoop the CPU's caches, and
-//! probes on the two functions that do it tell for which memory.
+//! Cache maintenance, counted: the kernel does it for the client's device, which does not snoop the
+//! CPU's caches, and probes on the two functions that do it tell for which memory.
 //!
-//! QEMU without KVM has no caches: what the instructions behind these functions achieve cannot be seen there, but which
-//! memory they are given can, and that is all the module decides.
+//! QEMU without KVM has no caches: what the instructions behind these functions achieve cannot be
+//! seen there, but which memory they are given can, and that is all the module decides.
 
 use crate::cpu::stay_on_cpu;
 use crate::figures::Figures;
-use crate::trace::{Event, Probe, Trace};
+use crate::trace::{
+    Event,
+    Probe,
+    Trace, //
+};
 use crate::HEAPS;
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Attachment, Client, Direction, Segment};
-use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Attachment,
+    Client,
+    Direction,
+    Segment, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SYNC_END,
+    SYNC_RW,
+    SYNC_START, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
@@ -42,7 +61,8 @@ const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// The first two arguments of both functions. The kernel knows arguments by their place on some architectures only.
+/// The first two arguments of both functions. The kernel knows arguments by their place on some
+/// architectures only.
 #[cfg(not(target_arch = "arm"))]
 const ARGUMENTS: &str = "address=$arg1:x64 size=$arg2:u64";
 #[cfg(target_arch = "arm")]
@@ -120,8 +140,8 @@ fn expect(what: &str, found: Maintenance, expected: Maintenance) -> Result<()> {
     Ok(())
 }
 
-/// Maps, accesses and unmaps with one and with two importers. Each mapping and each access has to reach all of the
-/// buffer once for each device that has it mapped, or nothing at all.
+/// Maps, accesses and unmaps with one and with two importers. Each mapping and each access has to
+/// reach all of the buffer once for each device that has it mapped, or nothing at all.
 fn for_importers(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -214,8 +234,9 @@ fn expect_cleaned_once(what: &str, events: &[Event], segments: &[Segment]) -> Re
     Ok(())
 }
 
-// Memory that will be mapped past the caches is cleaned, exactly it, once before it is handed out: when it is fresh, and
-// when it has come back and was zeroed. What a pool holds ready costs nothing more.
+// Memory that will be mapped past the caches is cleaned, exactly it, once before it is handed out:
+// when it is fresh, and when it has come back and was zeroed. What a pool holds ready costs nothing
+// more.
 fn handing_out(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;

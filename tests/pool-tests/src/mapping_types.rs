@@ -3,10 +3,22 @@
 //! How buffers are mapped: the page tables of a process and of the kernel say it page by page.
 
 use crate::HEAPS;
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client, MemoryType, View};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    MemoryType,
+    View, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::module::Module;
 use guest_support::page_size;
@@ -79,7 +91,8 @@ fn user(name: &str) -> Result<()> {
             let found = client.memory_type(part.address() + offset)?;
             check(name, offset + 7 * page, found)?;
         }
-        // Where huge entries can be, which page faults make, and after the kernel has made the entries anew.
+        // Where huge entries can be, which page faults make, and after the kernel has made the
+        // entries anew.
         let aligned = Mapping::aligned(buffer.as_fd(), 0, PAGES * page, HUGE, 0)?;
         for protection in [
             ProtFlags::PROT_READ,
@@ -117,7 +130,8 @@ fn kernel(name: &str) -> Result<()> {
     for offset in (0..buffer.size()?).step_by(page_size()) {
         check(name, offset, attachment.memory_type(View::Kernel, offset)?)?;
     }
-    // For the reader. All RAM has such a mapping, but nobody reads or writes a write-combined buffer through it.
+    // For the reader. All RAM has such a mapping, but nobody reads or writes a write-combined
+    // buffer through it.
     match attachment.memory_type(View::Cached, 0) {
         Ok(found) => diagnose(&format!("{name}: in the kernel's linear map: {found:?}")),
         Err(errno) => diagnose(&format!("{name}: no page of the linear map: {errno:?}")),

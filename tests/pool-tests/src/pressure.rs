@@ -4,15 +4,31 @@
 
 use crate::figures::Figures;
 use crate::trace::Trace;
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::module::Module;
-use guest_support::process::{Child, Verdict};
-use guest_support::{memory, page_size};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -114,7 +130,8 @@ fn eat() -> Result<()> {
     }
 }
 
-// The order of events tells it exactly: what the shrinker had freed when the kernel chose whom to kill.
+// The order of events tells it exactly: what the shrinker had freed when the kernel chose whom to
+// kill.
 fn eater() -> Result<()> {
     memory::lock_this_process()?;
     let module = Module::load(PARAMETERS)?;

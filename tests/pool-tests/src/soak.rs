@@ -1,23 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything at once for as long as one likes, with memory short again and again. After each round all comes to rest, and
-//! what was lost by then is told: a leak, however small, shows as a drift.
+//! Everything at once for as long as one likes, with memory short again and again. After each round
+//! all comes to rest, and what was lost by then is told: a leak, however small, shows as a drift.
 
-use crate::figures::{self, Figures};
-use crate::{stress, MIB};
-use anyhow::{ensure, Context, Result};
-use guest_support::allocator::{Allocator, Interface};
+use crate::figures::{
+    self,
+    Figures, //
+};
+use crate::{
+    stress,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::{
+    Allocator,
+    Interface, //
+};
 use guest_support::client;
-use guest_support::heap::{self, Heap};
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::mapping::Mapping;
 use guest_support::memory;
 use guest_support::module::Module;
 use guest_support::page_size;
-use guest_support::process::{Child, Verdict};
+use guest_support::process::{
+    Child,
+    Verdict, //
+};
 use nix::errno::Errno;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// How long everything happens before it comes to rest.
 const ROUND: Duration = Duration::from_secs(60);

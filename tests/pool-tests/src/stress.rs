@@ -2,19 +2,48 @@
 
 //! Everything at once, for a while, on all CPUs: afterwards every counter is back at zero.
 
-use crate::figures::{self, Figures};
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::figures::{
+    self,
+    Figures, //
+};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::client::{self, Client, Direction};
-use guest_support::dma_buf::{Buffer, SYNC_END, SYNC_RW, SYNC_START};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SYNC_END,
+    SYNC_RW,
+    SYNC_START, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
 use guest_support::module::Module;
 use guest_support::page_size;
-use guest_support::process::{eventually, Child, Verdict};
-use std::time::{Duration, Instant};
+use guest_support::process::{
+    eventually,
+    Child,
+    Verdict, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub fn add(tests: &mut Tests, seconds: u64) {
     let duration = Duration::from_secs(seconds);
@@ -27,7 +56,8 @@ pub fn add(tests: &mut Tests, seconds: u64) {
 
 const PROCESSES: u64 = 8;
 
-/// The most that one process holds, so that all together hold half of memory; a kernel that checks needs more itself.
+/// The most that one process holds, so that all together hold half of memory; a kernel that checks
+/// needs more itself.
 fn most_held() -> Result<usize> {
     let share = if checkers::are_on() { 4 } else { 2 };
     Ok(memory::total()? / share / PROCESSES as usize)
@@ -92,7 +122,8 @@ pub fn work(seed: u64, duration: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Reads the figures all the time; none may ever be more than all memory, as one would be that fell below zero.
+/// Reads the figures all the time; none may ever be more than all memory, as one would be that fell
+/// below zero.
 fn watch(until: Instant) -> Result<usize> {
     let all = memory::total()?;
     let mut rounds = 0;

@@ -3,15 +3,31 @@
 //! That the figures in different files are the same, and add up.
 
 use crate::cpu::stay_on_cpu;
-use crate::figures::{self, Figures};
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::figures::{
+    self,
+    Figures, //
+};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{self, Heap};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::process::eventually;
-use guest_support::{memory, page_size};
+use guest_support::{
+    memory,
+    page_size, //
+};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -129,7 +145,8 @@ fn sums_add_up() -> Result<()> {
     module.unload()
 }
 
-// Single pages are the hard case: what comes back on one CPU is wanted on another. Each CPU may keep a few.
+// Single pages are the hard case: what comes back on one CPU is wanted on another. Each CPU may
+// keep a few.
 fn every_cpu_gets_what_is_pooled() -> Result<()> {
     const PAGES: usize = 500;
     const KEPT: usize = 64;
@@ -170,8 +187,8 @@ fn every_cpu_gets_what_is_pooled() -> Result<()> {
     module.unload()
 }
 
-// The figures against the kernel's own count of free memory. The tolerance is what the kernel's other caches do
-// meanwhile: a twentieth of what is moved.
+// The figures against the kernel's own count of free memory. The tolerance is what the kernel's
+// other caches do meanwhile: a twentieth of what is moved.
 fn memory_is_where_they_say() -> Result<()> {
     const SIZE: usize = 100 * MIB;
     const TOLERANCE: usize = SIZE / 20;

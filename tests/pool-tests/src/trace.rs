@@ -2,11 +2,18 @@
 
 //! The kernel's tracing, in an instance of its own.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{
+    bail,
+    Context,
+    Result, //
+};
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{
+    Path,
+    PathBuf, //
+};
 
 pub const TRACING: &str = "/sys/kernel/tracing";
 
@@ -108,7 +115,8 @@ impl Drop for Trace {
     }
 }
 
-/// An event for each call of a kernel function; gone when dropped, which must be after every trace of it.
+/// An event for each call of a kernel function; gone when dropped, which must be after every trace
+/// of it.
 #[derive(Debug)]
 pub struct Probe {
     name: String,

@@ -3,9 +3,17 @@
 //! Tracepoints: each is there, comes when its thing happens, and tells the truth about it.
 
 use crate::figures::Figures;
-use crate::trace::{Event, Trace, TRACING};
+use crate::trace::{
+    Event,
+    Trace,
+    TRACING, //
+};
 use crate::MIB;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
@@ -29,7 +37,8 @@ const EVENTS: [(&str, &[&str]); 6] = [
     ("rk_dma_heap_shrink", &["heap", "wanted", "freed"]),
 ];
 
-// What trace-cmd and perf read: a number, and a description of the fields by which they decode what is recorded.
+// What trace-cmd and perf read: a number, and a description of the fields by which they decode what
+// is recorded.
 fn formats() -> Result<()> {
     let module = Module::load("")?;
     let listed = std::fs::read_to_string(Path::new(TRACING).join("available_events"))?;

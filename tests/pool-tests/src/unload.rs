@@ -3,16 +3,29 @@
 //! Unloading gives back what the pools hold, and what waits to get there.
 
 use crate::figures::Figures;
-use crate::{HEAPS, MIB};
-use anyhow::{ensure, Context, Result};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::memory;
 use guest_support::module::Module;
 use guest_support::process::eventually;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add("unload/full-pool", || unloads(0));

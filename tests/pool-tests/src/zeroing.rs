@@ -3,13 +3,28 @@
 //! Memory is zeroed whenever it is handed out, wherever it was before.
 
 use crate::figures::Figures;
-use crate::{HEAPS, MIB};
-use anyhow::{bail, ensure, Context, Result};
+use crate::{
+    HEAPS,
+    MIB, //
+};
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::checkers;
-use guest_support::client::{self, Client, View};
+use guest_support::client::{
+    self,
+    Client,
+    View, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
@@ -26,8 +41,8 @@ pub fn add(tests: &mut Tests) {
 const ROUNDS: usize = 10_000;
 const THREADS: usize = 4;
 
-/// How many of 1,000 rounds have a size between these, in KiB. Large ones are few: in QEMU a round over 32 MiB takes a
-/// second of its own, in which nothing else is tried.
+/// How many of 1,000 rounds have a size between these, in KiB. Large ones are few: in QEMU a round
+/// over 32 MiB takes a second of its own, in which nothing else is tried.
 const SIZES: [(usize, usize, usize); 5] = [
     (600, 4, 16),
     (250, 16, 256),

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocates or closes buffers, each time between two marks that a plugin of QEMU sees, and tells where the kernel's functions
-//! lie.
+//! Allocates or closes buffers, each time between two marks that a plugin of QEMU sees, and tells
+//! where the kernel's functions lie.
 
-use anyhow::{Context, Result};
-use clap::{Parser, ValueEnum};
+use anyhow::{
+    Context,
+    Result, //
+};
+use clap::{
+    Parser,
+    ValueEnum, //
+};
 use guest_support::heap::Heap;
 use std::thread::sleep;
 use std::time::Duration;

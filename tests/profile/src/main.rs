@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the instructions of an allocation and of a close go, function by function: with the kernel's own heap, with the module,
-//! and with the module where nothing is recorded and named.
+//! Where the instructions of an allocation and of a close go, function by function: with the
+//! kernel's own heap, with the module, and with the module where nothing is recorded and named.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use clap::Parser;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{
+    BTreeMap,
+    BTreeSet, //
+};
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::{
+    Path,
+    PathBuf, //
+};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
 /// Print where the instructions of an allocation and of a close go
 #[derive(Parser)]

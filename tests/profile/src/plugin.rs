@@ -1,21 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counts, inside QEMU, how many instructions the guest executes at each address, between two marks that it makes.
+//! Counts, inside QEMU, how many instructions the guest executes at each address, between two marks
+//! that it makes.
 //!
-//! A mark is an instruction that does nothing and that no compiler emits: a move of a register to itself. The argument
-//! `out=FILE` says where the counts go after each second mark: a line for each address, in hexadecimal, and its count.
+//! A mark is an instruction that does nothing and that no compiler emits: a move of a register to
+//! itself. The argument `out=FILE` says where the counts go after each second mark: a line for each
+//! address, in hexadecimal, and its count.
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{
+    anyhow,
+    bail,
+    Context,
+    Result, //
+};
 use qemu_plugin::{
-    install::{Args, Info, Value},
-    plugin::{HasCallbacks, Plugin, Register, PLUGIN},
-    PluginId, TranslationBlock,
+    install::{
+        Args,
+        Info,
+        Value, //
+    },
+    plugin::{
+        HasCallbacks,
+        Plugin,
+        Register,
+        PLUGIN, //
+    },
+    PluginId,
+    TranslationBlock, //
 };
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{
+    AtomicBool,
+    AtomicU64,
+    Ordering::Relaxed, //
+};
+use std::sync::{
+    Arc,
+    Mutex,
+    OnceLock, //
+};
 
 /// `mov x27, x27` and `mov x28, x28`.
 const BEGIN: [u8; 4] = 0xaa1b_03fb_u32.to_le_bytes();

@@ -2,14 +2,35 @@
 
 //! `rkheap leak` and `rkheap snapshot`.
 
-use crate::program::{json, list, number, rkheap, run, text, Ran};
-use anyhow::{ensure, Context, Result};
-use guest_support::client::{self, Client};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    run,
+    text,
+    Ran, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client, //
+};
 use guest_support::dma_buf::SetName;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::{rename_thread, Child};
-use nix::sys::signal::{kill, Signal};
+use guest_support::process::{
+    rename_thread,
+    Child, //
+};
+use nix::sys::signal::{
+    kill,
+    Signal, //
+};
 use nix::unistd::Pid;
 use serde_json::Value;
 

@@ -2,12 +2,28 @@
 
 //! `rkheap ls`: its figures are those of what is allocated here.
 
-use crate::program::{json, list, number, rkheap, text};
-use anyhow::{ensure, Context, Result};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    text, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf;
-use guest_support::heap::{self, Heap};
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::ktap::Tests;
-use guest_support::{memory, process::eventually};
+use guest_support::{
+    memory,
+    process::eventually, //
+};
 use serde_json::Value;
 use std::time::Duration;
 

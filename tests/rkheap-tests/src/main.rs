@@ -2,8 +2,8 @@
 
 //! Tests of `rkheap`: the program itself, as it is installed, on real heaps and buffers.
 //!
-//! What it says is compared with what these tests did, or with what the kernel answers: a gap is as large as told if an
-//! allocation of that size succeeds, and one of a page more does not.
+//! What it says is compared with what these tests did, or with what the kernel answers: a gap is as
+//! large as told if an allocation of that size succeeds, and one of a page more does not.
 
 mod leak;
 mod ls;
@@ -17,7 +17,10 @@ mod without_module;
 
 use anyhow::Result;
 use clap::Parser;
-use guest_support::ktap::{Options, Tests};
+use guest_support::ktap::{
+    Options,
+    Tests, //
+};
 use guest_support::vgem::Vgem;
 use std::process::ExitCode;
 use std::time::Duration;

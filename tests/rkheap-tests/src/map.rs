@@ -3,8 +3,18 @@
 //! `rkheap map`, on a machine whose Rockchip heap has an area of its own.
 
 use crate::ls;
-use crate::program::{json, list, number, rkheap, text};
-use anyhow::{ensure, Context, Result};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    text, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::SetName;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
@@ -23,7 +33,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("map/refused", refused);
 }
 
-/// Where the module says that the Rockchip heap's buffers lie: the vendor's node, read here by itself.
+/// Where the module says that the Rockchip heap's buffers lie: the vendor's node, read here by
+/// itself.
 fn places() -> Result<Vec<(u64, u64)>> {
     let text = std::fs::read_to_string("/proc/rk_dma_heap/rk-dma-heap-info")?;
     let mut places: Vec<_> = text

@@ -2,8 +2,15 @@
 
 //! `rkheap peak`.
 
-use crate::program::{json, number, rkheap};
-use anyhow::{ensure, Result};
+use crate::program::{
+    json,
+    number,
+    rkheap, //
+};
+use anyhow::{
+    ensure,
+    Result, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 

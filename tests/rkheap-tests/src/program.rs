@@ -2,10 +2,17 @@
 
 //! The program under test, run and listened to.
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
 pub const PROGRAM: &str = "rkheap";
 

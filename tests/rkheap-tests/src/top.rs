@@ -3,19 +3,52 @@
 //! `rkheap top` on a terminal, and read from its screen.
 
 use crate::program::PROGRAM;
-use anyhow::{ensure, Context, Result};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::heap::Heap;
-use guest_support::ktap::{diagnose, Tests};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::process::eventually;
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::pty::{openpty, Winsize};
-use nix::sys::signal::{kill, Signal};
-use nix::sys::termios::{tcgetattr, Termios};
-use nix::unistd::{read, write, Pid};
+use nix::poll::{
+    poll,
+    PollFd,
+    PollFlags,
+    PollTimeout, //
+};
+use nix::pty::{
+    openpty,
+    Winsize, //
+};
+use nix::sys::signal::{
+    kill,
+    Signal, //
+};
+use nix::sys::termios::{
+    tcgetattr,
+    Termios, //
+};
+use nix::unistd::{
+    read,
+    write,
+    Pid, //
+};
 use std::cell::RefCell;
-use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::fd::{
+    AsFd,
+    OwnedFd, //
+};
+use std::process::{
+    Child,
+    Command,
+    ExitStatus,
+    Stdio, //
+};
 use std::time::Duration;
 
 /// How long the screen may take to show something.

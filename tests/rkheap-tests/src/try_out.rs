@@ -2,14 +2,30 @@
 
 //! `rkheap alloc` and `rkheap bench`, and what holds for all commands.
 
-use crate::program::{json, list, number, rkheap, PROGRAM};
-use anyhow::{ensure, Context, Result};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    PROGRAM, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::dma_buf;
 use guest_support::ktap::Tests;
 use guest_support::process::eventually;
-use nix::sys::signal::{kill, Signal};
+use nix::sys::signal::{
+    kill,
+    Signal, //
+};
 use nix::unistd::Pid;
-use std::process::{Command, Stdio};
+use std::process::{
+    Command,
+    Stdio, //
+};
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {

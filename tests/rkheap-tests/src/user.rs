@@ -2,16 +2,42 @@
 
 //! What an ordinary user sees: what is his, the sums of all, and how to see the rest.
 
-use crate::program::{json, list, number, rkheap, text, PROGRAM};
-use anyhow::{ensure, Context, Result};
-use guest_support::dma_buf::{self, SetName};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    text,
+    PROGRAM, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::dma_buf::{
+    self,
+    SetName, //
+};
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::{eventually, Child, SOON};
+use guest_support::process::{
+    eventually,
+    Child,
+    SOON, //
+};
 use nix::sys::prctl::set_dumpable;
-use nix::unistd::{setgid, setuid, Gid, Uid};
+use nix::unistd::{
+    setgid,
+    setuid,
+    Gid,
+    Uid, //
+};
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::process::{
+    Command,
+    Stdio, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add("user/own-buffers", own_buffers);
@@ -19,7 +45,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("user/what-root-alone-may", what_root_alone_may);
 }
 
-/// Runs `body` as a user without privileges, with a buffer of its own, beside one of a process of root's.
+/// Runs `body` as a user without privileges, with a buffer of its own, beside one of a process of
+/// root's.
 fn as_nobody(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
     let mut roots = Command::new(PROGRAM)
         .args(["alloc", "cma", "1M"])

@@ -2,11 +2,25 @@
 
 //! On a kernel without the module, and with a driver's buffers.
 
-use crate::program::{json, list, number, rkheap, run, text};
-use anyhow::{ensure, Context, Result};
+use crate::program::{
+    json,
+    list,
+    number,
+    rkheap,
+    run,
+    text, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
 use guest_support::ktap::Tests;
 use guest_support::module;
-use guest_support::process::{rename_thread, Child};
+use guest_support::process::{
+    rename_thread,
+    Child, //
+};
 use guest_support::vgem::Vgem;
 use serde_json::Value;
 

@@ -2,10 +2,18 @@
 
 //! Contiguous memory: what comes of device trees, where buffers lie, and what drivers can do.
 
-use super::{Guest, Place, Report, Suite, GUEST, LOADED_BY_TESTS, STOCK};
+use super::{
+    Guest,
+    Place,
+    Report,
+    Suite,
+    GUEST,
+    LOADED_BY_TESTS,
+    STOCK, //
+};
 
-/// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same name. All these machines
-/// have 1 GiB, so that the overlays' addresses are memory on every target.
+/// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same
+/// name. All these machines have 1 GiB, so that the overlays' addresses are memory on every target.
 macro_rules! tree {
     ($name:literal, $promise:literal, [$($option:literal),*]) => {
         tree!($name, $promise, [$($option),*], STOCK)

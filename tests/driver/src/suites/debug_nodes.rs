@@ -2,7 +2,13 @@
 
 //! What `/proc/rk_dmabuf` says.
 
-use super::{Guest, Place, Suite, GUEST, OWN_MODULE};
+use super::{
+    Guest,
+    Place,
+    Suite,
+    GUEST,
+    OWN_MODULE, //
+};
 
 pub const SUITES: &[Suite] = &[
     Suite {

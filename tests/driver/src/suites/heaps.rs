@@ -2,10 +2,19 @@
 
 //! What programs see of heaps and buffers, and drivers that attach to them.
 
-use super::{Guest, Place, Report, Share, Suite, GUEST, STOCK, VIVID};
+use super::{
+    Guest,
+    Place,
+    Report,
+    Share,
+    Suite,
+    GUEST,
+    STOCK,
+    VIVID, //
+};
 
-/// The guest tests of these groups, on a machine that has exactly the heaps that the module is to make there; on all of
-/// them, or on one of each kind: the others' names stand for the same memory.
+/// The guest tests of these groups, on a machine that has exactly the heaps that the module is to
+/// make there; on all of them, or on one of each kind: the others' names stand for the same memory.
 macro_rules! heap_tests {
     ($groups:expr) => {
         concat!(

@@ -2,7 +2,10 @@
 
 //! Tests that need no kernel: they run on this machine.
 
-use super::{Place, Suite};
+use super::{
+    Place,
+    Suite, //
+};
 
 pub const SUITES: &[Suite] = &[
     Suite {

@@ -2,10 +2,17 @@
 
 //! Tests inside the kernel, allocations that fail, and random calls.
 
-use super::{Guest, Place, Suite, GUEST, STOCK};
+use super::{
+    Guest,
+    Place,
+    Suite,
+    GUEST,
+    STOCK, //
+};
 
-/// What may be reported of the kernel's exporter udmabuf: it maps a buffer once and syncs it in whatever direction a program
-/// says; and it joins pages that lie side by side, to segments longer than its device takes.
+/// What may be reported of the kernel's exporter udmabuf: it maps a buffer once and syncs it in
+/// whatever direction a program says; and it joins pages that lie side by side, to segments longer
+/// than its device takes.
 const UDMABUF: &str =
     "misc udmabuf: (device driver syncs|mapping sg segment longer than device claims to support)";
 
@@ -16,7 +23,8 @@ pub const SUITES: &[Suite] = &[
         place: Place::Guest(Guest {
             targets: &["debug"],
             options: &[],
-            // What the kernel keeps for each suite is a list of its own; here they become parts of one.
+            // What the kernel keeps for each suite is a list of its own; here they become parts of
+            // one.
             command: "cd /sys/kernel/debug/kunit && set -- rk_dma_heap_* && echo 'KTAP version 1' && echo \"1..$#\" && n=0 && \
                       for suite; do n=$((n + 1)); sed -E \"1,/^1\\.\\./d; s/^(not )?ok [0-9]+ /\\1ok $n /\" $suite/results; done",
             ..GUEST
@@ -61,7 +69,8 @@ pub const SUITES: &[Suite] = &[
         promise: "whatever root and an ordinary user call from eight processes at once: memory is zero and keeps what was written, errors are those that may come, nobody hangs, nothing is left",
         place: Place::Guest(Guest {
             targets: STOCK,
-            // The seed is fixed, so that a run can be compared with the one before; `make fuzz` takes others.
+            // The seed is fixed, so that a run can be compared with the one before; `make fuzz`
+            // takes others.
             command: "fuzz --seed 1 --seconds 30",
             limit: 180,
             ..GUEST

@@ -2,7 +2,14 @@
 
 //! The module itself: loading, unloading, and what it finds in a kernel that has heaps.
 
-use super::{Guest, Place, Suite, GUEST, STOCK, VIVID};
+use super::{
+    Guest,
+    Place,
+    Suite,
+    GUEST,
+    STOCK,
+    VIVID, //
+};
 
 pub const SUITES: &[Suite] = &[
     Suite {

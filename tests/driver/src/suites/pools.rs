@@ -2,7 +2,14 @@
 
 //! The memory of the system heaps: page pools, caches, memory that is short.
 
-use super::{Guest, Place, Suite, GUEST, LOADED_BY_TESTS, OWN_MODULE};
+use super::{
+    Guest,
+    Place,
+    Suite,
+    GUEST,
+    LOADED_BY_TESTS,
+    OWN_MODULE, //
+};
 
 /// Where there are enough CPUs and memory.
 const LARGE: &[&str] = &["arm64"];

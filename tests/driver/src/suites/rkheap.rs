@@ -2,7 +2,13 @@
 
 //! The command-line tool.
 
-use super::{Guest, Place, Suite, GUEST, STOCK};
+use super::{
+    Guest,
+    Place,
+    Suite,
+    GUEST,
+    STOCK, //
+};
 
 pub const SUITES: &[Suite] = &[
     Suite {

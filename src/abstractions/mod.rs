@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Abstractions over the kernel's C interfaces that the `kernel` crate lacks.
+//!
+//! Each module covers one kernel concept, names the C header it wraps, and knows nothing of heaps.
+//! A module here may import the `kernel` crate, [`crate::bindings`], [`crate::decisions`] and its
+//! siblings, nothing else.
+
+pub(crate) mod background;
+pub(crate) mod cache_cleaner;
+pub(crate) mod char_device;
+pub(crate) mod cma;
+pub(crate) mod device_tree;
+pub(crate) mod dma_buf;
+pub(crate) mod dma_buf_events;
+pub(crate) mod dma_device;
+pub(crate) mod exporter;
+pub(crate) mod function_hook;
+pub(crate) mod kernel_mapping;
+pub(crate) mod kernel_symbol;
+pub(crate) mod memory_cgroup;
+pub(crate) mod pages;
+#[cfg(CONFIG_DMABUF_HEAPS)]
+pub(crate) mod path;
+pub(crate) mod phys_addr;
+pub(crate) mod proc_file;
+pub(crate) mod process;
+pub(crate) mod seq_output;
+pub(crate) mod sg_table;
+pub(crate) mod shrinker;
+pub(crate) mod signal;
+pub(crate) mod sized_kmalloc;
+pub(crate) mod sysfs;
+pub(crate) mod task;
+pub(crate) mod user_mapping;
+pub(crate) mod version;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shares of the machine's memory, which bound buffers and pools.
+
+use kernel::page::PAGE_SHIFT;
+
+/// `percent` percent of `pages`, rounded down.
+///
+/// # Examples
+///
+/// ```
+/// use crate::decisions::ram_share::share;
+///
+/// assert_eq!(share(1001, 50), 500);
+/// ```
+pub(crate) fn share(pages: usize, percent: u8) -> usize {
+    let percent = usize::from(percent);
+    // In two steps, so that no number of pages can wrap.
+    pages / 100 * percent + pages % 100 * percent / 100
+}
+
+/// The most that page pools may hold ready, in pages: `percent` percent of `ram` pages, and no more
+/// than `mib` MiB.
+pub(crate) fn pool_pages(ram: usize, percent: u8, mib: u32) -> usize {
+    let mib = (mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT));
+    share(ram, percent).min(mib)
+}
+
+#[cfg(CONFIG_KUNIT)]
+#[kernel::prelude::kunit_tests(rk_dma_heap_ram_share)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_rounded_down_and_never_wrap() {
+        assert_eq!(share(0, 100), 0);
+        assert_eq!(share(1, 99), 0);
+        assert_eq!(share(199, 50), 99);
+        assert_eq!(share(200, 50), 100);
+        assert_eq!(share(usize::MAX, 100), usize::MAX);
+        assert_eq!(share(usize::MAX, 0), 0);
+    }
+
+    #[test]
+    fn pools_keep_to_the_lower_bound() {
+        let mib = 1 << (20 - PAGE_SHIFT);
+        assert_eq!(pool_pages(1000 * mib, 10, 1024), 100 * mib);
+        assert_eq!(pool_pages(1000 * mib, 10, 50), 50 * mib);
+        assert_eq!(pool_pages(1000 * mib, 0, 50), 0);
+        assert_eq!(pool_pages(1000 * mib, 100, 0), 0);
+        assert_eq!(
+            pool_pages(usize::MAX, 100, u32::MAX),
+            (u32::MAX as usize).saturating_mul(mib)
+        );
+    }
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A cache of ranges that contiguous heaps have freed.
+//!
+//! `cma_alloc()` isolates whole page blocks and migrates the pages of others, which costs more than
+//! zeroing the range. A pipeline that frees and allocates the same frames sixty times a second
+//! would pay that for each frame. So a freed range stays in this cache for [`RETENTION_MS`], a
+//! thread of low priority zeroes it, and the next buffer of the same size takes it.
+//!
+//! A cached range is missing to the area's other users. The cache therefore holds at most half of
+//! an area, and releases ranges to their area after [`RETENTION_MS`], in reclaim, when an
+//! allocation of the module fails ([`RangeCache::retry_after_drain`]), and when it is disabled.
+//!
+//! # Locks
+//!
+//! [`RangeCache::state`] is a spin lock; that of a [`DelayedWork`] is taken under it. Ranges are
+//! zeroed and released with neither held.
+
+mod worker;
+
+pub(crate) use worker::Service;
+
+use crate::{
+    abstractions::{
+        background::DelayedWork,
+        cache_cleaner::Cleaner,
+        cma::{
+            Area,
+            AreaLookup,
+            Range,
+            ReadyRange, //
+        },
+        signal, //
+    },
+    decisions::{
+        memory::{
+            Caching,
+            Memory, //
+        },
+        segment::Segment, //
+    }, //
+};
+use core::{
+    iter,
+    mem::ManuallyDrop, //
+};
+use kernel::{
+    new_spinlock,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+    time::{
+        delay::fsleep,
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
+
+/// How long a range is cached, in milliseconds.
+const RETENTION_MS: i64 = 1000;
+
+/// The delay before the thread prepares freed ranges, in milliseconds: ranges freed together cost
+/// one wake-up.
+const BATCH_DELAY_MS: u32 = 10;
+
+/// The largest number of cached ranges.
+const MAX_RANGES: usize = 64;
+
+/// The limit for an area of unknown size, in pages: 16 MiB with 4 KiB pages.
+const DEFAULT_LIMIT: usize = 4096;
+
+/// From this size on, in pages, allocating a new range is preferred to zeroing a cached one: 1 MiB
+/// with 4 KiB pages.
+const LARGE: usize = 256;
+
+/// How often, and how long each time, a drain waits for the thread to let go of the range that it
+/// prepares.
+const DRAIN_POLLS: usize = 200;
+const DRAIN_POLL: Delta = Delta::from_millis(1);
+
+/// The cache.
+#[pin_data]
+pub(crate) struct RangeCache {
+    cleaner: Arc<Cleaner>,
+    /// The largest number of pages to cache of each area.
+    limits: KVec<(Area, usize)>,
+    /// Prepares ranges and releases expired ones.
+    work: Arc<DelayedWork>,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+struct State {
+    /// Oldest first. The capacity is [`MAX_RANGES`] from the start, so caching a range allocates
+    /// nothing.
+    ranges: KVec<CachedRange>,
+    enabled: bool,
+    /// Whether the thread is going to look for ranges that are not prepared.
+    queued: bool,
+    /// The area and size of the range that the thread prepares, which is not in `ranges` meanwhile.
+    preparing: Option<(Area, usize)>,
+    /// Counts drains; a range that the thread prepared across one is released.
+    drains: u32,
+}
+
+struct CachedRange {
+    contents: Contents,
+    area: Area,
+    segment: Segment,
+    /// What the range is, or will be, prepared for.
+    caching: Caching,
+    since: Instant<Monotonic>,
+}
+
+enum Contents {
+    Used(Range),
+    Ready(ReadyRange),
+}
+
+impl CachedRange {
+    /// The area, and the number of pages.
+    fn extent(&self) -> (Area, usize) {
+        (self.area, self.segment.pages)
+    }
+
+    fn matches(&self, request: &RangeRequest) -> bool {
+        self.segment.pages == request.pages
+            && self.area == request.area
+            && self.segment.pfn & ((1 << request.align) - 1) == 0
+    }
+}
+
+impl State {
+    fn remove(&mut self, which: impl Fn(&CachedRange) -> bool) -> Option<CachedRange> {
+        let index = self.ranges.iter().position(which)?;
+        self.ranges.remove(index).ok()
+    }
+}
+
+/// The range that a heap asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct RangeRequest {
+    /// The area.
+    pub(crate) area: Area,
+    /// The size in pages, not 0.
+    pub(crate) pages: usize,
+    /// The range begins at a multiple of `2^align` pages.
+    pub(crate) align: u32,
+    /// Takes the lowest range that fits. The cache releases what it holds of the area before.
+    pub(crate) first_fit: bool,
+    /// How the CPU will see the memory.
+    pub(crate) caching: Caching,
+}
+
+impl RangeCache {
+    /// Creates an empty cache that is disabled. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new(lookup: Option<&AreaLookup>, cleaner: Arc<Cleaner>) -> Result<Arc<Self>> {
+        let mut limits = KVec::new();
+        for area in Iterator::chain(Area::default().into_iter(), Area::all()) {
+            let size = lookup.map(|lookup| lookup.extent(area).size >> PAGE_SHIFT);
+            let limit = size.map_or(DEFAULT_LIMIT, |pages| pages as usize / 2);
+            limits.push((area, limit), GFP_KERNEL)?;
+        }
+        let work = DelayedWork::new()?;
+        let state = State {
+            ranges: KVec::with_capacity(MAX_RANGES, GFP_KERNEL)?,
+            enabled: false,
+            queued: false,
+            preparing: None,
+            drains: 0,
+        };
+        Arc::pin_init(
+            pin_init!(Self { cleaner, limits, work, state <- new_spinlock!(state) }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Allocates a range: a cached one, else one of the area.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and as [`Range::make_ready`] does.
+    pub(crate) fn allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
+        let matches = |range: &CachedRange| range.matches(request);
+        let ready = |range: &CachedRange| {
+            matches!(range.contents, Contents::Ready(_)) && range.caching == request.caching
+        };
+        let mut state = self.state.lock();
+        let mut cached = state.remove(|range| matches(range) && ready(range));
+        // A pipeline frees a frame and allocates the next at once. With one range more than it
+        // uses, a prepared one is always there. So a single range that is not prepared is left to
+        // the thread, and the area is asked first.
+        let ask_area_first = !request.first_fit && request.pages >= LARGE;
+        let matching = || state.ranges.iter().filter(|range| matches(range)).count();
+        if cached.is_none() && !(ask_area_first && matching() == 1) {
+            cached = state.remove(matches);
+        }
+        drop(state);
+        if cached.is_none() {
+            if request.first_fit {
+                self.drain(Some(request.area));
+            }
+            if let Some(range) = request.area.allocate(request.pages, request.align) {
+                return Ok(self.heap_range(range.make_ready(request.caching, &self.cleaner)?));
+            }
+            cached = self.state.lock().remove(matches);
+        }
+        let range = match cached.ok_or(ENOMEM)?.contents {
+            Contents::Ready(range) if range.caching() == request.caching => range,
+            Contents::Ready(range) => {
+                let range = range.into_used();
+                range.make_ready(request.caching, &self.cleaner)?
+            }
+            Contents::Used(range) => range.make_ready(request.caching, &self.cleaner)?,
+        };
+        Ok(self.heap_range(range))
+    }
+
+    fn heap_range(self: &Arc<Self>, range: ReadyRange) -> HeapRange {
+        // INVARIANT: The range is there.
+        HeapRange {
+            range: ManuallyDrop::new(range),
+            cache: self.clone(),
+        }
+    }
+
+    /// Takes ownership of a range again that [`HeapRange::into_raw`] gave up.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ReadyRange::from_raw`].
+    pub(crate) unsafe fn range_from_raw(
+        self: &Arc<Self>,
+        area: Area,
+        segment: Segment,
+        caching: Caching,
+    ) -> HeapRange {
+        // SAFETY: As the caller promises.
+        self.heap_range(unsafe { ReadyRange::from_raw(area, segment, caching) })
+    }
+
+    /// Caches `range`, or releases it to its area where the limits forbid that. Does not sleep.
+    fn insert(&self, mut range: CachedRange) {
+        // Nothing is released with the lock held.
+        loop {
+            let refused = self.try_insert(&mut self.state.lock(), range);
+            match refused {
+                Some((again, Some(oldest))) => {
+                    drop(oldest);
+                    range = again;
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Caches `range`. Returns it where the limits forbid that, with the oldest range of its area
+    /// where that helps.
+    fn try_insert(
+        &self,
+        state: &mut State,
+        range: CachedRange,
+    ) -> Option<(CachedRange, Option<CachedRange>)> {
+        let limit = self.limits.iter().find(|(area, _)| *area == range.area);
+        let limit = limit.map_or(DEFAULT_LIMIT, |(_, pages)| *pages);
+        if !state.enabled || range.segment.pages > limit {
+            return Some((range, None));
+        }
+        let cached = state.ranges.iter().map(CachedRange::extent);
+        let pages: usize = Iterator::chain(cached, state.preparing)
+            .filter(|(area, _)| *area == range.area)
+            .map(|(_, pages)| pages)
+            .sum();
+        if pages + range.segment.pages > limit || state.ranges.len() == MAX_RANGES {
+            let oldest = state.remove(|other| other.area == range.area);
+            return Some((range, oldest));
+        }
+        if !state.queued {
+            state.queued = true;
+            self.work.queue_at(BATCH_DELAY_MS);
+        }
+        let result = state.ranges.push_within_capacity(range);
+        result.err().map(|error| (error.0, None))
+    }
+
+    /// Calls `allocate`; where that fails with `ENOMEM`, drains the cache and calls it again.
+    ///
+    /// May sleep. Fails as `allocate` does.
+    pub(crate) fn retry_after_drain<T>(&self, allocate: impl Fn() -> Result<T>) -> Result<T> {
+        match allocate() {
+            Err(error) if error == ENOMEM && self.drain(None) => allocate(),
+            result => result,
+        }
+    }
+
+    /// Releases the cached ranges of `area`, or of all areas. Returns whether there were any. May
+    /// sleep.
+    fn drain(&self, area: Option<Area>) -> bool {
+        let is_meant = |of: Area| area.is_none_or(|area| area == of);
+        let prepares = |state: &State| state.preparing.is_some_and(|(area, _)| is_meant(area));
+        let mut state = self.state.lock();
+        if !prepares(&state) && !state.ranges.iter().any(|range| is_meant(range.area)) {
+            return false;
+        }
+        state.drains = state.drains.wrapping_add(1);
+        drop(state);
+        while let Some(range) = self.remove(|range| is_meant(range.area)) {
+            drop(range);
+        }
+        // The thread releases the range that it prepares when it sees that `drains` has changed.
+        for _ in 0..DRAIN_POLLS {
+            if !prepares(&self.state.lock()) || signal::fatal_pending() {
+                break;
+            }
+            fsleep(DRAIN_POLL);
+        }
+        true
+    }
+
+    /// Takes the oldest range that `which` selects out of the cache. Does not sleep.
+    fn remove(&self, which: impl Fn(&CachedRange) -> bool) -> Option<CachedRange> {
+        self.state.lock().remove(which)
+    }
+
+    /// Enables or disables the cache. A disabled cache is empty when this returns. May sleep.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.state.lock().enabled = enabled;
+        if !enabled {
+            self.drain(None);
+        }
+    }
+
+    /// Whether the cache is enabled.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.state.lock().enabled
+    }
+}
+
+/// A range that a heap hands out. Dropping it puts it into the cache.
+///
+/// # Invariants
+///
+/// `range` is there until the value is dropped.
+pub(crate) struct HeapRange {
+    range: ManuallyDrop<ReadyRange>,
+    cache: Arc<RangeCache>,
+}
+
+impl HeapRange {
+    /// Gives up ownership of the pages, which [`RangeCache::range_from_raw`] takes again.
+    pub(crate) fn into_raw(self) -> Segment {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: By the type's invariant the range is there. `this` is not dropped, so nobody uses
+        // the field again.
+        let range = unsafe { ManuallyDrop::take(&mut this.range) };
+        // SAFETY: `this` is not dropped, so the reference is read once.
+        drop(unsafe { core::ptr::read(&this.cache) });
+        range.into_raw()
+    }
+}
+
+impl Drop for HeapRange {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant the range is there, and nobody uses the field after this.
+        let range = unsafe { ManuallyDrop::take(&mut self.range) };
+        self.cache.insert(CachedRange {
+            area: range.area(),
+            segment: range.segment(),
+            caching: range.caching(),
+            contents: Contents::Used(range.into_used()),
+            since: Instant::now(),
+        });
+    }
+}
+
+// SAFETY: As for `ReadyRange`, which this is until it is dropped.
+unsafe impl Memory for HeapRange {
+    type Segments<'a> = iter::Once<Segment>;
+
+    fn segments(&self) -> Self::Segments<'_> {
+        self.range.segments()
+    }
+
+    fn pages(&self) -> usize {
+        self.range.pages()
+    }
+
+    fn caching(&self) -> Caching {
+        self.range.caching()
+    }
+}
