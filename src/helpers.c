@@ -10,7 +10,6 @@
 #include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
-#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
@@ -160,11 +159,6 @@ int rk_dma_heap_helper_current_process(void)
 void rk_dma_heap_helper_task_name(struct task_struct *task, char *name)
 {
 	strscpy_pad(name, task->comm, TASK_COMM_LEN);
-}
-
-u64 rk_dma_heap_helper_div_u64(u64 dividend, u32 divisor)
-{
-	return div_u64(dividend, divisor);
 }
 
 int rk_dma_heap_helper_pid_nr(struct pid *pid)

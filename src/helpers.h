@@ -49,7 +49,6 @@ char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
 void rk_dma_heap_helper_current_name(char *name);
 int rk_dma_heap_helper_current_process(void);
 void rk_dma_heap_helper_task_name(struct task_struct *task, char *name);
-u64 rk_dma_heap_helper_div_u64(u64 dividend, u32 divisor);
 int rk_dma_heap_helper_pid_nr(struct pid *pid);
 int rk_dma_heap_helper_iterate_files(struct task_struct *task,
 				     int (*visit)(const void *data, struct file *file,

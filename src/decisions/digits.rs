@@ -81,15 +81,28 @@ impl Digits {
     }
 }
 
-#[cfg(target_pointer_width = "64")]
+/// Returns `number / 10`.
+#[inline]
 fn tenth(number: u64) -> u64 {
-    number / 10
+    if cfg!(target_pointer_width = "64") {
+        number / 10
+    } else {
+        tenth_by_words(number)
+    }
 }
 
-#[cfg(not(target_pointer_width = "64"))]
-fn tenth(number: u64) -> u64 {
-    // SAFETY: Nothing is divided by zero.
-    unsafe { crate::bindings::div_u64(number, 10) }
+/// Returns `number / 10` by long division in words of 16 bits: 32-bit kernels have no 64-bit division.
+pub(crate) fn tenth_by_words(number: u64) -> u64 {
+    let (high, low) = ((number >> 32) as u32, number as u32);
+    let mut remainder = 0;
+    let mut divide = |word: u32| {
+        let dividend = (remainder << 16) | word;
+        remainder = dividend % 10;
+        dividend / 10
+    };
+    let high = (divide(high >> 16) << 16) | divide(high & 0xffff);
+    let low = (divide(low >> 16) << 16) | divide(low & 0xffff);
+    (u64::from(high) << 32) | u64::from(low)
 }
 
 #[cfg(CONFIG_KUNIT)]

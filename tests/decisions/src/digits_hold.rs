@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::digits::Digits;
+use crate::digits::{
+    tenth_by_words,
+    Digits, //
+};
 use proptest::prelude::*;
 
 /// Numbers of every length.
@@ -19,5 +22,10 @@ proptest! {
     fn hexadecimals_are_those_of_core(number in numbers()) {
         let digits = Digits::hexadecimal(number);
         prop_assert_eq!(digits.as_bytes(), format!("{number:x}").into_bytes());
+    }
+
+    #[test]
+    fn division_by_words_is_division(number in numbers()) {
+        prop_assert_eq!(tenth_by_words(number), number / 10);
     }
 }

@@ -2,38 +2,22 @@
 
 //! Rules that the sources keep.
 
-use std::fs;
-use std::path::{
-    Path,
-    PathBuf, //
+mod common;
+
+use std::{
+    fs,
+    path::Path, //
 };
 
+use common::{
+    files_below,
+    project,
+    rust_below, //
+};
 use proc_macro2::{
     TokenStream,
     TokenTree, //
 };
-use walkdir::WalkDir;
-
-/// Folders that hold nothing of ours.
-const NOT_SOURCES: &[&str] = &[".git", "build", "target", "LICENSES"];
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .canonicalize()
-        .unwrap()
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let kept = |name: &str| !NOT_SOURCES.contains(&name);
-    WalkDir::new(folder)
-        .into_iter()
-        .filter_entry(|entry| entry.depth() != 1 || kept(&entry.file_name().to_string_lossy()))
-        .map(Result::unwrap)
-        .filter(|entry| entry.file_type().is_file())
-        .map(walkdir::DirEntry::into_path)
-        .collect()
-}
 
 fn holds_unsafe(tokens: TokenStream) -> bool {
     tokens.into_iter().any(|token| match token {
@@ -59,18 +43,9 @@ fn unsafe_is_found_in_code_only() {
 #[test]
 fn heaps_and_nodes_hold_no_unsafe() {
     let mut checked = 0;
-    for folder in ["heaps", "procfs"] {
-        for file in files_below(&project().join(folder)) {
-            if file.extension().is_some_and(|extension| extension == "rs") {
-                let source = fs::read_to_string(&file).unwrap();
-                assert!(
-                    !source_holds_unsafe(&source),
-                    "{} holds unsafe",
-                    file.display()
-                );
-                checked += 1;
-            }
-        }
+    for (file, source) in ["heaps", "procfs"].into_iter().flat_map(rust_below) {
+        assert!(!source_holds_unsafe(&source), "{file} holds unsafe");
+        checked += 1;
     }
     assert!(checked > 0, "no source was checked");
 }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The project's files.
+
+// Each test program uses some of these functions.
+#![allow(dead_code)]
+
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    }, //
+};
+
+use walkdir::WalkDir;
+
+/// Folders without sources of this project.
+const NOT_SOURCES: &[&str] = &[".git", "build", "target", "LICENSES"];
+
+/// The project's root.
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .unwrap()
+}
+
+/// All files below `folder`.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let kept = |name: &str| !NOT_SOURCES.contains(&name);
+    WalkDir::new(folder)
+        .into_iter()
+        .filter_entry(|entry| entry.depth() != 1 || kept(&entry.file_name().to_string_lossy()))
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .collect()
+}
+
+/// The Rust files below `folder`, a path from the project's root: each as such a path, with its text.
+pub fn rust_below(folder: &str) -> Vec<(String, String)> {
+    let root = project();
+    let mut files: Vec<_> = files_below(&root.join(folder))
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .map(|file| {
+            let name = file
+                .strip_prefix(&root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            (name, fs::read_to_string(&file).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
