@@ -3,7 +3,7 @@
 # The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
 
 TARGET ?= arm64
-TEST_TARGETS ?= arm64 armhf amd64 debug
+TEST_TARGETS ?= arm64 armhf amd64
 CHECKED_TARGETS ?= debug-own debug
 HOURS ?= 1
 MINUTES ?= 3
@@ -35,15 +35,11 @@ run: module guest ## Boot TARGET, load the module, and show it at work
 		echo "# rmmod rk_dma_heap"; rmmod rk_dma_heap; \
 		[ ! -e /dev/dma_heap ]; echo "unloaded, and no device node is left"'
 
-# run_suites PART,TARGETS
-run_suites = $(foreach target,$(2),qemu/build-module $(target) && qemu/build-guest $(target) &&) true && \
-	qemu/enter cargo run --quiet --package test-driver -- --part $(1) --filter '$(FILTER)' $(addprefix --target ,$(2))
+test: ## Run the tests on Debian's own kernels, which are downloaded, not built
+	@tests/run test '$(FILTER)' $(TEST_TARGETS)
 
-test: ## Run the tests: on Debian's kernels, and on one with every checker on KUnit and fuzzing
-	@$(call run_suites,test,$(TEST_TARGETS))
-
-test-checked: ## Run the rest: all suites once more, on kernels with every checker on, and allocations that fail
-	@$(call run_suites,checked,$(CHECKED_TARGETS))
+test-checked: ## Run KUnit, fault injection and the other suites on kernels with every checker
+	@tests/run checked '$(FILTER)' $(CHECKED_TARGETS)
 
 deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)

@@ -46,9 +46,11 @@ pub mod prelude {
     pub const ENOMEM: Error = Error(libc::ENOMEM);
 }
 
+// Not all of it is of use without a kernel.
+#[allow(dead_code)]
 #[path = "../../../src/decisions/mod.rs"]
-pub mod decisions;
-pub use decisions::{
+mod decisions;
+use decisions::{
     digits,
     ram_share,
     request,

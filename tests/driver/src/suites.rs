@@ -22,9 +22,9 @@ pub struct Suite {
 /// Which suites run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// Those of `make test`: all on Debian's kernels, and on a checked one what only it can do.
+    /// The suites of `make test`: those on Debian's kernels, and those on this machine.
     Test,
-    /// Those of `make test-checked`: everything else on checked kernels.
+    /// The suites of `make test-checked`: those on kernels that are built with checkers.
     Checked,
     /// Both.
     All,
@@ -87,7 +87,7 @@ impl Guest {
 impl Suite {
     /// The part that it belongs to on `target`.
     pub fn part_on(&self, target: &str) -> Part {
-        if CHECKED.contains(&target) && !CHECKED_BY_TEST.contains(&self.name) {
+        if CHECKED.contains(&target) {
             Part::Checked
         } else {
             Part::Test
@@ -116,10 +116,6 @@ const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
 /// takes most of the time there, so that suites of one program share a machine: those called
 /// `-checked`, `-of-each-kind` and `-in-one`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
-
-/// What `make test` runs there: the tests inside the module can run nowhere else, and what is
-/// random runs for longer than elsewhere.
-const CHECKED_BY_TEST: &[&str] = &["kunit", "fuzz-checked"];
 
 /// How much longer a suite may take there.
 const SLOWER: u32 = 4;
@@ -166,13 +162,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tests_run_with_checkers_is_there_and_nowhere_else() {
-        for name in CHECKED_BY_TEST {
-            let suite = all().find(|suite| suite.name == *name);
-            let runs_on = |targets: &[&str]| {
-                suite.is_some_and(|suite| targets.iter().any(|target| suite.runs_on(target)))
-            };
-            assert!(runs_on(CHECKED) && !runs_on(STOCK), "{name}");
+    fn make_test_needs_no_kernel_that_is_built() {
+        for suite in all() {
+            let guest = matches!(suite.place, Place::Guest(_));
+            for target in CHECKED {
+                assert!(
+                    !guest || suite.part_on(target) == Part::Checked,
+                    "{}",
+                    suite.name
+                );
+            }
+            for target in STOCK {
+                assert!(suite.part_on(target) == Part::Test, "{}", suite.name);
+            }
         }
     }
 
