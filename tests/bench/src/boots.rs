@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The machines that are booted, and what is measured in each.
+//! The virtual machines and the measurements that run in each of them.
 
 use crate::figures::{
     Figures,
@@ -31,28 +31,28 @@ use std::sync::atomic::{
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// A machine. Each is booted once, so that none sees what another measurement has left.
+/// A virtual machine. Each is booted once, so that measurements do not affect each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Boot {
-    /// The kernel's own heaps.
+    /// The in-tree heaps.
     InTree,
-    /// The module, with its parameters as they come.
+    /// The module with default parameters.
     Ours,
-    /// The module without records of other exporters' buffers, and without default names.
+    /// The module without tracking of other exporters' buffers and without default names.
     Untracked,
-    /// With much memory, for many and large buffers.
+    /// With more memory, for many and large buffers.
     InTreeLarge,
     OursLarge,
-    /// With four CPUs, in the host's time.
+    /// With four CPUs; measures host time.
     InTreeCpus,
     OursCpus,
 }
 
-/// Seconds after which a machine is given up. They take less than a minute where nothing else runs.
-const LIMIT: &str = "900";
+/// Timeout of a machine, in seconds. On an idle host a machine takes less than a minute.
+const TIMEOUT: &str = "900";
 
-const ALL: &[&str] = &[
+const ALL_PARTS: &[&str] = &[
     "module",
     "allocations",
     "contiguous",
@@ -74,7 +74,7 @@ impl Boot {
         Boot::OursCpus,
     ];
 
-    /// Options of `qemu/vm`.
+    /// Returns the options for `qemu/vm`.
     fn options(self) -> &'static [&'static str] {
         match self {
             Boot::InTree | Boot::Ours | Boot::Untracked => &["--icount"],
@@ -85,14 +85,14 @@ impl Boot {
         }
     }
 
-    /// What the guest runs.
+    /// Returns the command line that the guest runs.
     fn command(self) -> String {
         let side = match self {
             Boot::InTree | Boot::InTreeLarge | Boot::InTreeCpus => "in-tree",
             Boot::Ours | Boot::Untracked | Boot::OursLarge | Boot::OursCpus => "ours",
         };
         let parts = match self {
-            Boot::InTree | Boot::Ours => ALL,
+            Boot::InTree | Boot::Ours => ALL_PARTS,
             Boot::Untracked => &["allocations"],
             Boot::InTreeLarge | Boot::OursLarge => &["kernel-memory", "growth"],
             Boot::InTreeCpus | Boot::OursCpus => &["throughput"],
@@ -104,8 +104,8 @@ impl Boot {
         format!("bench-guest --side {side} {parameters}{}", parts.join(" "))
     }
 
-    /// Whether what it measures depends on what else the host does.
-    fn is_alone(self) -> bool {
+    /// Returns whether the figures depend on the load of the host.
+    fn needs_idle_host(self) -> bool {
         matches!(self, Boot::InTreeCpus | Boot::OursCpus)
     }
 
@@ -122,12 +122,13 @@ impl Boot {
     }
 }
 
-/// Boots all machines, `jobs` at once where that does no harm.
+/// Boots all machines. At most `jobs` machines that count instructions run in parallel.
 pub fn measure(project: &Path, jobs: usize) -> Result<Measured> {
-    let (alone, together): (Vec<Boot>, Vec<Boot>) =
-        Boot::ALL.into_iter().partition(|boot| boot.is_alone());
+    let (serial, parallel): (Vec<Boot>, Vec<Boot>) = Boot::ALL
+        .into_iter()
+        .partition(|boot| boot.needs_idle_host());
     let mut measured = Measured::default();
-    for (boots, jobs) in [(together, jobs.max(1)), (alone, 1)] {
+    for (boots, jobs) in [(parallel, jobs.max(1)), (serial, 1)] {
         for (boot, figures) in run_all(project, &boots, jobs)? {
             measured.insert(boot, figures);
         }
@@ -142,7 +143,7 @@ fn run_all(project: &Path, boots: &[Boot], jobs: usize) -> Result<Vec<(Boot, Fig
         while let Some(&boot) = boots.get(next.fetch_add(1, Ordering::Relaxed)) {
             let figures = run(project, boot).with_context(|| format!("machine '{}'", boot.name()));
             if figures.is_err() {
-                // The others take no further one.
+                // Prevent the other threads from starting another machine.
                 next.store(boots.len(), Ordering::Relaxed);
             }
             let mut done = done.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -156,7 +157,7 @@ fn run_all(project: &Path, boots: &[Boot], jobs: usize) -> Result<Vec<(Boot, Fig
             thread
                 .join()
                 .ok()
-                .context("a thread of the benchmark has panicked")?
+                .context("a thread of the benchmark panicked")?
         })
     })?;
     Ok(done
@@ -164,20 +165,20 @@ fn run_all(project: &Path, boots: &[Boot], jobs: usize) -> Result<Vec<(Boot, Fig
         .unwrap_or_else(|poisoned| poisoned.into_inner()))
 }
 
-/// Boots one machine and reads its figures, telling on standard error how far it is.
+/// Boots one machine and reads its figures. Reports progress on standard error.
 fn run(project: &Path, boot: Boot) -> Result<Figures> {
     let start = Instant::now();
     let name = boot.name();
-    let say = |what: String| {
+    let print_progress = |what: String| {
         eprintln!(
             "  {name:<16} {what}, {:.0} s",
             start.elapsed().as_secs_f64()
         )
     };
-    say("is booted".into());
+    print_progress("booting".into());
     let mut vm = Command::new(project.join("qemu/vm"))
         .current_dir(project)
-        .args(["--target", "bench", "--no-module", "--timeout", LIMIT])
+        .args(["--target", "bench", "--no-module", "--timeout", TIMEOUT])
         .args(boot.options())
         .arg("--")
         .arg(boot.command())
@@ -187,20 +188,20 @@ fn run(project: &Path, boot: Boot) -> Result<Figures> {
         .context("cannot run qemu/vm")?;
     let stdout = vm.stdout.take().context("qemu/vm has no output")?;
     let mut figures = Figures::default();
-    let mut told = String::new();
+    let mut last_reported = String::new();
     for line in BufReader::new(stdout).lines() {
-        let measured = figures.add_line(&line?)?;
-        if measured != told {
-            say(format!("{} figures, {measured}", figures.len()));
-            told = measured;
+        let figure = figures.add_line(&line?)?;
+        if figure != last_reported {
+            print_progress(format!("{} figures, {figure}", figures.len()));
+            last_reported = figure;
         }
     }
     let status = vm.wait()?;
     ensure!(
         status.success(),
-        "qemu/vm failed: {status}; its messages are above"
+        "qemu/vm failed with {status}: see its messages above"
     );
-    ensure!(!figures.is_empty(), "the guest measured nothing");
-    say(format!("done, {} figures", figures.len()));
+    ensure!(!figures.is_empty(), "the guest printed no figures");
+    print_progress(format!("done, {} figures", figures.len()));
     Ok(figures)
 }

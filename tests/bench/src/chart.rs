@@ -11,49 +11,49 @@ use svg::node::element::{
     Text, //
 };
 
-/// How a series is drawn.
+/// The line style of a series.
 #[derive(Clone, Copy, Debug)]
 pub struct Pen {
     pub colour: &'static str,
-    /// Lengths of dashes and gaps; empty for a line without gaps.
+    /// Lengths of dashes and gaps; empty for a solid line.
     pub dashes: &'static str,
     pub width: u32,
 }
 
-/// A line of the chart.
+/// One line of a chart.
 #[derive(Clone, Debug)]
 pub struct Series {
     pub name: String,
     pub pen: Pen,
-    /// All above zero.
+    /// Coordinates; all are positive.
     pub points: Vec<(f64, f64)>,
 }
 
-/// One chart.
+/// A chart with several series.
 #[derive(Clone, Debug)]
 pub struct Chart {
     pub title: String,
-    /// What is written at the horizontal axis, and where.
+    /// Positions and labels on the horizontal axis.
     pub ticks: Vec<(f64, String)>,
     pub series: Vec<Series>,
 }
 
-/// Where a chart lies in the picture, without its title, its legend and the numbers at its axes.
+/// The plot area of a chart, without the title, the legend and the axis labels.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct PlotArea {
     pub left: f64,
     pub top: f64,
     pub width: f64,
     pub height: f64,
 }
 
-const INK: &str = "#222222";
-const GRID: &str = "#dddddd";
-const SMALL: f64 = 11.0;
-/// Between two lines of the legend.
-const LEADING: f64 = 15.0;
+const TEXT_COLOUR: &str = "#222222";
+const GRID_COLOUR: &str = "#dddddd";
+const LABEL_SIZE: f64 = 11.0;
+/// Distance between two lines of the legend.
+const LEGEND_SPACING: f64 = 15.0;
 
-/// A range of numbers, logarithmically.
+/// A logarithmic scale; both ends are decimal exponents.
 #[derive(Clone, Copy, Debug)]
 struct Scale {
     from: f64,
@@ -61,7 +61,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// Covers all numbers, and begins and ends with a power of ten.
+    /// Creates a scale that covers all numbers and starts and ends at a power of ten.
     fn of_decades(numbers: impl Iterator<Item = f64>) -> Self {
         let (mut from, mut to) = (f64::INFINITY, 0.0_f64);
         for number in numbers.filter(|number| *number > 0.0) {
@@ -78,7 +78,7 @@ impl Scale {
         }
     }
 
-    /// Covers all numbers, and no more.
+    /// Creates a scale from the smallest to the largest number.
     fn of_range(numbers: impl Iterator<Item = f64> + Clone) -> Self {
         Scale {
             from: numbers.clone().fold(f64::INFINITY, f64::min).log10(),
@@ -86,8 +86,8 @@ impl Scale {
         }
     }
 
-    /// Where a number lies, from 0 to 1.
-    fn part(self, number: f64) -> f64 {
+    /// Returns the position of a number on the scale, from 0 to 1.
+    fn position(self, number: f64) -> f64 {
         (number.log10() - self.from) / (self.to - self.from)
     }
 }
@@ -97,10 +97,10 @@ fn text(content: &str, x: f64, y: f64, anchor: &str) -> Text {
         .set("x", rounded(x))
         .set("y", rounded(y))
         .set("text-anchor", anchor)
-        .set("fill", INK)
+        .set("fill", TEXT_COLOUR)
 }
 
-/// Tenths of a pixel are enough, and the file stays readable.
+/// Rounds to tenths of a pixel, which keeps the file readable.
 fn rounded(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
@@ -113,7 +113,7 @@ fn segment(from: (f64, f64), to: (f64, f64)) -> Segment {
         .set("y2", rounded(to.1))
 }
 
-/// A power of ten as people write it.
+/// Formats a power of ten.
 fn decade(exponent: i32) -> String {
     match exponent {
         ..0 => format!("1e{exponent}"),
@@ -124,37 +124,37 @@ fn decade(exponent: i32) -> String {
 }
 
 impl Chart {
-    pub fn draw(&self, place: Place) -> Group {
+    pub fn draw(&self, area: PlotArea) -> Group {
         let horizontal = Scale::of_range(self.ticks.iter().map(|(at, _)| *at));
         let points = self.series.iter().flat_map(|series| &series.points);
         let vertical = Scale::of_decades(points.map(|(_, y)| *y));
-        let x = |number: f64| place.left + horizontal.part(number) * place.width;
-        let y = |number: f64| place.top + (1.0 - vertical.part(number)) * place.height;
-        let bottom = place.top + place.height;
+        let x = |number: f64| area.left + horizontal.position(number) * area.width;
+        let y = |number: f64| area.top + (1.0 - vertical.position(number)) * area.height;
+        let bottom = area.top + area.height;
 
         let title =
-            text(&self.title, place.left, place.top - 14.0, "start").set("font-weight", "bold");
+            text(&self.title, area.left, area.top - 14.0, "start").set("font-weight", "bold");
         let mut group = Group::new().add(title);
         for exponent in vertical.from as i32..=vertical.to as i32 {
             let at = y(10_f64.powi(exponent));
             let line =
-                segment((place.left, at), (place.left + place.width, at)).set("stroke", GRID);
-            let label =
-                text(&decade(exponent), place.left - 6.0, at + 4.0, "end").set("font-size", SMALL);
+                segment((area.left, at), (area.left + area.width, at)).set("stroke", GRID_COLOUR);
+            let label = text(&decade(exponent), area.left - 6.0, at + 4.0, "end")
+                .set("font-size", LABEL_SIZE);
             group = group.add(line).add(label);
         }
         for (number, label) in &self.ticks {
             let at = x(*number);
-            let line = segment((at, place.top), (at, bottom)).set("stroke", GRID);
-            let label = text(label, at, bottom + 16.0, "middle").set("font-size", SMALL);
+            let line = segment((at, area.top), (at, bottom)).set("stroke", GRID_COLOUR);
+            let label = text(label, at, bottom + 16.0, "middle").set("font-size", LABEL_SIZE);
             group = group.add(line).add(label);
         }
         for series in &self.series {
             group = group.add(series.draw(x, y));
         }
         for (number, series) in self.series.iter().enumerate() {
-            let at = bottom + 36.0 + LEADING * number as f64;
-            group = group.add(series.legend(place.left, at));
+            let at = bottom + 36.0 + LEGEND_SPACING * number as f64;
+            group = group.add(series.legend(area.left, at));
         }
         group
     }
@@ -185,20 +185,20 @@ impl Series {
             .set("stroke", self.pen.colour)
             .set("stroke-width", self.pen.width)
             .set("stroke-dasharray", self.pen.dashes);
-        let name = text(&self.name, left + 34.0, at, "start").set("font-size", SMALL);
+        let name = text(&self.name, left + 34.0, at, "start").set("font-size", LABEL_SIZE);
         Group::new().add(sample).add(name)
     }
 }
 
-/// What lies under all charts, so that the picture can be read on any page.
-pub fn paper(width: f64, height: f64) -> Rectangle {
+/// Creates a white background, which keeps the charts readable on dark pages.
+pub fn background(width: f64, height: f64) -> Rectangle {
     Rectangle::new()
         .set("width", width)
         .set("height", height)
         .set("fill", "#ffffff")
 }
 
-/// A heading of the whole picture.
+/// Creates a heading above all charts.
 pub fn heading(content: &str, x: f64, y: f64, size: f64) -> Text {
     text(content, x, y, "start").set("font-size", size)
 }
@@ -208,10 +208,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scales_cover_what_they_are_for() {
+    fn scales_cover_their_numbers() {
         let scale = Scale::of_decades([2400.0, 310_000.0, 0.0].into_iter());
         assert_eq!((scale.from, scale.to), (3.0, 6.0));
-        assert!((scale.part(1e3) - 0.0).abs() < 1e-9 && (scale.part(1e6) - 1.0).abs() < 1e-9);
+        assert!(scale.position(1e3).abs() < 1e-9);
+        assert!((scale.position(1e6) - 1.0).abs() < 1e-9);
         let one = Scale::of_decades([1000.0].into_iter());
         assert_eq!((one.from, one.to), (3.0, 4.0));
         let none = Scale::of_decades(std::iter::empty());
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn decades_are_readable() {
+    fn decades_are_formatted() {
         let all = [0, 2, 3, 5, 6, 7].map(decade);
         assert_eq!(all, ["1", "100", "1k", "100k", "1M", "10M"]);
     }

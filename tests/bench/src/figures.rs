@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the guests have measured.
+//! The figures measured in the guests.
 
 use crate::boots::Boot;
 use anyhow::{
@@ -13,23 +13,23 @@ use serde::{
 };
 use std::collections::BTreeMap;
 
-/// The figures of one machine: by their names, and by the size or count that each is for.
+/// The figures of one machine, indexed by name and by size or count.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Figures(BTreeMap<String, BTreeMap<usize, f64>>);
 
 impl Figures {
-    /// Takes a line of the guest's; returns the figure's name.
+    /// Parses one output line of the guest and returns the name of the figure.
     pub fn add_line(&mut self, line: &str) -> Result<String> {
         let parse = || -> Option<(&str, usize, f64)> {
             let mut fields = line.split('\t');
             let (name, size, value) = (fields.next()?, fields.next()?, fields.next()?);
             let value: f64 = value.parse().ok()?;
-            let whole = fields.next().is_none() && value.is_finite();
-            whole.then_some((name, size.parse().ok()?, value))
+            let valid = fields.next().is_none() && value.is_finite();
+            valid.then_some((name, size.parse().ok()?, value))
         };
         let (name, size, value) =
-            parse().with_context(|| format!("the guest printed what is no figure: {line}"))?;
+            parse().with_context(|| format!("invalid output line of the guest: {line}"))?;
         self.0
             .entry(name.to_owned())
             .or_default()
@@ -41,7 +41,7 @@ impl Figures {
         self.0.get(name)?.get(&size).copied()
     }
 
-    /// The figures of one name, by size.
+    /// Returns all figures with this name, in order of size.
     pub fn all(&self, name: &str) -> Vec<(usize, f64)> {
         let sizes = self.0.get(name).into_iter().flatten();
         sizes.map(|(size, value)| (*size, *value)).collect()
@@ -66,7 +66,7 @@ impl Measured {
         self.0.insert(boot, figures);
     }
 
-    /// A figure that has to be there.
+    /// Returns a figure. Fails if it was not measured.
     pub fn figure(&self, boot: Boot, name: &str, size: usize) -> Result<f64> {
         self.0
             .get(&boot)
@@ -74,7 +74,7 @@ impl Measured {
             .with_context(|| format!("machine '{}' did not measure {name} {size}", boot.name()))
     }
 
-    /// The figures of one name, by size; none if there are none.
+    /// Returns all figures of a machine with this name, in order of size; may be empty.
     pub fn all(&self, boot: Boot, name: &str) -> Vec<(usize, f64)> {
         self.0
             .get(&boot)
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_the_guest_are_understood() {
+    fn guest_lines_are_parsed() {
         let mut figures = Figures::default();
         assert_eq!(
             figures.add_line("close/cma\t4096\t12.500").unwrap(),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_named() {
+    fn error_names_the_missing_figure() {
         let error = Measured::default()
             .figure(Boot::Ours, "map/cma", 1)
             .unwrap_err();

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Boots machines with the kernel's own heaps and with the module's, runs the same measurements on
-//! both, and compares: a table on standard output, JSON, and a picture. Fails where the module
-//! costs more than `floors` allows.
+//! Compares the cost of the in-tree heaps with the cost of the module's heaps.
+//!
+//! The program boots virtual machines with each implementation and runs the same measurements in
+//! them. It prints a table and writes JSON, Markdown and SVG files. It fails if the module costs
+//! more than `limits` allows.
 
 mod boots;
 mod chart;
 mod documents;
 mod figures;
-mod floors;
+mod limits;
 mod picture;
 mod report;
 mod rows;
@@ -30,24 +32,23 @@ use std::path::{
 };
 use std::process::ExitCode;
 
-/// Compare what the kernel's heaps and the module's cost, in instructions of the guest
+/// Compare the cost of the in-tree heaps and the module's heaps in guest instructions
 #[derive(Parser)]
 struct Arguments {
-    /// Folder for bench.json, bench.md and bench.svg; with `docs`, the project's own, README.md is
-    /// brought up to date as well
+    /// Directory for bench.json, bench.md and bench.svg; for `docs`, README.md is updated as well
     #[arg(long, value_name = "DIR", default_value = "docs")]
     output: PathBuf,
 
-    /// The commit that is measured, as it is to be called
+    /// Name of the measured commit in the report
     #[arg(long, value_name = "NAME", default_value = "unknown")]
     commit: String,
 
-    /// Measure nothing: judge the bench.json in the output folder once more, and make table and
-    /// picture anew
+    /// Skip the measurement: check the figures of the existing bench.json again and regenerate the
+    /// table and the charts
     #[arg(long)]
     again: bool,
 
-    /// How many virtual machines that count instructions run at once
+    /// Number of instruction-counting virtual machines that run in parallel
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
 }
@@ -61,7 +62,7 @@ fn main() -> Result<ExitCode> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()
-        .context("the project has moved since the benchmark was built; build it again")?;
+        .context("the project directory was moved after the build: rebuild the benchmark")?;
     let output = project.join(&arguments.output);
     let json = output.join("bench.json");
     let (origin, figures) = match arguments.again {
@@ -77,7 +78,7 @@ fn main() -> Result<ExitCode> {
     };
     let report = Report::new(origin, figures)?;
     std::fs::create_dir_all(&output)
-        .with_context(|| format!("cannot make {}", output.display()))?;
+        .with_context(|| format!("cannot create {}", output.display()))?;
     report.write(&json)?;
     documents::write(&report, &output.join("bench.md"))?;
     picture::write(&report, &output.join("bench.svg"))?;
@@ -85,18 +86,18 @@ fn main() -> Result<ExitCode> {
         documents::update_readme(&report, &project.join("README.md"))?;
     }
     print!("{}", tables::for_terminal(&report));
-    let missed = report.missed();
-    for line in &missed {
-        eprintln!("floor missed: {line}");
+    let exceeded = report.exceeded();
+    for line in &exceeded {
+        eprintln!("limit exceeded: {line}");
     }
     println!(
-        "{} of {} floors hold; {} has all figures",
-        report.judged() - missed.len(),
-        report.judged(),
+        "{} of {} limits hold; {} contains all figures",
+        report.limit_count() - exceeded.len(),
+        report.limit_count(),
         json.display()
     );
-    ensure!(report.judged() > 0, "nothing was judged");
-    Ok(match missed.is_empty() {
+    ensure!(report.limit_count() > 0, "no limit was checked");
+    Ok(match exceeded.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

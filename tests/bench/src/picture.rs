@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The picture: six charts of what the operations cost.
+//! The SVG file with six charts of the costs.
 
 use crate::boots::Boot;
 use crate::chart::{
+    background,
     heading,
-    paper,
     Chart,
     Pen,
-    Place,
+    PlotArea,
     Series, //
 };
 use crate::report::Report;
@@ -28,7 +28,7 @@ const WIDTH: f64 = 1080.0;
 const HEIGHT: f64 = 840.0;
 const COLUMNS: usize = 3;
 
-/// Wide, so that it can be seen under ours.
+/// Wide, so that it stays visible below the lines of the module.
 const IN_TREE: Pen = Pen {
     colour: "#a3a3a3",
     dashes: "",
@@ -39,21 +39,21 @@ const OURS: Pen = Pen {
     dashes: "",
     width: 2,
 };
-/// Ours, where a pool is empty or nothing was just freed.
+/// The module with empty pools or without recently freed memory.
 const OURS_COLD: Pen = Pen {
     colour: "#0b62c4",
     dashes: "2 4",
     width: 2,
 };
-/// Ours at its best.
+/// The module's lowest cost.
 const OURS_BEST: Pen = Pen {
     colour: "#c2410c",
     dashes: "7 4",
     width: 2,
 };
 
-/// A figure by name, from one machine.
-struct Drawn(&'static str, Pen, Boot, &'static str);
+/// A series of a chart: its label, line style, machine and figure.
+struct SeriesSource(&'static str, Pen, Boot, &'static str);
 
 pub fn write(report: &Report, file: &Path) -> Result<()> {
     svg::save(file, &draw(report)).with_context(|| format!("cannot write {}", file.display()))
@@ -61,7 +61,7 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
 
 fn charts(report: &Report) -> Vec<Chart> {
     let system = "allocate-warm/system";
-    let sizes = |title, drawn: &[Drawn]| {
+    let sizes = |title, sources: &[SeriesSource]| {
         let label = |size: usize| match size {
             _ if size >= MIB => format!("{}M", size / MIB),
             _ => format!("{}K", size / KIB),
@@ -70,19 +70,19 @@ fn charts(report: &Report) -> Vec<Chart> {
         chart(
             report,
             title,
-            drawn,
+            sources,
             ticks
                 .into_iter()
                 .map(|(size, _)| (size, label(size)))
                 .collect(),
         )
     };
-    let growth = |title, drawn: &[Drawn]| {
+    let growth = |title, sources: &[SeriesSource]| {
         let ticks = report.figures.all(Boot::OursLarge, "growth-allocate");
         chart(
             report,
             title,
-            drawn,
+            sources,
             ticks
                 .into_iter()
                 .map(|(count, _)| (count, grouped(count as f64)))
@@ -93,15 +93,15 @@ fn charts(report: &Report) -> Vec<Chart> {
         sizes(
             "allocate: system",
             &[
-                Drawn("in-tree", IN_TREE, Boot::InTree, system),
-                Drawn(
+                SeriesSource("in-tree", IN_TREE, Boot::InTree, system),
+                SeriesSource(
                     "ours, pool cold",
                     OURS_COLD,
                     Boot::Ours,
                     "allocate-cold/system",
                 ),
-                Drawn("ours, pool warm", OURS, Boot::Ours, system),
-                Drawn(
+                SeriesSource("ours, pool warm", OURS, Boot::Ours, system),
+                SeriesSource(
                     "the same, nothing tracked",
                     OURS_BEST,
                     Boot::Untracked,
@@ -112,9 +112,9 @@ fn charts(report: &Report) -> Vec<Chart> {
         sizes(
             "close: system",
             &[
-                Drawn("in-tree", IN_TREE, Boot::InTree, "close/system"),
-                Drawn("ours", OURS, Boot::Ours, "close/system"),
-                Drawn(
+                SeriesSource("in-tree", IN_TREE, Boot::InTree, "close/system"),
+                SeriesSource("ours", OURS, Boot::Ours, "close/system"),
+                SeriesSource(
                     "the same, nothing tracked",
                     OURS_BEST,
                     Boot::Untracked,
@@ -125,9 +125,9 @@ fn charts(report: &Report) -> Vec<Chart> {
         sizes(
             "map, write, unmap: system",
             &[
-                Drawn("in-tree", IN_TREE, Boot::InTree, "map/system"),
-                Drawn("ours", OURS, Boot::Ours, "map/system"),
-                Drawn(
+                SeriesSource("in-tree", IN_TREE, Boot::InTree, "map/system"),
+                SeriesSource("ours", OURS, Boot::Ours, "map/system"),
+                SeriesSource(
                     "ours, aligned to 2 MiB",
                     OURS_BEST,
                     Boot::Ours,
@@ -138,20 +138,20 @@ fn charts(report: &Report) -> Vec<Chart> {
         sizes(
             "allocate: contiguous memory",
             &[
-                Drawn("in-tree", IN_TREE, Boot::InTree, "allocate-warm/cma"),
-                Drawn(
+                SeriesSource("in-tree", IN_TREE, Boot::InTree, "allocate-warm/cma"),
+                SeriesSource(
                     "ours: cma, cold",
                     OURS_COLD,
                     Boot::Ours,
                     "allocate-cold/cma",
                 ),
-                Drawn(
+                SeriesSource(
                     "ours: cma, just freed",
                     OURS,
                     Boot::Ours,
                     "allocate-warm/cma",
                 ),
-                Drawn(
+                SeriesSource(
                     "ours: rk-dma-heap-cma, just freed",
                     OURS_BEST,
                     Boot::Ours,
@@ -162,9 +162,9 @@ fn charts(report: &Report) -> Vec<Chart> {
         sizes(
             "map, write, unmap: cma",
             &[
-                Drawn("in-tree", IN_TREE, Boot::InTree, "map/cma"),
-                Drawn("ours", OURS, Boot::Ours, "map/cma"),
-                Drawn(
+                SeriesSource("in-tree", IN_TREE, Boot::InTree, "map/cma"),
+                SeriesSource("ours", OURS, Boot::Ours, "map/cma"),
+                SeriesSource(
                     "ours, aligned to 2 MiB",
                     OURS_BEST,
                     Boot::Ours,
@@ -173,17 +173,17 @@ fn charts(report: &Report) -> Vec<Chart> {
             ],
         ),
         growth(
-            "4 KiB buffers, by how many are alive",
+            "4 KiB buffers, by number of live buffers",
             &[
-                Drawn(
+                SeriesSource(
                     "allocate, in-tree",
                     IN_TREE,
                     Boot::InTreeLarge,
                     "growth-allocate",
                 ),
-                Drawn("allocate, ours", OURS, Boot::OursLarge, "growth-allocate"),
-                Drawn("close, ours", OURS_COLD, Boot::OursLarge, "growth-close"),
-                Drawn(
+                SeriesSource("allocate, ours", OURS, Boot::OursLarge, "growth-allocate"),
+                SeriesSource("close, ours", OURS_COLD, Boot::OursLarge, "growth-close"),
+                SeriesSource(
                     "a line of /proc/rk_dmabuf/dev",
                     OURS_BEST,
                     Boot::OursLarge,
@@ -194,18 +194,25 @@ fn charts(report: &Report) -> Vec<Chart> {
     ]
 }
 
-fn chart(report: &Report, title: &str, drawn: &[Drawn], ticks: Vec<(usize, String)>) -> Chart {
-    let series = drawn.iter().map(|Drawn(name, pen, boot, figure)| Series {
-        name: (*name).to_owned(),
-        pen: *pen,
-        points: report
-            .figures
-            .all(*boot, figure)
-            .into_iter()
-            .filter(|(_, value)| *value > 0.0)
-            .map(|(at, value)| (at as f64, value))
-            .collect(),
-    });
+fn chart(
+    report: &Report,
+    title: &str,
+    sources: &[SeriesSource],
+    ticks: Vec<(usize, String)>,
+) -> Chart {
+    let series = sources
+        .iter()
+        .map(|SeriesSource(name, pen, boot, figure)| Series {
+            name: (*name).to_owned(),
+            pen: *pen,
+            points: report
+                .figures
+                .all(*boot, figure)
+                .into_iter()
+                .filter(|(_, value)| *value > 0.0)
+                .map(|(at, value)| (at as f64, value))
+                .collect(),
+        });
     Chart {
         title: title.to_owned(),
         ticks: ticks
@@ -219,7 +226,8 @@ fn chart(report: &Report, title: &str, drawn: &[Drawn], ticks: Vec<(usize, Strin
 fn draw(report: &Report) -> Document {
     let origin = &report.origin;
     let about = format!(
-        "Instructions by size, both axes logarithmic. Commit {}, kernel {} (source {}), arm64 on QEMU.",
+        "Instructions by size, both axes logarithmic. Commit {}, kernel {} (source {}), \
+        arm64 on QEMU.",
         origin.commit, origin.kernel, origin.source
     );
     let mut document = Document::new()
@@ -228,18 +236,18 @@ fn draw(report: &Report) -> Document {
         .set("height", HEIGHT)
         .set("font-family", "sans-serif")
         .set("font-size", 13)
-        .add(paper(WIDTH, HEIGHT))
-        .add(heading("What the heaps cost", 24.0, 34.0, 20.0))
+        .add(background(WIDTH, HEIGHT))
+        .add(heading("Cost of the heaps", 24.0, 34.0, 20.0))
         .add(heading(&about, 24.0, 56.0, 12.0));
     let column = WIDTH / COLUMNS as f64;
     for (number, chart) in charts(report).iter().enumerate() {
-        let place = Place {
+        let area = PlotArea {
             left: 62.0 + column * (number % COLUMNS) as f64,
             top: 110.0 + 375.0 * (number / COLUMNS) as f64,
             width: column - 92.0,
             height: 220.0,
         };
-        document = document.add(chart.draw(place));
+        document = document.add(chart.draw(area));
     }
     document
 }
@@ -247,11 +255,11 @@ fn draw(report: &Report) -> Document {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::even;
+    use crate::report::tests::uniform_report;
 
     #[test]
-    fn every_series_is_of_something_that_is_measured() {
-        for chart in charts(&even(900.0)) {
+    fn every_series_has_points() {
+        for chart in charts(&uniform_report(900.0)) {
             assert!(!chart.ticks.is_empty(), "{}", chart.title);
             for series in &chart.series {
                 assert!(
@@ -265,8 +273,8 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_says_what_was_measured_and_has_no_hole() {
-        let picture = draw(&even(900.0)).to_string();
+    fn picture_names_the_versions_and_has_valid_coordinates() {
+        let picture = draw(&uniform_report(900.0)).to_string();
         assert!(picture.contains("c0ffee") && picture.contains("1.2.3-bench"));
         assert!(picture.contains("<polyline"));
         assert!(!picture.contains("NaN") && !picture.contains("inf"));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What came of it: every figure, and the judgement on the rows. This is what `bench.json` holds.
+//! The report: all figures and the results of the limit checks. This is the content of
+//! `bench.json`.
 
 use crate::boots::Boot;
 use crate::figures::Measured;
-use crate::floors;
+use crate::limits;
 use crate::rows::{
     Source,
     Unit,
@@ -21,22 +22,23 @@ use serde::{
 use std::fs;
 use std::path::Path;
 
-/// What was measured.
+/// The versions that were measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     pub commit: String,
-    /// The kernel's release, and the version of the Debian package that its source is from.
+    /// The kernel release.
     pub kernel: String,
+    /// The version of the Debian package that contains the kernel source.
     pub source: String,
 }
 
 impl Origin {
     pub fn of(project: &Path, commit: String) -> Result<Self> {
-        let set_up = project.join("build/setup/bench/kernel");
+        let kernel_dir = project.join("build/setup/bench/kernel");
         let read = |name: &str| -> Result<String> {
-            let file = set_up.join(name);
+            let file = kernel_dir.join(name);
             let text = fs::read_to_string(&file)
-                .with_context(|| format!("cannot read {}; run qemu/setup bench", file.display()))?;
+                .with_context(|| format!("cannot read {}: run qemu/setup bench", file.display()))?;
             Ok(text.trim().to_owned())
         };
         Ok(Origin {
@@ -47,33 +49,33 @@ impl Origin {
     }
 }
 
-/// One line of the table: an operation with one size.
+/// One line of the table: an operation at one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub row: String,
     pub title: String,
     pub unit: Unit,
     pub size: usize,
-    /// What ours is compared with: in nearly all rows the kernel's heap.
+    /// The reference figure; in nearly all rows that of the in-tree heap.
     pub in_tree: f64,
     pub ours: f64,
     pub ratio: f64,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub floor: Option<Judged>,
+    #[serde(rename = "floor", skip_serializing_if = "Option::is_none", default)]
+    pub limit: Option<LimitCheck>,
 }
 
-/// A line's floor, and whether it holds.
+/// The limit of a line and the result of its check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Judged {
+pub struct LimitCheck {
     pub aim: f64,
     pub at_most: f64,
-    /// Why that is more than the aim.
+    /// The reason if `at_most` is larger than `aim`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
     pub holds: bool,
 }
 
-/// Everything.
+/// The complete report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub origin: Origin,
@@ -92,11 +94,11 @@ impl Report {
                 };
                 let (in_tree, ours) = (figure(row.reference)?, figure(row.ours)?);
                 let ratio = ours / in_tree;
-                let floor = floors::find(row.key, size).map(|floor| Judged {
-                    aim: floor.aim,
-                    at_most: floor.at_most(),
-                    reason: floor.reached.map(|(_, reason)| reason.to_owned()),
-                    holds: floor.holds(ratio),
+                let limit = limits::find(row.key, size).map(|limit| LimitCheck {
+                    aim: limit.aim,
+                    at_most: limit.at_most(),
+                    reason: limit.reached.map(|(_, reason)| reason.to_owned()),
+                    holds: limit.holds(ratio),
                 });
                 lines.push(Line {
                     row: row.key.to_owned(),
@@ -106,7 +108,7 @@ impl Report {
                     in_tree,
                     ours,
                     ratio,
-                    floor,
+                    limit,
                 });
             }
         }
@@ -119,9 +121,9 @@ impl Report {
 
     pub fn read(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}; measure first", file.display()))?;
+            .with_context(|| format!("cannot read {}: run make bench", file.display()))?;
         serde_json::from_str(&text)
-            .with_context(|| format!("{} is not of this version; measure again", file.display()))
+            .with_context(|| format!("{} has another format: run make bench", file.display()))
     }
 
     pub fn write(&self, file: &Path) -> Result<()> {
@@ -129,22 +131,22 @@ impl Report {
         fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
-    /// How many lines have a floor.
-    pub fn judged(&self) -> usize {
+    /// Returns the number of lines that have a limit.
+    pub fn limit_count(&self) -> usize {
         self.lines
             .iter()
-            .filter(|line| line.floor.is_some())
+            .filter(|line| line.limit.is_some())
             .count()
     }
 
-    /// The lines whose floor does not hold.
-    pub fn missed(&self) -> Vec<&Line> {
-        let missed = |line: &&Line| line.floor.as_ref().is_some_and(|floor| !floor.holds);
-        self.lines.iter().filter(missed).collect()
+    /// Returns the lines that exceed their limit.
+    pub fn exceeded(&self) -> Vec<&Line> {
+        let exceeded = |line: &&Line| line.limit.as_ref().is_some_and(|limit| !limit.holds);
+        self.lines.iter().filter(exceeded).collect()
     }
 
-    /// What the kernel's records of buffers, and names for them, cost an allocation and a close:
-    /// size, and both.
+    /// Returns the cost of tracking and of default names: size, cost per allocation and cost per
+    /// close, in instructions.
     pub fn tracking(&self) -> Vec<(usize, f64, f64)> {
         let difference = |name: &str, size: usize| {
             let with = self.figures.figure(Boot::Ours, name, size).ok()?;
@@ -165,8 +167,8 @@ pub mod tests {
     use super::*;
     use crate::figures::Figures;
 
-    /// A report in which every figure of the kernel's is 1000, and every one of ours `ours`.
-    pub fn even(ours: f64) -> Report {
+    /// Creates a report with 1000 for each in-tree figure and `ours` for each figure of the module.
+    pub fn uniform_report(ours: f64) -> Report {
         let mut figures = Measured::default();
         for boot in Boot::ALL {
             let mut of_boot = Figures::default();
@@ -198,26 +200,26 @@ pub mod tests {
     }
 
     #[test]
-    fn a_floor_that_is_missed_is_named() {
-        let cheap = even(1.0);
-        assert!(cheap.judged() > 50);
-        assert_eq!(cheap.missed().len(), 0, "{:?}", cheap.missed());
-        let dear = even(10_000.0);
-        let missed = dear.missed();
-        // Growth is compared with ours.
-        assert_eq!(missed.len(), dear.judged() - 3);
-        assert_eq!(missed[0].row, "allocate-warm/system");
+    fn exceeded_limits_are_reported() {
+        let cheap = uniform_report(1.0);
+        assert!(cheap.limit_count() > 50);
+        assert_eq!(cheap.exceeded().len(), 0, "{:?}", cheap.exceeded());
+        let expensive = uniform_report(10_000.0);
+        let exceeded = expensive.exceeded();
+        // The three growth rows have the module's own figures as their reference.
+        assert_eq!(exceeded.len(), expensive.limit_count() - 3);
+        assert_eq!(exceeded[0].row, "allocate-warm/system");
     }
 
     #[test]
-    fn a_figure_that_was_not_measured_is_an_error() {
-        let report = even(1.0);
+    fn missing_figure_is_an_error() {
+        let report = uniform_report(1.0);
         assert!(Report::new(report.origin, Measured::default()).is_err());
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
-        let report = even(900.0);
+    fn json_round_trip_keeps_the_report() {
+        let report = uniform_report(900.0);
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The rows of the table: which two figures each compares.
+//! The rows of the table and the two figures that each row compares.
 
 use crate::boots::Boot;
 use serde::{
@@ -11,13 +11,13 @@ use serde::{
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
 
-/// A 4K frame, NV12.
+/// Size of a 4K frame in NV12 format, in bytes.
 pub const FRAME: usize = 3840 * 2160 * 3 / 2;
 
 const SIZES: &[usize] = &[4 * KIB, 64 * KIB, MIB, 8 * MIB, 32 * MIB];
 const HUGE_SIZES: &[usize] = &[8 * MIB, 32 * MIB];
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
@@ -27,16 +27,16 @@ pub enum Unit {
     Percent,
 }
 
-/// Where a figure comes from.
+/// The machine and the name of a figure.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     pub boot: Boot,
     pub name: &'static str,
-    /// Where it is not that of the row's own size.
+    /// The size of the figure if it differs from the size of the row.
     pub size: Option<usize>,
 }
 
-/// A row of the table: one operation, for some sizes.
+/// A row of the table: one operation at several sizes.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub key: &'static str,
@@ -44,7 +44,7 @@ pub struct Row {
     pub unit: Unit,
     pub sizes: &'static [usize],
     pub ours: Source,
-    /// What ours is compared with.
+    /// The figure that `ours` is divided by.
     pub reference: Source,
 }
 
@@ -56,7 +56,7 @@ const fn from(boot: Boot, name: &'static str) -> Source {
     }
 }
 
-/// A row whose figure has the same name on both sides.
+/// A row whose figure has the same name for the in-tree heaps and for the module.
 const fn row(key: &'static str, title: &'static str, sizes: &'static [usize]) -> Row {
     Row {
         key,
@@ -68,7 +68,7 @@ const fn row(key: &'static str, title: &'static str, sizes: &'static [usize]) ->
     }
 }
 
-/// A row whose figure is ours alone; `name` is the kernel's that it is compared with.
+/// A row whose figure exists for the module only; `name` is the in-tree reference figure.
 const fn against(
     key: &'static str,
     name: &'static str,
@@ -80,7 +80,7 @@ const fn against(
     row
 }
 
-/// A row of what many buffers cost, compared with what few do.
+/// A row that compares the cost with 100,000 live buffers to the cost with 100.
 const fn growth(key: &'static str, title: &'static str) -> Row {
     let ours = from(Boot::OursLarge, key);
     Row {

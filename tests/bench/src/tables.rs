@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables: on the terminal, and in documents.
+//! Formats the tables for the terminal and for Markdown documents.
 
 use crate::boots::Boot;
-use crate::floors::{
-    digits,
+use crate::limits::{
+    decimal_places,
     is_within, //
 };
 use crate::report::{
@@ -26,7 +26,7 @@ use tabled::settings::{
     Style, //
 };
 
-/// A size as people write it.
+/// Formats a size with its unit.
 pub fn size(bytes: usize) -> String {
     match bytes {
         0 => String::new(),
@@ -37,12 +37,12 @@ pub fn size(bytes: usize) -> String {
     }
 }
 
-/// A number with its thousands apart, to the nearest whole.
+/// Rounds a number to an integer and formats it with thousands separators.
 pub fn grouped(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());
     let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);
@@ -53,9 +53,9 @@ pub fn grouped(number: f64) -> String {
     }
 }
 
-/// A share, with as many digits as say something.
-pub fn share(ratio: f64) -> String {
-    format!("{ratio:.*}", digits(ratio) as usize)
+/// Formats a ratio with [`decimal_places`].
+pub fn ratio_text(ratio: f64) -> String {
+    format!("{ratio:.*}", decimal_places(ratio) as usize)
 }
 
 fn value(number: f64, unit: Unit) -> String {
@@ -67,10 +67,10 @@ fn value(number: f64, unit: Unit) -> String {
 }
 
 fn verdict(line: &Line) -> &'static str {
-    match &line.floor {
+    match &line.limit {
         None => "",
-        Some(floor) if !floor.holds => "MISSED",
-        Some(floor) if !is_within(line.ratio, floor.aim) => "holds, aim not reached",
+        Some(limit) if !limit.holds => "EXCEEDED",
+        Some(limit) if !is_within(line.ratio, limit.aim) => "holds, aim not reached",
         Some(_) => "holds",
     }
 }
@@ -87,42 +87,43 @@ impl fmt::Display for Line {
             value(self.ours, self.unit),
             value(self.in_tree, self.unit)
         )?;
-        write!(f, ", a share of {}", share(self.ratio))?;
-        if let Some(floor) = &self.floor {
-            write!(f, " where at most {} is allowed", share(floor.at_most))?;
+        write!(f, ", a ratio of {}", ratio_text(self.ratio))?;
+        if let Some(limit) = &self.limit {
+            write!(f, "; at most {} is allowed", ratio_text(limit.at_most))?;
         }
         Ok(())
     }
 }
 
-/// Whether a table is for a terminal or for a document.
+/// The output medium of a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Medium {
     Terminal,
     Document,
 }
 
-/// A table of which the first `texts` columns are texts, and the others numbers.
-fn table(medium: Medium, rows: Vec<Vec<String>>, texts: usize) -> String {
+/// Formats a table. The first `text_columns` columns are left-aligned text, the others are
+/// right-aligned numbers.
+fn table(medium: Medium, rows: Vec<Vec<String>>, text_columns: usize) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let mut table = Builder::from_iter(rows).build();
     match medium {
         Medium::Terminal => table.with(Style::blank()),
         Medium::Document => table.with(Style::markdown()),
     };
-    table.modify(Columns::new(texts..columns), Alignment::right());
+    table.modify(Columns::new(text_columns..columns), Alignment::right());
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
 }
 
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
+fn header(titles: &[&str]) -> Vec<String> {
+    titles.iter().map(|&title| title.to_owned()).collect()
 }
 
-/// Every line of the comparison.
+/// Formats all lines of the comparison.
 fn comparison(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&[
+    let mut rows = vec![header(&[
         "operation",
         "size",
         "verdict",
@@ -136,7 +137,7 @@ fn comparison(report: &Report, medium: Medium) -> String {
     for line in &report.lines {
         let repeated = title == line.title && medium == Medium::Terminal;
         title = &line.title;
-        let floor = line.floor.as_ref();
+        let limit = line.limit.as_ref();
         rows.push(vec![
             if repeated {
                 String::new()
@@ -147,16 +148,16 @@ fn comparison(report: &Report, medium: Medium) -> String {
             verdict(line).to_owned(),
             value(line.in_tree, line.unit),
             value(line.ours, line.unit),
-            share(line.ratio),
-            floor.map_or_else(String::new, |floor| share(floor.aim)),
-            floor.map_or_else(String::new, |floor| share(floor.at_most)),
+            ratio_text(line.ratio),
+            limit.map_or_else(String::new, |limit| ratio_text(limit.aim)),
+            limit.map_or_else(String::new, |limit| ratio_text(limit.at_most)),
         ]);
     }
     table(medium, rows, 3)
 }
 
 fn growth(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&[
+    let mut rows = vec![header(&[
         "live buffers",
         "allocate, in-tree",
         "allocate, ours",
@@ -182,7 +183,7 @@ fn growth(report: &Report, medium: Medium) -> String {
 }
 
 fn tracking(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&["size", "allocate", "close"])];
+    let mut rows = vec![header(&["size", "allocate", "close"])];
     for (bytes, allocate, close) in report.tracking() {
         rows.push(vec![size(bytes), grouped(allocate), grouped(close)]);
     }
@@ -190,10 +191,10 @@ fn tracking(report: &Report, medium: Medium) -> String {
 }
 
 fn fragmentation(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&[
+    let mut rows = vec![header(&[
         "heap",
         "allocations that failed",
-        "largest that fits",
+        "largest possible allocation",
     ])];
     for (heap, boot) in [
         ("in-tree, default_cma_region", Boot::InTree),
@@ -213,7 +214,7 @@ fn fragmentation(report: &Report, medium: Medium) -> String {
 }
 
 fn throughput(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&[
+    let mut rows = vec![header(&[
         "size",
         "in-tree, 1 CPU",
         "2 CPUs",
@@ -250,7 +251,7 @@ fn throughput(report: &Report, medium: Medium) -> String {
 }
 
 fn modules(report: &Report, medium: Medium) -> String {
-    let mut rows = vec![words(&[
+    let mut rows = vec![header(&[
         "loaded",
         "file",
         "in memory",
@@ -271,48 +272,51 @@ fn modules(report: &Report, medium: Medium) -> String {
     table(medium, rows, 1)
 }
 
-/// The tables beside the comparison, with their titles.
-fn others(report: &Report, medium: Medium) -> Vec<(&'static str, String)> {
+/// Returns all tables except the comparison, with their titles.
+fn secondary_tables(report: &Report, medium: Medium) -> Vec<(&'static str, String)> {
     vec![
         (
-            "What tracking and default names cost, in instructions",
+            "Cost of tracking and default names, in instructions",
             tracking(report, medium),
         ),
         ("Growth, in instructions", growth(report, medium)),
         (
-            "Fragmentation: 10,000 random allocations and frees, area of 64 MiB filled to 80 %",
+            "Fragmentation: 10,000 random allocations and frees in a 64 MiB area filled to 80 %",
             fragmentation(report, medium),
         ),
         (
-            "Throughput: buffers a second of the host's, no floor",
+            "Throughput: buffers per second of host time, no limit",
             throughput(report, medium),
         ),
-        ("Modules, not judged", modules(report, medium)),
+        (
+            "Module sizes and load cost, no limit",
+            modules(report, medium),
+        ),
     ]
 }
 
-/// All tables, for a terminal.
+/// Formats all tables for the terminal.
 pub fn for_terminal(report: &Report) -> String {
     let mut text = comparison(report, Medium::Terminal);
-    for (title, table) in others(report, Medium::Terminal) {
+    for (title, table) in secondary_tables(report, Medium::Terminal) {
         text += &format!("\n{title}\n\n{table}");
     }
     text + "\n"
 }
 
-/// All tables, for a document.
+/// Formats all tables for a document.
 pub fn for_document(report: &Report) -> String {
     let mut text = comparison(report, Medium::Document);
-    for (title, table) in others(report, Medium::Document) {
+    for (title, table) in secondary_tables(report, Medium::Document) {
         text += &format!("\n## {title}\n\n{table}");
     }
     text
 }
 
-/// The shares alone, a line an operation, for a document.
-pub fn shares(report: &Report) -> String {
+/// Formats only the ratios for a document, one line per operation.
+pub fn ratios(report: &Report) -> String {
     let sizes = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 32 * MIB];
-    let mut rows = vec![words(&["operation"])];
+    let mut rows = vec![header(&["operation"])];
     rows[0].extend(sizes.map(size));
     for row in ROWS
         .iter()
@@ -321,7 +325,7 @@ pub fn shares(report: &Report) -> String {
         let cell = |size: usize| {
             let of_row = |line: &&Line| line.row == row.key && line.size == size;
             let line = report.lines.iter().find(of_row);
-            line.map_or_else(String::new, |line| share(line.ratio))
+            line.map_or_else(String::new, |line| ratio_text(line.ratio))
         };
         let mut cells = vec![row.title.to_owned()];
         cells.extend(sizes.map(cell));
@@ -333,16 +337,16 @@ pub fn shares(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::even;
+    use crate::report::tests::uniform_report;
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_are_formatted() {
         assert_eq!(grouped(1_234_567.4), "1,234,567");
         assert_eq!(grouped(-1000.0), "-1,000");
         assert_eq!(grouped(-0.2), "0");
         assert_eq!(grouped(999.6), "1,000");
         assert_eq!(
-            [share(0.00349), share(0.0123), share(1.049)],
+            [ratio_text(0.00349), ratio_text(0.0123), ratio_text(1.049)],
             ["0.0035", "0.012", "1.05"]
         );
         assert_eq!(
@@ -352,22 +356,25 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_printed_and_a_missed_one_says_so() {
-        let report = even(700.0);
+    fn every_line_is_printed_and_exceeded_limits_are_marked() {
+        let report = uniform_report(700.0);
         let text = for_terminal(&report);
-        let missed = text.lines().filter(|line| line.contains("MISSED")).count();
-        assert_eq!(missed, report.missed().len());
-        assert!(missed > 0 && missed < report.judged());
+        let exceeded = text
+            .lines()
+            .filter(|line| line.contains("EXCEEDED"))
+            .count();
+        assert_eq!(exceeded, report.exceeded().len());
+        assert!(exceeded > 0 && exceeded < report.limit_count());
         let document = comparison(&report, Medium::Document);
-        // A head of two lines.
+        // The header of a Markdown table has two lines.
         assert_eq!(document.lines().count(), report.lines.len() + 2);
-        assert!(shares(&report).contains("0.70"));
+        assert!(ratios(&report).contains("0.70"));
     }
 
     #[test]
-    fn a_line_tells_what_was_allowed() {
-        let report = even(2000.0);
-        let line = report.missed()[0].to_string();
+    fn line_contains_its_limit() {
+        let report = uniform_report(2000.0);
+        let line = report.exceeded()[0].to_string();
         assert!(
             line.contains("allocate, pool warm, system, 4 KiB: 2,000 of 1,000"),
             "{line}"
