@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes a KUnit suite of the examples in the documentation of the module's sources: each is a test, named after the file
-# and the line it begins at. Lines that begin with `# ` are part of it, and not shown in the documentation.
+# Generates a KUnit suite from the examples in the documentation of the module's sources. Each
+# example is a test, named after its file and its first line. Lines that begin with `# ` are part of
+# the test, but hidden in the documentation.
 
 BEGIN {
 	print "#[kernel::prelude::kunit_tests(rk_dma_heap_doc_examples)]"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocating and closing, where the memory was used a moment ago and where it was not.
+//! The cost of allocation and close, with recently freed memory (warm) and without (cold).
 
 use crate::clock::{
     rounds,
@@ -9,7 +9,7 @@ use crate::clock::{
     PAUSE, //
 };
 use crate::figure::{
-    tell,
+    print_figure,
     KIB,
     MIB,
     SIZES, //
@@ -23,11 +23,10 @@ use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use std::time::Duration;
 
-/// Longer than any heap may keep contiguous memory that nobody uses.
-const FORGOTTEN: Duration = Duration::from_millis(1500);
+/// Longer than any heap caches freed contiguous memory.
+const CACHE_LIFETIME: Duration = Duration::from_millis(1500);
 
-/// How many buffers of a size are alive at a time, one of which is then measured. Together they fit
-/// into the pools.
+/// Returns the number of simultaneously live buffers. Together they fit into the pools.
 fn batch(size: usize) -> usize {
     match size {
         0..=MIB => 8,
@@ -35,22 +34,22 @@ fn batch(size: usize) -> usize {
     }
 }
 
-/// How many buffers are alive at a time where no pool is to have any of them.
+/// Returns the number of simultaneously live buffers if no buffer comes from a pool.
 fn cold_batch(size: usize) -> usize {
     match size {
-        0..=KIB_64 => 32,
+        0..=SIZE_64_KIB => 32,
         _ => (32 * MIB / size).min(8),
     }
 }
 
-const KIB_64: usize = 64 * KIB;
+const SIZE_64_KIB: usize = 64 * KIB;
 
-/// Gives back all that was kept for later.
-fn forget() -> Result<()> {
+/// Empties all caches and pools.
+fn drop_caches() -> Result<()> {
     std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop caches")
 }
 
-/// Allocates buffers, then closes them; returns what one takes on average.
+/// Allocates `count` buffers, then closes them. Returns the mean cost per allocation and per close.
 fn allocate_and_close(clock: &Clock, heap: &Heap, size: usize, count: usize) -> Result<[f64; 2]> {
     let mut buffers: Vec<Buffer> = Vec::with_capacity(count);
     let (mut allocating, mut closing) = (0.0, 0.0);
@@ -69,26 +68,26 @@ fn allocate_and_close(clock: &Clock, heap: &Heap, size: usize, count: usize) -> 
     Ok([allocating / count as f64, closing / count as f64])
 }
 
-/// Of heap `system`.
+/// Measures the heap `system`.
 pub fn measure(clock: &Clock, _side: &Side) -> Result<()> {
     let heap = Heap::open("system")?;
     for size in SIZES {
         let [allocate, close] = rounds(|| allocate_and_close(clock, &heap, size, batch(size)))?;
-        tell("allocate-warm/system", size, allocate);
-        tell("close/system", size, close);
+        print_figure("allocate-warm/system", size, allocate);
+        print_figure("close/system", size, close);
     }
     for size in SIZES {
         let [allocate, _] = rounds(|| {
-            forget()?;
+            drop_caches()?;
             std::thread::sleep(PAUSE);
             allocate_and_close(clock, &heap, size, cold_batch(size))
         })?;
-        tell("allocate-cold/system", size, allocate);
+        print_figure("allocate-cold/system", size, allocate);
     }
     Ok(())
 }
 
-/// Of the heaps in the default contiguous area.
+/// Measures the heaps of the default CMA area.
 pub fn measure_contiguous(clock: &Clock, side: &Side) -> Result<()> {
     let mut heaps = vec![("cma", side.contiguous_heap())];
     if side.is_ours() {
@@ -98,16 +97,16 @@ pub fn measure_contiguous(clock: &Clock, side: &Side) -> Result<()> {
         let heap = Heap::open(node)?;
         for size in SIZES {
             let [allocate, close] = rounds(|| allocate_and_close(clock, &heap, size, 1))?;
-            tell(&format!("allocate-warm/{name}"), size, allocate);
-            tell(&format!("close/{name}"), size, close);
+            print_figure(&format!("allocate-warm/{name}"), size, allocate);
+            print_figure(&format!("close/{name}"), size, close);
         }
         for size in SIZES {
-            let [allocate, _] = rounds_with_pause(FORGOTTEN, || {
-                forget()?;
+            let [allocate, _] = rounds_with_pause(CACHE_LIFETIME, || {
+                drop_caches()?;
                 std::thread::sleep(PAUSE);
                 allocate_and_close(clock, &heap, size, 1)
             })?;
-            tell(&format!("allocate-cold/{name}"), size, allocate);
+            print_figure(&format!("allocate-cold/{name}"), size, allocate);
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Measuring: a clock whose own cost is known, rounds that repeat, and the CPU time of all
-//! processes and kernel threads.
+//! Measurement primitives: a calibrated clock, repeated rounds, and the CPU time of all processes
+//! and kernel threads.
 
 use anyhow::{
     Context,
@@ -19,19 +19,20 @@ use std::time::{
     Instant, //
 };
 
-/// Long enough for all that was put off to be done.
+/// Long enough for all deferred work to complete.
 pub const PAUSE: Duration = Duration::from_millis(60);
 
-/// Rounds that count, and those before that do not: they fill slabs, per-CPU lists and pools.
+/// Number of counted rounds.
 const ROUNDS: usize = 16;
+/// Number of rounds before them, which fill slabs, per-CPU lists and pools and are not counted.
 const WARM_UP: usize = 4;
 
-/// How often the clock is read to know what that costs.
-const READINGS: u32 = 20_000;
+/// Number of empty measurements that calibrate the clock.
+const CALIBRATION_ROUNDS: u32 = 20_000;
 
-/// The monotonic clock.
+/// The monotonic clock with compensation for its own cost.
 pub struct Clock {
-    /// What a measurement of nothing says, in nanoseconds.
+    /// The result of an empty measurement, in nanoseconds.
     cost: f64,
 }
 
@@ -39,15 +40,15 @@ impl Clock {
     pub fn calibrated() -> Result<Self> {
         let clock = Clock { cost: 0.0 };
         let mut sum = 0.0;
-        for _ in 0..READINGS {
+        for _ in 0..CALIBRATION_ROUNDS {
             sum += clock.time(|| Ok(()))?.0;
         }
         Ok(Clock {
-            cost: sum / f64::from(READINGS),
+            cost: sum / f64::from(CALIBRATION_ROUNDS),
         })
     }
 
-    /// How long `action` takes, in nanoseconds, and its result.
+    /// Runs `action` and returns its duration in nanoseconds and its result.
     pub fn time<T>(&self, action: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
         let start = Instant::now();
         let result = action();
@@ -56,12 +57,12 @@ impl Clock {
     }
 }
 
-/// Repeats `round`, with a pause after each, and returns of each of its values what it usually is.
+/// Repeats `round` with a pause after each round and returns the interquartile mean of each value.
 pub fn rounds<const N: usize>(round: impl FnMut() -> Result<[f64; N]>) -> Result<[f64; N]> {
     rounds_with_pause(PAUSE, round)
 }
 
-/// The same with a pause of any length.
+/// As [`rounds`], with a pause of any length.
 pub fn rounds_with_pause<const N: usize>(
     pause: Duration,
     mut round: impl FnMut() -> Result<[f64; N]>,
@@ -76,24 +77,24 @@ pub fn rounds_with_pause<const N: usize>(
         }
         std::thread::sleep(pause);
     }
-    Ok(columns.map(usual))
+    Ok(columns.map(interquartile_mean))
 }
 
-/// The mean of the middle half: an interrupt in one round does not count, and the clock's 16 ns are
-/// divided up.
-fn usual(mut values: Vec<f64>) -> f64 {
+/// Returns the mean of the middle half. It ignores single rounds with interrupts and averages out
+/// the clock's resolution of 16 ns.
+fn interquartile_mean(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let quarter = values.len() / 4;
     let middle = &values[quarter..values.len() - quarter];
     middle.iter().sum::<f64>() / middle.len() as f64
 }
 
-/// The CPU time of this thread.
+/// Returns the CPU time of this thread.
 pub fn own_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// The CPU time that every other process and kernel thread has had.
+/// The CPU time of each other process and kernel thread.
 pub struct OthersTime(BTreeMap<i32, Duration>);
 
 impl OthersTime {
@@ -111,15 +112,15 @@ impl OthersTime {
             let time = ClockId::pid_cpu_clock_id(Pid::from_raw(pid)).and_then(clock_gettime);
             match time {
                 Ok(time) => times.insert(pid, time.into()),
-                // It has ended meanwhile.
+                // The process has exited.
                 Err(Errno::ESRCH | Errno::EINVAL) => continue,
-                Err(error) => return Err(error).context("cannot read the clock of a process"),
+                Err(error) => return Err(error).context("cannot read the CPU clock of a process"),
             };
         }
         Ok(OthersTime(times))
     }
 
-    /// What they have had since, in nanoseconds. A thread that has ended meanwhile is left out.
+    /// Returns the CPU time spent since `earlier`, in nanoseconds, without threads that have exited.
     pub fn since(&self, earlier: &OthersTime) -> f64 {
         let spent = |(pid, time): (&i32, &Duration)| {
             let before = earlier.0.get(pid).copied().unwrap_or_default();
@@ -134,13 +135,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_usual_leaves_the_ends_out() {
-        assert_eq!(usual(vec![9e9, 2.0, 4.0, 0.0]), 3.0);
-        assert_eq!(usual(vec![5.0]), 5.0);
+    fn mean_ignores_the_outer_quarters() {
+        assert_eq!(interquartile_mean(vec![9e9, 2.0, 4.0, 0.0]), 3.0);
+        assert_eq!(interquartile_mean(vec![5.0]), 5.0);
     }
 
     #[test]
-    fn work_of_others_is_seen() {
+    fn cpu_time_of_other_processes_is_counted() {
         let before = OthersTime::now().unwrap();
         let mut child = std::process::Command::new("sh")
             .args(["-c", "while :; do :; done"])

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocating and closing with all that is done in the background for it.
+//! The cost of allocation and close, including background work.
 //!
-//! What is added up is the CPU time of this thread while it allocates and closes, and that of all
-//! other processes and kernel threads until the machine is idle again. What the same takes without
-//! any allocation is taken away. Interrupts count where they interrupt somebody; the idle task's
-//! own time does not count.
+//! The result is the sum of the CPU time of this thread during allocation and close and the CPU
+//! time of all other processes and kernel threads until the machine is idle again. The same sum
+//! without allocations is subtracted. An interrupt is counted if it interrupts a thread. The time
+//! of the idle task is not counted.
 
 use crate::clock::{
     own_time,
@@ -14,7 +14,7 @@ use crate::clock::{
     PAUSE, //
 };
 use crate::figure::{
-    tell,
+    print_figure,
     KIB,
     MIB,
     SIZES, //
@@ -32,27 +32,27 @@ use nix::time::{
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A 4K frame, NV12.
+/// Size of a 4K frame in NV12 format, in bytes.
 const FRAME: usize = 3840 * 2160 * 3 / 2;
-/// How many of them a camera's pipeline holds.
+/// Number of frames in a camera pipeline.
 const FRAMES_HELD: usize = 3;
-const FRAMES_A_SECOND: u64 = 60;
-const FRAMES: u64 = 10 * FRAMES_A_SECOND;
+const FRAMES_PER_SECOND: u64 = 60;
+const FRAMES: u64 = 10 * FRAMES_PER_SECOND;
 
-/// How many cycles are done in a row.
+/// Returns the number of cycles per round.
 fn cycles(size: usize) -> usize {
     match size {
-        0..=KIB_64 => 64,
+        0..=SIZE_64_KIB => 64,
         MIB => 16,
         _ => 4,
     }
 }
 
-const KIB_64: usize = 64 * KIB;
+const SIZE_64_KIB: usize = 64 * KIB;
 
-/// What `work`, and what others do because of it until some time after it, takes of the CPU: this
-/// thread's part and theirs.
-fn busy(work: impl FnOnce() -> Result<()>) -> Result<[f64; 2]> {
+/// Returns the CPU time of `work` in nanoseconds: that of this thread, and that of all other
+/// threads until [`PAUSE`] after its end.
+fn cpu_time(work: impl FnOnce() -> Result<()>) -> Result<[f64; 2]> {
     let others = OthersTime::now()?;
     let start = own_time()?;
     work()?;
@@ -63,29 +63,29 @@ fn busy(work: impl FnOnce() -> Result<()>) -> Result<[f64; 2]> {
 
 pub fn measure(_side: &Side) -> Result<()> {
     let heap = Heap::open("system")?;
-    let [own_nothing, others_nothing] = rounds(|| busy(|| Ok(())))?;
+    let [own_baseline, others_baseline] = rounds(|| cpu_time(|| Ok(())))?;
     for size in SIZES {
         let count = cycles(size);
         let [own, others] = rounds(|| {
-            busy(|| {
+            cpu_time(|| {
                 for _ in 0..count {
                     drop(heap.allocate(size)?);
                 }
                 Ok(())
             })
         })?;
-        let total = own - own_nothing + others - others_nothing;
-        tell("cycle/system", size, total / count as f64);
+        let total = own - own_baseline + others - others_baseline;
+        print_figure("cycle/system", size, total / count as f64);
     }
     Ok(())
 }
 
-/// Calls `frame` at the rate of a camera.
+/// Calls `frame` at the frame rate of a camera.
 fn at_rate(mut frame: impl FnMut() -> Result<()>) -> Result<()> {
     let start: Duration = clock_gettime(ClockId::CLOCK_MONOTONIC)?.into();
     for number in 1..=FRAMES {
         frame()?;
-        let next = start + Duration::from_nanos(number * 1_000_000_000 / FRAMES_A_SECOND);
+        let next = start + Duration::from_nanos(number * 1_000_000_000 / FRAMES_PER_SECOND);
         clock_nanosleep(
             ClockId::CLOCK_MONOTONIC,
             ClockNanosleepFlags::TIMER_ABSTIME,
@@ -95,10 +95,9 @@ fn at_rate(mut frame: impl FnMut() -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// The shares of the CPU, in percent, that a camera's frames take: of the program alone, and in
-/// all.
+/// Measures the CPU usage of camera frames in percent: that of the program alone, and the total.
 pub fn measure_frames(side: &Side) -> Result<()> {
-    let nothing = busy(|| at_rate(|| Ok(())))?;
+    let baseline = cpu_time(|| at_rate(|| Ok(())))?;
     for (name, node) in [("system", "system"), ("cma", side.contiguous_heap())] {
         let heap = Heap::open(node)?;
         let mut held: VecDeque<Buffer> = VecDeque::new();
@@ -113,12 +112,12 @@ pub fn measure_frames(side: &Side) -> Result<()> {
             frame()?;
         }
         std::thread::sleep(PAUSE);
-        let [own, others] = busy(|| at_rate(&mut frame))?;
-        let own = own - nothing[0];
-        let all = own + others - nothing[1];
-        let percent = |time: f64| time / (FRAMES / FRAMES_A_SECOND) as f64 / 1e9 * 100.0;
-        tell(&format!("frames-own/{name}"), FRAME, percent(own));
-        tell(&format!("frames/{name}"), FRAME, percent(all));
+        let [own, others] = cpu_time(|| at_rate(&mut frame))?;
+        let own = own - baseline[0];
+        let all = own + others - baseline[1];
+        let percent = |time: f64| time / (FRAMES / FRAMES_PER_SECOND) as f64 / 1e9 * 100.0;
+        print_figure(&format!("frames-own/{name}"), FRAME, percent(own));
+        print_figure(&format!("frames/{name}"), FRAME, percent(all));
     }
     Ok(())
 }

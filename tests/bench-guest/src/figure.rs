@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a figure is printed, and the sizes that figures are for.
+//! Output of figures, and the buffer sizes that are measured.
 
 pub const KIB: usize = 1 << 10;
 pub const MIB: usize = 1 << 20;
 
-/// The sizes of buffers.
+/// The measured buffer sizes, in bytes.
 pub const SIZES: [usize; 5] = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 32 * MIB];
 
-/// Prints a figure.
-pub fn tell(name: &str, size: usize, value: f64) {
+/// Prints a figure as a line on standard output.
+pub fn print_figure(name: &str, size: usize, value: f64) {
     println!("{name}\t{size}\t{value:.3}");
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is left of a contiguous area after random allocations and frees: how often an allocation
-//! fails although there is memory enough, and the largest range that can still be had.
+//! Fragmentation of a CMA area after random allocations and frees: the ratio of allocations that
+//! fail although enough memory is free, and the largest possible allocation.
 
 use crate::figure::{
-    tell,
+    print_figure,
     MIB, //
 };
 use crate::side::Side;
@@ -18,7 +18,7 @@ const FILL: usize = AREA / 10 * 8;
 const OPERATIONS: usize = 10_000;
 const SEED: u64 = 20_261_123;
 
-/// Sizes are 2^0 to 2^10 pages, all lengths between these, and each power as likely as the others.
+/// Returns a size of 2^0 to 2^10 pages. The exponent is uniformly distributed.
 fn random_size(random: &mut fastrand::Rng) -> usize {
     (random.f64() * 10.0).exp2() as usize * page_size()
 }
@@ -50,17 +50,17 @@ pub fn measure(side: &Side) -> Result<()> {
             Err(_) => failures += 1,
         }
     }
-    tell(
+    print_figure(
         "fragmentation-failures",
         0,
         f64::from(failures) / f64::from(attempts) * 100.0,
     );
-    tell("fragmentation-filled", 0, filled as f64);
-    tell("fragmentation-largest", 0, largest(&heap) as f64);
+    print_figure("fragmentation-filled", 0, filled as f64);
+    print_figure("fragmentation-largest", 0, largest(&heap) as f64);
     Ok(())
 }
 
-/// The largest buffer that can be had.
+/// Returns the size of the largest buffer that can be allocated.
 fn largest(heap: &Heap) -> usize {
     let (mut fits, mut fails) = (0, AREA / page_size() + 1);
     while fits + 1 < fails {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How the costs of an allocation, a close and a listed line change with the number of live
+//! The cost of an allocation, a close and a line of `/proc/rk_dmabuf/dev`, by number of live
 //! buffers.
 
 use crate::clock::{
@@ -8,7 +8,7 @@ use crate::clock::{
     Clock, //
 };
 use crate::figure::{
-    tell,
+    print_figure,
     KIB, //
 };
 use crate::side::Side;
@@ -33,18 +33,18 @@ use std::io::Read;
 
 const SIZE: usize = 4 * KIB;
 const COUNTS: [usize; 6] = [1, 10, 100, 1000, 10_000, 100_000];
-const LIST: &str = "/proc/rk_dmabuf/dev";
+const DEV_NODE: &str = "/proc/rk_dmabuf/dev";
 
-/// How many are allocated and closed in a row.
+/// Number of buffers allocated and closed per round.
 const BATCH: usize = 16;
 
-/// More descriptors than are ever open.
+/// Limit of open file descriptors; larger than the number in use.
 const DESCRIPTORS: rlim_t = 110_000;
 
-/// Makes this process's table of descriptors as large as it ever gets.
+/// Raises the limit of open files and grows the descriptor table of this process to its final size.
 pub fn allow_descriptors() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)
-        .context("cannot have so many descriptors")?;
+        .context("cannot raise the limit of open files: run as root")?;
     let null = File::open("/dev/null")?;
     let last = FcntlArg::F_DUPFD_CLOEXEC(i32::try_from(DESCRIPTORS)? - 1);
     let high = fcntl(&null, last)?;
@@ -56,10 +56,10 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
     allow_descriptors()?;
     let heap = Heap::open("system")?;
     let mut live: Vec<Buffer> = Vec::with_capacity(COUNTS[COUNTS.len() - 1] + BATCH);
-    // The memory that the list is read into is there from the start.
+    // Allocated before the measurement.
     let mut text = vec![0; 64 << 20];
     let empty = match side.is_ours() {
-        true => usual_list(clock, 1, &mut text)?.0,
+        true => fastest_read(clock, 1, &mut text)?.0,
         false => 0.0,
     };
     for count in COUNTS {
@@ -82,19 +82,23 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
             }
             Ok([allocating / BATCH as f64, closing / BATCH as f64])
         })?;
-        tell("growth-allocate", count, allocate);
-        tell("growth-close", count, close);
+        print_figure("growth-allocate", count, allocate);
+        print_figure("growth-close", count, close);
         if side.is_ours() {
-            let (time, lines) = usual_list(clock, count, &mut text)?;
-            ensure!(lines > count, "{LIST}: {lines} lines for {count} buffers");
-            tell("growth-line", count, (time - empty) / count as f64);
+            let (time, lines) = fastest_read(clock, count, &mut text)?;
+            ensure!(
+                lines > count,
+                "{DEV_NODE}: {lines} lines for {count} buffers"
+            );
+            print_figure("growth-line", count, (time - empty) / count as f64);
         }
     }
     Ok(())
 }
 
-/// The same with the least that it takes of several times, more of them where the list is short.
-fn usual_list(clock: &Clock, count: usize, text: &mut [u8]) -> Result<(f64, usize)> {
+/// Reads the node several times, more often if it is short, and returns the shortest duration and
+/// the number of lines.
+fn fastest_read(clock: &Clock, count: usize, text: &mut [u8]) -> Result<(f64, usize)> {
     let mut least = read_list(clock, text)?;
     for _ in 0..(1000 / count).clamp(2, 16) {
         let (time, lines) = read_list(clock, text)?;
@@ -103,11 +107,11 @@ fn usual_list(clock: &Clock, count: usize, text: &mut [u8]) -> Result<(f64, usiz
     Ok(least)
 }
 
-/// Reads the list into `text`; returns what that took, and how many lines there are.
+/// Reads the node into `text` and returns the duration in nanoseconds and the number of lines.
 fn read_list(clock: &Clock, text: &mut [u8]) -> Result<(f64, usize)> {
     let mut end = 0;
     let (time, ()) = clock.time(|| {
-        let mut list = File::open(LIST).with_context(|| format!("cannot open {LIST}"))?;
+        let mut list = File::open(DEV_NODE).with_context(|| format!("cannot open {DEV_NODE}"))?;
         loop {
             let read = list.read(&mut text[end..])?;
             if read == 0 {

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that use a buffer, and syncing a buffer for the CPU while devices have it mapped.
+//! The cost of importing a buffer, and of CPU access while devices have it mapped.
 //!
-//! The device is one that `rk_client` makes itself. It does not snoop the caches, so that syncing a
-//! cached buffer means cleaning and invalidating them. What an ioctl costs that is refused at once
-//! is taken away from each.
+//! The device is the one that `rk_client` registers itself. It does not snoop the caches, so a sync
+//! of a cached buffer cleans and invalidates them. The cost of an ioctl that fails immediately is
+//! subtracted from each figure.
 
 use crate::clock::{
     rounds,
     Clock, //
 };
 use crate::figure::{
-    tell,
+    print_figure,
     SIZES, //
 };
 use crate::side::Side;
@@ -35,19 +35,19 @@ use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use nix::errno::Errno;
 
-/// Flags that no kernel takes.
-const NO_SYNC: u64 = 1 << 40;
+/// Flags that every kernel rejects.
+const INVALID_SYNC_FLAGS: u64 = 1 << 40;
 
 pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
-    let [nothing] = rounds(|| Ok([clock.time(|| Ok(client.nothing()?))?.0]))?;
+    let [baseline] = rounds(|| Ok([clock.time(|| Ok(client.no_op()?))?.0]))?;
     for (name, node) in [("system", "system"), ("cma", side.contiguous_heap())] {
         let heap = Heap::open(node)?;
         for size in SIZES {
             let buffer = heap.allocate(size)?;
             let [use_once] = rounds(|| Ok([clock.time(|| use_once(&client, &buffer, size))?.0]))?;
-            tell(&format!("attach/{name}"), size, use_once - 4.0 * nothing);
+            print_figure(&format!("attach/{name}"), size, use_once - 4.0 * baseline);
         }
     }
     let mut heaps = vec!["system"];
@@ -72,8 +72,13 @@ fn measure_sync(clock: &Clock, client: &Client, heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     for size in SIZES {
         let buffer = heap.allocate(size)?;
-        expect_errno("a sync that is none", buffer.sync(NO_SYNC), Errno::EINVAL)?;
-        let [nothing] = rounds(|| Ok([clock.time(|| Ok(buffer.sync(NO_SYNC).is_err()))?.0]))?;
+        let rejected = buffer.sync(INVALID_SYNC_FLAGS);
+        expect_errno("a sync with invalid flags", rejected, Errno::EINVAL)?;
+        let [baseline] = rounds(|| {
+            Ok([clock
+                .time(|| Ok(buffer.sync(INVALID_SYNC_FLAGS).is_err()))?
+                .0])
+        })?;
         let mut importers: Vec<Attachment> = Vec::new();
         for count in [1, 8] {
             while importers.len() < count {
@@ -86,7 +91,7 @@ fn measure_sync(clock: &Clock, client: &Client, heap: &str) -> Result<()> {
                 })?;
                 Ok([time])
             })?;
-            tell(&format!("sync-{count}/{name}"), size, sync - 2.0 * nothing);
+            print_figure(&format!("sync-{count}/{name}"), size, sync - 2.0 * baseline);
         }
     }
     Ok(())

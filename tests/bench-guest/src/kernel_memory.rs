@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory that the kernel needs for a live buffer, beside the buffer's own.
+//! The kernel memory per live buffer, without the memory of the buffer itself.
 
 use crate::figure::{
-    tell,
+    print_figure,
     KIB,
     MIB, //
 };
@@ -15,19 +15,19 @@ use guest_support::heap::Heap;
 use guest_support::memory;
 use std::time::Duration;
 
-/// More buffers than there is room for in slabs that the kernel keeps although they are free.
-const FIRST: usize = 2000;
+/// Number of buffers that fill the free slots of partial slabs.
+const SLAB_FILLERS: usize = 2000;
 
-/// A few pages more or less are in lists of the kernel's each time: the figure in the middle is
-/// told.
+/// Number of rounds. The median is reported, because the fill level of the kernel's per-CPU lists
+/// varies by a few pages.
 const ROUNDS: usize = 5;
 
-/// Until contiguous memory that was freed is no longer kept.
-const GONE: Duration = Duration::from_millis(2500);
+/// Longer than freed contiguous memory is cached.
+const CACHE_EXPIRY: Duration = Duration::from_millis(2500);
 
-/// Memory that is free or kept ready for buffers.
+/// Returns the bytes of free and pooled memory.
 fn unused() -> Result<usize> {
-    std::thread::sleep(GONE);
+    std::thread::sleep(CACHE_EXPIRY);
     Ok(memory::free()? + memory::pooled()?)
 }
 
@@ -41,10 +41,10 @@ pub fn measure(side: &Side) -> Result<()> {
         let heap = Heap::open(node)?;
         let mut live: Vec<Buffer> = Vec::with_capacity(count);
         let mut taken = Vec::with_capacity(ROUNDS);
-        let mut first = Vec::with_capacity(ROUNDS * FIRST);
+        let mut first = Vec::with_capacity(ROUNDS * SLAB_FILLERS);
         for _ in 0..ROUNDS {
-            // These fill the slabs that are partly free.
-            for _ in 0..FIRST {
+            // Fill the partial slabs.
+            for _ in 0..SLAB_FILLERS {
                 first.push(heap.allocate(4 * KIB)?);
             }
             let before = unused()?;
@@ -55,7 +55,7 @@ pub fn measure(side: &Side) -> Result<()> {
             live.clear();
         }
         taken.sort_by(f64::total_cmp);
-        tell(
+        print_figure(
             &format!("kernel-memory/{name}"),
             size,
             taken[ROUNDS / 2] / count as f64 - size as f64,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What heaps cost: the kernel's own, or those of the module, by the same measurements.
-//! `tests/bench` boots machines that run this, and compares.
+//! Measures the cost of the in-tree heaps or of the module's heaps. `tests/bench` boots machines
+//! that run this program and compares the figures.
 //!
-//! A figure is a line on standard output: its name, a size or count that it is for, and its value,
-//! with tabs between them. Under `qemu/vm --icount` an instruction takes a nanosecond of the
-//! guest's time, so that what a clock says are instructions.
+//! Each figure is a line on standard output: its name, its size or count, and its value, separated
+//! by tabs. With `qemu/vm --icount` an instruction takes one nanosecond of guest time, so durations
+//! are numbers of instructions.
 
 mod allocations;
 mod clock;
@@ -30,43 +30,43 @@ use side::{
     SideName, //
 };
 
-/// Measure what heaps cost, and print a figure a line
+/// Measure the cost of heaps and print one figure per line
 #[derive(Parser)]
 struct Arguments {
-    /// Whose heaps
+    /// The implementation to measure
     #[arg(long, value_enum)]
     side: SideName,
 
-    /// Parameters to load the module with
+    /// Module parameters
     #[arg(long, value_name = "KEY=VALUE ...", default_value = "")]
     module_args: String,
 
-    /// What to measure
+    /// The measurements to run
     #[arg(value_enum, required = true)]
     part: Vec<Part>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Part {
-    /// What loading costs, and how large what was loaded is
+    /// Load cost and module sizes
     Module,
-    /// Allocating and closing, of heap `system`
+    /// Allocation and close in heap `system`
     Allocations,
-    /// The same of heaps with contiguous memory
+    /// Allocation and close in the contiguous heaps
     Contiguous,
-    /// Allocating and closing with all that is done in the background
+    /// Allocation and close with background work
     Cycles,
-    /// A camera's frames
+    /// CPU usage of camera frames
     Frames,
     Mappings,
     Importers,
-    /// What is left of contiguous memory after random allocations
+    /// Fragmentation of a CMA area
     Fragmentation,
-    /// How costs change with the number of live buffers
+    /// Costs by number of live buffers
     Growth,
-    /// What the kernel needs for a live buffer
+    /// Kernel memory per live buffer
     KernelMemory,
-    /// How much several CPUs get done, in seconds rather than instructions
+    /// Throughput of several CPUs, in host time
     Throughput,
 }
 
@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     let clock = Clock::calibrated()?;
     for part in arguments.part {
         match part {
-            Part::Module => side.tell()?,
+            Part::Module => side.print_figures(),
             Part::Allocations => allocations::measure(&clock, &side)?,
             Part::Contiguous => allocations::measure_contiguous(&clock, &side)?,
             Part::Cycles => cycles::measure(&side)?,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mapping a buffer, writing a byte to each page, and unmapping it: where the kernel puts the
-//! mapping, and at an address that the program has aligned.
+//! The cost of mapping a buffer, writing a byte to each page, and unmapping it: at an address that
+//! the kernel chooses, and at an address aligned to a huge page.
 
 use crate::clock::{
     rounds,
     Clock, //
 };
 use crate::figure::{
-    tell,
+    print_figure,
     MIB,
     SIZES, //
 };
@@ -22,37 +22,37 @@ use guest_support::mapping::Mapping;
 use guest_support::page_size;
 use nix::sys::mman::ProtFlags;
 
-/// What a huge page covers.
+/// The size of a huge page, in bytes.
 const ALIGNMENT: usize = 2 * MIB;
 
-/// An aligned address with nothing at it, nor behind it for `len` bytes.
-fn aligned_place(len: usize) -> Result<usize> {
-    let room = Mapping::anonymous(len + ALIGNMENT)?;
-    Ok(room.address().next_multiple_of(ALIGNMENT))
+/// Returns an aligned address of an unmapped range of at least `len` bytes.
+fn aligned_address(len: usize) -> Result<usize> {
+    let reservation = Mapping::anonymous(len + ALIGNMENT)?;
+    Ok(reservation.address().next_multiple_of(ALIGNMENT))
 }
 
-/// Where the kernel puts a mapping is chance, and one that lies across a boundary needs a page
-/// table more. So it is measured with so many others above it in turn, each of a quarter of what a
-/// page table covers.
+/// Number of measured positions of a mapping. The address that the kernel chooses varies, and a
+/// mapping across a page table boundary needs an additional page table. The positions are a quarter
+/// of the range of a page table apart.
 const SHIFTS: usize = 4;
 const SHIFT: usize = ALIGNMENT / SHIFTS;
 
-/// Nothing, or a mapping that moves what is mapped next.
-fn shifted(by: usize) -> Result<Option<Mapping>> {
-    Ok(match by {
+/// Moves the address of the next mapping by `count` times [`SHIFT`] while the result is alive.
+fn shift_next_mapping(count: usize) -> Result<Option<Mapping>> {
+    Ok(match count {
         0 => None,
-        _ => Some(Mapping::anonymous(by * SHIFT)?),
+        _ => Some(Mapping::anonymous(count * SHIFT)?),
     })
 }
 
-/// Mappings such as a process has. With one of them upper page tables are shared. They are so many
-/// that the kernel's tree of mappings has nodes neither full nor nearly empty: at a bad number each
-/// further mapping splits a node, which takes 4,000 more.
+/// Creates other mappings, as in a real process. The first one shares the upper page tables with
+/// the measured mapping. Their number leaves the nodes of the kernel's VMA tree neither full nor
+/// nearly empty: with full nodes each new mapping splits a node, which costs 4,000 instructions.
 fn neighbours() -> Result<Vec<Mapping>> {
     let first = Mapping::anonymous(SHIFT)?;
     first.touch(page_size());
     let mut all = vec![first];
-    // Neighbours with the same protection would be one.
+    // The kernel merges adjacent mappings with the same protection.
     for protection in [ProtFlags::PROT_NONE, ProtFlags::PROT_READ].repeat(3) {
         let neighbour = Mapping::anonymous(page_size())?;
         neighbour.protect(protection)?;
@@ -67,13 +67,13 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
         let heap = Heap::open(node)?;
         for size in SIZES {
             let buffer = heap.allocate(size)?;
-            let measure = |place: Option<usize>| {
+            let measure = |address: Option<usize>| {
                 rounds(|| {
                     let mut sum = 0.0;
-                    for by in 0..SHIFTS {
-                        let _shifted = shifted(by)?;
+                    for count in 0..SHIFTS {
+                        let _shift = shift_next_mapping(count)?;
                         let (time, ()) = clock.time(|| {
-                            let mapping = match place {
+                            let mapping = match address {
                                 None => buffer.map_range(0, size),
                                 Some(address) => buffer.map_at(address, size),
                             };
@@ -88,10 +88,10 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
                 })
             };
             let [anywhere] = measure(None)?;
-            tell(&format!("map/{name}"), size, anywhere);
+            print_figure(&format!("map/{name}"), size, anywhere);
             if size >= ALIGNMENT {
-                let [aligned] = measure(Some(aligned_place(size)?))?;
-                tell(&format!("map-aligned/{name}"), size, aligned);
+                let [aligned] = measure(Some(aligned_address(size)?))?;
+                print_figure(&format!("map-aligned/{name}"), size, aligned);
             }
         }
     }

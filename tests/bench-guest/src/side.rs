@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whose heaps are measured, and what it takes to load them.
+//! The measured implementation: its modules, their sizes and the cost of loading them.
 
-use crate::figure::tell;
+use crate::figure::print_figure;
 use anyhow::{
     Context,
     Result, //
@@ -21,19 +21,20 @@ use std::time::Instant;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SideName {
-    /// The kernel's own heaps
+    /// The in-tree heaps
     InTree,
-    /// The module's
+    /// The module's heaps
     Ours,
 }
 
-/// The heaps of one side, loaded.
+/// A loaded implementation of the heaps.
 pub struct Side {
     name: SideName,
-    /// What loading took, in nanoseconds.
+    /// Duration of loading, in nanoseconds.
     load: f64,
-    /// The sizes of the files, and of what is in memory of them.
+    /// Total size of the module files.
     file_bytes: u64,
+    /// Total size of the modules in memory.
     memory_bytes: u64,
 }
 
@@ -69,19 +70,18 @@ impl Side {
         Ok(())
     }
 
-    /// Prints what loading took.
-    pub fn tell(&self) -> Result<()> {
-        tell("module-load", 0, self.load);
-        tell("module-file", 0, self.file_bytes as f64);
-        tell("module-memory", 0, self.memory_bytes as f64);
-        Ok(())
+    /// Prints the load cost and the module sizes.
+    pub fn print_figures(&self) {
+        print_figure("module-load", 0, self.load);
+        print_figure("module-file", 0, self.file_bytes as f64);
+        print_figure("module-memory", 0, self.memory_bytes as f64);
     }
 
     pub fn is_ours(&self) -> bool {
         self.name == SideName::Ours
     }
 
-    /// The heap of the kernel's default contiguous area.
+    /// Returns the name of the heap of the default CMA area.
     pub fn contiguous_heap(&self) -> &'static str {
         match self.name {
             SideName::InTree => "default_cma_region",

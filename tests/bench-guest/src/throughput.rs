@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How many buffers a second threads allocate and close together. These are the host's seconds:
-//! noise is a part of it.
+//! The number of buffers that several threads allocate and close per second of host time. The
+//! figures are noisy.
 
 use crate::figure::{
-    tell,
+    print_figure,
     KIB,
     MIB, //
 };
@@ -23,28 +23,28 @@ use std::time::{
     Instant, //
 };
 
-const LONG: Duration = Duration::from_secs(2);
+const DURATION: Duration = Duration::from_secs(2);
 
 pub fn measure(_side: &Side) -> Result<()> {
     for size in [64 * KIB, MIB] {
         for threads in [1, 2, 4] {
-            // Once before, so that pools are full.
-            cycles(size, threads, LONG / 4)?;
-            let count = cycles(size, threads, LONG)?;
-            let each_second = count as f64 / LONG.as_secs_f64();
-            tell(&format!("throughput-{threads}/system"), size, each_second);
+            // Fill the pools.
+            cycles(size, threads, DURATION / 4)?;
+            let count = cycles(size, threads, DURATION)?;
+            let each_second = count as f64 / DURATION.as_secs_f64();
+            print_figure(&format!("throughput-{threads}/system"), size, each_second);
         }
     }
     Ok(())
 }
 
-/// How many buffers `threads` get done together.
+/// Returns the number of buffers that `threads` threads allocate and close within `time`.
 fn cycles(size: usize, threads: usize, time: Duration) -> Result<usize> {
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(move || -> Result<usize> {
-                    // Descriptors of its own, as a process has.
+                    // Use a separate descriptor table, as a process does.
                     unshare(CloneFlags::CLONE_FILES)?;
                     let heap = Heap::open("system")?;
                     let end = Instant::now() + time;
@@ -59,7 +59,7 @@ fn cycles(size: usize, threads: usize, time: Duration) -> Result<usize> {
             .collect();
         let mut sum = 0;
         for thread in threads {
-            sum += thread.join().ok().context("a thread has panicked")??;
+            sum += thread.join().ok().context("a thread panicked")??;
         }
         Ok(sum)
     })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocates or closes buffers, each time between two marks that a plugin of QEMU sees, and tells
-//! where the kernel's functions lie.
+//! Allocates or closes buffers, each time between two markers for the QEMU plugin of
+//! `tests/profile`, and prints the addresses of the kernel's functions.
 
 use anyhow::{
     Context,
@@ -15,40 +15,41 @@ use guest_support::heap::Heap;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// What is between the marks.
+/// The measured operation.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum What {
+enum Operation {
     Allocate,
     Close,
 }
 
-/// Allocate or close buffers between marks
+/// Allocate or close buffers between markers
 #[derive(Parser)]
 struct Arguments {
-    /// The heap
+    /// Name of the heap
     #[arg(long)]
     heap: String,
 
-    /// The size of a buffer, in bytes
+    /// Buffer size in bytes
     #[arg(long, default_value_t = 4096)]
     size: usize,
 
-    /// How often
+    /// Number of measured operations
     #[arg(long, default_value_t = 10)]
     rounds: usize,
 
-    what: What,
+    /// The operation between the markers
+    operation: Operation,
 }
 
-/// Until what was left for later is done.
+/// Long enough for all deferred work to complete.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// Rounds that are not counted.
+/// Number of rounds before the measured ones.
 const WARM_UP: usize = 10;
 
 #[cfg(target_arch = "aarch64")]
 fn mark(begin: bool) {
-    // SAFETY: The instructions do nothing.
+    // SAFETY: The instructions have no effect.
     unsafe {
         if begin {
             std::arch::asm!("mov x27, x27");
@@ -65,25 +66,26 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let heap = Heap::open(&arguments.heap)?;
     for round in 0..WARM_UP + arguments.rounds {
-        let counted = |what| what == arguments.what && round >= WARM_UP;
-        if counted(What::Allocate) {
+        let is_measured = |operation| operation == arguments.operation && round >= WARM_UP;
+        if is_measured(Operation::Allocate) {
             mark(true);
         }
         let buffer = heap.allocate(arguments.size)?;
-        if counted(What::Allocate) {
+        if is_measured(Operation::Allocate) {
             mark(false);
         }
         sleep(PAUSE);
-        if counted(What::Close) {
+        if is_measured(Operation::Close) {
             mark(true);
         }
         drop(buffer);
-        if counted(What::Close) {
+        if is_measured(Operation::Close) {
             mark(false);
         }
         sleep(PAUSE);
     }
-    let symbols = std::fs::read_to_string("/proc/kallsyms").context("cannot read the symbols")?;
+    let symbols =
+        std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
     print!("{symbols}");
     Ok(())
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counts, inside QEMU, how many instructions the guest executes at each address, between two marks
-//! that it makes.
+//! A QEMU plugin that counts the instructions executed at each address between two markers in the
+//! guest.
 //!
-//! A mark is an instruction that does nothing and that no compiler emits: a move of a register to
-//! itself. The argument `out=FILE` says where the counts go after each second mark: a line for each
-//! address, in hexadecimal, and its count.
+//! A marker is an instruction without effect that no compiler emits: a move of a register to
+//! itself. After each end marker the plugin writes the counts to the file of the argument
+//! `out=FILE`: one line per address with the address in hexadecimal and its count.
 
 use anyhow::{
     anyhow,
@@ -48,10 +48,10 @@ const END: [u8; 4] = 0xaa1c_03fc_u32.to_le_bytes();
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
-/// How often the instruction at each address was executed.
+/// The number of executions of the instruction at each address.
 static COUNTS: Mutex<BTreeMap<u64, Arc<AtomicU64>>> = Mutex::new(BTreeMap::new());
 
-/// Where the counts go.
+/// The output file.
 static OUT: OnceLock<PathBuf> = OnceLock::new();
 
 struct Counter;
@@ -59,11 +59,11 @@ struct Counter;
 impl Register for Counter {
     fn register(&mut self, _: PluginId, arguments: &Args, _: &Info) -> Result<()> {
         let Some(Value::String(out)) = arguments.parsed.get("out") else {
-            bail!("the plugin needs out=FILE");
+            bail!("missing argument of the plugin: add out=FILE");
         };
         OUT.set(out.into())
             .ok()
-            .context("the plugin is there twice")
+            .context("the plugin is loaded twice: pass it to QEMU once")
     }
 }
 
@@ -81,7 +81,7 @@ impl HasCallbacks for Counter {
             } else if data == END {
                 instruction.register_execute_callback(|_| {
                     COUNTING.store(false, Relaxed);
-                    tell().expect("the counts have a place to go");
+                    write_counts().expect("the output file is writable");
                 });
             } else {
                 let count = counts.entry(instruction.vaddr()).or_default().clone();
@@ -96,8 +96,9 @@ impl HasCallbacks for Counter {
     }
 }
 
-/// Writes what was counted until now. QEMU does not say when the machine ends.
-fn tell() -> Result<()> {
+/// Writes the counts so far to the output file. Called at each end marker, because QEMU does not
+/// report when the machine ends.
+fn write_counts() -> Result<()> {
     let mut text = String::new();
     let counts = COUNTS.lock().map_err(|_| anyhow!("a callback failed"))?;
     for (address, count) in counts.iter() {
@@ -106,7 +107,7 @@ fn tell() -> Result<()> {
             count => writeln!(text, "{address:x} {count}")?,
         }
     }
-    let out = OUT.get().context("no file for the counts")?;
+    let out = OUT.get().context("no output file")?;
     std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
 }
 
@@ -114,6 +115,6 @@ impl Plugin for Counter {}
 
 #[ctor::ctor]
 fn install() {
-    // Only a plugin that is loaded twice finds another one there.
+    // Fails only if the plugin is loaded twice.
     let _ = PLUGIN.set(Mutex::new(Box::new(Counter)));
 }
