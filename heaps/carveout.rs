@@ -36,7 +36,7 @@ impl CarveoutHeap {
         ranges: Arc<RangeCache>,
     ) -> Result<Self> {
         Ok(Self {
-            account: Account::open(name)?,
+            account: Account::new(name)?,
             carveout,
             ranges,
         })
@@ -48,11 +48,11 @@ impl Heap for CarveoutHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<PoolStats> {
+    fn pool_stats(&self) -> Option<PoolStats> {
         None
     }
 
-    fn ranges(&self) -> &RangeCache {
+    fn range_cache(&self) -> &Arc<RangeCache> {
         &self.ranges
     }
 

@@ -36,8 +36,8 @@ use kernel::{
 
 /// The largest order that ranges are aligned to: what the kernel aligns to by itself, or more where
 /// one entry of a page table then maps all of it.
-const LARGEST_ALIGN: u32 = if Area::LARGEST_ALIGN > HUGE_ORDER {
-    Area::LARGEST_ALIGN
+const LARGEST_ALIGN: u32 = if Area::MAX_ALIGN_ORDER > HUGE_ORDER {
+    Area::MAX_ALIGN_ORDER
 } else {
     HUGE_ORDER
 };
@@ -76,7 +76,7 @@ impl CmaHeap {
     /// Creates a heap named `name`.
     pub(crate) fn new(name: &CStr, layout: Layout, ranges: Arc<RangeCache>) -> Result<Self> {
         Ok(Self {
-            account: Account::open(name)?,
+            account: Account::new(name)?,
             layout,
             ranges,
         })
@@ -86,10 +86,6 @@ impl CmaHeap {
 impl Contiguous for CmaHeap {
     fn area(&self) -> Area {
         self.layout.area
-    }
-
-    fn range_cache(&self) -> &Arc<RangeCache> {
-        &self.ranges
     }
 
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
@@ -116,11 +112,11 @@ impl Heap for CmaHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<PoolStats> {
+    fn pool_stats(&self) -> Option<PoolStats> {
         None
     }
 
-    fn ranges(&self) -> &RangeCache {
+    fn range_cache(&self) -> &Arc<RangeCache> {
         &self.ranges
     }
 

@@ -82,7 +82,7 @@ impl SystemHeap {
         limit: usize,
     ) -> Result<Self> {
         Ok(Self {
-            account: Account::open(pool.name())?,
+            account: Account::new(pool.name())?,
             pool,
             siblings,
             ranges,
@@ -96,11 +96,11 @@ impl Heap for SystemHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<PoolStats> {
+    fn pool_stats(&self) -> Option<PoolStats> {
         Some(self.pool.stats())
     }
 
-    fn ranges(&self) -> &RangeCache {
+    fn range_cache(&self) -> &Arc<RangeCache> {
         &self.ranges
     }
 

@@ -25,7 +25,7 @@ use crate::{
         seq_output::Output, //
     },
     all_buffers::{
-        Found,
+        BufferInfo,
         Origin, //
     },
     decisions::text,
@@ -44,26 +44,26 @@ pub(crate) struct Buffers;
 
 impl List for Buffers {
     type State = Holders;
-    type Item = Found;
+    type Item = BufferInfo;
 
     fn open() -> Result<Holders> {
-        Holders::now()
+        Holders::collect()
     }
 
     fn header(file: &SeqFile) -> Result {
         seq_print!(
             file,
             "inode size exporter name age_ms pid thread references devices holders{}\n",
-            row::COVERAGE
+            row::COVERAGE_NOTE
         );
         Ok(())
     }
 
-    fn at(_: &Holders, position: u64) -> Option<(u64, Found)> {
-        row::at(position)
+    fn at(_: &Holders, position: u64) -> Option<(u64, BufferInfo)> {
+        row::buffer_at(position)
     }
 
-    fn show(holders: &Holders, file: &SeqFile, item: &Found) -> Result {
+    fn show(holders: &Holders, file: &SeqFile, item: &BufferInfo) -> Result {
         let dma_buf = &item.dma_buf;
         let mut output = Output::new(file);
         output.decimal(dma_buf.inode(), 0);
@@ -72,7 +72,7 @@ impl List for Buffers {
         output.bytes(b" ");
         output.field(dma_buf.exporter().to_bytes());
         output.bytes(b" ");
-        output.field(text::trimmed(&dma_buf.name()));
+        output.field(text::until_nul(&dma_buf.name()));
         output.bytes(b" ");
         origin(&mut output, item.origin.as_ref());
         // One of them is this reader's.
@@ -87,9 +87,9 @@ impl List for Buffers {
         output.bytes(if first { b"- " } else { b" " });
 
         let mut first = true;
-        for holder in holders.of(dma_buf.inode()) {
+        for holder in holders.of_dma_buf(dma_buf.inode()) {
             separate(&mut output, &mut first);
-            output.decimal(holder.process as u64, 0);
+            output.decimal(holder.pid as u64, 0);
             output.bytes(b":");
             output.field(holder.name.as_bytes());
             output.bytes(b":fd=");
@@ -110,7 +110,7 @@ fn origin(output: &mut Output<'_>, origin: Option<&Origin>) {
     };
     output.decimal(origin.age() as u64, 0);
     output.bytes(b" ");
-    output.decimal(origin.process as u64, 0);
+    output.decimal(origin.pid as u64, 0);
     output.bytes(b" ");
     output.field(origin.thread.as_bytes());
     output.bytes(b" ");

@@ -11,7 +11,7 @@ use crate::{
         proc_file::List,
         seq_output::Output, //
     },
-    all_buffers::Found, //
+    all_buffers::BufferInfo, //
 };
 use kernel::{
     prelude::*,
@@ -26,7 +26,7 @@ pub(crate) struct Dev;
 
 impl List for Dev {
     type State = ();
-    type Item = Found;
+    type Item = BufferInfo;
 
     fn open() -> Result<()> {
         Ok(())
@@ -37,11 +37,11 @@ impl List for Dev {
         Ok(())
     }
 
-    fn at((): &(), position: u64) -> Option<(u64, Found)> {
-        row::at(position)
+    fn at((): &(), position: u64) -> Option<(u64, BufferInfo)> {
+        row::buffer_at(position)
     }
 
-    fn show((): &(), file: &SeqFile, item: &Found) -> Result {
+    fn show((): &(), file: &SeqFile, item: &BufferInfo) -> Result {
         let mut output = Output::new(file);
         row::print(&mut output, &item.dma_buf);
         for device in item.dma_buf.lock_interruptible()?.devices() {

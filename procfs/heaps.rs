@@ -43,11 +43,11 @@ impl Show for Heaps {
         );
         for heap in registry::heaps()? {
             let account = heap.account();
-            let pool = heap.pool().unwrap_or_default();
+            let pool = heap.pool_stats().unwrap_or_default();
             seq_print!(
                 file,
                 "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}\n",
-                account.heap().to_str().unwrap_or("?"),
+                account.heap_name().to_str().unwrap_or("?"),
                 account.buffers(),
                 account.bytes() / 1024,
                 kib(pool.ready),

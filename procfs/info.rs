@@ -48,7 +48,7 @@ impl Show for Info {
                 output.decimal(found.dma_buf.inode(), 0);
                 output.bytes(b"\n");
                 let name = found.dma_buf.name();
-                alloc(&mut output, text::trimmed(&name), segment, shown);
+                alloc(&mut output, text::until_nul(&name), segment, shown);
                 devices(&mut output, &found.dma_buf)?;
             }
             for array in heap.page_arrays()?.values() {
@@ -56,7 +56,7 @@ impl Show for Info {
                 output.bytes(b"dma-heap:<");
                 output.column(heap.name().to_bytes(), 0);
                 output.bytes(b"> -non dmabuf\n");
-                alloc(&mut output, array.name.to_bytes(), array.segment, shown);
+                alloc(&mut output, array.owner.to_bytes(), array.segment, shown);
             }
         }
         output.bytes(b"\nTotal : ");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the lists of all dma-bufs have in common.
+//! The parts that the lists of all dma-bufs share.
 
 use crate::{
     abstractions::{
@@ -9,7 +9,7 @@ use crate::{
     },
     all_buffers::{
         self,
-        Found, //
+        BufferInfo, //
     },
     decisions::text, //
 };
@@ -19,32 +19,32 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// How many digits a physical address has on this machine.
+/// The number of hexadecimal digits of a physical address.
 pub(crate) const ADDRESS_DIGITS: usize = if cfg!(CONFIG_PHYS_ADDR_T_64BIT) {
     16
 } else {
     8
 };
 
-/// Where a dma-buf's line stands: newest first.
-pub(crate) fn position(inode: u64) -> u64 {
+/// Returns the position of a dma-buf's line in a list: newest first.
+pub(crate) fn position_of(inode: u64) -> u64 {
     (i64::MAX as u64).saturating_sub(inode)
 }
 
-/// The first dma-buf at `position` or behind it, and its own position.
-pub(crate) fn at(place: u64) -> Option<(u64, Found)> {
-    // A position is mapped to an inode number and back by the same subtraction.
-    let found = all_buffers::newest(position(place))?;
-    Some((position(found.dma_buf.inode()), found))
+/// Returns the first dma-buf at or after `position`, with its own position.
+pub(crate) fn buffer_at(position: u64) -> Option<(u64, BufferInfo)> {
+    // The same subtraction converts an inode number to a position and back.
+    let found = all_buffers::newest_up_to(position_of(position))?;
+    Some((position_of(found.dma_buf.inode()), found))
 }
 
-/// Says so where other exporters' dma-bufs are not among those shown.
-pub(crate) struct Coverage;
+/// Prints a note if only this module's own dma-bufs are shown.
+pub(crate) struct CoverageNote;
 
-/// To be printed at the end of a heading.
-pub(crate) const COVERAGE: Coverage = Coverage;
+/// The note for the end of a heading.
+pub(crate) const COVERAGE_NOTE: CoverageNote = CoverageNote;
 
-impl Coverage {
+impl CoverageNote {
     pub(crate) fn as_str(&self) -> &'static str {
         if all_buffers::covers_all() {
             ""
@@ -54,25 +54,24 @@ impl Coverage {
     }
 }
 
-impl fmt::Display for Coverage {
+impl fmt::Display for CoverageNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// Prints a line with one number, and says so where it is about some dma-bufs only.
+/// Prints a line with one number and the [`CoverageNote`].
 pub(crate) fn print_sum(file: &SeqFile, label: &[u8], sum: u64, unit: &[u8]) {
-    // A formatted print of a `u64` is a panic on 32-bit machines: the kernel has no division for it
-    // there.
+    // Formatting a `u64` with `core::fmt` panics on 32-bit kernels, which lack the division for it.
     let mut output = Output::new(file);
     output.bytes(label);
     output.decimal(sum, 0);
     output.bytes(unit);
-    output.bytes(COVERAGE.as_str().as_bytes());
+    output.bytes(COVERAGE_NOTE.as_str().as_bytes());
     output.bytes(b"\n");
 }
 
-/// The heading of a list whose last column is `last`.
+/// The heading of a list, with the name of its last column.
 pub(crate) struct Heading(pub(crate) &'static str);
 
 impl fmt::Display for Heading {
@@ -84,19 +83,19 @@ impl fmt::Display for Heading {
             "EXPORT",
             "SIZE:KiB",
             self.0,
-            COVERAGE
+            COVERAGE_NOTE
         ))
     }
 }
 
-/// Prints the columns with which every line begins.
+/// Prints the columns that all lines begin with.
 pub(crate) fn print(output: &mut Output<'_>, dma_buf: &DmaBuf) {
     let name = dma_buf.name();
-    output.bytes(&dma_buf.identity());
+    output.bytes(&dma_buf.hashed_address());
     output.bytes(b" ");
-    output.cut_column(text::trimmed(&name), 16);
+    output.truncated_column(text::until_nul(&name), 16);
     output.bytes(b" ");
-    output.cut_column(dma_buf.exporter().to_bytes(), 16);
+    output.truncated_column(dma_buf.exporter().to_bytes(), 16);
     output.bytes(b" ");
     output.decimal(dma_buf.size() as u64 / 1024, 10);
     output.bytes(b" KiB");

@@ -25,7 +25,7 @@ use crate::{
         seq_output::Output,
         sg_table::MappedTable, //
     },
-    all_buffers::Found,
+    all_buffers::BufferInfo,
     rockchip, //
 };
 use kernel::{
@@ -46,7 +46,7 @@ const INDENT: &[u8] = b"                                                        
 impl List for Sgt {
     /// The device that dma-bufs are attached to in advanced mode.
     type State = Option<Arc<Cleaner>>;
-    type Item = Found;
+    type Item = BufferInfo;
 
     fn open() -> Result<Self::State> {
         Ok(rockchip::device())
@@ -57,11 +57,11 @@ impl List for Sgt {
         Ok(())
     }
 
-    fn at(_: &Self::State, position: u64) -> Option<(u64, Found)> {
-        row::at(position)
+    fn at(_: &Self::State, position: u64) -> Option<(u64, BufferInfo)> {
+        row::buffer_at(position)
     }
 
-    fn show(device: &Self::State, file: &SeqFile, item: &Found) -> Result {
+    fn show(device: &Self::State, file: &SeqFile, item: &BufferInfo) -> Result {
         let mut output = Output::new(file);
         row::print(&mut output, &item.dma_buf);
         let shown = reader_is_admin(file);
@@ -77,9 +77,9 @@ impl List for Sgt {
         drop(locked);
         // Others would see zeros, for which nothing needs to be mapped.
         if let Some(device) = device.as_ref().filter(|_| shown && advanced::is_on()) {
-            match device.glance(&item.dma_buf) {
-                Ok(glance) => {
-                    if let Some(table) = glance.table() {
+            match device.attach(&item.dma_buf) {
+                Ok(attachment) => {
+                    if let Some(table) = attachment.table() {
                         print(&mut output, &table, shown);
                         return Ok(());
                     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctl that allocates a buffer, byte for byte as the kernel's own dma-heap core takes it.
+//! `DMA_HEAP_IOCTL_ALLOC`, with the ABI of the kernel's dma-heap core.
 //!
-//! The core knows commands by their number alone: it ignores the type, and takes the size and the
-//! direction from the caller's command rather than from its own. An argument shorter than the
-//! structure is extended with zeros; the tail of a longer one comes back as it was. All of that is
-//! what userspace sees, so all of that is done here too.
+//! The core identifies a command by its number alone: it ignores the type, and takes size and
+//! direction from the command that the caller passes. It extends an argument shorter than the
+//! structure with zeros, and returns the tail of a longer one unchanged. Userspace can observe all
+//! of this, so this file does the same.
 //!
 //! C header: [`include/uapi/linux/dma-heap.h`](srctree/include/uapi/linux/dma-heap.h)
 
@@ -45,31 +45,32 @@ struct Allocation {
     heap_flags: u64,
 }
 
-/// The number of `DMA_HEAP_IOCTL_ALLOC`.
-const ALLOCATE: u32 = 0;
+/// The number (`_IOC_NR()`) of `DMA_HEAP_IOCTL_ALLOC`.
+const ALLOC_NR: u32 = 0;
 
-/// Arguments up to this size need no allocation.
-const SMALL: usize = 128;
+/// Arguments up to this size, in bytes, are copied to the stack.
+const STACK_BUFFER_SIZE: usize = 128;
 
-/// Serves an ioctl on a heap's node.
+/// Handles an ioctl on a heap's device node.
 ///
 /// May sleep. Fails with `EINVAL` for an unknown command or a request that [`Request::new`]
-/// refuses, with `EFAULT` for memory that the caller may not read or write, with `EMFILE` where it
-/// has no file descriptor left, and as the heap does. After a failure nothing is left behind.
-pub(crate) fn serve(heap: &dyn Heap, command: u32, argument: usize) -> Result<isize> {
-    if _IOC_NR(command) != ALLOCATE {
+/// refuses, with `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller
+/// has no free file descriptor, and as [`heap::allocate`] does. On failure the buffer and the
+/// descriptor are released.
+pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<isize> {
+    if _IOC_NR(command) != ALLOC_NR {
         return Err(EINVAL);
     }
     let size = _IOC_SIZE(command);
-    let whole = size.max(size_of::<Allocation>());
+    let padded_size = size.max(size_of::<Allocation>());
 
-    let mut small = [0; SMALL];
-    let mut large = KVec::new();
-    let bytes = match small.get_mut(..whole) {
+    let mut on_stack = [0; STACK_BUFFER_SIZE];
+    let mut on_heap = KVec::new();
+    let bytes = match on_stack.get_mut(..padded_size) {
         Some(bytes) => bytes,
         None => {
-            large.resize(whole, 0, GFP_KERNEL)?;
-            large.as_mut_slice()
+            on_heap.resize(padded_size, 0, GFP_KERNEL)?;
+            on_heap.as_mut_slice()
         }
     };
 

@@ -63,7 +63,7 @@ pub(crate) fn export<M: Memory>(
 ) -> Result<ARef<DmaBuf>> {
     let buffer = try_init!(Buffer {
         memory <- memory,
-        entry: Account::enter(account, request.size()),
+        entry: Account::add_buffer(account, request.size()),
     }? Error);
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     all_buffers::exported_own(&dma_buf)?;
@@ -74,7 +74,7 @@ pub(crate) fn export<M: Memory>(
 /// sleep.
 pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<Segment> {
     // The exporter's name is not just equal, it is the account's.
-    if !ptr::eq(dma_buf.exporter(), account.heap()) {
+    if !ptr::eq(dma_buf.exporter(), account.heap_name()) {
         return None;
     }
     let mut whole: Option<Segment> = None;
@@ -127,13 +127,13 @@ impl<M: Memory> Exporter for Buffer<M> {
     type Extra = all_buffers::Slot;
 
     fn name(&self) -> &CStr {
-        self.entry.heap()
+        self.entry.heap_name()
     }
 
     fn attach(&self, device: &Device) -> Result<Attachment> {
         // INVARIANT: The table is new, so it is not mapped.
         Ok(Attachment {
-            table: SgTable::new(&self.memory, dma_device::longest_segment(device))?,
+            table: SgTable::new(&self.memory, dma_device::max_segment_size(device))?,
             mapped: None,
         })
     }
@@ -215,7 +215,7 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {
         // SAFETY: As in `mmap()`.
-        unsafe { fault.answer(|page| self.rest(page)) }
+        unsafe { fault.handle(|page| self.rest(page)) }
     }
 
     fn vmap(&self) -> Result<KernelMapping> {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Carveouts: regions that the kernel keeps out of. It has no `struct page` for them that could be
-//! used, and does not map them, so they are only ever seen through write-combined mappings.
+//! Carveouts: reserved regions with `no-map`.
+//!
+//! The kernel has no usable `struct page` for such a region and does not map it, so all mappings of
+//! it are write-combined.
 
 use crate::{
     abstractions::{
@@ -27,16 +29,17 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Pages that are zeroed at a time: 1 MiB, with 4 KiB pages. So much of the kernel's address space
-/// is needed for it.
-const ZERO_STEP: usize = 256;
+/// The number of pages that are mapped at a time to zero them, which bounds the kernel address
+/// space used: 1 MiB with 4 KiB pages.
+const ZERO_BATCH: usize = 256;
 
-/// A region, and which of its pages are in use.
+/// A region, and an allocator for its pages.
 ///
 /// # Invariants
 ///
-/// Nobody but this value hands out or maps the region's pages. Those that `allocator` has in use
-/// are those that were handed out and did not come back, by their index in the region.
+/// Only this value allocates and maps the region's pages. The indices that are in use in
+/// `allocator` are those of the pages that a [`CarveoutPages`] owns, counted from the region's
+/// start.
 #[pin_data]
 pub(crate) struct Carveout {
     whole: Segment,
@@ -45,38 +48,39 @@ pub(crate) struct Carveout {
 }
 
 impl Carveout {
-    /// Takes a region; what is not a whole page at its ends is left out.
+    /// Creates a carveout of the whole pages of `region`.
     ///
-    /// May sleep. Fails with `ENOMEM`, and with `EINVAL` where there is not a single page.
+    /// May sleep. Fails with `ENOMEM`, and with `EINVAL` if the region does not contain a whole
+    /// page.
     ///
     /// # Safety
     ///
-    /// The region must be memory that the kernel has been told to keep out of, and the caller's to
-    /// give away for good.
+    /// The region must be reserved memory that the kernel does not use, and the caller must own it
+    /// and not use it afterwards.
     pub(crate) unsafe fn new(region: Extent) -> Result<Arc<Self>> {
         let whole = region.whole_pages()?;
-        // INVARIANT: The region is the caller's to give away, and nothing is handed out yet.
+        // INVARIANT: The caller passes ownership of the region, and nothing is allocated yet.
         Arc::pin_init(
             pin_init!(Self { whole, allocator <- RangeAllocator::new(whole.pages) }),
             GFP_KERNEL,
         )
     }
 
-    /// The size in pages.
+    /// Returns the size in pages.
     pub(crate) fn pages(&self) -> usize {
         self.whole.pages
     }
 
-    /// Allocates `pages` pages, at the lowest address where they fit, filled with zeros.
+    /// Allocates `pages` contiguous, zeroed pages at the lowest address where they fit.
     ///
-    /// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
+    /// May sleep. Fails with `ENOMEM`, and with `EINTR` on a fatal signal.
     pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
         let first = self.allocator.alloc(pages)?;
-        // INVARIANT: The pages were just entered, and are handed out here.
         let segment = Segment {
             pfn: self.whole.pfn + first,
             pages,
         };
+        // INVARIANT: `allocator` has just allocated the pages to this value.
         let this = CarveoutPages {
             carveout: self.clone(),
             segment,
@@ -86,11 +90,12 @@ impl Carveout {
     }
 }
 
-/// Pages of a carveout, which go back there.
+/// Pages of a carveout, which are freed when this is dropped.
 ///
 /// # Invariants
 ///
-/// `segment` was handed out by `carveout`, to this value.
+/// `carveout` has allocated `segment` to this value.
+#[must_use = "the pages are freed when this is dropped"]
 pub(crate) struct CarveoutPages {
     carveout: Arc<Carveout>,
     segment: Segment,
@@ -98,20 +103,20 @@ pub(crate) struct CarveoutPages {
 
 impl CarveoutPages {
     fn zero(&self) -> Result {
-        for part in self.segment.parts(ZERO_STEP) {
+        for part in self.segment.chunks(ZERO_BATCH) {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }
-            // SAFETY: The pages are memory that was handed out to this value, and nobody else has
-            // seen them yet.
-            unsafe { KernelMapping::of_pfns(part)?.fill_with_zeros(part.bytes()) };
+            // SAFETY: By the type's invariant this value owns the pages, and they are not mapped
+            // elsewhere yet.
+            unsafe { KernelMapping::map_pfns(part)?.zero(part.bytes()) };
         }
         Ok(())
     }
 }
 
-// SAFETY: The pages are owned, do not change, and were zeroed through a write-combined mapping.
-// There is no cached mapping.
+// SAFETY: The value owns its pages, they do not change, and `Carveout::allocate()` zeroed them
+// through a write-combined mapping. There is no cached mapping.
 unsafe impl Memory for CarveoutPages {
     type Segments<'a> = iter::Once<Segment>;
 
@@ -134,7 +139,7 @@ unsafe impl Memory for CarveoutPages {
 
 impl Drop for CarveoutPages {
     fn drop(&mut self) {
-        // INVARIANT: The pages come back.
+        // INVARIANT: This value does not own the pages any more.
         self.carveout
             .allocator
             .free(self.segment.pfn - self.carveout.whole.pfn);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heap traits, and the way of a request to a heap.
+//! The heap traits, and the entry point for allocations.
 
 use crate::{
     abstractions::{
@@ -23,42 +23,40 @@ use kernel::{
     }, //
 };
 
-/// A source of dma-bufs that userspace finds by its name.
+/// A source of dma-bufs that userspace looks up by name.
 pub(crate) trait Heap: Send + Sync {
-    /// The account of what the heap has handed out; it also knows the heap's name.
+    /// Returns the account of the heap's allocations, which also has the heap's name.
     fn account(&self) -> &Arc<Account>;
 
-    /// What the heap's page pool holds and did, if it has one.
-    fn pool(&self) -> Option<PoolStats>;
+    /// Returns the statistics of the heap's page pool, if it has one.
+    fn pool_stats(&self) -> Option<PoolStats>;
 
-    /// The cache that is drained before an allocation fails with `ENOMEM`.
-    fn ranges(&self) -> &RangeCache;
+    /// Returns the cache that is drained before an allocation fails with `ENOMEM`. A contiguous
+    /// heap also puts its freed ranges there.
+    fn range_cache(&self) -> &Arc<RangeCache>;
 
     /// Allocates a buffer.
     ///
-    /// May sleep. Fails with `ENOMEM` where there is no memory or the heap could never give that
-    /// much, and with `EINTR` where a fatal signal came first.
+    /// May sleep. Fails with `ENOMEM` if there is no memory or the request exceeds the heap's
+    /// limit, and with `EINTR` on a fatal signal.
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>>;
 }
 
-/// Allocates a buffer of `heap`, and gives up what the module keeps before that fails for want of
-/// memory.
+/// Allocates a buffer of `heap`. On `ENOMEM`, drains the range cache and tries again.
 ///
 /// May sleep. Fails as [`Heap::allocate`] does.
 pub(crate) fn allocate(heap: &(impl Heap + ?Sized), request: Request) -> Result<ARef<DmaBuf>> {
-    heap.ranges().retry_after_drain(|| heap.allocate(request))
+    heap.range_cache()
+        .retry_after_drain(|| heap.allocate(request))
 }
 
-/// A heap whose memory is contiguous, and which can hand out plain pages as well.
+/// A heap of contiguous memory, which also allocates plain pages.
 pub(crate) trait Contiguous: Heap {
-    /// The area that the memory comes from.
+    /// Returns the area that the memory is allocated from.
     fn area(&self) -> Area;
 
-    /// The cache that takes the pages back.
-    fn range_cache(&self) -> &Arc<RangeCache>;
-
-    /// Allocates `pages` pages, not 0, that are no buffer: zeroed, and ready to be seen as the
-    /// heap's buffers are.
+    /// Allocates `pages` contiguous pages, not 0, without a dma-buf. They are zeroed, and clean if
+    /// the heap's buffers are mapped write-combined.
     ///
     /// May sleep. Fails as [`Heap::allocate`] does.
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange>;

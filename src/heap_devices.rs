@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Heap nodes of the module's own: those of `/dev/dma_heap` on a kernel without
+//! The module's own device nodes: those of `/dev/dma_heap` on a kernel without
 //! `CONFIG_DMABUF_HEAPS`, and those of `/dev/rk_dma_heap` on every kernel.
 //!
-//! Class, folder, mode, ioctl and errors are those of the kernel's dma-heap core. The core ignores
-//! the type of an ioctl, so the vendor's number for the same command is served as well.
+//! Class, directory, mode, ioctl and errors are those of the kernel's dma-heap core. The core
+//! ignores the type of an ioctl, so the vendor's command of the same number works as well.
+//!
+//! # Locks
+//!
+//! [`HEAPS`] is a mutex over the minors. Nothing else is locked under it, and heaps are dropped
+//! with it not held.
 
 use crate::{
     abstractions::char_device::{
@@ -23,70 +28,75 @@ use kernel::{
     }, //
 };
 
-/// How many heaps there can be in a folder: as many as in the kernel's core.
+/// The largest number of heaps per directory, as in the kernel's core.
 const MINORS: u32 = 128;
 
-/// `/dev/dma_heap`.
+/// The directory `/dev/dma_heap`.
 #[cfg(not(CONFIG_DMABUF_HEAPS))]
-pub(crate) const STANDARD: usize = 0;
+pub(crate) const DMA_HEAP: usize = 0;
 
-/// `/dev/rk_dma_heap`.
-pub(crate) const ROCKCHIP: usize = 1;
+/// The directory `/dev/rk_dma_heap`.
+pub(crate) const RK_DMA_HEAP: usize = 1;
 
-/// The names of the folders, of their classes, and in `/proc/devices`.
+/// The names of the directories, of their classes, and in `/proc/devices`.
 const NAMES: [&CStr; 2] = [c"dma_heap", c"rk_dma_heap"];
+
+/// The heaps of one directory, by minor.
+type Minors = KVec<Option<Arc<OpenHeap>>>;
 
 kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The heap behind each minor, by folder.
-    unsafe(uninit) static HEAPS: Mutex<[KVec<Option<Arc<OpenHeap>>>; NAMES.len()]> = [KVec::new(), KVec::new()];
+    /// The heaps of each directory, by minor.
+    unsafe(uninit) static HEAPS: Mutex<[Minors; NAMES.len()]> = [KVec::new(), KVec::new()];
 }
 
-/// Initialises the lock.
+/// Initialises [`HEAPS`].
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this file.
+/// Must be called once, before any other function of this file.
 pub(crate) unsafe fn init_lock() {
-    // SAFETY: Called once and first, as the caller promises.
+    // SAFETY: The caller promises that this is the first and only call.
     unsafe { HEAPS.init() };
 }
 
-/// A heap, as an open file holds it.
+/// The heap of an open file.
 pub(crate) struct OpenHeap(Arc<dyn Heap>);
 
-/// The devices of a folder.
-struct HeapDevice<const FOLDER: usize>;
+/// The character devices of a directory.
+struct HeapDevice<const DIRECTORY: usize>;
 
-impl<const FOLDER: usize> CharDevice for HeapDevice<FOLDER> {
+impl<const DIRECTORY: usize> CharDevice for HeapDevice<DIRECTORY> {
     type File = Arc<OpenHeap>;
 
     fn open(minor: u32) -> Result<Arc<OpenHeap>> {
         let heaps = HEAPS.lock();
         heaps
-            .get(FOLDER)
-            .and_then(|folder| folder.get(minor as usize))
+            .get(DIRECTORY)
+            .and_then(|minors| minors.get(minor as usize))
             .cloned()
             .flatten()
             .ok_or(ENXIO)
     }
 
     fn ioctl(heap: ArcBorrow<'_, OpenHeap>, command: u32, argument: usize) -> Result<isize> {
-        allocate_ioctl::serve(&*heap.0, command, argument)
+        allocate_ioctl::handle(&*heap.0, command, argument)
     }
 }
 
-/// The nodes of a folder, and what they rest on. The fields are dropped in this order.
-pub(crate) struct HeapDevices<const FOLDER: usize> {
+/// The device nodes of a directory, with their class and device numbers. The fields are dropped in
+/// this order.
+#[must_use = "dropping this removes the nodes"]
+pub(crate) struct HeapDevices<const DIRECTORY: usize> {
     class: Class,
-    range: ChrdevRegion<HeapDevice<FOLDER>>,
+    range: ChrdevRegion<HeapDevice<DIRECTORY>>,
 }
 
-impl<const FOLDER: usize> HeapDevices<FOLDER> {
-    /// Makes the folder; there are no nodes yet. May sleep. Fails as [`ChrdevRegion::new`] and
+impl<const DIRECTORY: usize> HeapDevices<DIRECTORY> {
+    /// Registers the class and the device numbers. May sleep. Fails as [`ChrdevRegion::new`] and
     /// [`Class::new`] do.
     pub(crate) fn new() -> Result<Self> {
-        let name = *NAMES.get(FOLDER).ok_or(EINVAL)?;
+        let name = *NAMES.get(DIRECTORY).ok_or(EINVAL)?;
         let range = ChrdevRegion::new(name, MINORS)?;
         Ok(Self {
             class: Class::new(name)?,
@@ -94,65 +104,67 @@ impl<const FOLDER: usize> HeapDevices<FOLDER> {
         })
     }
 
-    /// Makes the node of `heap` and returns its minor number. May sleep. Fails with `ENOSPC` where
-    /// all minors are in use, and as [`Class::add`] does.
+    /// Creates the node of `heap` and returns its minor number. May sleep. Fails with `ENOSPC` if
+    /// all minors are in use, and as [`Class::create_device`] does.
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) -> Result<u32> {
         let open = Arc::new(OpenHeap(heap.clone()), GFP_KERNEL)?;
-        // A node can be opened as soon as it is there, so the heap is entered first, and taken out
-        // again if there is none.
-        let minor = enter(FOLDER, open)?;
-        match self.class.add(&self.range, minor, heap.account().heap()) {
+        // A node can be opened as soon as it exists, so the heap is inserted before that.
+        let minor = alloc_minor(DIRECTORY, open)?;
+        match self
+            .class
+            .add(&self.range, minor, heap.account().heap_name())
+        {
             Ok(()) => Ok(minor),
             Err(error) => {
-                leave(FOLDER, minor);
+                free_minor(DIRECTORY, minor);
                 Err(error)
             }
         }
     }
 
-    /// Removes the node with minor number `minor`. Files that are open stay so. May sleep.
+    /// Removes the node with minor number `minor`. Open files keep working. May sleep.
     pub(crate) fn remove(&mut self, minor: u32) {
-        self.class.remove(&self.range, minor);
-        leave(FOLDER, minor);
+        self.class.destroy_device(&self.range, minor);
+        free_minor(DIRECTORY, minor);
     }
 }
 
-impl<const FOLDER: usize> Drop for HeapDevices<FOLDER> {
+impl<const DIRECTORY: usize> Drop for HeapDevices<DIRECTORY> {
     fn drop(&mut self) {
-        // No file is open any more: an open one keeps the module. A static is not dropped, so it is
-        // emptied.
-        if let Some(folder) = HEAPS.lock().get_mut(FOLDER) {
-            *folder = KVec::new();
+        // No file is open, because an open one pins the module. A static is not dropped, so it is
+        // cleared.
+        if let Some(minors) = HEAPS.lock().get_mut(DIRECTORY) {
+            *minors = KVec::new();
         }
     }
 }
 
-/// Finds a minor number for `heap`.
-fn enter(folder: usize, heap: Arc<OpenHeap>) -> Result<u32> {
+/// Allocates the lowest free minor number for `heap`. Fails with `ENOSPC` or `ENOMEM`.
+fn alloc_minor(directory: usize, heap: Arc<OpenHeap>) -> Result<u32> {
     let mut heaps = HEAPS.lock();
-    let folder = heaps.get_mut(folder).ok_or(EINVAL)?;
-    let minor = folder
+    let minors = heaps.get_mut(directory).ok_or(EINVAL)?;
+    let minor = minors
         .iter()
         .position(Option::is_none)
-        .unwrap_or(folder.len());
+        .unwrap_or(minors.len());
     if minor >= MINORS as usize {
         return Err(ENOSPC);
     }
-    match folder.get_mut(minor) {
+    match minors.get_mut(minor) {
         Some(slot) => *slot = Some(heap),
-        None => folder.push(Some(heap), GFP_KERNEL)?,
+        None => minors.push(Some(heap), GFP_KERNEL)?,
     }
     Ok(minor as u32)
 }
 
 /// Frees a minor number.
-fn leave(folder: usize, minor: u32) {
+fn free_minor(directory: usize, minor: u32) {
     let mut heaps = HEAPS.lock();
     let heap = heaps
-        .get_mut(folder)
-        .and_then(|folder| folder.get_mut(minor as usize))
+        .get_mut(directory)
+        .and_then(|minors| minors.get_mut(minor as usize))
         .and_then(Option::take);
-    // The heap may be dropped with this, which is not for under the lock.
+    // This may be the last reference to the heap, which is not dropped under the lock.
     drop(heaps);
     drop(heap);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which processes hold which dma-bufs, at one moment.
+//! A snapshot of the processes that hold dma-bufs.
 
 use crate::abstractions::{
     process::{
@@ -11,57 +11,58 @@ use crate::abstractions::{
 };
 use kernel::prelude::*;
 
-/// No entry.
-const NONE: u32 = u32::MAX;
+/// The index that stands for no entry.
+const NO_ENTRY: u32 = u32::MAX;
 
-/// A file descriptor or a mapping, and whose it is.
+/// A reference of a process to a dma-buf.
 #[derive(Clone, Copy)]
 struct Entry {
     /// The dma-buf's inode number.
     inode: u64,
-    /// The process, as an index.
+    /// The process, as an index into [`Holders::processes`].
     process: u32,
-    /// A mapping; if not, a descriptor.
+    /// True for a mapping, false for a file descriptor.
     mapping: bool,
-    /// The next entry of this bucket, as an index.
+    /// The next entry of the bucket, as an index into [`Holders::entries`].
     next: u32,
 }
 
 /// A process that holds a dma-buf.
 pub(crate) struct Holder {
-    /// Its number.
-    pub(crate) process: i32,
-    /// The name of its first thread.
-    pub(crate) name: task::Name,
-    /// How many file descriptors it has for the dma-buf.
+    /// The process ID.
+    pub(crate) pid: i32,
+    /// The name of the thread group leader.
+    pub(crate) name: task::Comm,
+    /// The number of file descriptors for the dma-buf.
     pub(crate) descriptors: u32,
-    /// How many mappings.
+    /// The number of mappings of the dma-buf.
     pub(crate) mappings: u32,
 }
 
-/// All holders.
+/// A hash table of all holders, by inode number.
 pub(crate) struct Holders {
-    /// In the order of the processes.
+    /// In the order of `processes`.
     entries: KVVec<Entry>,
-    /// The first entry of each bucket, as an index: entries by inode number. A power of two, or
-    /// none.
+    /// The first entry of each bucket, as an index into `entries`. The number of buckets is 0 or a
+    /// power of two.
     buckets: KVVec<u32>,
-    /// Their numbers, ascending, and their names.
-    processes: KVVec<(i32, task::Name)>,
+    /// Process IDs, ascending, and names.
+    processes: KVVec<(i32, task::Comm)>,
 }
 
 impl Holders {
-    /// Looks at all processes. Threads with file descriptors of their own are not looked at.
+    /// Visits all processes. Ignores threads that do not share the file descriptors of their
+    /// process.
     ///
     /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn now() -> Result<Self> {
+    pub(crate) fn collect() -> Result<Self> {
         let mut this = Self {
             entries: KVVec::new(),
             buckets: KVVec::new(),
             processes: KVVec::new(),
         };
         process::try_for_each(|process| this.add(process))?;
-        this.sort()?;
+        this.build_buckets()?;
         Ok(this)
     }
 
@@ -70,18 +71,18 @@ impl Holders {
         let index = u32::try_from(self.processes.len()).map_err(|_| ENOMEM)?;
         loop {
             let mut found = 0usize;
-            let mut enter = |inode, mapping| {
+            let mut add_entry = |inode, mapping| {
                 found = found.saturating_add(1);
-                // What there is no room for is counted: no memory can be had here.
+                // This must not sleep. Entries that exceed the capacity are only counted.
                 let _ = self.entries.push_within_capacity(Entry {
                     inode,
                     process: index,
                     mapping,
-                    next: NONE,
+                    next: NO_ENTRY,
                 });
             };
-            process.for_each_descriptor(|inode| enter(inode, false));
-            process.for_each_mapping(|inode| enter(inode, true));
+            process.for_each_descriptor(|inode| add_entry(inode, false));
+            process.for_each_mapping(|inode| add_entry(inode, true));
             if found == 0 {
                 return Ok(());
             }
@@ -92,12 +93,12 @@ impl Holders {
             self.entries.reserve(found, GFP_KERNEL)?;
         }
         self.processes
-            .push((process.number, process.name()), GFP_KERNEL)?;
+            .push((process.pid, process.name()), GFP_KERNEL)?;
         Ok(())
     }
 
-    /// Puts the entries into buckets, as many as there are entries.
-    fn sort(&mut self) -> Result {
+    /// Builds the buckets: about one per entry.
+    fn build_buckets(&mut self) -> Result {
         if self.entries.is_empty() {
             return Ok(());
         }
@@ -106,8 +107,8 @@ impl Holders {
             .len()
             .checked_next_power_of_two()
             .ok_or(ENOMEM)?;
-        self.buckets.resize(count, NONE, GFP_KERNEL)?;
-        // From the last one, as each becomes the first of its bucket.
+        self.buckets.resize(count, NO_ENTRY, GFP_KERNEL)?;
+        // In reverse order, because each entry becomes the head of its bucket.
         for (index, entry) in self.entries.iter_mut().enumerate().rev() {
             if let Some(first) = self.buckets.get_mut(entry.inode as usize & (count - 1)) {
                 entry.next = *first;
@@ -117,7 +118,7 @@ impl Holders {
         Ok(())
     }
 
-    /// The entries of the dma-buf with this inode number, in the order of the processes.
+    /// Returns the entries of the dma-buf with this inode number, in the order of the processes.
     fn entries(&self, inode: u64) -> impl Iterator<Item = &Entry> {
         let bucket = inode as usize & self.buckets.len().wrapping_sub(1);
         let mut next = self.buckets.get(bucket).copied();
@@ -129,8 +130,8 @@ impl Holders {
         .filter(move |entry| entry.inode == inode)
     }
 
-    /// The holders of the dma-buf with this inode number, in the order of their numbers.
-    pub(crate) fn of(&self, inode: u64) -> impl Iterator<Item = Holder> + '_ {
+    /// Returns the holders of the dma-buf with this inode number, by ascending process ID.
+    pub(crate) fn of_dma_buf(&self, inode: u64) -> impl Iterator<Item = Holder> + '_ {
         let mut entries = self.entries(inode).peekable();
         core::iter::from_fn(move || {
             let process = entries.peek()?.process;
@@ -143,9 +144,9 @@ impl Holders {
                 };
                 *count = count.saturating_add(1);
             }
-            let &(process, name) = self.processes.get(process as usize)?;
+            let &(pid, name) = self.processes.get(process as usize)?;
             Some(Holder {
-                process,
+                pid,
                 name,
                 descriptors,
                 mappings,

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the heaps have handed out.
+//! Accounting of what each heap has allocated.
 //!
-//! Each heap has an [`Account`]; each buffer holds an [`Entry`] in its heap's account. A buffer
-//! enters by being made and leaves by being dropped, so nothing can be forgotten. The counters take
-//! no lock.
+//! Each heap has an [`Account`]. Each buffer and each page array owns an [`Entry`] of its heap's
+//! account, which is counted from its creation until it is dropped. The counters take no lock.
 
 use crate::trace;
 use kernel::{
@@ -19,31 +18,31 @@ use kernel::{
     }, //
 };
 
-/// What one heap has handed out.
+/// The counters of one heap.
 ///
 /// # Examples
 ///
 /// ```
 /// use crate::ledger::Account;
 ///
-/// let account = Account::open(c"system")?;
-/// let entry = Account::enter(&account, 4096);
+/// let account = Account::new(c"system")?;
+/// let entry = Account::add_buffer(&account, 4096);
 /// assert_eq!((account.buffers(), account.bytes()), (1, 4096));
 /// drop(entry);
 /// assert_eq!((account.buffers(), account.bytes()), (0, 0));
 /// ```
 pub(crate) struct Account {
-    heap: CString,
+    heap_name: CString,
     buffers: Atomic<usize>,
     page_arrays: Atomic<usize>,
     bytes: Atomic<usize>,
 }
 
 impl Account {
-    /// Opens an account for the heap named `heap`. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn open(heap: &CStr) -> Result<Arc<Self>> {
+    /// Creates an empty account for the heap named `heap_name`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new(heap_name: &CStr) -> Result<Arc<Self>> {
         let account = Self {
-            heap: CString::try_from(heap)?,
+            heap_name: CString::try_from(heap_name)?,
             buffers: Atomic::new(0),
             page_arrays: Atomic::new(0),
             bytes: Atomic::new(0),
@@ -51,84 +50,86 @@ impl Account {
         Ok(Arc::new(account, GFP_KERNEL)?)
     }
 
-    /// Enters a buffer of `bytes` bytes.
-    pub(crate) fn enter(this: &Arc<Self>, bytes: usize) -> Entry {
-        this.enter_kind(bytes, Kind::Buffer)
+    /// Counts a buffer of `bytes` bytes until the returned entry is dropped. Does not sleep.
+    pub(crate) fn add_buffer(this: &Arc<Self>, bytes: usize) -> Entry {
+        this.add(EntryType::Buffer, bytes)
     }
 
-    /// Enters a page array of `bytes` bytes.
-    pub(crate) fn enter_pages(this: &Arc<Self>, bytes: usize) -> Entry {
-        this.enter_kind(bytes, Kind::PageArray)
+    /// Counts a page array of `bytes` bytes until the returned entry is dropped. Does not sleep.
+    pub(crate) fn add_page_array(this: &Arc<Self>, bytes: usize) -> Entry {
+        this.add(EntryType::PageArray, bytes)
     }
 
-    fn enter_kind(self: &Arc<Self>, bytes: usize, kind: Kind) -> Entry {
-        trace::allocate(self.heap(), bytes);
-        self.count(kind).fetch_add(1, Relaxed);
+    fn add(self: &Arc<Self>, entry_type: EntryType, bytes: usize) -> Entry {
+        trace::allocate(self.heap_name(), bytes);
+        self.counter(entry_type).fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+        // INVARIANT: Counted above.
         Entry {
             account: self.clone(),
+            entry_type,
             bytes,
-            kind,
         }
     }
 
-    fn count(&self, kind: Kind) -> &Atomic<usize> {
-        match kind {
-            Kind::Buffer => &self.buffers,
-            Kind::PageArray => &self.page_arrays,
+    fn counter(&self, entry_type: EntryType) -> &Atomic<usize> {
+        match entry_type {
+            EntryType::Buffer => &self.buffers,
+            EntryType::PageArray => &self.page_arrays,
         }
     }
 
-    /// The heap's name.
-    pub(crate) fn heap(&self) -> &CStr {
-        &self.heap
+    /// Returns the name of the heap.
+    pub(crate) fn heap_name(&self) -> &CStr {
+        &self.heap_name
     }
 
-    /// The number of live buffers.
+    /// Returns the number of live buffers.
     pub(crate) fn buffers(&self) -> usize {
         self.buffers.load(Relaxed)
     }
 
-    /// The number of live page arrays.
+    /// Returns the number of live page arrays.
     pub(crate) fn page_arrays(&self) -> usize {
         self.page_arrays.load(Relaxed)
     }
 
-    /// The bytes of all live buffers and page arrays.
+    /// Returns the size of all live buffers and page arrays, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
 }
 
-/// What can be handed out.
+/// What an [`Entry`] counts.
 #[derive(Clone, Copy)]
-enum Kind {
+enum EntryType {
     Buffer,
     PageArray,
 }
 
-/// Something that a heap has handed out and not got back.
+/// A live buffer or page array of an [`Account`].
 ///
 /// # Invariants
 ///
-/// `bytes` are counted in `account`, as one thing of `kind`.
+/// `account` counts `bytes` bytes and one object of `entry_type` for this entry.
+#[must_use = "the account counts an entry until it is dropped"]
 pub(crate) struct Entry {
     account: Arc<Account>,
+    entry_type: EntryType,
     bytes: usize,
-    kind: Kind,
 }
 
 impl Entry {
-    /// The name of the heap.
-    pub(crate) fn heap(&self) -> &CStr {
-        self.account.heap()
+    /// Returns the name of the heap.
+    pub(crate) fn heap_name(&self) -> &CStr {
+        self.account.heap_name()
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        trace::free(self.heap(), self.bytes);
-        self.account.count(self.kind).fetch_sub(1, Relaxed);
+        trace::free(self.heap_name(), self.bytes);
+        self.account.counter(self.entry_type).fetch_sub(1, Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Relaxed);
     }
 }
@@ -140,19 +141,19 @@ mod tests {
 
     #[test]
     fn what_is_dropped_is_not_counted() -> Result {
-        let account = Account::open(c"kunit")?;
+        let account = Account::new(c"kunit")?;
         let stats = || (account.buffers(), account.page_arrays(), account.bytes());
-        assert_eq!(account.heap(), c"kunit");
+        assert_eq!(account.heap_name(), c"kunit");
         assert_eq!(stats(), (0, 0, 0));
-        let small = Account::enter(&account, 4096);
-        let large = Account::enter(&account, 1 << 20);
-        let pages = Account::enter_pages(&account, 8192);
+        let small = Account::add_buffer(&account, 4096);
+        let large = Account::add_buffer(&account, 1 << 20);
+        let pages = Account::add_page_array(&account, 8192);
         assert_eq!(stats(), (2, 1, 4096 + (1 << 20) + 8192));
         drop(large);
         assert_eq!(stats(), (1, 1, 4096 + 8192));
         drop(pages);
         assert_eq!(stats(), (1, 0, 4096));
-        assert_eq!(small.heap(), c"kunit");
+        assert_eq!(small.heap_name(), c"kunit");
         drop(small);
         assert_eq!(stats(), (0, 0, 0));
         Ok(())

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous pages that are no dma-buf: what drivers have allocated as plain pages, and who did.
+//! Page arrays: contiguous pages that drivers have allocated without a dma-buf.
+//!
+//! # Locks
+//!
+//! [`PageArrays::arrays`] is a mutex. Ranges are allocated and released with it not held.
 
 use crate::{
     abstractions::cma::Area,
@@ -43,14 +47,14 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// Every entry is a range of `area` that was made ready, given up with `HeapRange::into_raw`, and
-/// not taken back.
+/// Every element of `arrays` is a ready range of `area` whose ownership was given up with
+/// `HeapRange::into_raw`.
 #[pin_data]
 pub(crate) struct PageArrays {
     area: Area,
     ranges: Arc<RangeCache>,
     account: Arc<Account>,
-    count: Atomic<u64>,
+    next_sequence: Atomic<u64>,
     #[pin]
     arrays: Mutex<RBTree<usize, PageArray>>,
 }
@@ -59,72 +63,78 @@ pub(crate) struct PageArrays {
 struct PageArray {
     pages: usize,
     caching: Caching,
-    /// How many arrays there were before it.
-    number: u64,
-    name: CString,
+    /// The number of arrays allocated before this one.
+    sequence: u64,
+    owner: CString,
     _entry: Entry,
 }
 
-/// What a list says of an array.
-pub(crate) struct Listed {
-    /// Where it lies.
+/// A description of a page array.
+pub(crate) struct PageArrayInfo {
+    /// The pages.
     pub(crate) segment: Segment,
-    /// Who allocated it.
-    pub(crate) name: CString,
+    /// The name given by the driver, or that of the allocating thread.
+    pub(crate) owner: CString,
 }
 
 impl PageArrays {
-    /// No arrays, of `area`. They will be counted in `account`.
+    /// Creates an empty set for `area`. Its arrays are counted in `account`.
     pub(crate) fn new(
         area: Area,
         ranges: Arc<RangeCache>,
         account: Arc<Account>,
     ) -> impl PinInit<Self> {
-        pin_init!(Self { area, ranges, account, count: Atomic::new(0), arrays <- new_mutex!(RBTree::new()) })
+        pin_init!(Self {
+            area,
+            ranges,
+            account,
+            next_sequence: Atomic::new(0),
+            arrays <- new_mutex!(RBTree::new()),
+        })
     }
 
-    /// Enters `range`, allocated by `name`, and returns its segment.
+    /// Inserts `range` of `pages` pages, allocated by `owner`, and returns its segment.
     ///
-    /// May sleep. Fails with `ENOMEM`; the range is given back then.
-    pub(crate) fn enter(&self, range: HeapRange, pages: usize, name: CString) -> Result<Segment> {
+    /// May sleep. Fails with `ENOMEM` and then releases the range.
+    pub(crate) fn insert(&self, range: HeapRange, pages: usize, owner: CString) -> Result<Segment> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let entry = Account::enter_pages(&self.account, pages << PAGE_SHIFT);
+        let entry = Account::add_page_array(&self.account, pages << PAGE_SHIFT);
         let caching = range.caching();
-        // INVARIANT: The range is given up and entered.
+        // INVARIANT: The ownership of the range is given up here.
         let segment = range.into_raw();
         self.arrays.lock().insert(node.into_node(
             segment.pfn,
             PageArray {
                 pages,
                 caching,
-                number: self.count.fetch_add(1, Relaxed),
-                name,
+                sequence: self.next_sequence.fetch_add(1, Relaxed),
+                owner,
                 _entry: entry,
             },
         ));
         Ok(segment)
     }
 
-    /// All arrays, oldest first: by how many there were before. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn list(&self) -> Result<RBTree<u64, Listed>> {
+    /// Returns all arrays by their sequence number, oldest first. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn list(&self) -> Result<RBTree<u64, PageArrayInfo>> {
         let mut list = RBTree::new();
         for (pfn, array) in self.arrays.lock().iter() {
-            let listed = Listed {
+            let info = PageArrayInfo {
                 segment: Segment {
                     pfn: *pfn,
                     pages: array.pages,
                 },
-                name: CString::try_from(&*array.name)?,
+                owner: CString::try_from(&*array.owner)?,
             };
-            list.try_create_and_insert(array.number, listed, GFP_KERNEL)?;
+            list.try_create_and_insert(array.sequence, info, GFP_KERNEL)?;
         }
         Ok(list)
     }
 
-    /// Takes back the array that begins with page frame `pfn` and has `pages` pages.
+    /// Removes and frees the array of `pages` pages that begins at `pfn`.
     ///
-    /// May sleep. Fails with `EINVAL`, and changes nothing, where there is no such array.
-    pub(crate) fn leave(&self, pfn: usize, pages: usize) -> Result {
+    /// May sleep. Fails with `EINVAL`, and changes nothing, if there is no such array.
+    pub(crate) fn remove(&self, pfn: usize, pages: usize) -> Result {
         let mut arrays = self.arrays.lock();
         if arrays.get(&pfn).is_none_or(|array| array.pages != pages) {
             return Err(EINVAL);
@@ -132,7 +142,8 @@ impl PageArrays {
         let array = arrays.remove(&pfn).ok_or(EINVAL)?;
         drop(arrays);
         let segment = Segment { pfn, pages };
-        // SAFETY: By the type's invariant the entry that was just removed was a range of the area.
+        // SAFETY: By the type's invariant the removed element is a range of the area, whose ownership
+        // was given up.
         drop(unsafe {
             self.ranges
                 .range_from_raw(self.area, segment, array.caching)

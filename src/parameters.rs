@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The load parameters, checked once.
+//! The module parameters, validated once when the module is loaded.
 
 use crate::{
     abstractions::version::parameter,
@@ -12,27 +12,27 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The load parameters, all valid.
+/// The module parameters, all valid.
 pub(crate) struct Parameters {
     max_percent: u8,
-    /// Whether `/proc/rk_dmabuf/sgt` maps what nobody has mapped.
+    /// Whether `/proc/rk_dmabuf/sgt` maps dma-bufs that are not mapped for any device.
     pub(crate) advanced: bool,
-    /// Whether dma-bufs without a name are given one.
+    /// Whether dma-bufs that are exported without a name get a default name.
     pub(crate) default_names: bool,
-    /// Whether contiguous memory is kept for a moment when it is freed.
+    /// Whether freed ranges of the contiguous heaps are cached.
     pub(crate) keep_ranges: bool,
     /// Whether dma-bufs of all exporters are recorded.
     pub(crate) track_all: bool,
-    /// Whether buffers are charged to memory cgroups.
+    /// Whether buffers of the system heaps are charged to memory cgroups.
     pub(crate) mem_accounting: bool,
     pool_max_percent: u8,
     pool_max_mib: u32,
 }
 
 impl Parameters {
-    /// Reads and checks what the module was loaded with.
+    /// Reads and validates the module parameters.
     ///
-    /// Fails with `EINVAL` and a line in the log that names the parameter.
+    /// Logs the name of an invalid parameter and fails with `EINVAL`.
     pub(crate) fn read() -> Result<Self> {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
@@ -50,27 +50,28 @@ impl Parameters {
         })
     }
 
-    /// The largest buffer of a system heap, in pages, on a machine with `ram` pages.
+    /// Returns the size limit for a buffer of a system heap on a machine with `ram` pages, in pages.
     pub(crate) fn buffer_pages(&self, ram: usize) -> usize {
         share(ram, self.max_percent)
     }
 
-    /// The most that the page pools may hold ready, in pages, on a machine with `ram` pages.
+    /// Returns the limit for prepared pages in all page pools on a machine with `ram` pages, in
+    /// pages.
     pub(crate) fn pool_pages(&self, ram: usize) -> usize {
         pool_pages(ram, self.pool_max_percent, self.pool_max_mib)
     }
 }
 
-/// Checks that `value` is a percentage, and at least `least`.
-fn percent(name: &str, least: u8, value: u8) -> Result<u8> {
-    if (least..=100).contains(&value) {
+/// Checks that `value` is from `min` to 100.
+fn percent(name: &str, min: u8, value: u8) -> Result<u8> {
+    if (min..=100).contains(&value) {
         return Ok(value);
     }
     pr_err!(
         "{}={}: must be {} to 100 (percent of RAM)\n",
         name,
         value,
-        least
+        min
     );
     Err(EINVAL)
 }

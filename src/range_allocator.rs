@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which pages of a range are in use, and where the next ones go: at the lowest place where they
-//! fit.
+//! A first-fit allocator for the pages of a range.
+//!
+//! The maple tree inside has a lock of its own.
 
 use kernel::{
     maple_tree::MapleTreeAlloc,
     prelude::*, //
 };
 
-/// The pages of a range, by their index.
+/// Allocates pages of a range, by their index.
 ///
 /// # Examples
 ///
@@ -25,7 +26,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `used` has an entry for exactly the pages that were taken and not given back.
+/// `used` has an entry for exactly the pages that are allocated.
 #[pin_data]
 pub(crate) struct RangeAllocator {
     pages: usize,
@@ -39,25 +40,25 @@ unsafe impl Send for RangeAllocator {}
 unsafe impl Sync for RangeAllocator {}
 
 impl RangeAllocator {
-    /// For a range of `pages` pages, all free.
+    /// Creates an allocator for a range of `pages` pages, all free.
     pub(crate) fn new(pages: usize) -> impl PinInit<Self> {
-        // INVARIANT: Nothing was taken yet.
+        // INVARIANT: Nothing is allocated yet.
         pin_init!(Self { pages, used <- MapleTreeAlloc::new() })
     }
 
-    /// Takes `pages` pages, not 0, and returns the index of the first.
+    /// Allocates `pages` contiguous pages, not 0, at the lowest index where they fit, and returns
+    /// the index of the first.
     ///
-    /// May sleep. Fails with `ENOMEM` where they fit nowhere, or no memory is left to note them.
+    /// May sleep. Fails with `ENOMEM` if they do not fit, or if the tree cannot allocate a node.
     pub(crate) fn alloc(&self, pages: usize) -> Result<usize> {
-        // The tree only has to know that the pages are in use; what it keeps for them does not
-        // matter.
+        // The tree needs an entry per allocation; its value is not used.
         let token = KBox::new(pages, GFP_KERNEL)?;
         self.used
             .alloc_range(pages, token, ..self.pages, GFP_KERNEL)
             .map_err(|_| ENOMEM)
     }
 
-    /// Gives back what was taken together and begins at `first`.
+    /// Frees the allocation that begins at index `first`.
     pub(crate) fn free(&self, first: usize) {
         self.used.erase(first);
     }
@@ -71,7 +72,7 @@ mod tests {
     const PAGES: usize = 97;
     const ROUNDS: usize = 4000;
 
-    /// First fit, as plainly as it can be said.
+    /// First fit by linear search, as a reference.
     fn lowest(used: &[bool; PAGES], pages: usize) -> Option<usize> {
         (0..=PAGES.checked_sub(pages)?)
             .find(|first| used.iter().skip(*first).take(pages).all(|used| !used))
@@ -83,7 +84,7 @@ mod tests {
         }
     }
 
-    /// The next of a sequence that looks random.
+    /// Returns the next number of a linear congruential generator.
     fn random(state: &mut u32) -> usize {
         *state = state.wrapping_mul(1664525).wrapping_add(1013904223);
         (*state >> 16) as usize

@@ -27,8 +27,8 @@ use crate::{
         cma::{
             Area,
             AreaLookup,
+            PreparedRange, //
             Range,
-            ReadyRange, //
         },
         signal, //
     },
@@ -118,7 +118,7 @@ struct CachedRange {
 
 enum Contents {
     Used(Range),
-    Ready(ReadyRange),
+    Ready(PreparedRange),
 }
 
 impl CachedRange {
@@ -181,7 +181,7 @@ impl RangeCache {
 
     /// Allocates a range: a cached one, else one of the area.
     ///
-    /// May sleep. Fails with `ENOMEM`, and as [`Range::make_ready`] does.
+    /// May sleep. Fails with `ENOMEM`, and as [`Range::prepare`] does.
     pub(crate) fn allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
         let matches = |range: &CachedRange| range.matches(request);
         let ready = |range: &CachedRange| {
@@ -203,22 +203,22 @@ impl RangeCache {
                 self.drain(Some(request.area));
             }
             if let Some(range) = request.area.allocate(request.pages, request.align) {
-                return Ok(self.heap_range(range.make_ready(request.caching, &self.cleaner)?));
+                return Ok(self.heap_range(range.prepare(request.caching, &self.cleaner)?));
             }
             cached = self.state.lock().remove(matches);
         }
         let range = match cached.ok_or(ENOMEM)?.contents {
             Contents::Ready(range) if range.caching() == request.caching => range,
             Contents::Ready(range) => {
-                let range = range.into_used();
-                range.make_ready(request.caching, &self.cleaner)?
+                let range = range.into_range();
+                range.prepare(request.caching, &self.cleaner)?
             }
-            Contents::Used(range) => range.make_ready(request.caching, &self.cleaner)?,
+            Contents::Used(range) => range.prepare(request.caching, &self.cleaner)?,
         };
         Ok(self.heap_range(range))
     }
 
-    fn heap_range(self: &Arc<Self>, range: ReadyRange) -> HeapRange {
+    fn heap_range(self: &Arc<Self>, range: PreparedRange) -> HeapRange {
         // INVARIANT: The range is there.
         HeapRange {
             range: ManuallyDrop::new(range),
@@ -230,7 +230,7 @@ impl RangeCache {
     ///
     /// # Safety
     ///
-    /// As for [`ReadyRange::from_raw`].
+    /// As for [`PreparedRange::from_raw`].
     pub(crate) unsafe fn range_from_raw(
         self: &Arc<Self>,
         area: Area,
@@ -238,7 +238,7 @@ impl RangeCache {
         caching: Caching,
     ) -> HeapRange {
         // SAFETY: As the caller promises.
-        self.heap_range(unsafe { ReadyRange::from_raw(area, segment, caching) })
+        self.heap_range(unsafe { PreparedRange::from_raw(area, segment, caching) })
     }
 
     /// Caches `range`, or releases it to its area where the limits forbid that. Does not sleep.
@@ -344,7 +344,7 @@ impl RangeCache {
 ///
 /// `range` is there until the value is dropped.
 pub(crate) struct HeapRange {
-    range: ManuallyDrop<ReadyRange>,
+    range: ManuallyDrop<PreparedRange>,
     cache: Arc<RangeCache>,
 }
 
@@ -369,13 +369,13 @@ impl Drop for HeapRange {
             area: range.area(),
             segment: range.segment(),
             caching: range.caching(),
-            contents: Contents::Used(range.into_used()),
+            contents: Contents::Used(range.into_range()),
             since: Instant::now(),
         });
     }
 }
 
-// SAFETY: As for `ReadyRange`, which this is until it is dropped.
+// SAFETY: As for `PreparedRange`, which this is until it is dropped.
 unsafe impl Memory for HeapRange {
     type Segments<'a> = iter::Once<Segment>;
 

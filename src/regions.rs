@@ -38,7 +38,7 @@ const DEFAULT_IS_USED: &str = "the default area is used";
 pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
     let mut carveouts: KVec<(CString, Arc<Carveout>)> = KVec::new();
     let mut taken: KVec<Extent> = KVec::new();
-    for node in Node::compatible(CARVEOUT).filter(Node::available) {
+    for node in Node::compatible(CARVEOUT).filter(Node::is_available) {
         let Some((region, memory)) = region_of(&node, LEFT_OUT) else {
             continue;
         };
@@ -51,11 +51,11 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
                 LEFT_OUT
             )
         };
-        if !region.has(c"no-map") {
+        if !region.has_property(c"no-map") {
             refuse("is not no-map");
             continue;
         }
-        if region.has(c"reusable") {
+        if region.has_property(c"reusable") {
             refuse("is both no-map and reusable");
             continue;
         }
@@ -79,7 +79,7 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
 
 /// The area that the device tree binds the Rockchip heap to, if it does. May sleep.
 pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
-    let node = Node::compatible(ROCKCHIP).find(Node::available)?;
+    let node = Node::compatible(ROCKCHIP).find(Node::is_available)?;
     let (region, memory) = region_of(&node, DEFAULT_IS_USED)?;
     let area = Area::all().find(|area| match lookup {
         Some(lookup) => lookup.extent(*area).base == memory.base,
@@ -99,7 +99,7 @@ pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
 /// The region that `node` points to; if there is none, the log says what is wrong, and what comes
 /// of it.
 fn region_of(node: &Node, outcome: &str) -> Option<(Node, Extent)> {
-    let Some(region) = node.follow(c"memory-region") else {
+    let Some(region) = node.parse_phandle(c"memory-region") else {
         pr_err!(
             "{}: no memory-region, or it points nowhere: {}\n",
             node.name(),

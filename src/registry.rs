@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps under `/dev/dma_heap`, by name, and the nodes through which programs reach them.
+//! The heaps of `/dev/dma_heap`.
 //!
-//! There are two ways to put a heap there, and the kernel's configuration decides between them when
-//! the module is built: where the kernel has a registry of its own, heaps are added to that one;
-//! where it has none, the module brings one that programs cannot tell from it.
+//! If the kernel has its own dma-heap core (`CONFIG_DMABUF_HEAPS`), heaps are added to that.
+//! Otherwise the module creates the device nodes itself, with the same ABI.
+//!
+//! # Locks
+//!
+//! [`HEAPS`] is a mutex over the list of heaps. Nothing else is locked under it.
 
 #[cfg_attr(CONFIG_DMABUF_HEAPS, path = "registry/dma_heap_core.rs")]
 #[cfg_attr(not(CONFIG_DMABUF_HEAPS), path = "registry/standalone.rs")]
@@ -21,17 +24,17 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The registered heaps, for drivers.
+    /// The registered heaps, in the order in which they were added.
     unsafe(uninit) static HEAPS: Mutex<KVec<Registered>> = KVec::new();
 }
 
-/// Initialises the lock.
+/// Initialises [`HEAPS`].
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this file.
+/// Must be called once, before any other function of this file.
 pub(crate) unsafe fn init_lock() {
-    // SAFETY: Called once and first, as the caller promises.
+    // SAFETY: The caller promises that this is the first and only call.
     unsafe { HEAPS.init() };
 }
 
@@ -41,20 +44,21 @@ struct Registered {
     handle: Handle,
 }
 
-/// What drivers know a heap by. It is never followed here, only compared.
+/// The pointer by which drivers know a heap. The module only compares it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle(pub(crate) *mut c::dma_heap);
 
-// SAFETY: The pointer is only compared.
+// SAFETY: The pointer is not dereferenced.
 unsafe impl Send for Handle {}
 
-/// The heaps are registered while this lives.
+/// Removes all heaps from the list, and from the module's own nodes, when it is dropped.
+#[must_use = "dropping this removes the heaps"]
 pub(crate) struct Registry {
     nodes: nodes::Nodes,
 }
 
 impl Registry {
-    /// Prepares for `count` heaps.
+    /// Creates a registry with capacity for `count` heaps.
     ///
     /// May sleep. Fails with `ENOMEM`, or as the registration of a class or of device numbers does.
     pub(crate) fn new(count: usize) -> Result<Self> {
@@ -63,13 +67,13 @@ impl Registry {
         Ok(Self { nodes })
     }
 
-    /// Makes a node for `heap`.
+    /// Creates the device node of `heap`.
     ///
-    /// Where that cannot be done, because its name is taken for example, the heap is left out with
-    /// a line in the log: programs may have opened other heaps already, so that loading the module
-    /// must not fail any more. May sleep.
+    /// On failure, for example if the name is taken, logs the reason and drops the heap: programs
+    /// may have opened other heaps already, so loading the module must not fail any more. May
+    /// sleep.
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
-        let name = heap.account().heap();
+        let name = heap.account().heap_name();
         let added = self.nodes.add(&heap).and_then(|handle| {
             let entry = Registered {
                 heap: heap.clone(),
@@ -81,12 +85,12 @@ impl Registry {
             Ok(()) => {}
             Err(error) if error == EEXIST => {
                 pr_warn!(
-                    "heap {}: left out, there is a heap of that name already\n",
+                    "heap {}: left out, a heap of that name already exists\n",
                     name
                 )
             }
             Err(error) => pr_err!(
-                "heap {}: left out, its node cannot be made: {:?}\n",
+                "heap {}: left out, its device node cannot be created: {:?}\n",
                 name,
                 error
             ),
@@ -96,12 +100,13 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // A static is not dropped, so it is emptied.
+        // A static is not dropped, so it is cleared.
         *HEAPS.lock() = KVec::new();
     }
 }
 
-/// The registered heaps, in the order in which they were added. May sleep. Fails with `ENOMEM`.
+/// Returns the registered heaps, in the order in which they were added. May sleep. Fails with
+/// `ENOMEM`.
 pub(crate) fn heaps() -> Result<KVec<Arc<dyn Heap>>> {
     let registered = HEAPS.lock();
     let mut heaps = KVec::with_capacity(registered.len(), GFP_KERNEL)?;
@@ -111,17 +116,17 @@ pub(crate) fn heaps() -> Result<KVec<Arc<dyn Heap>>> {
     Ok(heaps)
 }
 
-/// The handle of the heap named `name`. May sleep.
+/// Returns the handle of the heap named `name`. May sleep.
 pub(crate) fn find(name: &CStr) -> Option<Handle> {
     HEAPS
         .lock()
         .iter()
-        .find(|entry| entry.heap.account().heap() == name)
+        .find(|entry| entry.heap.account().heap_name() == name)
         .map(|entry| entry.handle)
 }
 
-/// The heap behind `handle`. May sleep.
-pub(crate) fn heap(handle: Handle) -> Option<Arc<dyn Heap>> {
+/// Looks up the heap with `handle`. May sleep.
+pub(crate) fn lookup(handle: Handle) -> Option<Arc<dyn Heap>> {
     HEAPS
         .lock()
         .iter()

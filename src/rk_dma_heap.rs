@@ -160,7 +160,7 @@ impl kernel::Module for RkDmaHeap {
             range_service,
             cleaner,
         } = heaps::Heaps::create(&parameters)?;
-        let own = rockchip.map(rockchip::RkHeap::own).transpose()?;
+        let own = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
         if let Some(heap) = &own {
             heaps.push(heap.clone(), GFP_KERNEL)?;
         }

@@ -4,8 +4,8 @@
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a mutex. Nodes are made and removed under it; no memory of a heap is allocated or
-//! freed.
+//! [`HEAPS`] is a mutex. Device nodes are created and removed under it; buffers are not allocated
+//! or freed under it.
 
 mod heap;
 
@@ -20,7 +20,7 @@ use crate::{
     heap::Heap,
     heap_devices::{
         HeapDevices,
-        ROCKCHIP, //
+        RK_DMA_HEAP, //
     },
     range_cache::RangeCache, //
 };
@@ -32,54 +32,55 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The heaps that there are, and their nodes.
+    /// The registered heaps and their device nodes.
     unsafe(uninit) static HEAPS: Mutex<Heaps> =
-        Heaps { shared: None, nodes: None, heaps: KVec::new() };
+        Heaps { resources: None, nodes: None, heaps: KVec::new() };
 }
 
-/// Initialises the lock.
+/// Initialises [`HEAPS`].
 ///
 /// # Safety
 ///
-/// Must be called once, before anything else in this file.
+/// Must be called once, before any other function of this file.
 pub(crate) unsafe fn init_lock() {
-    // SAFETY: Called once and first, as the caller promises.
+    // SAFETY: The caller promises that this is the first and only call.
     unsafe { HEAPS.init() };
 }
 
 struct Heaps {
-    shared: Option<Shared>,
-    nodes: Option<HeapDevices<ROCKCHIP>>,
+    resources: Option<Resources>,
+    nodes: Option<HeapDevices<RK_DMA_HEAP>>,
     heaps: KVec<Registered>,
 }
 
-/// What the heaps share.
-struct Shared {
+/// The resources that the heaps share.
+struct Resources {
     /// The device for DMA mappings of the heaps' memory.
     device: Arc<Cleaner>,
     ranges: Arc<RangeCache>,
 }
 
-/// A heap that drivers can find.
+/// A registered heap.
 struct Registered {
     heap: Arc<RkHeap>,
     minor: u32,
-    /// References that drivers hold.
-    users: usize,
+    /// The number of references: those of drivers, and one of the heap's creator.
+    references: usize,
 }
 
-/// The heaps can be found while this lives.
+/// Removes all heaps and their device nodes when it is dropped.
+#[must_use = "dropping this removes the heaps"]
 pub(crate) struct Registration(());
 
 impl Registration {
-    /// Makes the folder. `device` is the one that drivers get for DMA mappings.
+    /// Creates `/dev/rk_dma_heap`. Drivers get `device` for DMA mappings.
     ///
     /// May sleep. Fails as [`HeapDevices::new`] does.
     pub(crate) fn new(device: Arc<Cleaner>, ranges: Arc<RangeCache>) -> Result<Self> {
         let nodes = HeapDevices::new()?;
         let mut heaps = HEAPS.lock();
         heaps.nodes = Some(nodes);
-        heaps.shared = Some(Shared { device, ranges });
+        heaps.resources = Some(Resources { device, ranges });
         Ok(Self(()))
     }
 }
@@ -87,26 +88,26 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut heaps = HEAPS.lock();
-        // A static is not dropped, so it is emptied; the parts are dropped without the lock.
-        let parts = (
+        // A static is not dropped, so its contents are moved out and dropped without the lock.
+        let contents = (
             heaps.nodes.take(),
             mem::replace(&mut heaps.heaps, KVec::new()),
-            heaps.shared.take(),
+            heaps.resources.take(),
         );
         drop(heaps);
-        drop(parts);
+        drop(contents);
     }
 }
 
 /// Registers `heap`, with one reference.
 ///
-/// May sleep. Fails with `EEXIST` where its name is taken, and as [`HeapDevices::add`] does.
+/// May sleep. Fails with `EEXIST` if another heap has its name, and as [`HeapDevices::add`] does.
 pub(crate) fn add(heap: Arc<RkHeap>) -> Result<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
     if heaps
         .heaps
         .iter()
-        .any(|other| other.heap.account().heap() == heap.account().heap())
+        .any(|other| other.heap.account().heap_name() == heap.account().heap_name())
     {
         return Err(EEXIST);
     }
@@ -117,25 +118,25 @@ pub(crate) fn add(heap: Arc<RkHeap>) -> Result<*mut c::rk_dma_heap> {
         Registered {
             heap,
             minor,
-            users: 1,
+            references: 1,
         },
         GFP_KERNEL,
     )?;
     Ok(raw)
 }
 
-/// The heap named `name`, with one more reference. May sleep.
+/// Looks up the heap named `name` and takes a reference to it. May sleep.
 pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
     let entry = heaps
         .heaps
         .iter_mut()
-        .find(|entry| entry.heap.account().heap() == name)?;
-    entry.users = entry.users.checked_add(1)?;
+        .find(|entry| entry.heap.account().heap_name() == name)?;
+    entry.references = entry.references.checked_add(1)?;
     Some(entry.heap.as_raw())
 }
 
-/// Gives a reference to `heap` back; false where there is no such heap. May sleep.
+/// Drops a reference to `heap`. Returns false if there is no such heap. May sleep.
 pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
     let mut guard = HEAPS.lock();
     let heaps = &mut *guard;
@@ -149,9 +150,9 @@ pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
     let Some(entry) = heaps.heaps.get_mut(index) else {
         return false;
     };
-    entry.users = entry.users.saturating_sub(1);
-    // The module's own heap stays, whatever drivers do.
-    if entry.users == 0 && entry.heap.area().is_none() {
+    entry.references = entry.references.saturating_sub(1);
+    // The module's own heap stays registered even if drivers put too often.
+    if entry.references == 0 && entry.heap.area().is_none() {
         if let (Ok(entry), Some(nodes)) = (heaps.heaps.remove(index), heaps.nodes.as_mut()) {
             nodes.remove(entry.minor);
         }
@@ -159,8 +160,8 @@ pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
     true
 }
 
-/// The heap behind a driver's pointer, if there is such a heap. May sleep.
-pub(crate) fn heap(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
+/// Looks up the heap behind a driver's pointer. May sleep.
+pub(crate) fn lookup(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
     HEAPS
         .lock()
         .heaps
@@ -169,23 +170,29 @@ pub(crate) fn heap(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
         .map(|entry| entry.heap.clone())
 }
 
-/// The device for DMA mappings of the heaps' memory. May sleep.
+/// Returns the device for DMA mappings of the heaps' memory. May sleep.
 pub(crate) fn device() -> Option<Arc<Cleaner>> {
     let heaps = HEAPS.lock();
-    heaps.shared.as_ref().map(|shared| shared.device.clone())
+    heaps
+        .resources
+        .as_ref()
+        .map(|resources| resources.device.clone())
 }
 
-/// Registers the heap of a driver, named `name`, with one reference.
+/// Registers a driver's heap named `name`, with one reference.
 ///
-/// May sleep. Fails with `ENODEV` where the module is being unloaded, and as [`add`] does.
+/// May sleep. Fails with `ENODEV` if the module is being unloaded, and as [`add`] does.
 pub(crate) fn add_driver(name: &CStr, heap: DriverHeap) -> Result<*mut c::rk_dma_heap> {
     let heaps = HEAPS.lock();
-    let ranges = heaps.shared.as_ref().map(|shared| shared.ranges.clone());
+    let ranges = heaps
+        .resources
+        .as_ref()
+        .map(|resources| resources.ranges.clone());
     drop(heaps);
-    add(RkHeap::driver(name, heap, ranges.ok_or(ENODEV)?)?)
+    add(RkHeap::new_driver(name, heap, ranges.ok_or(ENODEV)?)?)
 }
 
-/// All heaps. May sleep. Fails with `ENOMEM`.
+/// Returns all heaps. May sleep. Fails with `ENOMEM`.
 pub(crate) fn heaps() -> Result<KVec<Arc<RkHeap>>> {
     let heaps = HEAPS.lock();
     let mut all = KVec::with_capacity(heaps.heaps.len(), GFP_KERNEL)?;
@@ -195,8 +202,8 @@ pub(crate) fn heaps() -> Result<KVec<Arc<RkHeap>>> {
     Ok(all)
 }
 
-/// The module's own heap. May sleep.
-pub(crate) fn own() -> Option<Arc<RkHeap>> {
+/// Returns the module's own heap. May sleep.
+pub(crate) fn own_heap() -> Option<Arc<RkHeap>> {
     HEAPS
         .lock()
         .heaps

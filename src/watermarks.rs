@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Room for the kernel's own allocations, which a heap that takes all memory has to leave.
+//! A reserve of free pages that the system heaps leave to the kernel's own allocations.
 
 use crate::abstractions::{
     pages::{
@@ -21,54 +21,59 @@ use kernel::{
     }, //
 };
 
-/// Which part of RAM is left to the kernel above its high watermark, and no more than this many
-/// pages. A buffer takes a few objects of a few sizes; for each size of slab, the page allocator
-/// moves a thousandth part of RAM or 256 KiB to the lists of the CPU; and where memory got
-/// fragmented, it raises all its watermarks for a while.
-const PART: usize = 64;
-const MOST: usize = 4096;
-
-/// How often the kernel is asked to reclaim, and the pause before it is asked again: others may
-/// take what it reclaimed.
-const ATTEMPTS: usize = 10;
-const PAUSE: Delta = Delta::from_millis(5);
-
-/// How many pages it is asked for at a time.
-const AT_ONCE: usize = 1024;
-
-/// Sees to it that the kernel has some pages left, for what it takes to make a buffer of pages:
-/// small allocations do not fail, the kernel rather kills somebody.
+/// The reserve above the kernel's high watermark, as a divisor of RAM.
 ///
-/// What heaps keep for later, `kept`, is given back before the kernel reclaims, which leaves it
-/// alone while it has a little free.
+/// A buffer takes a few objects of a few sizes. For each size of slab, the page allocator moves a
+/// thousandth of RAM or 256 KiB to the lists of the CPU. On fragmentation it raises all its
+/// watermarks for a while.
+const RESERVE_DIVISOR: usize = 64;
+
+/// The upper limit of the reserve, in pages.
+const MAX_RESERVE: usize = 4096;
+
+/// How often direct reclaim is tried. Other tasks may allocate what it reclaimed.
+const MAX_ATTEMPTS: usize = 10;
+
+/// The delay between two attempts.
+const RETRY_DELAY: Delta = Delta::from_millis(5);
+
+/// The largest number of pages to reclaim per attempt.
+const RECLAIM_BATCH: usize = 1024;
+
+/// Ensures that the kernel has free pages left for the small allocations that a new buffer needs.
+/// Such an allocation does not fail; it triggers the OOM killer.
 ///
-/// May sleep. Fails with `ENOMEM`, and with `EINTR` where a fatal signal came first.
-pub(crate) fn ensure_reserve(kept: &impl Shrink) -> Result {
-    let wanted = (pages::total_ram() / PART).min(MOST);
+/// Shrinks `pools` before the kernel reclaims, because the kernel does not call the shrinkers while
+/// it has a few free pages.
+///
+/// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
+/// signal.
+pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
+    let wanted = (pages::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
     let mut attempts = 0;
     while !pages::free_pages_suffice(wanted) {
         if signal::fatal_pending() {
             return Err(EINTR);
         }
-        if attempts == ATTEMPTS {
+        if attempts == MAX_ATTEMPTS {
             return Err(ENOMEM);
         }
-        // The kernel raises its reserve for a moment where memory got fragmented.
+        // The kernel raises its watermarks temporarily on fragmentation.
         if attempts > 0 {
-            fsleep(PAUSE);
+            fsleep(RETRY_DELAY);
         }
-        kept.scan(wanted);
-        reclaim(wanted.min(AT_ONCE));
+        pools.scan(wanted);
+        reclaim(wanted.min(RECLAIM_BATCH));
         attempts += 1;
     }
     Ok(())
 }
 
-/// Has the kernel reclaim as many pages, if it can.
+/// Makes the kernel reclaim up to `wanted` pages: allocates them and frees them again.
 fn reclaim(wanted: usize) {
     let mut reclaimed = RunList::new(0);
     while reclaimed.runs() < wanted {
-        match PageRun::allocate(0, Zone::Kernel, Reclaim::Direct) {
+        match PageRun::allocate(0, Zone::Normal, Reclaim::Direct) {
             Some(page) => reclaimed.push(page),
             None => return,
         }

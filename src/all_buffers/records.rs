@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Records by inode number, newest first.
+//! A red-black tree of records, by descending inode number.
 //!
-//! A record lies where its dma-buf's exporter has room for it, or in memory of its own; the tree
-//! takes none. The newest dma-buf is nearly always the one that is entered, so that place is known,
-//! and to enter one costs the same however many there are.
+//! A record is stored in a [`Slot`]: in the exporter's data of a dma-buf of this module, otherwise
+//! in an allocation of its own. The tree allocates nothing. A new dma-buf nearly always has the
+//! highest inode number, so the leftmost node is cached and such an insertion needs no search.
+//!
+//! # Locks
+//!
+//! The caller holds `all_buffers::RECORDS` for all accesses to the tree and to the records.
 //!
 //! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
 
@@ -27,7 +31,7 @@ use kernel::{
     }, //
 };
 
-/// What is kept of a dma-buf.
+/// The record of a dma-buf.
 ///
 /// # Invariants
 ///
@@ -41,19 +45,19 @@ pub(super) struct Record {
     pub(super) origin: Option<Origin>,
 }
 
-/// Room for a record.
+/// The storage of a record.
 ///
 /// # Invariants
 ///
-/// The record is initialised, and in the tree, where `entered` is true; it only changes under the
+/// If `used` is true, the record is initialised and in the tree. Both fields change only under the
 /// tree's lock.
 #[repr(C)]
 pub(crate) struct Slot {
     record: UnsafeCell<MaybeUninit<Record>>,
-    entered: Atomic<bool>,
+    used: Atomic<bool>,
 }
 
-// SAFETY: The record is only looked at under the tree's lock.
+// SAFETY: The record is only accessed under the tree's lock.
 unsafe impl Send for Slot {}
 // SAFETY: As above.
 unsafe impl Sync for Slot {}
@@ -65,53 +69,53 @@ impl Default for Slot {
 }
 
 impl Slot {
-    /// Room, without a record in it.
+    /// Creates a slot without a record.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: Not entered.
+        // INVARIANT: The slot is not used.
         Self {
             record: UnsafeCell::new(MaybeUninit::uninit()),
-            entered: Atomic::new(false),
+            used: Atomic::new(false),
         }
     }
 
-    /// Whether there is a record in it.
-    pub(super) fn is_entered(&self) -> bool {
-        self.entered.load(Relaxed)
+    /// Returns whether the slot has a record.
+    pub(super) fn is_used(&self) -> bool {
+        self.used.load(Relaxed)
     }
 }
 
-/// The records, and what they sum up to.
+/// The tree, and the total size of its dma-bufs.
 ///
 /// # Invariants
 ///
-/// The nodes below `root` are those of records that are entered, each in a slot that stays where it
-/// is; `newest` is the leftmost of them, or null where there is none. `bytes` is the sum of their
+/// The nodes below `root` are those of initialised records, each in a used slot that is not moved.
+/// `newest` is the leftmost node, or null if the tree is empty. `bytes` is the sum of the records'
 /// sizes.
 pub(super) struct Records {
     root: bindings::rb_root,
     newest: *mut bindings::rb_node,
     pub(super) bytes: u64,
-    /// The largest that `bytes` has been.
+    /// The largest value of `bytes` since the last reset.
     pub(super) peak: u64,
 }
 
-// SAFETY: Records may be entered and taken out by any thread.
+// SAFETY: Any thread may insert and remove records.
 unsafe impl Send for Records {}
 
-/// The record that `node` belongs to.
+/// Returns the record of `node`.
 ///
 /// # Safety
 ///
-/// `node` must be that of a record that is entered, and the tree's lock be held for `'a`.
+/// `node` must be in the tree, and the tree's lock must be held for `'a`.
 unsafe fn record<'a>(node: *mut bindings::rb_node) -> &'a Record {
-    // SAFETY: The node is the first field of the record, which is valid while it is entered.
+    // SAFETY: The node is the first field of the record, which is valid while it is in the tree.
     unsafe { &*node.cast() }
 }
 
 impl Records {
-    /// None.
+    /// Creates an empty tree.
     pub(super) const fn new() -> Self {
-        // INVARIANT: There are none.
+        // INVARIANT: The tree has no nodes.
         Self {
             root: bindings::rb_root {
                 rb_node: ptr::null_mut(),
@@ -122,33 +126,34 @@ impl Records {
         }
     }
 
-    /// Enters `dma_buf` in `slot`, unless it is entered already; returns whether the slot is in use
-    /// now.
+    /// Inserts a record of `dma_buf` in `slot`, unless there is one already. Returns whether the
+    /// slot is used afterwards.
     ///
     /// # Safety
     ///
-    /// The slot must stay where it is until the record was taken out, which must happen before the
-    /// dma-buf's file, and then the dma-buf, is freed.
-    pub(super) unsafe fn enter(
+    /// The slot must be valid and not be moved until the record is removed. The record must be
+    /// removed before the dma-buf's file, and then the dma-buf, is freed.
+    pub(super) unsafe fn insert(
         &mut self,
         slot: NonNull<Slot>,
         dma_buf: &DmaBuf,
         origin: Option<Origin>,
     ) -> bool {
         let inode = dma_buf.inode();
-        // SAFETY: The slot is there, as the caller promises.
-        let room = unsafe { slot.as_ref() };
-        if room.is_entered() {
+        // SAFETY: The caller promises that the slot is valid.
+        let slot = unsafe { slot.as_ref() };
+        if slot.is_used() {
             return true;
         }
-        let Some((parent, link)) = self.place_for(inode) else {
+        let Some((parent, link)) = self.find_link(inode) else {
             return false;
         };
-        let node: *mut bindings::rb_node = room.record.get().cast();
-        // INVARIANT: As the caller promises, and the record is initialised here.
-        // SAFETY: The slot is not in use, and `place_for()` returns a link that is free.
+        let node: *mut bindings::rb_node = slot.record.get().cast();
+        // INVARIANT: The record is initialised here. The caller promises that it is removed before
+        // the dma-buf is freed.
+        // SAFETY: The slot is not used, and `find_link()` returns a null link of the tree.
         unsafe {
-            (*room.record.get()).write(Record {
+            (*slot.record.get()).write(Record {
                 node: pin_init::zeroed(),
                 inode,
                 dma_buf: NonNull::from(dma_buf).cast(),
@@ -158,43 +163,43 @@ impl Records {
             bindings::rb_link_node(node, parent, link);
             bindings::rb_insert_color(node, &mut self.root);
         }
-        // INVARIANT: The first place is left of all others.
-        if parent == self.newest && (parent.is_null() || inode > self.number_of(parent)) {
+        // INVARIANT: The left child of the leftmost node is the new leftmost one.
+        if parent == self.newest && (parent.is_null() || inode > self.inode_of(parent)) {
             self.newest = node;
         }
-        room.entered.store(true, Relaxed);
+        slot.used.store(true, Relaxed);
         self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
         self.peak = self.peak.max(self.bytes);
         true
     }
 
-    fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
-        // SAFETY: Only called for nodes of this tree, whose lock is held, as there is a reference
-        // to it.
+    fn inode_of(&self, node: *mut bindings::rb_node) -> u64 {
+        // SAFETY: This is only called for nodes of this tree. The lock is held, because there is a
+        // reference to the tree.
         unsafe { record(node) }.inode
     }
 
-    /// Where the record of `inode` belongs: below which node, and in which of its links; `None`
-    /// where there is one.
-    fn place_for(
+    /// Returns the parent node and the null link for a new record of `inode`, or `None` if there is
+    /// a record already.
+    fn find_link(
         &mut self,
         inode: u64,
     ) -> Option<(*mut bindings::rb_node, *mut *mut bindings::rb_node)> {
-        if !self.newest.is_null() && inode > self.number_of(self.newest) {
-            // SAFETY: The node is in the tree, by the type's invariant, and has nothing left of it.
+        if !self.newest.is_null() && inode > self.inode_of(self.newest) {
+            // SAFETY: By the type's invariant the node is in the tree and has no left child.
             return Some((self.newest, unsafe { &raw mut (*self.newest).rb_left }));
         }
         let (mut parent, mut link) = (ptr::null_mut(), &raw mut self.root.rb_node);
         loop {
-            // SAFETY: A link of the tree: to one of its nodes, or null.
+            // SAFETY: This is a link of the tree: null, or a pointer to one of its nodes.
             let node = unsafe { *link };
             if node.is_null() {
                 return Some((parent, link));
             }
             parent = node;
-            // SAFETY: A node of the tree.
+            // SAFETY: This is a node of the tree.
             let (left, right) = unsafe { (&raw mut (*node).rb_left, &raw mut (*node).rb_right) };
-            link = match self.number_of(node).cmp(&inode) {
+            link = match self.inode_of(node).cmp(&inode) {
                 Ordering::Less => left,
                 Ordering::Greater => right,
                 Ordering::Equal => return None,
@@ -202,11 +207,12 @@ impl Records {
         }
     }
 
-    /// The newest record whose number is at most `inode`.
+    /// Returns the newest record whose inode number is at most `inode`.
     pub(super) fn at_most(&self, inode: u64) -> Option<&Record> {
         let (mut node, mut found) = (self.root.rb_node, None);
         while !node.is_null() {
-            // SAFETY: A node of the tree, whose lock is held, as there is a reference to it.
+            // SAFETY: This is a node of the tree. The lock is held, because there is a reference to
+            // the tree.
             let (current, left, right) =
                 unsafe { (record(node), (*node).rb_left, (*node).rb_right) };
             if current.inode <= inode {
@@ -219,39 +225,40 @@ impl Records {
         found
     }
 
-    /// The record that is next older than `record`, which is one of these.
+    /// Returns the next older record than `newer`, which must be in the tree.
     pub(super) fn older(&self, newer: &Record) -> Option<&Record> {
-        // SAFETY: The node is in the tree, whose lock is held, as there is a reference to it.
+        // SAFETY: The node is in the tree. The lock is held, because there is a reference to the
+        // tree.
         unsafe {
             let next = bindings::rb_next(&newer.node);
             (!next.is_null()).then(|| record(next))
         }
     }
 
-    /// Takes the record in `slot` out, if there is one.
-    pub(super) fn leave(&mut self, slot: &Slot) {
-        if !slot.is_entered() {
+    /// Removes the record in `slot`, if there is one.
+    pub(super) fn remove(&mut self, slot: &Slot) {
+        if !slot.is_used() {
             return;
         }
         let node: *mut bindings::rb_node = slot.record.get().cast();
         // SAFETY: By the slot's invariant its record is in the tree, whose lock is held.
         unsafe {
             if self.newest == node {
-                // INVARIANT: The next one is the leftmost then.
+                // INVARIANT: The successor becomes the leftmost node.
                 self.newest = bindings::rb_next(node);
             }
             self.bytes = self.bytes.saturating_sub(record(node).size as u64);
             bindings::rb_erase(node, &mut self.root);
         }
-        slot.entered.store(false, Relaxed);
+        slot.used.store(false, Relaxed);
     }
 
-    /// The slot of the newest record.
+    /// Returns the slot of the newest record.
     pub(super) fn newest_slot(&self) -> Option<NonNull<Slot>> {
         NonNull::new(self.newest.cast())
     }
 
-    /// The slot of the record of `inode`.
+    /// Returns the slot of the record of `inode`.
     pub(super) fn slot_of(&self, inode: u64) -> Option<NonNull<Slot>> {
         let found = self.at_most(inode).filter(|found| found.inode == inode)?;
         // The record is the first field of a slot.

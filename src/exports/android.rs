@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Android's names, over all heaps of `/dev/dma_heap` that the module has made.
+//! The function names of Android's kernels, for the module's heaps of `/dev/dma_heap`.
 
 use super::{
-    into_descriptor,
+    get_module,
+    into_fd,
     into_pointer,
-    pin,
-    release,
-    request,
-    text,
-    unpin, //
+    new_request,
+    optional_str,
+    put_buffer,
+    put_module, //
 };
 use crate::{
     abstractions::dma_buf::DmaBuf,
@@ -37,10 +37,10 @@ use kernel::{
 /// `name` must be null or a C string.
 #[no_mangle]
 unsafe extern "C" fn dma_heap_find(name: *const c_char) -> *mut c::dma_heap {
-    // SAFETY: As the caller promises.
-    match unsafe { text(name) }.and_then(registry::find) {
+    // SAFETY: The caller promises this.
+    match unsafe { optional_str(name) }.and_then(registry::find) {
         Some(Handle(heap)) => {
-            pin();
+            get_module();
             heap
         }
         None => ptr::null_mut(),
@@ -49,13 +49,13 @@ unsafe extern "C" fn dma_heap_find(name: *const c_char) -> *mut c::dma_heap {
 
 #[no_mangle]
 extern "C" fn dma_heap_put(heap: *mut c::dma_heap) {
-    if registry::heap(Handle(heap)).is_some() {
-        unpin();
+    if registry::lookup(Handle(heap)).is_some() {
+        put_module();
     }
 }
 
 fn allocate(heap: *mut c::dma_heap, request: Result<Request>) -> Result<ARef<DmaBuf>> {
-    heap::allocate(&*registry::heap(Handle(heap)).ok_or(EINVAL)?, request?)
+    heap::allocate(&*registry::lookup(Handle(heap)).ok_or(EINVAL)?, request?)
 }
 
 #[no_mangle]
@@ -65,17 +65,17 @@ extern "C" fn dma_heap_buffer_alloc(
     fd_flags: u32,
     heap_flags: u64,
 ) -> *mut bindings::dma_buf {
-    into_pointer(allocate(heap, request(size, fd_flags, heap_flags)))
+    into_pointer(allocate(heap, new_request(size, fd_flags, heap_flags)))
 }
 
 /// # Safety
 ///
-/// `buffer` must be what `dma_heap_buffer_alloc()` returned, and not be used by the caller any
-/// more.
+/// `buffer` must be a return value of `dma_heap_buffer_alloc()` that the caller does not use
+/// afterwards.
 #[no_mangle]
 unsafe extern "C" fn dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
-    // SAFETY: As the caller promises.
-    unsafe { release(buffer) };
+    // SAFETY: The caller promises this.
+    unsafe { put_buffer(buffer) };
 }
 
 #[no_mangle]
@@ -85,11 +85,11 @@ extern "C" fn dma_heap_bufferfd_alloc(
     fd_flags: u32,
     heap_flags: u64,
 ) -> c_int {
-    let asked = request(size, fd_flags, heap_flags);
-    into_descriptor(allocate(heap, asked), asked)
+    let request = new_request(size, fd_flags, heap_flags);
+    into_fd(allocate(heap, request), request)
 }
 
-/// The module's heaps have no data of a driver.
+/// Returns null, as the module's heaps have no driver data.
 #[cfg(not(CONFIG_DMABUF_HEAPS))]
 #[no_mangle]
 extern "C" fn dma_heap_get_drvdata(_heap: *mut c::dma_heap) -> *mut core::ffi::c_void {
@@ -99,7 +99,8 @@ extern "C" fn dma_heap_get_drvdata(_heap: *mut c::dma_heap) -> *mut core::ffi::c
 #[cfg(not(CONFIG_DMABUF_HEAPS))]
 #[no_mangle]
 extern "C" fn dma_heap_get_name(heap: *mut c::dma_heap) -> *const c_char {
-    // The name is the account's, which lives as long as the module: the caller's reference keeps it
-    // loaded.
-    registry::heap(Handle(heap)).map_or(ptr::null(), |heap| heap.account().heap().as_char_ptr())
+    // The name belongs to the account, which lives as long as the module. The caller's reference
+    // keeps the module loaded.
+    registry::lookup(Handle(heap))
+        .map_or(ptr::null(), |heap| heap.account().heap_name().as_char_ptr())
 }

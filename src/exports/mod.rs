@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The functions that other drivers call: `include/linux/rk-dma-heap.h` describes them,
-//! `src/exports.c` exports them.
+//! The functions for other drivers, exported by `src/exports.c`.
 //!
-//! They translate between C's pointers and errors and the module's types, and decide nothing. A
-//! pointer to a heap is looked up before it is used, so a stale one is refused rather than
-//! followed.
+//! They only convert between the pointers and error codes of C and the module's types. A heap
+//! pointer from a driver is looked up before use and not dereferenced, so a stale one is rejected.
+//!
+//! C header: `include/linux/rk-dma-heap.h`
 
 mod android;
 mod rockchip;
@@ -31,29 +31,29 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// A C string that may be missing.
+/// Converts an optional C string.
 ///
 /// # Safety
 ///
-/// `text` must be null or a C string that stays for `'a`.
-unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
-    if text.is_null() {
+/// `string` must be null or a C string that is valid for `'a`.
+unsafe fn optional_str<'a>(string: *const c_char) -> Option<&'a CStr> {
+    if string.is_null() {
         return None;
     }
-    // SAFETY: A C string, as the caller promises.
-    Some(unsafe { CStr::from_char_ptr(text) })
+    // SAFETY: The caller promises that this is a C string.
+    Some(unsafe { CStr::from_char_ptr(string) })
 }
 
-/// What a driver asks for.
+/// Creates the request for a driver's arguments.
 ///
-/// Fails with `EINVAL` where the size wraps when it is rounded to pages: on a 32-bit machine it
-/// does so sooner than the ioctl's, which has 64 bits.
-fn request(size: usize, fd_flags: u32, heap_flags: u64) -> Result<Request> {
+/// Fails with `EINVAL` if the size wraps when it is rounded up to pages. On a 32-bit machine this
+/// limit is lower than that of the ioctl, whose size has 64 bits.
+fn new_request(size: usize, fd_flags: u32, heap_flags: u64) -> Result<Request> {
     size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
     Request::new(size as u64, fd_flags, heap_flags)
 }
 
-/// A new buffer, as C wants it.
+/// Converts a new buffer to a pointer with a reference, or to an `ERR_PTR()`.
 fn into_pointer(buffer: Result<ARef<DmaBuf>>) -> *mut bindings::dma_buf {
     match buffer {
         Ok(buffer) => ARef::into_raw(buffer).cast().as_ptr(),
@@ -61,8 +61,9 @@ fn into_pointer(buffer: Result<ARef<DmaBuf>>) -> *mut bindings::dma_buf {
     }
 }
 
-/// A new buffer as a file descriptor of the calling process.
-fn into_descriptor(buffer: Result<ARef<DmaBuf>>, request: Result<Request>) -> c_int {
+/// Installs a new buffer as a file descriptor of the calling process. Returns the descriptor or a
+/// negative error number.
+fn into_fd(buffer: Result<ARef<DmaBuf>>, request: Result<Request>) -> c_int {
     let install = || {
         let (request, buffer) = (request?, buffer?);
         let descriptor = FileDescriptorReservation::get_unused_fd_flags(request.flags())?;
@@ -77,25 +78,25 @@ fn into_descriptor(buffer: Result<ARef<DmaBuf>>, request: Result<Request>) -> c_
 ///
 /// # Safety
 ///
-/// The caller must own a reference, or `buffer` must be null or an error.
-unsafe fn release(buffer: *mut bindings::dma_buf) {
+/// `buffer` must be null, an `ERR_PTR()`, or a dma-buf of which the caller owns a reference.
+unsafe fn put_buffer(buffer: *mut bindings::dma_buf) {
     if let Some(buffer) = kernel::error::from_err_ptr(buffer)
         .ok()
         .and_then(NonNull::new)
     {
-        // SAFETY: The reference is the caller's, and is given up.
+        // SAFETY: The caller owns a reference, which this drops.
         drop(unsafe { ARef::<DmaBuf>::from_raw(buffer.cast()) });
     }
 }
 
-/// Keeps the module while a driver holds a heap.
-fn pin() {
-    // SAFETY: The caller runs code of the module, which keeps it loaded.
+/// Takes a reference to the module for a driver that holds a heap.
+fn get_module() {
+    // SAFETY: The calling driver links to the module, so it is loaded.
     unsafe { bindings::__module_get(version::this_module()) };
 }
 
-/// Undoes [`pin`].
-fn unpin() {
-    // SAFETY: Called for a heap that was found before, for which `pin()` was called.
+/// Drops the reference of [`get_module`].
+fn put_module() {
+    // SAFETY: Called for a heap that was found before, for which `get_module()` was called.
     unsafe { bindings::module_put(version::this_module()) };
 }

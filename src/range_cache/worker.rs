@@ -68,7 +68,7 @@ impl RangeCache {
             return false;
         };
         let prepared = match used.contents {
-            Contents::Used(range) => range.make_ready(used.caching, &self.cleaner),
+            Contents::Used(range) => range.prepare(used.caching, &self.cleaner),
             Contents::Ready(range) => Ok(range),
         };
         let mut state = self.state.lock();

@@ -2,8 +2,7 @@
 
 //! The nodes of `/dev/dma_heap` on a kernel with `CONFIG_DMABUF_HEAPS`: those of its dma-heap core.
 //!
-//! The core has no way to take a heap back. So the module pins itself with the first heap that it
-//! adds.
+//! The core cannot remove a heap, so the module pins itself when it adds the first one.
 //!
 //! C header: [`include/linux/dma-heap.h`](srctree/include/linux/dma-heap.h)
 
@@ -31,27 +30,29 @@ use kernel::{
     }, //
 };
 
-/// The operations of every heap that is added.
+/// The operations of all added heaps.
 static OPERATIONS: c::dma_heap_ops = c::dma_heap_ops {
     allocate: Some(allocate),
 };
 
-/// The nodes: the core owns them.
+/// The nodes, which the core owns.
 pub(crate) struct Nodes {
     pinned: bool,
 }
 
 impl Nodes {
-    /// Nothing needs to be prepared.
+    /// Creates an empty set. Never fails.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self { pinned: false })
     }
 
-    /// Adds `heap` to the kernel's registry, for good. Fails with `EEXIST` where its name is taken.
+    /// Adds `heap` to the core permanently.
+    ///
+    /// May sleep. Fails with `EEXIST` if another heap has its name, and as `dma_heap_add()` does.
     pub(crate) fn add(&mut self, heap: &Arc<dyn Heap>) -> Result<Handle> {
-        let name = heap.account().heap();
-        // The core looks for the name only after it has made the device, and the driver core warns
-        // about that one.
+        let name = heap.account().heap_name();
+        // The core checks for a duplicate name only after it has created the device, for which the
+        // driver core prints a warning.
         if path::exists(&CString::try_from_fmt(fmt!(
             "/sys/class/dma_heap/{}",
             name
@@ -66,18 +67,18 @@ impl Nodes {
             ops: &OPERATIONS,
             priv_: private.cast(),
         };
-        // SAFETY: The name lives in the heap's account, which `private` keeps; the core keeps both
-        // for good, as the module is never unloaded from here on.
+        // SAFETY: The name belongs to the heap's account, which `private` keeps alive. The core keeps
+        // both pointers permanently, and the module is never unloaded from here on.
         let handle = from_err_ptr(unsafe { c::dma_heap_add(&info) }).inspect_err(|_| {
-            // SAFETY: The core did not take the heap.
+            // SAFETY: The core has not taken the pointer of this box.
             drop(unsafe { KBox::from_raw(private) });
         })?;
         if !self.pinned {
             self.pinned = true;
-            // SAFETY: The module is being loaded, so its count can be raised.
+            // SAFETY: The module is being loaded, so its reference count can be incremented.
             unsafe { bindings::__module_get(version::this_module()) };
             pr_info!(
-                "this kernel never lets a heap go again: the module stays until the next boot\n"
+                "this kernel cannot remove heaps: the module stays loaded until the next boot\n"
             );
         }
         Ok(Handle(handle))
@@ -86,14 +87,14 @@ impl Nodes {
 
 /// # Safety
 ///
-/// For the dma-heap core: `heap` was added by [`Nodes::add`].
+/// Only the dma-heap core may call this, with a heap that [`Nodes::add`] has added.
 unsafe extern "C" fn allocate(
     heap: *mut c::dma_heap,
     size: usize,
     fd_flags: u32,
     heap_flags: u64,
 ) -> *mut bindings::dma_buf {
-    // SAFETY: The private data is the box that `add()` gave to the core for good.
+    // SAFETY: The private data is the box that `add()` has passed to the core permanently.
     let heap = unsafe { &*c::dma_heap_get_drvdata(heap).cast::<Arc<dyn Heap>>() };
     match Request::new(size as u64, fd_flags, heap_flags)
         .and_then(|request| heap::allocate(&**heap, request))

@@ -7,7 +7,7 @@ use crate::{
     heap::Heap,
     heap_devices::{
         HeapDevices,
-        STANDARD, //
+        DMA_HEAP, //
     }, //
 };
 use kernel::{
@@ -16,16 +16,18 @@ use kernel::{
 };
 
 /// The nodes.
-pub(crate) struct Nodes(HeapDevices<STANDARD>);
+pub(crate) struct Nodes(HeapDevices<DMA_HEAP>);
 
 impl Nodes {
-    /// Makes the folder.
+    /// Creates `/dev/dma_heap`. May sleep. Fails as [`HeapDevices::new`] does.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(HeapDevices::new()?))
     }
 
-    /// Makes the node of `heap`. Its handle is the address of its account, which lives as long as
-    /// it does.
+    /// Creates the node of `heap`. Its handle is the address of its account, which lives as long as
+    /// the heap.
+    ///
+    /// May sleep. Fails as [`HeapDevices::add`] does.
     pub(crate) fn add(&mut self, heap: &Arc<dyn Heap>) -> Result<Handle> {
         self.0.add(heap.clone())?;
         Ok(Handle(Arc::as_ptr(heap.account()).cast_mut().cast()))

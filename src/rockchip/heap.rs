@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A heap as drivers know it: the module's own Rockchip heap, or one that a driver has added.
+//! A heap of `/dev/rk_dma_heap`: the module's own Rockchip heap, or one that a driver has added.
+//!
+//! C header: `include/linux/rk-dma-heap.h`
 
 use crate::{
     abstractions::{
@@ -17,7 +19,7 @@ use crate::{
     },
     ledger::Account,
     page_arrays::{
-        Listed,
+        PageArrayInfo,
         PageArrays, //
     },
     page_pool::PoolStats,
@@ -43,16 +45,16 @@ use kernel::{
     }, //
 };
 
-/// A heap, as drivers know it: `struct rk_dma_heap`.
+/// `struct rk_dma_heap`, which is opaque to drivers.
 pub(crate) struct RkHeap {
     account: Arc<Account>,
     ranges: Arc<RangeCache>,
     backing: Backing,
 }
 
-/// Where a heap's memory comes from.
+/// The owner of a heap's memory.
 enum Backing {
-    /// The module.
+    /// This module.
     Own {
         heap: Arc<dyn Contiguous>,
         arrays: Arc<PageArrays>,
@@ -65,66 +67,66 @@ enum Backing {
 ///
 /// # Invariants
 ///
-/// The operations are valid while the heap is registered, and `allocate` is there; with
-/// `contiguous`, so are those for page arrays.
+/// `ops` is valid while the heap is registered, and its `allocate` is set. If `contiguous` is true,
+/// its operations for page arrays are set as well.
 pub(crate) struct DriverHeap {
-    operations: NonNull<c::rk_dma_heap_ops>,
-    private: *mut c_void,
+    ops: NonNull<c::rk_dma_heap_ops>,
+    drvdata: *mut c_void,
     contiguous: bool,
 }
 
-// SAFETY: The driver's functions may be called by any thread.
+// SAFETY: Any thread may call the driver's operations.
 unsafe impl Send for DriverHeap {}
 // SAFETY: As above.
 unsafe impl Sync for DriverHeap {}
 
 impl DriverHeap {
-    /// Takes what a driver describes.
+    /// Creates a heap from a driver's description.
     ///
-    /// Fails with `EINVAL` where something is missing.
+    /// Fails with `EINVAL` if a mandatory operation is missing.
     ///
     /// # Safety
     ///
     /// The operations must be valid until the heap's last reference is put.
     pub(crate) unsafe fn new(info: &c::rk_dma_heap_export_info) -> Result<Self> {
-        let operations = NonNull::new(info.ops.cast_mut()).ok_or(EINVAL)?;
-        // SAFETY: The operations are valid, as the caller promises.
-        let table = unsafe { operations.as_ref() };
+        let ops = NonNull::new(info.ops.cast_mut()).ok_or(EINVAL)?;
+        // SAFETY: The caller promises that the operations are valid.
+        let table = unsafe { ops.as_ref() };
         let pages = table.alloc_contig_pages.is_some() && table.free_contig_pages.is_some();
         if table.allocate.is_none() || (info.support_cma && !pages) {
             return Err(EINVAL);
         }
-        // INVARIANT: Checked above, and valid as the caller promises.
+        // INVARIANT: The operations were checked above, and the caller promises that they are valid.
         Ok(Self {
-            operations,
-            private: info.priv_.cast(),
+            ops,
+            drvdata: info.priv_.cast(),
             contiguous: info.support_cma,
         })
     }
 }
 
 impl RkHeap {
-    /// The heap's pointer in C.
+    /// Returns the pointer by which drivers know the heap.
     pub(crate) fn as_raw(&self) -> *mut c::rk_dma_heap {
         ptr::from_ref(self).cast_mut().cast()
     }
 
-    /// The heap behind a driver's pointer.
+    /// Converts a driver's pointer.
     ///
     /// # Safety
     ///
-    /// `heap` must come from [`RkHeap::as_raw`] of a heap that stays for `'a`.
+    /// `heap` must come from [`RkHeap::as_raw`] of a heap that lives for `'a`.
     pub(crate) unsafe fn from_raw<'a>(heap: *mut c::rk_dma_heap) -> &'a Self {
-        // SAFETY: As the caller promises.
+        // SAFETY: The caller promises that this is an `RkHeap` that lives for `'a`.
         unsafe { &*heap.cast() }
     }
 
-    /// The heap's name.
+    /// Returns the heap's name.
     pub(crate) fn name(&self) -> &CStr {
-        self.account.heap()
+        self.account.heap_name()
     }
 
-    /// Whether the heap hands out page arrays.
+    /// Returns whether the heap supports page arrays.
     pub(crate) fn is_contiguous(&self) -> bool {
         match &self.backing {
             Backing::Own { .. } => true,
@@ -132,8 +134,8 @@ impl RkHeap {
         }
     }
 
-    /// The module's own heap over `heap`.
-    pub(crate) fn own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
+    /// Creates the module's own heap over `heap`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new_own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
         let account = heap.account().clone();
         let ranges = heap.range_cache().clone();
         let arrays = PageArrays::new(heap.area(), ranges.clone(), account.clone());
@@ -148,15 +150,15 @@ impl RkHeap {
         )?)
     }
 
-    /// A driver's heap named `name`.
-    pub(crate) fn driver(
+    /// Creates a driver's heap named `name`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new_driver(
         name: &CStr,
         heap: DriverHeap,
         ranges: Arc<RangeCache>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
-                account: Account::open(name)?,
+                account: Account::new(name)?,
                 ranges,
                 backing: Backing::Driver(heap),
             },
@@ -164,9 +166,9 @@ impl RkHeap {
         )?)
     }
 
-    /// Allocates a dma-buf called `name`, else after the calling thread.
+    /// Allocates a dma-buf named `name`, by default after the calling thread.
     ///
-    /// May sleep. Fails as the heap does.
+    /// May sleep. Fails as [`heap::allocate`] or the driver's operation does.
     pub(crate) fn allocate_named(
         &self,
         request: Request,
@@ -177,15 +179,15 @@ impl RkHeap {
                 let buffer = heap::allocate(&**heap, request)?;
                 match name {
                     Some(name) => buffer.set_name(name.to_bytes())?,
-                    None => buffer.set_name(task::Name::current().as_bytes())?,
+                    None => buffer.set_name(task::Comm::current().as_bytes())?,
                 }
                 Ok(buffer)
             }
             Backing::Driver(driver) => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is there.
+                // SAFETY: By the type's invariant the operations are valid, and this one is set.
                 let buffer = unsafe {
-                    let allocate = driver.operations.as_ref().allocate.ok_or(EINVAL)?;
+                    let allocate = driver.ops.as_ref().allocate.ok_or(EINVAL)?;
                     allocate(
                         self.as_raw(),
                         request.size(),
@@ -195,15 +197,17 @@ impl RkHeap {
                     )
                 };
                 let buffer = NonNull::new(from_err_ptr(buffer)?).ok_or(ENOMEM)?;
-                // SAFETY: The operation returns a dma-buf with a reference, which is passed on.
+                // SAFETY: The operation returns a dma-buf with a reference, which is passed to the
+                // caller.
                 Ok(unsafe { ARef::from_raw(buffer.cast()) })
             }
         }
     }
 
-    /// Allocates a page array of `request`'s size for `name`, else for the calling thread.
+    /// Allocates a page array of `request`'s size for `name`, by default for the calling thread.
     ///
-    /// May sleep. Fails as the heap does, and with `EINVAL` where it is not contiguous.
+    /// May sleep. Fails with `EINVAL` if the heap is not contiguous, and otherwise as
+    /// [`Contiguous::allocate_pages`] or the driver's operation does.
     pub(crate) fn allocate_pages(
         &self,
         request: Request,
@@ -213,25 +217,21 @@ impl RkHeap {
             Backing::Own { heap, arrays } => {
                 let owner = match name {
                     Some(name) => CString::try_from(name)?,
-                    None => task::name()?,
+                    None => task::current_comm()?,
                 };
                 let pages = request.size() >> PAGE_SHIFT;
                 let range = self
                     .ranges
                     .retry_after_drain(|| heap.allocate_pages(pages))?;
-                let segment = arrays.enter(range, pages, owner)?;
-                // SAFETY: The segment was just allocated.
+                let segment = arrays.insert(range, pages, owner)?;
+                // SAFETY: The segment was just allocated, so its page frames exist.
                 NonNull::new(unsafe { c::pfn_to_page(segment.pfn) }).ok_or(ENOMEM)
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is there.
+                // SAFETY: By the type's invariant the operations are valid, and this one is set.
                 let page = unsafe {
-                    let allocate = driver
-                        .operations
-                        .as_ref()
-                        .alloc_contig_pages
-                        .ok_or(EINVAL)?;
+                    let allocate = driver.ops.as_ref().alloc_contig_pages.ok_or(EINVAL)?;
                     allocate(self.as_raw(), request.size(), name)
                 };
                 NonNull::new(from_err_ptr(page)?).ok_or(ENOMEM)
@@ -240,14 +240,14 @@ impl RkHeap {
         }
     }
 
-    /// Takes a page array back that begins with `page`.
+    /// Frees the page array of `request`'s size that begins with `page`.
     ///
-    /// May sleep. Fails with `EINVAL`, and changes nothing, where the module has not handed out
-    /// such an array.
+    /// May sleep. Fails with `EINVAL`, and changes nothing, if the module has not allocated such an
+    /// array.
     ///
     /// # Safety
     ///
-    /// `page` must be a page. Nobody may use the array any more.
+    /// `page` must be a page, and the array must not be used afterwards.
     pub(crate) unsafe fn free_pages(
         &self,
         page: *mut bindings::page,
@@ -256,15 +256,15 @@ impl RkHeap {
     ) -> Result {
         match &self.backing {
             Backing::Own { arrays, .. } => {
-                // SAFETY: `page` is a page, as the caller promises.
+                // SAFETY: The caller promises that `page` is a page.
                 let pfn = unsafe { c::page_to_pfn(page) };
-                arrays.leave(pfn, request.size() >> PAGE_SHIFT)
+                arrays.remove(pfn, request.size() >> PAGE_SHIFT)
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is there.
+                // SAFETY: By the type's invariant the operations are valid, and this one is set.
                 unsafe {
-                    let free = driver.operations.as_ref().free_contig_pages.ok_or(EINVAL)?;
+                    let free = driver.ops.as_ref().free_contig_pages.ok_or(EINVAL)?;
                     free(self.as_raw(), page, request.size(), name);
                 }
                 Ok(())
@@ -273,15 +273,16 @@ impl RkHeap {
         }
     }
 
-    /// The page arrays that the heap has handed out, oldest first. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn page_arrays(&self) -> Result<RBTree<u64, Listed>> {
+    /// Returns the live page arrays of the module's own heap, oldest first; none for a driver's
+    /// heap. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn page_arrays(&self) -> Result<RBTree<u64, PageArrayInfo>> {
         match &self.backing {
             Backing::Own { arrays, .. } => arrays.list(),
             Backing::Driver(_) => Ok(RBTree::new()),
         }
     }
 
-    /// The area that the heap's memory comes from, where it is the module's.
+    /// Returns the area of the module's own heap, and `None` for a driver's heap.
     pub(crate) fn area(&self) -> Option<Area> {
         match &self.backing {
             Backing::Own { heap, .. } => Some(heap.area()),
@@ -289,11 +290,11 @@ impl RkHeap {
         }
     }
 
-    /// What the heap was added with.
-    pub(crate) fn private(&self) -> *mut c_void {
+    /// Returns the driver data of a driver's heap, and null for the module's own.
+    pub(crate) fn drvdata(&self) -> *mut c_void {
         match &self.backing {
             Backing::Own { .. } => ptr::null_mut(),
-            Backing::Driver(driver) => driver.private,
+            Backing::Driver(driver) => driver.drvdata,
         }
     }
 }
@@ -303,11 +304,11 @@ impl Heap for RkHeap {
         &self.account
     }
 
-    fn pool(&self) -> Option<PoolStats> {
+    fn pool_stats(&self) -> Option<PoolStats> {
         None
     }
 
-    fn ranges(&self) -> &RangeCache {
+    fn range_cache(&self) -> &Arc<RangeCache> {
         &self.ranges
     }
 

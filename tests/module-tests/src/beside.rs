@@ -30,7 +30,7 @@ fn adds_what_is_missing() -> Result<()> {
     let said = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
 
     for name in &own {
-        let line = format!("heap {name}: left out, there is a heap of that name already");
+        let line = format!("heap {name}: left out, a heap of that name already exists");
         ensure!(said(&line) == 1, "not said once: {line:?} in {lines:?}");
     }
     ensure!(said("the module stays") == 1, "not said once: {lines:?}");
