@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Page pools: pages that are ready to be handed out, and pages that came back and are not ready
-//! yet.
+//! Page pools for the system heaps.
 //!
-//! A [`Pool`] serves buffers of one kind of memory. What it holds *ready* is zeroed, and clean
-//! where the kind is write-combined, so that taking it costs nothing per byte. What comes back goes
-//! to the *backlog* in constant time; a thread of low priority ([`Pools`]) makes it ready. Whoever
-//! finds nothing ready takes from the backlog and does that work himself, before the kernel is
-//! asked for more.
+//! A [`Pool`] serves buffers of one [`MemoryType`]. Its *ready* pages are zeroed and, for
+//! write-combined memory, clean, so allocating them costs nothing per byte. Freed pages are added
+//! to the *backlog* in constant time, and a thread of low priority ([`Pools`]) prepares them. An
+//! allocation that finds no ready pages takes pages from the backlog and prepares them itself,
+//! before it allocates from the buddy allocator.
 //!
 //! # Scaling
 //!
-//! Each CPU has a shard with a lock of its own: single pages are served from there, and what comes
-//! back goes there. Only what a shard lacks is taken from the depot that all CPUs share, many pages
-//! at a time.
+//! Each CPU has a shard with its own lock, which serves single pages and takes freed pages. The
+//! depot is shared by all CPUs. A shard is refilled from it in batches.
 //!
 //! # Locks
 //!
-//! A shard's lock and the depot's are spin locks that are never held together, never held while
-//! pages are allocated, freed or zeroed, and so never held by anyone who reclaims. The shrinker can
-//! take them anywhere.
+//! The locks of the shards and of the depot are spin locks. No two of them are held at a time, and
+//! none while pages are allocated, freed or zeroed. So a thread that reclaims holds none of them,
+//! and the shrinker may acquire them in every context.
 //!
 //! # Invariants
 //!
-//! A pool's counters never show less than its lists hold: pages are counted before they are put in,
-//! and no longer counted after they were taken out.
+//! A pool's counters are never less than the number of pages in its lists: pages are counted before
+//! they are inserted, and uncounted after they are removed.
 
+mod free;
 mod pool_set;
+mod pooled_pages;
 mod runs;
 mod shards;
 #[cfg(CONFIG_KUNIT)]
@@ -36,15 +36,10 @@ pub(crate) use pool_set::{
     PoolSet,
     Pools, //
 };
-use runs::{
-    Runs,
-    RunsSegments,
-    ORDERS, //
-};
+pub(crate) use pooled_pages::PooledPages;
 
 use crate::{
     abstractions::{
-        memory_cgroup::Charger,
         pages::{
             PageRun,
             Reclaim,
@@ -53,10 +48,7 @@ use crate::{
         },
         signal, //
     },
-    decisions::memory::{
-        Caching,
-        Memory, //
-    },
+    decisions::memory::Caching,
     trace,
     watermarks, //
 };
@@ -72,49 +64,51 @@ use kernel::{
         SpinLock, //
     }, //
 };
-use pool_set::Shared;
+use pool_set::PoolContext;
+use runs::{
+    Runs,
+    ORDERS, //
+};
 use shards::Shards;
 
-/// A buffer up to this many pages is made ready at once when it comes back: that takes less time
-/// than to wake a thread.
-const PREPARE_AT_ONCE: usize = 4;
+/// The number of single pages by which a shard is refilled from the depot, beyond the pages that
+/// are requested.
+const SHARD_BATCH: usize = 15;
 
-/// How many single pages a CPU takes from the depot at a time, beyond what it needs.
-const REFILL_BATCH: usize = 15;
+/// The number of ready pages in a shard above which freed pages are moved to the depot.
+const SHARD_HIGH: usize = 2 * SHARD_BATCH;
 
-/// How many a CPU keeps when its own buffers come back, before it passes the surplus on to all.
-const SHARD_HIGH: usize = 2 * REFILL_BATCH;
-
-/// A kind of memory.
+/// A type of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kind {
-    /// Where it lies.
+pub(crate) struct MemoryType {
+    /// The zone that the pages are allocated from.
     pub(crate) zone: Zone,
-    /// How the CPU sees it.
+    /// How the CPU maps the pages.
     pub(crate) caching: Caching,
 }
 
-/// What a pool holds and what it did.
+/// The statistics of a pool.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PoolStats {
-    /// Pages that are ready.
+    /// The number of ready pages.
     pub(crate) ready: usize,
-    /// Pages that came back and are not ready.
+    /// The number of freed pages that are not prepared.
     pub(crate) backlog: usize,
-    /// Runs that were taken ready.
+    /// The number of runs that were allocated ready.
     pub(crate) hits: usize,
-    /// Runs that had to be made ready or allocated.
+    /// The number of runs that an allocation had to prepare or to get from the buddy allocator.
     pub(crate) misses: usize,
-    /// Pages that were given back because memory was short.
+    /// The number of pages that the shrinker freed.
     pub(crate) reclaimed: usize,
 }
 
-/// The pool of one kind of memory.
+/// The pool of one type of memory.
 #[pin_data]
 pub(crate) struct Pool {
     name: &'static CStr,
-    kind: Kind,
-    shared: Arc<Shared>,
+    memory_type: MemoryType,
+    context: Arc<PoolContext>,
+    /// The ready runs that all CPUs share.
     #[pin]
     depot: SpinLock<Runs>,
     shards: Shards,
@@ -126,11 +120,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    fn new(name: &'static CStr, kind: Kind, shared: Arc<Shared>) -> impl PinInit<Self, Error> {
+    fn new(
+        name: &'static CStr,
+        memory_type: MemoryType,
+        context: Arc<PoolContext>,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             name,
-            kind,
-            shared,
+            memory_type,
+            context,
             depot <- new_spinlock!(Runs::new()),
             shards: Shards::new()?,
             ready: Atomic::new(0),
@@ -141,12 +139,12 @@ impl Pool {
         })
     }
 
-    /// The name of the heap that the pool serves.
+    /// Returns the name of the heap that the pool serves.
     pub(crate) fn name(&self) -> &'static CStr {
         self.name
     }
 
-    /// What the pool holds and did.
+    /// Returns the pool's statistics.
     pub(crate) fn stats(&self) -> PoolStats {
         PoolStats {
             ready: self.ready.load(Relaxed),
@@ -157,31 +155,24 @@ impl Pool {
         }
     }
 
-    /// Collects `pages` pages, zeroed and ready to be seen as the pool's kind says, in runs as
-    /// large as there are.
+    /// Allocates `pages` prepared pages, in the largest runs available.
     ///
-    /// What is ready is taken first, then the backlog, then free memory; `all` pools give way where
-    /// too little of that would be left. May sleep. Fails with `ENOMEM`, and with `EINTR` where a
-    /// fatal signal came first.
-    pub(crate) fn collect<'a>(
+    /// Takes ready runs first, then runs from the backlog, then free memory. If that leaves too
+    /// little free memory, shrinks all `pools`. May sleep. Fails with `ENOMEM`, with `EINTR` on a
+    /// fatal signal, and as [`Charger::charge`](crate::abstractions::memory_cgroup::Charger) does.
+    pub(crate) fn allocate<'a>(
         self: &'a Arc<Self>,
         pages: usize,
-        all: &'a PoolSet,
+        pools: &'a PoolSet,
     ) -> impl Init<PooledPages, Error> + 'a {
-        try_init!(PooledPages {
-            runs: Runs::new(),
-            _: {
-                self.fill(runs, pages, all)?;
-            },
-            pool: self.clone(),
-        }? Error)
+        PooledPages::new(self, move |runs| self.allocate_runs(runs, pages, pools))
     }
 
-    /// Collects `pages` pages into `runs`, which has none yet.
-    fn fill(&self, runs: &mut Runs, pages: usize, all: &PoolSet) -> Result {
-        let (mut missing, mut made) = (pages, false);
-        // An order that has run out is not tried again for this buffer, so the runs come in falling
-        // order.
+    /// Allocates `pages` pages into `runs`, which must be empty.
+    fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result {
+        let (mut missing, mut prepared) = (pages, false);
+        // An order that is exhausted is not tried again for this buffer, so the runs are in
+        // descending order.
         for (index, order) in ORDERS.iter().enumerate() {
             if missing >> order == 0 {
                 continue;
@@ -196,24 +187,24 @@ impl Pool {
                     None => break,
                 }
                 missing -= 1 << order;
-                made = true;
+                prepared = true;
             }
         }
         if missing > 0 {
             return Err(ENOMEM);
         }
-        // Where all of it was ready, the pools still have something that the kernel can take.
-        if made {
-            watermarks::ensure_reserve(all)?;
+        // If all runs were ready, no free memory was used.
+        if prepared {
+            watermarks::ensure_reserve(pools)?;
         }
-        match &self.shared.charger {
-            Some(charger) => charge(charger, runs),
+        match &self.context.charger {
+            Some(charger) => pooled_pages::charge(charger, runs),
             None => Ok(()),
         }
     }
 
-    /// Takes up to `wanted` ready runs of order `ORDERS[index]` into `runs`; returns how many it
-    /// were.
+    /// Moves up to `wanted` ready runs of order `ORDERS[index]` into `runs` and returns their
+    /// number.
     fn take_ready(&self, index: usize, wanted: usize, runs: &mut Runs) -> usize {
         if wanted == 0 || self.ready.load(Relaxed) == 0 {
             return 0;
@@ -222,7 +213,7 @@ impl Pool {
             return 0;
         };
         let before = list.runs();
-        // Shards hold single pages only: larger runs are few, and each is worth taking a shared
+        // Shards have single pages only. Larger runs are few, and each is worth acquiring a shared
         // lock.
         if single {
             self.shards
@@ -230,15 +221,15 @@ impl Pool {
         }
         let missing = wanted - (list.runs() - before);
         if missing > 0 {
-            let mut spare = RunList::new(list.order());
+            let mut refill = RunList::new(list.order());
             if let Some(source) = self.depot.lock().list(index) {
                 source.move_to(missing, list);
                 if single {
-                    source.move_to(REFILL_BATCH, &mut spare);
+                    source.move_to(SHARD_BATCH, &mut refill);
                 }
             }
-            if spare.runs() > 0 {
-                self.shards.this_cpu(|shard| shard.ready.append(&mut spare));
+            if refill.runs() > 0 {
+                self.shards.this_cpu(|shard| shard.ready.append(&mut refill));
             }
         }
         let taken = list.runs() - before;
@@ -246,14 +237,14 @@ impl Pool {
             return 0;
         }
         self.ready.fetch_sub(taken << list.order(), Relaxed);
-        self.shared.release(taken << list.order());
+        self.context.unreserve(taken << list.order());
         self.hits.fetch_add(taken, Relaxed);
         trace::pool_hit(self.name, list.order(), taken);
         taken
     }
 
-    /// Makes a run of order `ORDERS[index]` ready that was not: from the backlog, else from free
-    /// memory.
+    /// Prepares a run of order `ORDERS[index]` from the backlog, or else from free memory. Returns
+    /// `None` if there is none.
     fn prepare_run(&self, index: usize) -> Result<Option<PageRun>> {
         let Some(order) = ORDERS.get(index) else {
             return Ok(None);
@@ -269,11 +260,13 @@ impl Pool {
                 } else {
                     Reclaim::Never
                 };
-                let Some(mut run) = PageRun::allocate(*order, self.kind.zone, reclaim) else {
+                let run = PageRun::allocate(*order, self.memory_type.zone, reclaim);
+                let Some(mut run) = run else {
                     return Ok(None);
                 };
-                if self.kind.caching == Caching::WriteCombined {
-                    run.clean(&self.shared.cleaner)?;
+                // The buddy allocator has zeroed the run.
+                if self.memory_type.caching == Caching::WriteCombined {
+                    run.clean(&self.context.cleaner)?;
                 }
                 run
             }
@@ -281,170 +274,5 @@ impl Pool {
         self.misses.fetch_add(1, Relaxed);
         trace::pool_miss(self.name, *order, 1);
         Ok(Some(run))
-    }
-
-    /// Does to a run that came back what has to be done before it is handed out again.
-    fn zero_and_clean(&self, run: &mut PageRun) -> Result {
-        run.zero();
-        match self.kind.caching {
-            Caching::Cached => Ok(()),
-            Caching::WriteCombined => run.clean(&self.shared.cleaner),
-        }
-    }
-
-    /// Takes the pages of a buffer back.
-    fn put(&self, runs: &mut Runs) {
-        let pages = runs.pages();
-        if let Some(charger) = &self.shared.charger {
-            uncharge(charger, runs);
-        }
-        if pages <= PREPARE_AT_ONCE {
-            while let Some(page) = runs.pop_smallest() {
-                self.refill_this_cpu(page);
-            }
-        } else {
-            self.backlog.fetch_add(pages, Relaxed);
-            self.shards.this_cpu(|shard| shard.backlog.append(runs));
-            trace::deferred_free(self.name, pages);
-            self.shared.wake();
-        }
-    }
-
-    /// Makes `run` ready and counts it, or frees it where the pools hold as much as they may.
-    fn prepare_for_pool(&self, mut run: PageRun) -> Option<PageRun> {
-        let pages = run.pages();
-        if !self.shared.reserve(pages) {
-            return None;
-        }
-        if self.zero_and_clean(&mut run).is_err() {
-            self.shared.release(pages);
-            return None;
-        }
-        self.ready.fetch_add(pages, Relaxed);
-        Some(run)
-    }
-
-    /// Makes a single page ready for this CPU. What the CPU has too many of goes to all.
-    fn refill_this_cpu(&self, page: PageRun) {
-        let Some(page) = self.prepare_for_pool(page) else {
-            return;
-        };
-        let mut surplus = RunList::new(page.order());
-        self.shards.this_cpu(|shard| {
-            shard.ready.push(page);
-            if shard.ready.runs() > SHARD_HIGH {
-                shard.ready.move_to(SHARD_HIGH - REFILL_BATCH, &mut surplus);
-            }
-        });
-        if surplus.runs() > 0 {
-            self.depot.lock().append_list(&mut surplus);
-        }
-    }
-
-    /// Makes a run ready for all CPUs.
-    fn refill_depot(&self, run: PageRun) {
-        if let Some(run) = self.prepare_for_pool(run) {
-            self.depot.lock().push(run);
-        }
-    }
-
-    /// Takes a run of order `ORDERS[index]` from the backlog.
-    fn take_backlog(&self, index: usize) -> Option<PageRun> {
-        if self.backlog.load(Relaxed) == 0 {
-            return None;
-        }
-        let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
-        self.backlog.fetch_sub(run.pages(), Relaxed);
-        Some(run)
-    }
-
-    /// Works the backlog off.
-    fn process_backlog(&self) {
-        for index in 0..ORDERS.len() {
-            while let Some(run) = self.take_backlog(index) {
-                self.refill_depot(run);
-            }
-        }
-    }
-
-    /// Frees at least `pages` pages if there are so many, and returns how many it were: the backlog
-    /// first, which is of no use yet, and the smallest orders first, which are the easiest to get
-    /// again.
-    fn shrink(&self, pages: usize) -> usize {
-        let mut freed = 0;
-        while freed < pages {
-            let Some(run) = self.evict() else {
-                break;
-            };
-            freed += run.pages();
-        }
-        self.reclaimed.fetch_add(freed, Relaxed);
-        if freed > 0 {
-            trace::shrink(self.name, pages, freed);
-        }
-        freed
-    }
-
-    fn evict(&self) -> Option<PageRun> {
-        if let Some(run) = (0..ORDERS.len())
-            .rev()
-            .find_map(|index| self.take_backlog(index))
-        {
-            return Some(run);
-        }
-        if self.ready.load(Relaxed) == 0 {
-            return None;
-        }
-        let run = self
-            .shards
-            .find(|shard| shard.ready.pop())
-            .or_else(|| self.depot.lock().pop_smallest())?;
-        self.ready.fetch_sub(run.pages(), Relaxed);
-        self.shared.release(run.pages());
-        Some(run)
-    }
-}
-
-/// Charges all of `runs`, or nothing.
-fn charge(charger: &Charger, runs: &Runs) -> Result {
-    runs.try_for_each(|run| charger.charge(run))
-        .inspect_err(|_| uncharge(charger, runs))
-}
-
-/// Takes back what was charged of `runs`.
-fn uncharge(charger: &Charger, runs: &Runs) {
-    let _ = runs.try_for_each(|run| {
-        charger.uncharge(run);
-        Ok(())
-    });
-}
-
-/// The pages of a buffer, which go back to their pool.
-pub(crate) struct PooledPages {
-    runs: Runs,
-    pool: Arc<Pool>,
-}
-
-// SAFETY: The runs are owned, and they do not change. `collect()` takes what is ready, which is
-// zeroed and, where the kind asks for it, clean, and makes ready whatever else it takes.
-unsafe impl Memory for PooledPages {
-    type Segments<'a> = RunsSegments<'a>;
-
-    fn segments(&self) -> RunsSegments<'_> {
-        self.runs.segments()
-    }
-
-    fn pages(&self) -> usize {
-        self.runs.pages()
-    }
-
-    fn caching(&self) -> Caching {
-        self.pool.kind.caching
-    }
-}
-
-impl Drop for PooledPages {
-    fn drop(&mut self) {
-        self.pool.put(&mut self.runs);
     }
 }

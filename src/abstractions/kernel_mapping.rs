@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory, mapped at consecutive addresses of the kernel.
+//! Mappings of memory at consecutive kernel virtual addresses.
 //!
 //! C headers: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h),
 //! [`include/linux/io.h`](srctree/include/linux/io.h)
@@ -25,137 +25,180 @@ use kernel::{
     prelude::*, //
 };
 
-/// A mapping made by `vmap()` or, of frames without a `struct page`, by `ioremap_wc()`.
+/// A kernel mapping: by `vmap()`, or by `ioremap_wc()` if the page frames have no `struct page`.
+///
+/// Dropping it unmaps the memory, which may sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::kernel_mapping::KernelMapping;
+/// use crate::abstractions::pages::{PageRun, Reclaim, Zone};
+/// use crate::decisions::memory::{Caching, Memory};
+/// use crate::decisions::segment::Segment;
+/// use kernel::page::PAGE_SIZE;
+///
+/// struct Run(PageRun);
+///
+/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// unsafe impl Memory for Run {
+///     type Segments<'a> = core::option::IntoIter<Segment>;
+///
+///     fn segments(&self) -> Self::Segments<'_> {
+///         Some(self.0.segment()).into_iter()
+///     }
+///
+///     fn pages(&self) -> usize {
+///         self.0.pages()
+///     }
+///
+///     fn caching(&self) -> Caching {
+///         Caching::Cached
+///     }
+/// }
+///
+/// let run = Run(PageRun::allocate(1, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
+/// // SAFETY: The mapping is dropped before the run is.
+/// let mut mapping = unsafe { KernelMapping::new(&run) }?;
+/// // SAFETY: The run has two pages, and the mapping is the only user of them.
+/// unsafe { mapping.zero(2 * PAGE_SIZE) };
+/// drop(mapping);
+/// ```
 ///
 /// # Invariants
 ///
-/// `address` was returned by the function that goes with `backing`, and was not unmapped.
+/// This value owns the mapping at `address`, which was created by `vmap()` if `backing` is
+/// [`Backing::Pages`] and by `ioremap_wc()` if it is [`Backing::PfnOnly`].
+#[must_use = "the memory is unmapped when this is dropped"]
 pub(crate) struct KernelMapping {
     address: NonNull<c_void>,
     backing: Backing,
 }
 
-// SAFETY: The mapping is visible to every thread and may be undone by any that may sleep.
+// SAFETY: Any thread that may sleep may unmap a mapping.
 unsafe impl Send for KernelMapping {}
-// SAFETY: A shared reference gives the address and no more.
+// SAFETY: A shared reference gives no access to the mapping.
 unsafe impl Sync for KernelMapping {}
 
 impl KernelMapping {
-    /// Maps all of `memory`, as its caching says.
+    /// Maps all of `memory` with the caching that it asks for.
     ///
     /// May sleep. Fails with `ENOMEM`.
     ///
     /// # Safety
     ///
-    /// The memory must stay as long as the mapping does.
+    /// The memory must outlive the mapping.
     pub(crate) unsafe fn new(memory: &impl Memory) -> Result<Self> {
         match memory.backing() {
             Backing::Pages => {
-                // SAFETY: The memory stays, as the caller promises, and its segments have pages.
-                unsafe { Self::of_pages(memory.segments(), memory.pages(), memory.caching()) }
+                // SAFETY: The memory outlives the mapping by the safety requirements, and its pages
+                // have a `struct page`.
+                unsafe { Self::map_pages(memory.segments(), memory.pages(), memory.caching()) }
             }
             Backing::PfnOnly => {
                 let segment = memory.segments().next().ok_or(EINVAL)?;
-                // SAFETY: The memory stays, as the caller promises, and is one segment of frames.
-                unsafe { Self::of_pfns(segment) }
+                // SAFETY: The memory outlives the mapping by the safety requirements. It is one
+                // segment of page frames that the kernel does not access.
+                unsafe { Self::map_pfns(segment) }
             }
         }
     }
 
-    /// Maps `segments`, `pages` pages in all.
+    /// Maps `segments`, which have `count` pages in total.
     ///
     /// # Safety
     ///
-    /// The memory must stay as long as the mapping does, be ready to be seen this way, and have a
-    /// `struct page` each page.
-    unsafe fn of_pages(
+    /// The memory must outlive the mapping, must be prepared for access with `caching`, and each of
+    /// its pages must have a `struct page`.
+    unsafe fn map_pages(
         segments: impl Iterator<Item = Segment>,
-        pages: usize,
+        count: usize,
         caching: Caching,
     ) -> Result<Self> {
-        let count = u32::try_from(pages)?;
-        let mut list: KVVec<*mut bindings::page> = KVVec::with_capacity(pages, GFP_KERNEL)?;
+        let c_count = u32::try_from(count)?;
+        let mut pages: KVVec<*mut bindings::page> = KVVec::with_capacity(count, GFP_KERNEL)?;
         for segment in segments {
             for pfn in segment.pfn..segment.pfn + segment.pages {
-                // SAFETY: The frames of the segment have a `struct page`, as the caller promises.
-                list.push(unsafe { c::pfn_to_page(pfn) }, GFP_KERNEL)?;
+                // SAFETY: The page frame has a `struct page` by the safety requirements.
+                pages.push(unsafe { c::pfn_to_page(pfn) }, GFP_KERNEL)?;
             }
         }
-        if list.len() != pages {
+        if pages.len() != count {
             return Err(EINVAL);
         }
-        // SAFETY: `list` holds `count` valid pages.
+        // SAFETY: `pages` holds `c_count` valid pages.
         let address = unsafe {
             match caching {
-                Caching::Cached => c::vmap_cached(list.as_mut_ptr(), count),
-                Caching::WriteCombined => c::vmap_write_combined(list.as_mut_ptr(), count),
+                Caching::Cached => c::vmap_cached(pages.as_mut_ptr(), c_count),
+                Caching::WriteCombined => c::vmap_write_combined(pages.as_mut_ptr(), c_count),
             }
         };
-        // INVARIANT: `vmap()` made the mapping just now.
+        // INVARIANT: `vmap()` created the mapping, and this value is its only owner.
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             backing: Backing::Pages,
         })
     }
 
-    /// Maps `segment`, write-combined.
+    /// Maps `segment` write-combined.
     ///
     /// May sleep. Fails with `ENOMEM`.
     ///
     /// # Safety
     ///
-    /// The segment must be memory that stays as long as the mapping does and that the kernel keeps
-    /// out of.
-    pub(crate) unsafe fn of_pfns(segment: Segment) -> Result<Self> {
-        // SAFETY: The frames are nobody else's to map, as the caller promises.
+    /// The segment must be memory that outlives the mapping and that is not in the kernel's linear
+    /// mapping.
+    pub(crate) unsafe fn map_pfns(segment: Segment) -> Result<Self> {
+        // SAFETY: The memory has no mapping with other attributes by the safety requirements.
         let address = unsafe {
             c::ioremap_wc(
                 segment.address() as bindings::resource_size_t,
                 segment.bytes(),
             )
         };
-        // INVARIANT: `ioremap_wc()` made the mapping just now.
+        // INVARIANT: `ioremap_wc()` created the mapping, and this value is its only owner.
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             backing: Backing::PfnOnly,
         })
     }
 
-    /// Fills the first `size` bytes with zeros.
+    /// Zeroes the first `size` bytes.
     ///
     /// # Safety
     ///
-    /// The mapping must have that many bytes, and nobody else may access them.
-    pub(crate) unsafe fn fill_with_zeros(&mut self, size: usize) {
-        // SAFETY: The mapping is valid by the type's invariant, and as large as the caller
-        // promises.
+    /// The mapping must have at least `size` bytes. Nothing else may access them during the call.
+    pub(crate) unsafe fn zero(&mut self, size: usize) {
+        // SAFETY: The mapping exists by the type invariant and has `size` bytes by the safety
+        // requirements.
         unsafe { self.address.as_ptr().cast::<u8>().write_bytes(0, size) };
     }
 
-    /// Gives up ownership: whoever holds the address has to bring it back with
-    /// [`KernelMapping::from_raw`].
+    /// Gives up ownership and returns the address.
+    ///
+    /// The memory stays mapped until [`KernelMapping::from_raw`] acquires ownership again.
     pub(crate) fn into_raw(self) -> *mut c_void {
         let address = self.address.as_ptr();
         core::mem::forget(self);
         address
     }
 
-    /// Takes ownership again.
+    /// Acquires ownership of a mapping that [`KernelMapping::into_raw`] gave up.
     ///
     /// # Safety
     ///
-    /// `address` must come from [`KernelMapping::into_raw`], be that of memory with this backing,
-    /// and be brought back only once.
+    /// `address` must have been returned by [`KernelMapping::into_raw`] for memory with this
+    /// `backing`. No other value may own the mapping.
     pub(crate) unsafe fn from_raw(address: NonNull<c_void>, backing: Backing) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: The mapping exists and has no other owner by the safety requirements.
         Self { address, backing }
     }
 }
 
 impl Drop for KernelMapping {
     fn drop(&mut self) {
-        // SAFETY: The function that goes with the backing made the mapping, by the type's
-        // invariant.
+        // SAFETY: By the type invariant this value owns the mapping, which was created by the
+        // counterpart of the function called here.
         unsafe {
             match self.backing {
                 Backing::Pages => c::vunmap(self.address.as_ptr().cast()),
@@ -165,58 +208,65 @@ impl Drop for KernelMapping {
     }
 }
 
-/// Maps `count` page frames from `pfn` on with protection `prot`, for a driver, which unmaps them
-/// with `vunmap()`.
+/// Maps `count` consecutive page frames from `pfn` on with protection `prot`. The caller unmaps
+/// them with `vunmap()`.
 ///
-/// May sleep. Returns null where it fails.
+/// May sleep. Returns null on failure.
 ///
 /// # Safety
 ///
-/// The frames must have a `struct page` and stay while they are mapped.
-pub(crate) unsafe fn of_pfns_with(pfn: usize, count: u32, prot: bindings::pgprot_t) -> *mut c_void {
+/// Each page frame must have a `struct page` and must not be freed while it is mapped.
+pub(crate) unsafe fn vmap_contiguous(
+    pfn: usize,
+    count: u32,
+    prot: bindings::pgprot_t,
+) -> *mut c_void {
     let map = || {
-        let mut list: KVVec<*mut bindings::page> =
+        let mut pages: KVVec<*mut bindings::page> =
             KVVec::with_capacity(count as usize, GFP_KERNEL)?;
         let end = pfn.checked_add(count as usize).ok_or(EINVAL)?;
         for pfn in pfn..end {
-            // SAFETY: As the caller promises.
-            list.push(unsafe { c::pfn_to_page(pfn) }, GFP_KERNEL)?;
+            // SAFETY: The page frame has a `struct page` by the safety requirements.
+            pages.push(unsafe { c::pfn_to_page(pfn) }, GFP_KERNEL)?;
         }
-        // SAFETY: `list` holds `count` valid pages.
-        Ok::<_, Error>(unsafe { c::vmap(list.as_mut_ptr(), count, c::VM_MAP, prot) })
+        // SAFETY: `pages` holds `count` valid pages.
+        Ok::<_, Error>(unsafe { c::vmap(pages.as_mut_ptr(), count, c::VM_MAP, prot) })
     };
     map().map_or(core::ptr::null_mut(), |address| address.cast())
 }
 
-/// The most that one call of the C functions below takes: an `int`, and whole pages.
+/// The largest range in bytes that one call of the C functions below accepts: their length is an
+/// `int`, and it is rounded down to whole pages.
 const MAX_RANGE: usize = (i32::MAX as usize) & kernel::page::PAGE_MASK;
 
-/// Makes what devices wrote visible through a kernel mapping. Only does something on CPUs whose
-/// cache can hold the same memory twice, under two addresses.
+/// Makes data written by devices visible through a kernel mapping.
+///
+/// Has an effect only on CPUs with an aliasing cache. Does not sleep.
 ///
 /// # Safety
 ///
-/// `address` must be that of a kernel mapping of at least `size` bytes.
+/// `address` must be the start of a kernel mapping of at least `size` bytes.
 pub(crate) unsafe fn invalidate(address: NonNull<c_void>, size: usize) {
     for offset in (0..size).step_by(MAX_RANGE) {
         let length = (size - offset).min(MAX_RANGE) as i32;
-        // SAFETY: The range lies inside the mapping.
+        // SAFETY: The range is inside the mapping.
         unsafe {
             c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length)
         };
     }
 }
 
-/// Makes what the CPU wrote through a kernel mapping visible to devices, on the same CPUs as
-/// [`invalidate`].
+/// Makes data written by the CPU through a kernel mapping visible to devices.
+///
+/// Has an effect only on CPUs with an aliasing cache. Does not sleep.
 ///
 /// # Safety
 ///
-/// `address` must be that of a kernel mapping of at least `size` bytes.
+/// `address` must be the start of a kernel mapping of at least `size` bytes.
 pub(crate) unsafe fn flush(address: NonNull<c_void>, size: usize) {
     for offset in (0..size).step_by(MAX_RANGE) {
         let length = (size - offset).min(MAX_RANGE) as i32;
-        // SAFETY: The range lies inside the mapping.
+        // SAFETY: The range is inside the mapping.
         unsafe { c::flush_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length) };
     }
 }

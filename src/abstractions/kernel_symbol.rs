@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The addresses of functions that the kernel has but does not export to modules.
+//! Addresses of kernel functions that are not exported to modules.
 //!
-//! A kprobe can be set on any function by its name, and knows where it is. It is removed again at
-//! once.
+//! The kernel resolves the symbol name of a kprobe when the kprobe is registered. [`lookup`] reads
+//! the address from such a kprobe and unregisters it immediately.
 //!
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
@@ -15,7 +15,9 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// Where the function `name` begins; `None` where the kernel has no such function or no kprobes.
+/// Returns the address of the function `name`, or `None` if the kernel has no such function or no
+/// kprobes.
+///
 /// May sleep.
 ///
 /// # Examples
@@ -23,17 +25,17 @@ use kernel::prelude::*;
 /// ```
 /// use crate::abstractions::kernel_symbol;
 ///
-/// assert!(kernel_symbol::address(c"dma_buf_export").is_some());
-/// assert!(kernel_symbol::address(c"no_such_function").is_none());
+/// assert!(kernel_symbol::lookup(c"dma_buf_export").is_some());
+/// assert!(kernel_symbol::lookup(c"no_such_function").is_none());
 /// ```
-pub(crate) fn address(name: &'static CStr) -> Option<NonNull<c_void>> {
-    // SAFETY: Zeros are a valid C structure: pointers and functions that are not there, and
-    // numbers.
+pub(crate) fn lookup(name: &'static CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: The C structure consists of integers, raw pointers and optional function pointers,
+    // all of which may be zero.
     let mut probe: c::kprobe = unsafe { mem::zeroed() };
     probe.symbol_name = name.as_char_ptr();
     let raw = &raw mut probe;
-    // SAFETY: The probe is zeroed but for its name, as it has to be. It is not moved before it is
-    // removed.
+    // SAFETY: All fields except the name are zero, as registration requires. The kprobe is not
+    // moved before it is unregistered.
     unsafe {
         if c::register_kprobe(raw.cast()) != 0 {
             return None;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Charging pages to the memory cgroup of whoever allocates a buffer.
+//! Charging pages to the memory cgroup of the calling task.
 //!
-//! The page allocator charges what it allocates for a cgroup, but pages that come out of a pool
-//! were allocated before, for nobody. The functions that it uses are not exported, so they are
-//! looked up by name.
+//! The page allocator charges pages when it allocates them with `__GFP_ACCOUNT`. Pages from a pool
+//! were allocated earlier, outside of any cgroup. The functions that the page allocator uses are
+//! not exported, so they are looked up by name.
 //!
 //! C header: [`include/linux/memcontrol.h`](srctree/include/linux/memcontrol.h)
 
 use crate::{
     abstractions::{
         kernel_symbol,
-        pages::PageRun, //
+        pages::RunList, //
     },
     bindings as c, //
 };
@@ -32,6 +32,22 @@ type Uncharge = unsafe extern "C" fn(*mut bindings::page, c_int);
 
 /// Charges pages to memory cgroups.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::memory_cgroup::Charger;
+/// use crate::abstractions::pages::{PageRun, Reclaim, RunList, Zone};
+///
+/// // The kernel may have been built without memory cgroups.
+/// let Ok(charger) = Charger::new() else {
+///     return Ok(());
+/// };
+/// let mut runs = RunList::new(1);
+/// runs.push(PageRun::allocate(1, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
+/// charger.charge(&mut runs)?;
+/// charger.uncharge(&mut runs);
+/// ```
+///
 /// # Invariants
 ///
 /// The functions are `__memcg_kmem_charge_page()` and `__memcg_kmem_uncharge_page()`.
@@ -41,13 +57,15 @@ pub(crate) struct Charger {
 }
 
 impl Charger {
-    /// Looks the functions up. May sleep. Fails with `ENOENT` where the kernel does not have them.
+    /// Looks up the functions.
+    ///
+    /// May sleep. Fails with `ENOENT` if the kernel does not have them.
     pub(crate) fn new() -> Result<Self> {
-        let find = |name| kernel_symbol::address(name).ok_or(ENOENT);
+        let find = |name| kernel_symbol::lookup(name).ok_or(ENOENT);
         let charge = find(c"__memcg_kmem_charge_page")?;
         let uncharge = find(c"__memcg_kmem_uncharge_page")?;
-        // INVARIANT: Found by their names. SAFETY: In every kernel that this is built for, the
-        // functions of these names have these types.
+        // INVARIANT: The functions were looked up by these names.
+        // SAFETY: In all supported kernels the functions have these types.
         Ok(unsafe {
             Self {
                 charge: transmute::<NonNull<c_void>, Charge>(charge),
@@ -56,20 +74,32 @@ impl Charger {
         })
     }
 
-    /// Charges `run` to the current task's memory cgroup.
+    /// Charges all of `runs`, which must not be charged yet, to the memory cgroup of the calling
+    /// task.
     ///
-    /// May sleep. Fails with `ENOMEM` where the cgroup has no room left; it then has nobody killed.
-    pub(crate) fn charge(&self, run: &PageRun) -> Result {
+    /// May sleep. Fails with `ENOMEM` if the cgroup is at its limit; no run is charged then. Never
+    /// triggers the OOM killer of the cgroup.
+    pub(crate) fn charge(&self, runs: &mut RunList) -> Result {
         let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
-        // SAFETY: By the type's invariant this is the kernel's function; the run is owned and has
-        // this order.
-        to_result(unsafe { (self.charge)(run.head().as_ptr(), gfp, run.order() as c_int) })
+        runs.try_for_each(|run| {
+            // SAFETY: By the type invariant this is `__memcg_kmem_charge_page()`. The list owns the
+            // run, which has this order, and is borrowed exclusively, so nothing else accesses the
+            // charge.
+            to_result(unsafe { (self.charge)(run.head().as_ptr(), gfp, run.order() as c_int) })
+        })
+        .inspect_err(|_| self.uncharge(runs))
     }
 
-    /// Takes the charge of `run` back, if there is one, from whichever cgroup it was charged to.
+    /// Uncharges those of `runs` that are charged, each from the cgroup that it was charged to.
+    ///
     /// Does not sleep.
-    pub(crate) fn uncharge(&self, run: &PageRun) {
-        // SAFETY: As in `charge()`; the function does nothing where there is no charge.
-        unsafe { (self.uncharge)(run.head().as_ptr(), run.order() as c_int) };
+    pub(crate) fn uncharge(&self, runs: &mut RunList) {
+        let _ = runs.try_for_each(|run| {
+            // SAFETY: By the type invariant this is `__memcg_kmem_uncharge_page()`, which does
+            // nothing if the run is not charged. The list owns the run, which has this order, and
+            // is borrowed exclusively, so nothing else accesses the charge.
+            unsafe { (self.uncharge)(run.head().as_ptr(), run.order() as c_int) };
+            Ok(())
+        });
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of pages from the buddy allocator, owned.
+//! Owned runs of pages from the buddy allocator.
 //!
 //! A [`PageRun`] is one allocation of `2^order` physically contiguous pages. A [`RunList`] holds
-//! any number of runs of one order without allocating: they are linked through the field that
-//! `struct page` reserves for its owner. So runs can be collected, moved between lists and given
-//! back where no memory may be allocated (a shrinker, a release).
+//! any number of runs of one order. It links them through the field that `struct page` reserves for
+//! the owner of the page, so list operations allocate no memory and are allowed in reclaim context.
 //!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
@@ -19,6 +18,8 @@ use core::{
     marker::PhantomData,
     mem::{
         self,
+        align_of,
+        size_of,
         ManuallyDrop, //
     },
     ptr::{
@@ -28,55 +29,68 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::Result, //
+    error::Result,
+    static_assert, //
 };
 
-/// How hard the kernel tries before an allocation of pages fails.
+/// The effort of the page allocator before an allocation fails.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reclaim {
-    /// Takes what is free and nothing more: no reclaim, no compaction, no warning.
+    /// Allocates free pages only: no reclaim, no compaction, no warning. Does not sleep.
     Never,
-    /// Reclaims, but fails rather than have the out-of-memory killer end somebody.
+    /// Reclaims, but never triggers the OOM killer. May sleep.
     Direct,
 }
 
-/// Where pages come from.
+/// The zones that pages are allocated from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Zone {
-    /// Anywhere, high memory first where there is some.
+    /// All zones, highmem first if the machine has it.
     Any,
-    /// Physical addresses below 4 GiB.
+    /// Zones below 4 GiB.
     Dma32,
-    /// Where the kernel's own data can lie.
-    Kernel,
+    /// Zones with a linear mapping: no highmem.
+    Normal,
 }
 
-/// Owner of `2^order` physically contiguous pages.
+/// An owned run of `2^order` physically contiguous pages.
+///
+/// Dropping it frees the pages.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::pages::{PageRun, Reclaim, Zone};
+///
+/// let mut run = PageRun::allocate(2, Zone::Dma32, Reclaim::Direct).ok_or(ENOMEM)?;
+/// assert_eq!((run.order(), run.pages()), (2, 4));
+/// run.zero();
+/// ```
 ///
 /// # Invariants
 ///
-/// `head` is the first page of an allocation of `order` made by `alloc_pages()` (a compound page
-/// where the order is not 0) that this value owns alone: nobody else frees it or uses its link
-/// field.
+/// `head` is the first page of an allocation of `order` by `alloc_pages()`, a compound page if the
+/// order is not 0. This value is its only owner: nothing else frees it or accesses its link field.
+#[must_use = "the pages are freed when this is dropped"]
 pub(crate) struct PageRun {
     head: NonNull<bindings::page>,
     order: u32,
 }
 
-// SAFETY: Pages are bound to no thread.
+// SAFETY: Any thread may use and free pages.
 unsafe impl Send for PageRun {}
-// SAFETY: Nothing can be changed through a shared reference.
+// SAFETY: A shared reference gives read access to the fields only.
 unsafe impl Sync for PageRun {}
 
 impl PageRun {
     /// Allocates `2^order` zeroed pages.
     ///
-    /// May sleep with [`Reclaim::Direct`]. Returns `None` where there is no such run.
+    /// May sleep with [`Reclaim::Direct`]. Returns `None` if the page allocator has no such run.
     pub(crate) fn allocate(order: u32, zone: Zone, reclaim: Reclaim) -> Option<Self> {
         let zone = match zone {
             Zone::Any => c::GFP_HIGHUSER,
             Zone::Dma32 => c::GFP_USER | c::GFP_DMA32,
-            Zone::Kernel => c::GFP_USER,
+            Zone::Normal => c::GFP_USER,
         };
         let mut gfp = zone | c::GFP_ZERO | c::GFP_NOWARN;
         if order > 0 {
@@ -86,48 +100,48 @@ impl PageRun {
             Reclaim::Never => gfp = (gfp | c::GFP_NORETRY) & !c::GFP_RECLAIM,
             Reclaim::Direct => gfp |= c::GFP_RETRY_MAYFAIL,
         }
-        // SAFETY: Any flags and order may be asked for; it may sleep only where the caller chose
-        // `Reclaim::Direct`.
+        // SAFETY: The function accepts any order and these flags. It sleeps only if the caller
+        // chose `Reclaim::Direct`.
         let head = unsafe { bindings::alloc_pages(gfp, order) };
-        // INVARIANT: The allocation was just made with this order and is owned by nobody else.
+        // INVARIANT: The allocation is new, has this order, and has no other owner.
         NonNull::new(head).map(|head| Self { head, order })
     }
 
-    /// The order.
+    /// Returns the order.
     #[inline]
     pub(crate) fn order(&self) -> u32 {
         self.order
     }
 
-    /// The number of pages of the run.
+    /// Returns the number of pages.
     #[inline]
     pub(crate) fn pages(&self) -> usize {
         1 << self.order
     }
 
-    /// The first page.
+    /// Returns the first page.
     #[inline]
     pub(crate) fn head(&self) -> NonNull<bindings::page> {
         self.head
     }
 
-    /// Fills the run with zeros. May sleep between pages.
+    /// Zeroes the run. May sleep between pages.
     pub(crate) fn zero(&mut self) {
-        // SAFETY: The run owns these pages, and the exclusive reference shows that nobody else
-        // looks at them through it.
+        // SAFETY: By the type invariant the run owns these pages, and it is borrowed exclusively.
         unsafe { c::clear_pages(self.head.as_ptr(), self.pages()) };
     }
 
-    /// Writes the CPU's cache lines of the run back and drops them. Fails as [`Cleaner::clean`]
+    /// Writes back and invalidates the CPU cache lines of the run. Fails as [`Cleaner::clean`]
     /// does.
     pub(crate) fn clean(&mut self, cleaner: &Cleaner) -> Result {
-        // SAFETY: The run owns these pages.
+        // SAFETY: By the type invariant the run owns these pages.
         unsafe { cleaner.clean(self.segment()) }
     }
 
+    /// Returns the page frames of the run.
     #[inline]
-    fn segment(&self) -> Segment {
-        // SAFETY: `head` is a page that `self` owns, by the type's invariant.
+    pub(crate) fn segment(&self) -> Segment {
+        // SAFETY: By the type invariant `head` is a valid page.
         let pfn = unsafe { c::page_to_pfn(self.head.as_ptr()) };
         Segment {
             pfn,
@@ -138,18 +152,20 @@ impl PageRun {
 
 impl Drop for PageRun {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant the run is owned by `self` and was allocated with this
-        // order.
+        // SAFETY: By the type invariant this value is the only owner of the run, which was
+        // allocated with this order.
         unsafe { bindings::__free_pages(self.head.as_ptr(), self.order) };
     }
 }
 
-/// A list of page runs of one order that needs no memory of its own.
+/// A list of page runs of one order. Its operations allocate no memory.
+///
+/// Dropping it frees the runs.
 ///
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::pages::{Reclaim, PageRun, RunList, Zone};
+/// use crate::abstractions::pages::{PageRun, Reclaim, RunList, Zone};
 ///
 /// let mut list = RunList::new(1);
 /// for _ in 0..3 {
@@ -164,8 +180,10 @@ impl Drop for PageRun {
 ///
 /// # Invariants
 ///
-/// `first` leads, through the link field of each head page, to `runs` runs of `order` that the list
-/// owns; `last` is the last of them and its link is null. Both are `None` where the list is empty.
+/// The link fields of the head pages connect `first` to `runs` runs of `order` that this list owns.
+/// `last` is the head page of the last run, and its link is null. `first` and `last` are `None` if
+/// the list is empty.
+#[must_use = "the runs are freed when this is dropped"]
 pub(crate) struct RunList {
     first: Option<NonNull<bindings::page>>,
     last: Option<NonNull<bindings::page>>,
@@ -173,27 +191,34 @@ pub(crate) struct RunList {
     order: u32,
 }
 
-// SAFETY: A list only holds `PageRun`s, which are `Send`.
+// SAFETY: A list owns `PageRun`s only, which are `Send`.
 unsafe impl Send for RunList {}
-// SAFETY: Nothing can be changed through a shared reference.
+// SAFETY: A shared reference gives read access to the list only.
 unsafe impl Sync for RunList {}
 
-/// The link field of `head`.
+// The link field is inside `struct page`, and a pointer in it is aligned.
+static_assert!(
+    c::PAGE_LINK_OFFSET + size_of::<*mut bindings::page>() <= size_of::<bindings::page>()
+        && c::PAGE_LINK_OFFSET % align_of::<*mut bindings::page>() == 0
+        && align_of::<bindings::page>() >= align_of::<*mut bindings::page>()
+);
+
+/// Returns a pointer to the link field of `head`.
 ///
 /// # Safety
 ///
-/// `head` must be a page owned by a [`RunList`] that the caller has a reference to.
+/// `head` must be the head page of a run that is owned by a [`RunList`] to which the caller has a
+/// reference.
 #[inline]
 unsafe fn link(head: NonNull<bindings::page>) -> *mut *mut bindings::page {
-    // SAFETY: The field lies inside the page's `struct page`, is as large as two pointers, and is
-    // the owner's to use.
+    // SAFETY: The field is inside `struct page`, as asserted above.
     unsafe { head.as_ptr().byte_add(c::PAGE_LINK_OFFSET).cast() }
 }
 
 impl RunList {
-    /// An empty list for runs of `order`.
+    /// Creates an empty list for runs of `order`.
     pub(crate) const fn new(order: u32) -> Self {
-        // INVARIANT: Empty.
+        // INVARIANT: The list is empty.
         Self {
             first: None,
             last: None,
@@ -202,36 +227,37 @@ impl RunList {
         }
     }
 
-    /// The order of the runs.
+    /// Returns the order of the runs.
     #[inline]
     pub(crate) fn order(&self) -> u32 {
         self.order
     }
 
-    /// The number of runs in the list.
+    /// Returns the number of runs.
     #[inline]
     pub(crate) fn runs(&self) -> usize {
         self.runs as usize
     }
 
-    /// The number of pages of all runs in the list.
+    /// Returns the number of pages of all runs.
     #[inline]
     pub(crate) fn pages(&self) -> usize {
         (self.runs as usize) << self.order
     }
 
-    /// Puts `run` at the end. A run of another order is freed: it has no place here.
+    /// Appends `run`. A run of another order is freed instead, as the list cannot hold it.
     pub(crate) fn push(&mut self, run: PageRun) {
         debug_assert!(run.order == self.order);
         if run.order != self.order {
             return;
         }
         let head = ManuallyDrop::new(run).head;
-        // INVARIANT: `head` becomes the last run of the list, its link null; the count grows by it.
-        // SAFETY: The list owns `head` from here on.
+        // INVARIANT: The list owns `head`, which becomes its last run with a null link, and counts
+        // it.
+        // SAFETY: The list owns `head`.
         unsafe { link(head).write(ptr::null_mut()) };
         match self.last {
-            // SAFETY: `last` is owned by the list, by the type's invariant.
+            // SAFETY: By the type invariant the list owns `last`.
             Some(last) => unsafe { link(last).write(head.as_ptr()) },
             None => self.first = Some(head),
         }
@@ -239,29 +265,32 @@ impl RunList {
         self.runs += 1;
     }
 
-    /// Takes the first run.
+    /// Removes and returns the first run.
     pub(crate) fn pop(&mut self) -> Option<PageRun> {
         let head = self.first?;
-        // INVARIANT: The second run, if any, becomes the first; the count shrinks by `head`, which
-        // is handed out. SAFETY: `first` is owned by the list, by the type's invariant.
+        // INVARIANT: The second run, if any, becomes the first. The list no longer owns or counts
+        // `head`.
+        // SAFETY: By the type invariant the list owns `first`.
         let next = unsafe { link(head).read() };
-        // The allocator looks at the field when a page is freed; no stale pointer is to be found
-        // there. SAFETY: As above.
+        // The page allocator may check the field when it frees a page, so the link is cleared.
+        // SAFETY: By the type invariant the list owned `head` until here.
         unsafe { link(head).write(ptr::null_mut()) };
         self.first = NonNull::new(next);
         if self.first.is_none() {
             self.last = None;
         }
         self.runs -= 1;
-        // INVARIANT: The list owned a run of this order that begins with `head`.
+        // INVARIANT: `head` is the first page of a run of this order, which the list owned and now
+        // passes on.
         Some(PageRun {
             head,
             order: self.order,
         })
     }
 
-    /// Moves the first `wanted` runs, or all if there are fewer, to the end of `other`. The orders
-    /// must be equal.
+    /// Moves the first `wanted` runs, or all if there are fewer, to the end of `other`.
+    ///
+    /// The orders must be equal.
     pub(crate) fn move_to(&mut self, wanted: usize, other: &mut Self) {
         if wanted >= self.runs() {
             other.append(self);
@@ -275,42 +304,48 @@ impl RunList {
         }
     }
 
-    /// Moves all of `other` to the end of this list, in constant time. The orders must be equal.
+    /// Moves all runs of `other` to the end of this list, in constant time.
+    ///
+    /// The orders must be equal. If they are not, the lists do not change.
     pub(crate) fn append(&mut self, other: &mut Self) {
         debug_assert!(other.order == self.order);
         let Some(first) = other.first.filter(|_| other.order == self.order) else {
             return;
         };
         match self.last {
-            // INVARIANT: The runs of `other` follow this list's, which owns them from here on.
-            // SAFETY: `last` is owned by the list, by the type's invariant.
+            // INVARIANT: The runs of `other` follow those of this list, which now owns and counts
+            // them.
+            // SAFETY: By the type invariant the list owns `last`.
             Some(last) => unsafe { link(last).write(first.as_ptr()) },
             None => self.first = Some(first),
         }
         self.last = other.last;
         self.runs += other.runs;
-        // INVARIANT: Empty. The runs have moved, so the old value must not free them.
+        // INVARIANT: `other` is empty. Its old value no longer owns the runs, so it must not free
+        // them.
         mem::forget(mem::replace(other, Self::new(other.order)));
     }
 
     /// Calls `f` for each run until it fails.
-    pub(crate) fn try_for_each(&self, mut f: impl FnMut(&PageRun) -> Result) -> Result {
+    ///
+    /// The exclusive borrow allows `f` to change state of the pages that the list owns.
+    pub(crate) fn try_for_each(&mut self, mut f: impl FnMut(&PageRun) -> Result) -> Result {
         let mut next = self.first;
         while let Some(head) = next {
-            // The list keeps the run: it must not be freed here.
+            // The list owns the run, so it must not be freed here.
             f(&ManuallyDrop::new(PageRun {
                 head,
                 order: self.order,
             }))?;
-            // SAFETY: The list owns `head` and is borrowed, so its links stay as they are.
+            // SAFETY: By the type invariant the list owns `head`.
             next = NonNull::new(unsafe { link(head).read() });
         }
         Ok(())
     }
 
-    /// The runs as segments of physical memory, in the order of the list.
+    /// Returns the page frames of each run, in list order.
     pub(crate) fn segments(&self) -> Segments<'_> {
-        // INVARIANT: The first run of the list that is borrowed.
+        // INVARIANT: The borrowed list owns `first`.
         Segments {
             next: self.first,
             order: self.order,
@@ -325,11 +360,12 @@ impl Drop for RunList {
     }
 }
 
-/// Iterator over the runs of a [`RunList`].
+/// An iterator over the page frames of each run of a [`RunList`].
 ///
 /// # Invariants
 ///
-/// `next` is a run of `order` of the list that is borrowed for `'a`.
+/// `next` is the head page of a run of `order` that is owned by a list borrowed for `'a`, or `None`
+/// at the end.
 #[derive(Clone)]
 pub(crate) struct Segments<'a> {
     next: Option<NonNull<bindings::page>>,
@@ -343,27 +379,29 @@ impl Iterator for Segments<'_> {
     #[inline]
     fn next(&mut self) -> Option<Segment> {
         let head = self.next?;
-        // The list keeps the run: it must not be freed here.
+        // The list owns the run, so it must not be freed here.
         let run = ManuallyDrop::new(PageRun {
             head,
             order: self.order,
         });
-        // SAFETY: By the type's invariant the list owns `head` and is borrowed, so its links stay
-        // as they are.
+        // INVARIANT: The link leads to the next run of the same list.
+        // SAFETY: By the type invariant a borrowed list owns `head`, so its link does not change.
         self.next = NonNull::new(unsafe { link(head).read() });
         Some(run.segment())
     }
 }
 
-/// RAM that the kernel manages, in pages.
+/// Returns the RAM that the page allocator manages, in pages.
 pub(crate) fn total_ram() -> usize {
-    // SAFETY: Reads one counter; has no requirements.
+    // SAFETY: The function reads a counter and has no requirements.
     unsafe { c::totalram_pages() }
 }
 
-/// Whether the kernel finds that many pages for its own data, free or in the page cache, before it
-/// has to kill somebody.
+/// Returns whether the page allocator can serve `wanted` pages without highmem, from free pages and
+/// the page cache, before it triggers the OOM killer.
+///
+/// Does not sleep.
 pub(crate) fn free_pages_suffice(wanted: usize) -> bool {
-    // SAFETY: Reads counters; has no requirements.
+    // SAFETY: The function reads counters and has no requirements.
     unsafe { c::free_pages_suffice(wanted) }
 }

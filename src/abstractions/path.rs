@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Paths of the file system.
+//! Lookup of file system paths.
 //!
 //! C header: [`include/linux/namei.h`](srctree/include/linux/namei.h)
 
@@ -11,15 +11,17 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether there is something at `path`, as the calling task sees the file system. May sleep.
+/// Returns whether `path` exists in the mount namespace and under the root of the calling task.
+///
+/// May sleep.
 pub(crate) fn exists(path: &CStr) -> bool {
     let mut found = MaybeUninit::<bindings::path>::uninit();
     // SAFETY: The name is a C string, and `found` is valid for writing.
     if unsafe { c::kern_path(path.as_char_ptr(), 0, found.as_mut_ptr()) } != 0 {
         return false;
     }
-    // SAFETY: The call succeeded, so it has set `found` and taken a reference, which is given back
-    // here.
+    // SAFETY: The call succeeded, so it initialised `found` and acquired a reference, which is
+    // released here.
     unsafe { bindings::path_put(found.as_ptr()) };
     true
 }

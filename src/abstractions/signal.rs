@@ -6,8 +6,8 @@
 
 use crate::bindings as c;
 
-/// Whether a signal that will end the calling task is waiting: what it asked for is not needed any
-/// more.
+/// Returns whether a fatal signal is pending for the calling task, so that a long operation may
+/// stop early.
 ///
 /// # Examples
 ///
@@ -16,6 +16,6 @@ use crate::bindings as c;
 /// ```
 #[inline]
 pub(crate) fn fatal_pending() -> bool {
-    // SAFETY: Looks at the current task; has no requirements.
+    // SAFETY: The function reads the state of the current task and has no requirements.
     unsafe { c::fatal_signal_pending() }
 }

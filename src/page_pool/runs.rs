@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs of all the orders that a pool keeps.
+//! Runs of the orders that a pool uses.
 
 use crate::{
     abstractions::pages::{
@@ -13,15 +13,15 @@ use crate::{
 
 use kernel::error::Result;
 
-/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. These are sizes
-/// that page tables and IOMMUs map with one entry or with few.
+/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. Page tables and
+/// IOMMUs map these sizes with one entry or a few.
 pub(crate) const ORDERS: [u32; 4] = [9, 8, 4, 0];
 
-/// Runs, in a list for each of [`ORDERS`].
+/// Runs, in one list for each of [`ORDERS`].
 pub(crate) struct Runs([RunList; ORDERS.len()]);
 
 impl Runs {
-    /// No runs.
+    /// Creates empty lists.
     pub(crate) const fn new() -> Self {
         let [huge, large, middle, single] = ORDERS;
         Self([
@@ -32,17 +32,17 @@ impl Runs {
         ])
     }
 
-    /// The number of pages of all runs.
+    /// Returns the number of pages of all runs.
     pub(crate) fn pages(&self) -> usize {
         self.0.iter().map(RunList::pages).sum()
     }
 
-    /// The list of the runs of order `ORDERS[index]`.
+    /// Returns the list of order `ORDERS[index]`.
     pub(crate) fn list(&mut self, index: usize) -> Option<&mut RunList> {
         self.0.get_mut(index)
     }
 
-    /// Puts `run` in the list of its order. A run of an order that has no list is freed.
+    /// Inserts `run` into the list of its order. Frees it if there is no such list.
     pub(crate) fn push(&mut self, run: PageRun) {
         if let Some(list) = self.0.iter_mut().find(|list| list.order() == run.order()) {
             list.push(run);
@@ -56,30 +56,30 @@ impl Runs {
         }
     }
 
-    /// Takes a run of the smallest order that there is.
+    /// Removes a run of the smallest order that has one.
     pub(crate) fn pop_smallest(&mut self) -> Option<PageRun> {
         self.0.iter_mut().rev().find_map(RunList::pop)
     }
 
-    /// Moves all runs of `other` here, in constant time.
+    /// Moves all runs of `other` to `self`, in constant time.
     pub(crate) fn append(&mut self, other: &mut Self) {
         for (list, other) in self.0.iter_mut().zip(&mut other.0) {
             list.append(other);
         }
     }
 
-    /// Calls `f` for each run until it fails.
-    pub(crate) fn try_for_each(&self, mut f: impl FnMut(&PageRun) -> Result) -> Result {
-        self.0.iter().try_for_each(|list| list.try_for_each(&mut f))
+    /// Calls `f` for the list of each order until it fails.
+    pub(crate) fn try_for_each_list(&mut self, f: impl FnMut(&mut RunList) -> Result) -> Result {
+        self.0.iter_mut().try_for_each(f)
     }
 
-    /// The runs as segments of physical memory, largest orders first.
+    /// Returns the runs as segments of physical memory, largest orders first.
     pub(crate) fn segments(&self) -> RunsSegments<'_> {
         RunsSegments(self.0.each_ref().map(RunList::segments))
     }
 }
 
-/// Iterator over the segments of [`Runs`].
+/// An iterator over the segments of [`Runs`].
 #[derive(Clone)]
 pub(crate) struct RunsSegments<'a>([Segments<'a>; ORDERS.len()]);
 
