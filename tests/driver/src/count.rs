@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers of tests.
+//! Counts of test results.
 
 use std::fmt;
 use std::ops::AddAssign;
 
+/// Numbers of test results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub passed: usize,
@@ -13,7 +14,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// Something passed and nothing failed. No test at all is no success.
+    /// Returns whether a test passed and none failed. A run without tests is no success.
     pub fn is_success(&self) -> bool {
         self.failed == 0 && self.passed > 0
     }
@@ -37,23 +38,24 @@ impl fmt::Display for Count {
     }
 }
 
-/// What came of a suite.
+/// The results of a suite.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
 pub struct Outcome {
     pub count: Count,
-    /// Lines about failed and skipped tests.
+    /// Lines about failed and skipped tests, to be printed.
     pub remarks: Vec<String>,
 }
 
 impl Outcome {
-    /// A suite that failed as a whole.
+    /// Returns the outcome of a suite that failed as a whole.
     pub fn failure(reason: String) -> Outcome {
         let mut outcome = Outcome::default();
         outcome.fail(reason);
         outcome
     }
 
-    /// Counts one failure more.
+    /// Adds one failure.
     pub fn fail(&mut self, reason: String) {
         self.count.failed += 1;
         self.remarks.push(reason);
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_test_is_no_success() {
+    fn no_test_run_is_no_success() {
         let skipped = Count {
             skipped: 3,
             ..Count::default()
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn last_line_has_the_agreed_form() {
+    fn last_line_has_the_documented_format() {
         let mut count = Count {
             passed: 1,
             failed: 2,

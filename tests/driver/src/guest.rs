@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Suites that run in a virtual machine.
+//! Runs suites in virtual machines with `qemu/vm`.
 
 use std::fs::File;
 use std::io::{
@@ -37,9 +37,13 @@ use crate::suites::{
 };
 use crate::Paths;
 
-/// How much of what went wrong is shown; the rest is in the log.
-const TAIL: usize = 40;
+/// The number of lines of standard error that are printed for a failed suite. The log has them all.
+const STDERR_LINES: usize = 40;
 
+/// Boots a machine for the suite, runs its command, and writes all output to log files.
+///
+/// Fails if the shared programs cannot be built, `qemu/vm` cannot be started, or a log file cannot
+/// be written.
 pub fn run(
     name: &str,
     guest: &Guest,
@@ -54,7 +58,7 @@ pub fn run(
     command
         .current_dir(&paths.project)
         .args(["--target", target])
-        .args(["--timeout", &guest.limit_on(target).to_string()])
+        .args(["--timeout", &guest.timeout_on(target).to_string()])
         .args(guest.options);
     match guest.share {
         Share::Nothing => {}
@@ -87,25 +91,27 @@ pub fn run(
     }
     let status = vm.wait()?;
 
-    let told = match guest.report {
+    let parsed = match guest.report {
         Report::Ktap => ktap::parse(&kernel_source, &log),
-        Report::ExitStatus => Ok(by_status(status)),
+        Report::ExitStatus => Ok(outcome_of_status(status)),
     };
-    let mut outcome = told.unwrap_or_else(|error| Outcome::failure(format!("{error:#}")));
-    // Whatever a program said before: a machine that did not end well has not passed.
+    let mut outcome = parsed.unwrap_or_else(|error| Outcome::failure(format!("{error:#}")));
+    // A suite whose machine failed has failed, even if all its tests passed.
     if !status.success() && (outcome.count.failed == 0 || !is_of_command(status)) {
-        outcome.fail(format!("qemu/vm: {}", meaning(status)));
+        outcome.fail(format!("qemu/vm: {}", describe(status)));
     }
     if outcome.count.failed > 0 {
-        outcome.remarks.extend(tail(&errors)?);
+        outcome.remarks.extend(last_lines(&errors)?);
+        let logs = log.with_extension("*");
         outcome
             .remarks
-            .push(format!("all of it: {}", log.with_extension("*").display()));
+            .push(format!("complete output: {}", logs.display()));
     }
     Ok(outcome)
 }
 
-fn by_status(status: ExitStatus) -> Outcome {
+/// Counts the exit status of a command as one test. The caller counts failures.
+fn outcome_of_status(status: ExitStatus) -> Outcome {
     let passed = usize::from(status.success());
     Outcome {
         count: Count {
@@ -116,13 +122,13 @@ fn by_status(status: ExitStatus) -> Outcome {
     }
 }
 
-/// Whether the status is that of the command rather than of the machine.
+/// Returns whether the status is that of the command rather than of the machine.
 fn is_of_command(status: ExitStatus) -> bool {
     matches!(status.code(), Some(0..=63))
 }
 
-/// The exit statuses of `qemu/vm`, in words.
-fn meaning(status: ExitStatus) -> String {
+/// Describes an exit status of `qemu/vm`.
+fn describe(status: ExitStatus) -> String {
     let Some(code) = status.code() else {
         return format!("{status}");
     };
@@ -139,13 +145,17 @@ fn meaning(status: ExitStatus) -> String {
     format!("{words} (exit status {code})")
 }
 
-fn tail(path: &Path) -> Result<Vec<String>> {
+/// Returns the last [`STDERR_LINES`] lines of a file.
+fn last_lines(path: &Path) -> Result<Vec<String>> {
     let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    Ok(lines[lines.len().saturating_sub(TAIL)..].to_vec())
+    Ok(lines[lines.len().saturating_sub(STDERR_LINES)..].to_vec())
 }
 
-/// Builds one of the kernel's selftests for the target, with the kernel's own makefile.
+/// Builds one of the kernel's selftests for the target with its own makefile, and returns the
+/// folder of the programs.
+///
+/// Fails if set-up of the target is incomplete or the selftest does not build.
 fn build_selftest(
     name: &str,
     target: &str,
@@ -155,7 +165,7 @@ fn build_selftest(
     let arguments_file = paths.target.join("tree/make-arguments");
     let arguments = std::fs::read_to_string(&arguments_file).with_context(|| {
         format!(
-            "cannot read {}; run qemu/setup {target}",
+            "cannot read {}: run qemu/setup {target}",
             arguments_file.display()
         )
     })?;
@@ -177,8 +187,10 @@ fn build_selftest(
     Ok(output)
 }
 
-/// Builds the guest programs for an architecture that is not the target's own; what
-/// `qemu/build-guest` has built is not built again.
+/// Builds the guest programs for another architecture than the target's, and returns their folder.
+/// Programs that `qemu/build-guest` has built are not built again.
+///
+/// Fails if a program does not build.
 fn build_programs(triple: &str, paths: &Paths) -> Result<PathBuf> {
     let cargo = Command::new(paths.project.join("qemu/cargo-guest"))
         .current_dir(&paths.project)
@@ -203,22 +215,22 @@ mod tests {
     }
 
     #[test]
-    fn machine_and_command_are_told_apart() {
+    fn statuses_of_machine_and_command_are_distinguished() {
         assert!(is_of_command(exited(0)) && is_of_command(exited(1)));
         for code in [64, 68, 69, 70, 71, 72, 124] {
             assert!(!is_of_command(exited(code)), "{code}");
         }
         assert!(!is_of_command(ExitStatus::from_raw(9)));
         assert_eq!(
-            meaning(exited(70)),
+            describe(exited(70)),
             "the kernel reported a defect (exit status 70)"
         );
-        assert_eq!(meaning(exited(3)), "the command failed (exit status 3)");
+        assert_eq!(describe(exited(3)), "the command failed (exit status 3)");
     }
 
     #[test]
-    fn status_alone_is_one_test() {
-        assert_eq!(by_status(exited(0)).count.passed, 1);
-        assert_eq!(by_status(exited(1)).count, Count::default());
+    fn exit_status_counts_as_one_test() {
+        assert_eq!(outcome_of_status(exited(0)).count.passed, 1);
+        assert_eq!(outcome_of_status(exited(1)).count, Count::default());
     }
 }

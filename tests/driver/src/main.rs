@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs the suites of tests, on this machine and in virtual machines, and ends with one line that
-//! counts.
+//! Runs the test suites on the host and in virtual machines. The last line of output counts the
+//! results.
 
 mod cargo;
 mod count;
@@ -30,18 +30,18 @@ use count::{
 };
 use progress::Progress;
 use schedule::{
-    Done,
     Job, //
+    JobResult,
 };
 use suites::{
+    Environment, //
     Part,
-    Place, //
 };
 
-/// Run the suites of tests and count: the last line is `N passed, N failed, N skipped`
+/// Run the test suites; the last line of output is `N passed, N failed, N skipped`
 #[derive(Parser)]
 struct Arguments {
-    /// Row of qemu/targets to test; may be given several times
+    /// Row of qemu/targets to test on; may be given several times
     #[arg(long, value_name = "NAME", default_value = "arm64")]
     target: Vec<String>,
 
@@ -49,7 +49,7 @@ struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
 
-    /// How many virtual machines run at once, those aside whose result others would blur
+    /// Number of virtual machines that run at the same time; exclusive suites run alone
     #[arg(long, value_name = "N", default_value_t = default_jobs())]
     jobs: usize,
 
@@ -57,7 +57,7 @@ struct Arguments {
     #[arg(long, value_enum, default_value_t = Part::All)]
     part: Part,
 
-    /// Print the suites and what each promises, and run none
+    /// Print the suites and what each one proves, and run none
     #[arg(long)]
     list: bool,
 }
@@ -66,23 +66,28 @@ fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Where everything is.
+/// Paths of the checkout.
 struct Paths {
     project: PathBuf,
-    /// What set-up made for the target: its kernel tree and how to build with it.
+    /// Output of set-up for the target: its kernel tree and how to build with it.
     target: PathBuf,
     logs: PathBuf,
 }
 
 impl Paths {
+    /// Finds the checkout and creates the folder of the logs.
+    ///
+    /// Fails if the checkout has moved or the folder cannot be created.
     fn find(target: &str) -> Result<Paths> {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../..")
             .canonicalize()
-            .context("the project has moved since the test driver was built; build it again")?;
+            .context(
+                "the project has moved since the test driver was built: build the driver again",
+            )?;
         let logs = project.join("build/test-logs");
         std::fs::create_dir_all(&logs)
-            .with_context(|| format!("cannot make {}", logs.display()))?;
+            .with_context(|| format!("cannot create {}", logs.display()))?;
         Ok(Paths {
             target: project.join("build/setup").join(target),
             project,
@@ -93,19 +98,24 @@ impl Paths {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    // What runs on this machine is the same for all targets.
+    // Suites on the host do not depend on the target: they run once.
     let first = arguments.target.first();
     let mut jobs = Vec::new();
     for target in &arguments.target {
         for suite in suites::all() {
-            let here = Some(target) == first || matches!(suite.place, Place::Guest(_));
-            // What runs on this machine is part of `make test`.
-            let part = match suite.place {
-                Place::Host { .. } => Part::Test,
-                Place::Guest(_) => suite.part_on(target),
+            let selected =
+                Some(target) == first || matches!(suite.environment, Environment::Guest(_));
+            // Suites on the host are part of `make test` only.
+            let part = match suite.environment {
+                Environment::Host { .. } => Part::Test,
+                Environment::Guest(_) => suite.part_on(target),
             };
-            let wanted = [part, Part::All].contains(&arguments.part);
-            if here && wanted && suite.name.contains(&arguments.filter) && suite.runs_on(target) {
+            let in_part = [part, Part::All].contains(&arguments.part);
+            if selected
+                && in_part
+                && suite.name.contains(&arguments.filter)
+                && suite.runs_on(target)
+            {
                 jobs.push(Job { target, suite });
             }
         }
@@ -129,7 +139,7 @@ fn main() -> Result<ExitCode> {
     schedule::print_times(&done, start.elapsed());
     print_failures(&done);
     if let Some(paths) = paths.values().next() {
-        println!("everything that was printed is in {}", paths.logs.display());
+        println!("complete output: {}", paths.logs.display());
     }
     let mut total = Count::default();
     for done in done {
@@ -143,18 +153,18 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Runs a suite and prints what came of it. A suite that cannot be run is a failure like any other.
-fn run(job: &Job, paths: &Paths, beside_others: bool) -> Outcome {
+/// Runs a suite and prints its outcome. A suite that cannot run has failed.
+fn run(job: &Job, paths: &Paths, concurrent: bool) -> Outcome {
     let Job { target, suite } = job;
     let label = job.label();
-    let progress = Progress::start(label.clone(), beside_others);
-    let outcome = match suite.place {
-        Place::Host { packages } => cargo::run(suite.name, packages, paths, &progress),
-        Place::Guest(ref guest) => guest::run(suite.name, guest, target, paths, &progress),
+    let progress = Progress::start(label.clone(), concurrent);
+    let outcome = match suite.environment {
+        Environment::Host { packages } => cargo::run(suite.name, packages, paths, &progress),
+        Environment::Guest(ref guest) => guest::run(suite.name, guest, target, paths, &progress),
     }
-    .unwrap_or_else(|error| Outcome::failure(format!("cannot be run: {error:#}")));
+    .unwrap_or_else(|error| Outcome::failure(format!("suite cannot run: {error:#}")));
     let elapsed = progress.finish();
-    // In one piece: others print as well.
+    // A single call, because other threads print as well.
     let mut report = format!(
         "{label:<32} {:<40} {:>6.1} s\n",
         outcome.count.to_string(),
@@ -167,12 +177,12 @@ fn run(job: &Job, paths: &Paths, beside_others: bool) -> Outcome {
     outcome
 }
 
-/// Prints once more what failed: its own lines may be far up, among those of others.
-fn print_failures(done: &[Done<Outcome>]) {
+/// Prints the failed suites once more, because their first report may be far up.
+fn print_failures(done: &[JobResult<Outcome>]) {
     let failed = done.iter().filter(|done| !done.result.count.is_success());
-    for (index, Done { label, result, .. }) in failed.enumerate() {
+    for (index, JobResult { label, result, .. }) in failed.enumerate() {
         if index == 0 {
-            println!("what failed:");
+            println!("failed suites:");
         }
         println!("    {label}");
         for line in &result.remarks {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tells that a suite is still running, for how long, and how far it is.
+//! Progress of running suites, on standard error.
 
 use std::io::{
     IsTerminal,
@@ -21,16 +21,22 @@ use std::time::{
     Instant, //
 };
 
-/// On a terminal one line is written again and again; elsewhere a new line now and then is enough.
-const ON_TERMINAL: Duration = Duration::from_secs(1);
-const ELSEWHERE: Duration = Duration::from_secs(15);
+/// The interval at which a terminal's line is rewritten.
+const TERMINAL_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The interval between lines if the output is no terminal, or several suites share it.
+const LINE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Prints the elapsed time and the number of finished tests of one suite, until
+/// [`finish`](Progress::finish).
+#[must_use]
 pub struct Progress {
     start: Instant,
     shared: Arc<Shared>,
     ticker: JoinHandle<()>,
 }
 
+/// State shared with the thread that prints.
 #[derive(Default)]
 struct Shared {
     done: AtomicBool,
@@ -38,11 +44,12 @@ struct Shared {
 }
 
 impl Progress {
-    /// Begins to tell about `name`; `beside_others` if they tell of themselves at the same time.
-    pub fn start(name: String, beside_others: bool) -> Progress {
+    /// Starts to print the progress of `name`. `concurrent` says that other suites may print theirs
+    /// at the same time.
+    pub fn start(name: String, concurrent: bool) -> Progress {
         let (start, shared) = (Instant::now(), Arc::new(Shared::default()));
-        let ticking = Arc::clone(&shared);
-        let ticker = thread::spawn(move || tick(&name, beside_others, start, &ticking));
+        let for_ticker = Arc::clone(&shared);
+        let ticker = thread::spawn(move || tick(&name, concurrent, start, &for_ticker));
         Progress {
             start,
             shared,
@@ -50,27 +57,32 @@ impl Progress {
         }
     }
 
-    /// One more test has ended.
+    /// Counts one finished test.
     pub fn count_test(&self) {
         self.shared.tests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Stops telling. How long it took.
+    /// Stops printing and returns the elapsed time.
     pub fn finish(self) -> Duration {
         self.shared.done.store(true, Ordering::Relaxed);
         self.ticker.thread().unpark();
-        // A ticker that panicked has nothing more to say.
+        // A panic of the ticker only loses progress lines.
         let _ = self.ticker.join();
         self.start.elapsed()
     }
 }
 
-fn tick(name: &str, beside_others: bool, start: Instant, shared: &Shared) {
-    // One line can only be about one suite.
-    let terminal = std::io::stderr().is_terminal() && !beside_others;
-    let pause = if terminal { ON_TERMINAL } else { ELSEWHERE };
+/// Prints progress lines until `shared.done` is set.
+fn tick(name: &str, concurrent: bool, start: Instant, shared: &Shared) {
+    // A single line can only show one suite.
+    let terminal = std::io::stderr().is_terminal() && !concurrent;
+    let interval = if terminal {
+        TERMINAL_INTERVAL
+    } else {
+        LINE_INTERVAL
+    };
     loop {
-        let next = Instant::now() + pause;
+        let next = Instant::now() + interval;
         while Instant::now() < next {
             if shared.done.load(Ordering::Relaxed) {
                 if terminal {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which suites run at the same time, and how long each took.
+//! Runs suites concurrently and measures how long each takes.
 
 use std::sync::atomic::{
     AtomicUsize,
@@ -14,14 +14,14 @@ use std::time::{
 };
 
 use crate::suites::{
-    Place,
+    Environment,
     Suite, //
 };
 
-/// How many of the longest are listed.
-const LONGEST: usize = 12;
+/// The number of suites in the list of the longest ones.
+const LONGEST_LISTED: usize = 12;
 
-/// A suite on a target.
+/// One suite to run on one target.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
     pub target: &'a str,
@@ -29,48 +29,53 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// What it is called where several targets are tested.
+    /// Returns the name of the job, unique among all targets.
     pub fn label(&self) -> String {
-        match self.suite.place {
-            Place::Host { .. } => self.suite.name.to_owned(),
-            Place::Guest(_) => format!("{}/{}", self.target, self.suite.name),
+        match self.suite.environment {
+            Environment::Host { .. } => self.suite.name.to_owned(),
+            Environment::Guest(_) => format!("{}/{}", self.target, self.suite.name),
         }
     }
 
-    fn is_alone(&self) -> bool {
-        match &self.suite.place {
-            // It builds with all CPUs.
-            Place::Host { .. } => true,
-            Place::Guest(guest) => guest.alone,
+    fn is_exclusive(&self) -> bool {
+        match &self.suite.environment {
+            // Cargo builds on all CPUs.
+            Environment::Host { .. } => true,
+            Environment::Guest(guest) => guest.exclusive,
         }
     }
 }
 
-/// What came of a job.
-pub struct Done<T> {
+/// The result of a job.
+pub struct JobResult<T> {
     pub label: String,
     pub result: T,
-    pub took: Duration,
+    pub elapsed: Duration,
 }
 
-/// Runs all jobs, up to `at_once` at the same time; those that want to be alone one by one, before
-/// the others.
-pub fn run<T: Send>(jobs: &[Job], at_once: usize, run: impl Fn(&Job) -> T + Sync) -> Vec<Done<T>> {
-    let (alone, others): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| job.is_alone());
+/// Runs all jobs with `run` and returns their results in the order of completion. Exclusive jobs
+/// run first, one by one; then up to `concurrency` jobs run at the same time.
+pub fn run<T: Send>(
+    jobs: &[Job],
+    concurrency: usize,
+    run: impl Fn(&Job) -> T + Sync,
+) -> Vec<JobResult<T>> {
+    let (exclusive, concurrent): (Vec<&Job>, Vec<&Job>) =
+        jobs.iter().partition(|job| job.is_exclusive());
     let timed = |job: &Job| {
         let start = Instant::now();
-        Done {
+        JobResult {
             result: run(job),
             label: job.label(),
-            took: start.elapsed(),
+            elapsed: start.elapsed(),
         }
     };
-    let mut done: Vec<_> = alone.into_iter().map(timed).collect();
+    let mut done: Vec<_> = exclusive.into_iter().map(timed).collect();
     let (next, finished) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
-        for _ in 0..at_once.max(1) {
+        for _ in 0..concurrency.max(1) {
             scope.spawn(|| {
-                while let Some(job) = others.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(job) = concurrent.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let result = timed(job);
                     if let Ok(mut finished) = finished.lock() {
                         finished.push(result);
@@ -87,19 +92,19 @@ pub fn run<T: Send>(jobs: &[Job], at_once: usize, run: impl Fn(&Job) -> T + Sync
     done
 }
 
-/// Prints where the time went.
-pub fn print_times<T>(done: &[Done<T>], whole: Duration) {
+/// Prints the total time and the longest jobs. `total` is the time that passed for all of them.
+pub fn print_times<T>(done: &[JobResult<T>], total: Duration) {
     let mut longest: Vec<_> = done.iter().collect();
-    longest.sort_by_key(|done| std::cmp::Reverse(done.took));
-    let sum: Duration = done.iter().map(|done| done.took).sum();
+    longest.sort_by_key(|done| std::cmp::Reverse(done.elapsed));
+    let sum: Duration = done.iter().map(|done| done.elapsed).sum();
     println!(
-        "{} suites in {:.0} s, {:.0} s if one had run after the other; the longest:",
+        "{} suites in {:.0} s, {:.0} s one after another; the longest:",
         done.len(),
-        whole.as_secs_f64(),
+        total.as_secs_f64(),
         sum.as_secs_f64()
     );
-    for done in longest.into_iter().take(LONGEST) {
-        println!("    {:>6.1} s  {}", done.took.as_secs_f64(), done.label);
+    for done in longest.into_iter().take(LONGEST_LISTED) {
+        println!("    {:>6.1} s  {}", done.elapsed.as_secs_f64(), done.label);
     }
 }
 
@@ -111,16 +116,16 @@ mod tests {
         GUEST, //
     };
 
-    fn suite(name: &'static str, alone: bool) -> Suite {
+    fn suite(name: &'static str, exclusive: bool) -> Suite {
         Suite {
             name,
             promise: "",
-            place: Place::Guest(Guest { alone, ..GUEST }),
+            environment: Environment::Guest(Guest { exclusive, ..GUEST }),
         }
     }
 
     #[test]
-    fn each_runs_once_and_those_that_want_it_run_alone() {
+    fn each_job_runs_once_and_exclusive_jobs_run_alone() {
         let suites = [
             suite("a", false),
             suite("b", true),
@@ -131,11 +136,11 @@ mod tests {
             .iter()
             .map(|suite| Job { target: "t", suite })
             .collect();
-        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let done = run(&jobs, 2, |job| {
             let now = running.fetch_add(1, Ordering::SeqCst) + 1;
-            assert!(!job.is_alone() || now == 1);
-            most.fetch_max(now, Ordering::SeqCst);
+            assert!(!job.is_exclusive() || now == 1);
+            peak.fetch_max(now, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(50));
             running.fetch_sub(1, Ordering::SeqCst);
             job.suite.name
@@ -143,7 +148,7 @@ mod tests {
         let mut names: Vec<_> = done.iter().map(|done| done.result).collect();
         names.sort_unstable();
         assert_eq!(names, ["a", "b", "c", "d"]);
-        assert_eq!(most.into_inner(), 2);
+        assert_eq!(peak.into_inner(), 2);
         assert_eq!(done[0].label, "t/b");
     }
 }

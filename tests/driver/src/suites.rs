@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a suite is, and which there are. Each guest suite is one virtual machine, so that none sees
-//! what another left.
+//! The table of suites. Each guest suite boots its own virtual machine, so suites do not affect
+//! each other.
 
 mod contiguous;
 mod debug_nodes;
@@ -12,51 +12,53 @@ mod module;
 mod pools;
 mod rkheap;
 
+/// A group of tests that runs as one unit.
 pub struct Suite {
     pub name: &'static str,
-    /// What holds when it passes, in a line.
+    /// What a pass proves, in one sentence.
     pub promise: &'static str,
-    pub place: Place,
+    pub environment: Environment,
 }
 
 /// Which suites run together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// The suites of `make test`: those on Debian's kernels, and those on this machine.
+    /// `make test`: suites on Debian's kernels, and suites on the host
     Test,
-    /// The suites of `make test-checked`: those on kernels that are built with checkers.
+    /// `make test-checked`: suites on kernels that are built with checkers
     Checked,
-    /// Both.
+    /// Both parts
     All,
 }
 
-pub enum Place {
-    /// `cargo test` of these packages.
-    Host {
-        packages: &'static [&'static str],
-    },
+/// Where a suite runs.
+pub enum Environment {
+    /// On the host: `cargo test` of these packages.
+    Host { packages: &'static [&'static str] },
+    /// In a virtual machine.
     Guest(Guest),
 }
 
+/// A suite in a virtual machine.
 pub struct Guest {
-    /// The targets that it runs on.
+    /// The targets that the suite runs on.
     pub targets: &'static [&'static str],
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
     pub command: &'static str,
     pub share: Share,
     pub report: Report,
-    /// When it is given up, in seconds.
-    pub limit: u32,
-    /// Nothing else runs at the same time: it measures, or puts the machine under pressure.
-    pub alone: bool,
+    /// Seconds until the machine is killed, on a kernel without checkers.
+    pub timeout: u32,
+    /// No other suite runs at the same time, because this one measures or loads the host.
+    pub exclusive: bool,
 }
 
-/// What is built for a suite and put into the guest's `/share`.
+/// What is built for a suite and mounted on the guest's `/share`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     Nothing,
-    /// One of the kernel's own selftests.
+    /// One of the kernel's selftests.
     KernelSelftest(&'static str),
     /// Guest programs for another architecture than the kernel's.
     Programs {
@@ -64,28 +66,28 @@ pub enum Share {
     },
 }
 
-/// How a command says what came of it.
+/// How a command reports its results.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Report {
-    /// KTAP on its standard output.
+    /// KTAP on standard output.
     Ktap,
-    /// Its exit status alone: one test.
+    /// The exit status, which counts as one test.
     ExitStatus,
 }
 
 impl Guest {
-    /// When it is given up on `target`, in seconds.
-    pub fn limit_on(&self, target: &str) -> u32 {
+    /// Returns the timeout on `target` in seconds.
+    pub fn timeout_on(&self, target: &str) -> u32 {
         if CHECKED.contains(&target) {
-            self.limit * SLOWER
+            self.timeout * CHECKED_TIMEOUT_FACTOR
         } else {
-            self.limit
+            self.timeout
         }
     }
 }
 
 impl Suite {
-    /// The part that it belongs to on `target`.
+    /// Returns the part that the suite belongs to on `target`.
     pub fn part_on(&self, target: &str) -> Part {
         if CHECKED.contains(&target) {
             Part::Checked
@@ -94,54 +96,58 @@ impl Suite {
         }
     }
 
+    /// Returns whether the suite runs on `target`.
     pub fn runs_on(&self, target: &str) -> bool {
-        match &self.place {
-            Place::Host { .. } => true,
-            Place::Guest(guest) => guest.targets.contains(&target),
+        match &self.environment {
+            Environment::Host { .. } => true,
+            Environment::Guest(guest) => guest.targets.contains(&target),
         }
     }
 }
 
-/// Debian's kernels, one for 64-bit and one for 32-bit machines.
+/// Debian's kernels: one for 64-bit machines and one for 32-bit machines.
 const STOCK: &[&str] = &["arm64", "armhf"];
 
-/// The same and the checked kernel where the heaps go through the kernel's own dma-heap core, from
-/// which they cannot be taken back: for suites that find the module loaded.
-const LOADED: &[&str] = &["arm64", "armhf", "debug"];
+/// Targets of suites that expect a loaded module: Debian's kernels, and the kernel with checkers
+/// that has the dma-heap core. That core cannot remove a heap, so the module cannot be unloaded
+/// there.
+const MODULE_LOADED: &[&str] = &["arm64", "armhf", "debug"];
 
-/// The same and the checked kernel without that core: for suites that load and unload the module.
-const LOADED_BY_TESTS: &[&str] = &["arm64", "armhf", "debug-own"];
+/// Targets of suites that load and unload the module: Debian's kernels, and the kernel with
+/// checkers that has no dma-heap core.
+const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 
-/// Every checker on, with the kernel's dma-heap core and without. Booting and looking for leaks
-/// takes most of the time there, so that suites of one program share a machine: those called
-/// `-checked`, `-of-each-kind` and `-in-one`.
+/// Kernels with every checker: `debug` has the kernel's dma-heap core, `debug-own` has not.
+/// Booting and the search for leaks take most of the time there, so suites of one program share a
+/// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
 
-/// How much longer a suite may take there.
-const SLOWER: u32 = 4;
+/// Factor of all timeouts on [`CHECKED`].
+const CHECKED_TIMEOUT_FACTOR: u32 = 4;
 
-/// A kernel that clears all memory by itself would hide that a heap does not.
-const MEMORY_NOT_CLEARED: &[&str] = &["--append", "init_on_alloc=0"];
+/// The kernel does not zero allocated memory: it would hide a heap that does not zero its own.
+const NO_INIT_ON_ALLOC: &[&str] = &["--append", "init_on_alloc=0"];
 
-/// What is reported of the driver vivid with any heap, the kernel's own too: that it takes longer
-/// segments than it says, and that the CPU's access has another direction than its mapping, as the
-/// dma-buf core hands on what a program says.
-const VIVID: &str = "vivid vivid.0: (mapping sg segment longer|device driver syncs)";
+/// [`NO_INIT_ON_ALLOC`], for programs that load the module themselves.
+const NO_MODULE: &[&str] = &["--no-module", "--append", "init_on_alloc=0"];
 
-/// For programs that load the module themselves.
-const OWN_MODULE: &[&str] = &["--no-module", "--append", "init_on_alloc=0"];
+/// Reports that the driver vivid causes with every heap, including the kernel's own. It maps
+/// segments that are longer than its device claims to support. Its CPU access has another direction
+/// than its mapping, because the dma-buf core passes on the direction that a program requests.
+const VIVID_REPORT: &str = "vivid vivid.0: (mapping sg segment longer|device driver syncs)";
 
+/// The defaults of a suite in a virtual machine.
 pub const GUEST: Guest = Guest {
-    targets: LOADED,
-    options: MEMORY_NOT_CLEARED,
+    targets: MODULE_LOADED,
+    options: NO_INIT_ON_ALLOC,
     command: "",
     share: Share::Nothing,
     report: Report::Ktap,
-    limit: 240,
-    alone: false,
+    timeout: 240,
+    exclusive: false,
 };
 
-/// All suites, in the order in which they are listed and begun.
+/// Returns all suites, in the order in which they are listed and started.
 pub fn all() -> impl Iterator<Item = &'static Suite> {
     [
         host::SUITES,
@@ -162,9 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn make_test_needs_no_kernel_that_is_built() {
+    fn make_test_needs_no_kernel_build() {
         for suite in all() {
-            let guest = matches!(suite.place, Place::Guest(_));
+            let guest = matches!(suite.environment, Environment::Guest(_));
             for target in CHECKED {
                 assert!(
                     !guest || suite.part_on(target) == Part::Checked,
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_file_names() {
+    fn names_are_unique_and_valid_file_names() {
         let mut names: Vec<_> = all().map(|suite| suite.name).collect();
         names.sort_unstable();
         names.dedup();

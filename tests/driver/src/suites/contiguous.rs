@@ -1,28 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory: what comes of device trees, where buffers lie, and what drivers can do.
+//! Suites of contiguous memory: heaps from device trees, placement of buffers, and the interface
+//! for drivers.
 
 use super::{
+    Environment,
     Guest,
-    Place,
     Report,
     Suite,
     GUEST,
-    LOADED_BY_TESTS,
+    MODULE_LOADED_BY_TEST,
     STOCK, //
 };
 
-/// What comes of a device tree, or of kernel arguments; `contiguous-tests` knows it by the same
-/// name. All these machines have 1 GiB, so that the overlays' addresses are memory on every target.
+/// Checks the heaps that a device tree or kernel arguments lead to; `contiguous-tests` uses the
+/// same name. The machine has 1 GiB, so that the addresses in the overlays are memory on every
+/// target.
 macro_rules! tree {
-    ($name:literal, $promise:literal, [$($option:literal),*]) => {
-        tree!($name, $promise, [$($option),*], STOCK)
+    (
+        name: $name:literal,
+        promise: $promise:literal,
+        options: [$($option:literal),*],
+    ) => {
+        tree! {
+            name: $name,
+            promise: $promise,
+            options: [$($option),*],
+            targets: STOCK,
+        }
     };
-    ($name:literal, $promise:literal, [$($option:literal),*], $targets:expr) => {
+    (
+        name: $name:literal,
+        promise: $promise:literal,
+        options: [$($option:literal),*],
+        targets: $targets:expr,
+    ) => {
         Suite {
             name: concat!("tree-", $name),
             promise: $promise,
-            place: Place::Guest(Guest {
+            environment: Environment::Guest(Guest {
                 targets: $targets,
                 options: &["--mem", "1G", "--module-args", "keep_ranges=0", $($option),*],
                 command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
@@ -32,21 +48,21 @@ macro_rules! tree {
     };
 }
 
-/// A machine whose Rockchip heap has an area of its own.
-const CAMERA: &[&str] = &[
+/// A machine with an area for the Rockchip heap.
+const ROCKCHIP_CMA: &[&str] = &[
     "--mem",
     "1G",
     "--dtb",
     "rockchip-cma",
     "--append",
     "init_on_alloc=0",
-    // What is freed is free: tests look at every page of the area.
+    // Freed ranges return to the area at once: the tests check every page of it.
     "--module-args",
     "keep_ranges=0",
 ];
 
-/// The same, as the module is loaded without further ado.
-const CAMERA_THAT_KEEPS: &[&str] = &[
+/// The same machine with the module's default parameters.
+const ROCKCHIP_CMA_KEPT_RANGES: &[&str] = &[
     "--mem",
     "1G",
     "--dtb",
@@ -55,101 +71,200 @@ const CAMERA_THAT_KEEPS: &[&str] = &[
     "init_on_alloc=0",
 ];
 
-/// The page cache of half an area has to fit into files.
+/// The files in `/tmp` must be large enough for the page cache of half an area.
 const MIGRATION: &str =
     "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/";
 
 pub const SUITES: &[Suite] = &[
-    tree!("configured", "without node and argument the kernel's configuration makes the default area", ["--dtb", "none"]),
-    tree!("argument", "cma=SIZE@ADDRESS makes the default area", ["--dtb", "none", "--append", "cma=32M@0x4d000000"]),
-    tree!("highmem", "an area in high memory works like any other", ["--dtb", "none", "--append", "cma=32M@0x78000000"], &["armhf"]),
-    tree!("memmap", "memmap= sets nothing aside on arm64", ["--dtb", "none", "--append", "memmap=64M$0x50000000"], &["arm64"]),
-    tree!("default-cma", "a node makes the default area", ["--dtb", "default-cma"], LOADED_BY_TESTS),
-    tree!("default-cma-and-argument", "with both, the argument wins", ["--dtb", "default-cma", "--append", "cma=32M@0x4d000000"]),
-    tree!("device-cma", "a device's own area is a heap, and leaves the default area alone", ["--dtb", "device-cma"]),
-    tree!("no-map", "a region that opted in is a carveout heap, packed; another one is not touched", ["--dtb", "no-map"]),
-    tree!("all-regions", "all kinds of regions at once, each with its heap", ["--dtb", "all-regions"], LOADED_BY_TESTS),
-    tree!("broken-alignment", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment"], &["arm64"]),
-    tree!("broken-alignment-8m", "a crooked region is told, and the rest works", ["--dtb", "broken-alignment-8m"], &["armhf"]),
-    tree!("broken-size", "so are empty ones", ["--dtb", "broken-size"], LOADED_BY_TESTS),
-    tree!("broken-overlap", "so are overlapping ones", ["--dtb", "broken-overlap"], LOADED_BY_TESTS),
-    tree!("broken-kind", "so are those of the wrong kind", ["--dtb", "broken-kind"], LOADED_BY_TESTS),
-    tree!("broken-nowhere", "so are nodes that point nowhere", ["--dtb", "broken-nowhere"], LOADED_BY_TESTS),
-    tree!("broken-many", "more regions than the kernel takes", ["--dtb", "broken-many"], &["arm64"]),
-    tree!("many-regions", "as many areas as a 32-bit kernel can have are all heaps", ["--dtb", "many-regions"], &["armhf"]),
+    tree! {
+        name: "configured",
+        promise: "without node and argument the kernel's configuration sets up the default area",
+        options: ["--dtb", "none"],
+    },
+    tree! {
+        name: "argument",
+        promise: "cma=SIZE@ADDRESS sets up the default area",
+        options: ["--dtb", "none", "--append", "cma=32M@0x4d000000"],
+    },
+    tree! {
+        name: "highmem",
+        promise: "an area in high memory works like any other",
+        options: ["--dtb", "none", "--append", "cma=32M@0x78000000"],
+        targets: &["armhf"],
+    },
+    tree! {
+        name: "memmap",
+        promise: "memmap= reserves nothing on arm64",
+        options: ["--dtb", "none", "--append", "memmap=64M$0x50000000"],
+        targets: &["arm64"],
+    },
+    tree! {
+        name: "default-cma",
+        promise: "a node sets up the default area",
+        options: ["--dtb", "default-cma"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "default-cma-and-argument",
+        promise: "the argument overrides the node",
+        options: ["--dtb", "default-cma", "--append", "cma=32M@0x4d000000"],
+    },
+    tree! {
+        name: "device-cma",
+        promise: "a device's own area becomes a heap and does not change the default area",
+        options: ["--dtb", "device-cma"],
+    },
+    tree! {
+        name: "no-map",
+        promise: "an opted-in no-map region becomes a packed carveout heap; others are untouched",
+        options: ["--dtb", "no-map"],
+    },
+    tree! {
+        name: "all-regions",
+        promise: "regions of all types together each become a heap",
+        options: ["--dtb", "all-regions"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "broken-alignment",
+        promise: "a misaligned region is reported, and the other heaps work",
+        options: ["--dtb", "broken-alignment"],
+        targets: &["arm64"],
+    },
+    tree! {
+        name: "broken-alignment-8m",
+        promise: "a misaligned region is reported, and the other heaps work",
+        options: ["--dtb", "broken-alignment-8m"],
+        targets: &["armhf"],
+    },
+    tree! {
+        name: "broken-size",
+        promise: "empty regions are reported, and the other heaps work",
+        options: ["--dtb", "broken-size"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "broken-overlap",
+        promise: "overlapping regions are reported, and the other heaps work",
+        options: ["--dtb", "broken-overlap"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "broken-kind",
+        promise: "regions of a wrong type are reported, and the other heaps work",
+        options: ["--dtb", "broken-kind"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "broken-nowhere",
+        promise: "nodes without a valid memory-region are reported, and the other heaps work",
+        options: ["--dtb", "broken-nowhere"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "broken-many",
+        promise: "more regions than the kernel supports are reported, and the other heaps work",
+        options: ["--dtb", "broken-many"],
+        targets: &["arm64"],
+    },
+    tree! {
+        name: "many-regions",
+        promise: "as many areas as a 32-bit kernel supports all become heaps",
+        options: ["--dtb", "many-regions"],
+        targets: &["armhf"],
+    },
     Suite {
         name: "board-rk3588",
-        promise: "the overlay for RK3588 gives the default area below 4 GiB, and a heap for the signal processor",
-        place: Place::Guest(Guest {
+        promise:
+            "the RK3588 overlay sets up the default area below 4 GiB and a heap for the image \
+                  signal processor",
+        environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--mem", "4G", "--dtb", "boards/rk3588"],
-            command: "[ -c /dev/dma_heap/isp-pool -a -c /dev/dma_heap/cma-dma32 ] && grep 'CmaTotal: *393216 kB' /proc/meminfo",
+            command: "[ -c /dev/dma_heap/isp-pool -a -c /dev/dma_heap/cma-dma32 ] && \
+                      grep 'CmaTotal: *393216 kB' /proc/meminfo",
             report: Report::ExitStatus,
             ..GUEST
         }),
     },
     Suite {
         name: "board-rk3588-carveout",
-        promise: "its example of a carveout is a heap, of memory that the kernel keeps out of",
-        place: Place::Guest(Guest {
+        promise: "the RK3588 carveout example becomes a heap on memory reserved from the kernel",
+        environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--mem", "4G", "--dtb", "boards/rk3588-carveout"],
-            command: "[ -c /dev/dma_heap/frames@70000000 ] && grep '70000000-71ffffff : reserved' /proc/iomem",
+            command: "[ -c /dev/dma_heap/frames@70000000 ] && \
+                      grep '70000000-71ffffff : reserved' /proc/iomem",
             report: Report::ExitStatus,
             ..GUEST
         }),
     },
     Suite {
         name: "contiguous",
-        promise: "the Rockchip heap packs its area to the last page; drivers get buffers and page arrays through the kernel interface and may be unloaded with them; mappings are there when they are made; a camera's session fits without a gap, and whatever comes and goes, each allocation lies where first fit says",
-        place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
-            options: CAMERA,
-            command: "contiguous-tests --tree rockchip-cma tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
-            limit: 400,
+        promise: "the Rockchip heap packs its area to the last page; drivers allocate buffers and \
+                  page arrays through the kernel interface and may be unloaded while they hold \
+                  them; mappings are populated at once; a recorded camera session fits without a \
+                  gap, and every allocation is placed by first fit",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: ROCKCHIP_CMA,
+            command: "contiguous-tests --tree rockchip-cma \
+                      tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
+            timeout: 400,
             ..GUEST
         }),
     },
     Suite {
         name: "kept-ranges",
-        promise: "contiguous memory that was freed a moment ago is used again, and zero; neither the heaps nor other drivers miss it",
-        place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
-            options: CAMERA_THAT_KEEPS,
+        promise: "recently freed contiguous memory is reused and zeroed, and stays available to \
+                  heaps and other drivers",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: ROCKCHIP_CMA_KEPT_RANGES,
             command: "contiguous-tests --tree rockchip-cma kept/",
             ..GUEST
         }),
     },
     Suite {
         name: "warnings",
-        promise: "drivers that free wrongly, or want pages where there are none, are refused with one warning",
-        place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--module-args", "keep_ranges=0", "--expect-report", "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate"],
+        promise: "a driver that frees wrongly, or allocates from a heap without pages, is refused \
+                  with one warning",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: &[
+                "--mem",
+                "1G",
+                "--dtb",
+                "rockchip-cma",
+                "--module-args",
+                "keep_ranges=0",
+                "--expect-report",
+                "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate",
+            ],
             command: "contiguous-tests --tree rockchip-cma warnings/",
             ..GUEST
         }),
     },
     Suite {
         name: "migration",
-        promise: "what the kernel keeps in an area moves out when the heap needs it",
-        place: Place::Guest(Guest {
+        promise: "movable pages in an area are migrated when the heap needs the memory",
+        environment: Environment::Guest(Guest {
             targets: STOCK,
             options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
             command: MIGRATION,
-            limit: 300,
+            timeout: 300,
             ..GUEST
         }),
     },
     Suite {
         name: "migration-checked",
-        promise: "the same with every checker on",
-        place: Place::Guest(Guest {
+        promise: "migration passes with every checker",
+        environment: Environment::Guest(Guest {
             targets: &["debug-own"],
-            // The checkers keep much memory for themselves.
+            // The checkers themselves use much memory.
             options: &["--mem", "512M", "--dtb", "none", "--append", "cma=96M"],
             command: MIGRATION,
-            limit: 300,
+            timeout: 300,
             ..GUEST
         }),
     },

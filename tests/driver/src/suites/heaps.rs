@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What programs see of heaps and buffers, and drivers that attach to them.
+//! Suites of heaps and buffers as programs and importing drivers use them.
 
 use super::{
+    Environment,
     Guest,
-    Place,
     Report,
     Share,
     Suite,
     GUEST,
     STOCK,
-    VIVID, //
+    VIVID_REPORT, //
 };
 
-/// The guest tests of these groups, on a machine that has exactly the heaps that the module is to
-/// make there; on all of them, or on one of each kind: the others' names stand for the same memory.
+/// The command that runs the guest tests of these groups, on a machine with exactly the heaps that
+/// the module registers there. With `of_each_kind` only one heap of each type is tested; the other
+/// names stand for the same memory.
 macro_rules! heap_tests {
     ($groups:expr) => {
         concat!(
@@ -32,23 +33,26 @@ macro_rules! heap_tests {
     };
 }
 
-/// The groups of tests that need no driver of the kernel's.
+/// The groups of tests that need no importing driver.
 macro_rules! programs {
     () => {
-        "--node /dev/rk_dma_heap/rk-dma-heap-cma /node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"
+        concat!(
+            "--node /dev/rk_dma_heap/rk-dma-heap-cma ",
+            "/node/ /ioctl/ /limit/ /buffer/ /mmap/ /share/ /endure/"
+        )
     };
 }
 
-const IMPORTERS: &str = heap_tests!("/import/", of_each_kind);
+const IMPORT_TESTS: &str = heap_tests!("/import/", of_each_kind);
 
-/// The heap that `device-cma` makes.
-const AREA: &str = "heap-tests npu-pool@4c000000/";
+/// Tests the heap of the overlay `device-cma`.
+const DEVICE_AREA_TESTS: &str = "heap-tests npu-pool@4c000000/";
 
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "demo",
-        promise: "what `make run` shows works",
-        place: Place::Guest(Guest {
+        promise: "the demonstration of `make run` works",
+        environment: Environment::Guest(Guest {
             targets: STOCK,
             command: "heap-demo && rmmod rk_dma_heap && ! ls /dev/dma_heap",
             report: Report::ExitStatus,
@@ -57,9 +61,9 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "selftest",
-        promise: "the kernel's own dmabuf-heaps selftest passes on every heap",
-        place: Place::Guest(Guest {
-            // It wants 32 buffers of 1 MiB from each heap at a time, more than a small machine has.
+        promise: "the kernel's dmabuf-heaps selftest passes on every heap",
+        environment: Environment::Guest(Guest {
+            // The selftest holds 32 buffers of 1 MiB per heap, more than a small machine has.
             options: &["--mem", "1G", "--append", "init_on_alloc=0 cma=48M"],
             command: "modprobe vgem && /share/dmabuf-heap",
             share: Share::KernelSelftest("dmabuf-heaps"),
@@ -68,30 +72,34 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "heaps",
-        promise: "nodes, sysfs and the allocation ioctl are as the kernel's own, in every error too; descriptors, mappings and sharing between processes; ten thousand rounds lose no memory",
-        place: Place::Guest(Guest {
+        promise: "device nodes, sysfs and the allocation ioctl match the kernel's own heaps in \
+                  every error too; descriptors, mappings and sharing between processes work; \
+                  10,000 rounds leak no memory",
+        environment: Environment::Guest(Guest {
             targets: &["arm64"],
             command: heap_tests!(programs!()),
-            limit: 480,
+            timeout: 480,
             ..GUEST
         }),
     },
     Suite {
         name: "heaps-of-each-kind",
-        promise: "the same for one heap of each kind: a small machine's memory all lies below 4 GiB, and checkers are slow",
-        place: Place::Guest(Guest {
+        promise: "heaps passes for one heap of each type, on a machine with all memory below \
+                  4 GiB, and with every checker",
+        environment: Environment::Guest(Guest {
             targets: &["armhf", "debug"],
             command: heap_tests!(programs!(), of_each_kind),
-            limit: 480,
+            timeout: 480,
             ..GUEST
         }),
     },
     Suite {
         name: "programs-32-bit",
-        promise: "32-bit programs get the same answers from a 64-bit kernel",
-        place: Place::Guest(Guest {
+        promise: "32-bit programs get the same results from a 64-bit kernel",
+        environment: Environment::Guest(Guest {
             targets: &["arm64", "debug"],
-            command: "/share/heap-tests system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
+            command: "/share/heap-tests \
+                      system/ioctl/ system/limit/ system/buffer/ system/mmap/ system/share/",
             share: Share::Programs {
                 triple: "armv7-unknown-linux-gnueabihf",
             },
@@ -100,48 +108,77 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "importers",
-        promise: "drivers of the kernel attach to buffers, map them for DMA and for the CPU, and may be their last holder",
-        place: Place::Guest(Guest {
+        promise: "kernel drivers attach to buffers, map them for DMA and for the CPU, and may \
+                  hold the last reference",
+        environment: Environment::Guest(Guest {
             targets: STOCK,
-            command: IMPORTERS,
+            command: IMPORT_TESTS,
             ..GUEST
         }),
     },
     Suite {
         name: "importers-checked",
-        promise: "the same with every checker on; of vivid's mappings there are reports",
-        place: Place::Guest(Guest {
+        promise: "importers passes with every checker; vivid's mappings cause reports",
+        environment: Environment::Guest(Guest {
             targets: &["debug"],
-            options: &["--append", "init_on_alloc=0", "--expect-report", VIVID],
-            command: IMPORTERS,
+            options: &[
+                "--append",
+                "init_on_alloc=0",
+                "--expect-report",
+                VIVID_REPORT,
+            ],
+            command: IMPORT_TESTS,
             ..GUEST
         }),
     },
     Suite {
         name: "programs-area",
-        promise: "a heap over a device's own area is a heap like any other",
-        place: Place::Guest(Guest {
+        promise: "a heap on a device's own area behaves like any other heap",
+        environment: Environment::Guest(Guest {
             targets: &["arm64"],
-            options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0"],
-            command: AREA,
+            options: &[
+                "--mem",
+                "1G",
+                "--dtb",
+                "device-cma",
+                "--append",
+                "init_on_alloc=0",
+            ],
+            command: DEVICE_AREA_TESTS,
             ..GUEST
         }),
     },
     Suite {
         name: "programs-area-checked",
-        promise: "the same with every checker on; of vivid's mappings there are reports",
-        place: Place::Guest(Guest {
+        promise: "programs-area passes with every checker; vivid's mappings cause reports",
+        environment: Environment::Guest(Guest {
             targets: &["debug"],
-            options: &["--mem", "1G", "--dtb", "device-cma", "--append", "init_on_alloc=0", "--expect-report", VIVID],
-            command: AREA,
+            options: &[
+                "--mem",
+                "1G",
+                "--dtb",
+                "device-cma",
+                "--append",
+                "init_on_alloc=0",
+                "--expect-report",
+                VIVID_REPORT,
+            ],
+            command: DEVICE_AREA_TESTS,
             ..GUEST
         }),
     },
     Suite {
         name: "programs-carveout",
-        promise: "so is one over a region that the kernel keeps out of",
-        place: Place::Guest(Guest {
-            options: &["--mem", "1G", "--dtb", "no-map", "--append", "init_on_alloc=0"],
+        promise: "a heap on a no-map region behaves like any other heap",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--mem",
+                "1G",
+                "--dtb",
+                "no-map",
+                "--append",
+                "init_on_alloc=0",
+            ],
             command: "heap-tests frames@4e000000/",
             ..GUEST
         }),

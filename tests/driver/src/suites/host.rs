@@ -1,31 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests that need no kernel: they run on this machine.
+//! Suites that run on the host and need no kernel.
 
 use super::{
-    Place,
+    Environment,
     Suite, //
 };
 
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "programs",
-        promise: "the runner, the test driver, the benchmark and what the guest tests share decide rightly; the sources keep the rules",
-        place: Place::Host {
-            packages: &["vm-runner", "test-driver", "guest-support", "pool-tests", "profile", "fuzz", "bench", "bench-guest"],
+        promise: "unit tests of the runner, the test driver, the benchmark and the code shared by \
+                  guest tests pass; the sources follow the repository's rules",
+        environment: Environment::Host {
+            packages: &[
+                "vm-runner",
+                "test-driver",
+                "guest-support",
+                "pool-tests",
+                "profile",
+                "fuzz",
+                "bench",
+                "bench-guest",
+            ],
         },
     },
     Suite {
         name: "decisions",
-        promise: "what the module decides without the kernel is right for whatever comes in",
-        place: Place::Host {
+        promise: "the module code that needs no kernel gives correct results for any input",
+        environment: Environment::Host {
             packages: &["decisions"],
         },
     },
     Suite {
         name: "rkheap-recorded",
-        promise: "rkheap understands every file whatever is in it, says of recorded systems what it said before, and lets no name reach the terminal",
-        place: Place::Host {
+        promise: "rkheap parses files with any content, prints the expected output for recorded \
+                  systems, and escapes every name that it prints",
+        environment: Environment::Host {
             packages: &["rkheap"],
         },
     },

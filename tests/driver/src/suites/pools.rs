@@ -1,86 +1,100 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of the system heaps: page pools, caches, memory that is short.
+//! Suites of the system heaps' memory: page pools, CPU caches and low memory.
 
 use super::{
+    Environment,
     Guest,
-    Place,
     Suite,
     GUEST,
-    LOADED_BY_TESTS,
-    OWN_MODULE, //
+    MODULE_LOADED_BY_TEST,
+    NO_MODULE, //
 };
 
-/// Where there are enough CPUs and memory.
+/// Targets with enough CPUs and memory for the pools.
 const LARGE: &[&str] = &["arm64"];
 
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "pools",
-        promise: "pools keep to their bounds; figures, tracepoints and cgroup charges are true",
-        place: Place::Guest(Guest {
+        promise: "pools stay within their limits; counters, tracepoints and cgroup charges are \
+                  correct",
+        environment: Environment::Guest(Guest {
             targets: LARGE,
-            options: OWN_MODULE,
+            options: NO_MODULE,
             command: "pool-tests client/ undeclared/ bounds/ totals/ tracepoints/ accounting/",
-            limit: 180,
+            timeout: 180,
             ..GUEST
         }),
     },
     Suite {
         name: "caches",
-        promise: "page tables say cached or write-combined; for devices that do not snoop, caches are looked after where needed and nowhere else",
-        place: Place::Guest(Guest {
-            targets: LOADED_BY_TESTS,
-            options: &["--no-module", "--mem", "1G", "--dtb", "rockchip-cma", "--append", "init_on_alloc=0"],
+        promise: "page tables map memory cached or write-combined as required; caches are cleaned \
+                  and invalidated for devices that do not snoop exactly when needed",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: &[
+                "--no-module",
+                "--mem",
+                "1G",
+                "--dtb",
+                "rockchip-cma",
+                "--append",
+                "init_on_alloc=0",
+            ],
             command: "pool-tests mapping-types/ maintenance/ coherence/",
-            limit: 180,
+            timeout: 180,
             ..GUEST
         }),
     },
     Suite {
         name: "pressure",
-        promise: "pools give way before anybody is killed; unloading gives all back; a thousand kills lose no memory",
-        place: Place::Guest(Guest {
+        promise: "pools are reclaimed before the OOM killer is triggered; unloading frees all \
+                  memory; 1,000 kills leak none",
+        environment: Environment::Guest(Guest {
             targets: LARGE,
-            options: OWN_MODULE,
+            options: NO_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
-            limit: 300,
-            alone: true,
+            timeout: 300,
+            exclusive: true,
             ..GUEST
         }),
     },
     Suite {
         name: "reuse",
-        promise: "memory is always zeroed, by whatever way one looks; after 30 s of everything on four CPUs all counters are zero",
-        place: Place::Guest(Guest {
+        promise:
+            "memory reads as zero through every mapping; after 30 s of all operations on four \
+                  CPUs every counter is zero",
+        environment: Environment::Guest(Guest {
             targets: LARGE,
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
             command: "pool-tests zeroing/ stress/",
-            limit: 360,
-            alone: true,
+            timeout: 360,
+            exclusive: true,
             ..GUEST
         }),
     },
     Suite {
         name: "pools-checked",
-        promise: "pools, pressure and reuse with every checker on",
-        place: Place::Guest(Guest {
+        promise: "pools, pressure and reuse pass with every checker",
+        environment: Environment::Guest(Guest {
             targets: &["debug-own"],
-            options: OWN_MODULE,
-            command: "pool-tests --stress-seconds 10 client/ bounds/ totals/ tracepoints/ accounting/ pressure/ unload/ \
-                      killed/ zeroing/ stress/",
-            limit: 300,
+            options: NO_MODULE,
+            command: "pool-tests --stress-seconds 10 client/ bounds/ totals/ tracepoints/ \
+                      accounting/ pressure/ unload/ killed/ zeroing/ stress/",
+            timeout: 300,
             ..GUEST
         }),
     },
     Suite {
         name: "low-memory",
-        promise: "with 6 GiB of RAM, dma32 buffers lie below 4 GiB also when that is scarce, and others above",
-        place: Place::Guest(Guest {
+        promise: "with 6 GiB of RAM dma32 buffers are below 4 GiB even if that memory is scarce, \
+                  and others above",
+        environment: Environment::Guest(Guest {
             targets: &["arm64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
             command: "pool-tests dma32/",
-            limit: 180,
+            timeout: 180,
             ..GUEST
         }),
     },

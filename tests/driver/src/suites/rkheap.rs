@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command-line tool.
+//! Suites of the command-line tool `rkheap`.
 
 use super::{
+    Environment,
     Guest,
-    Place,
     Suite,
     GUEST,
     STOCK, //
@@ -13,20 +13,29 @@ use super::{
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "rkheap",
-        promise: "rkheap is right about what is allocated, left behind and taken at the most, and where it lies; on a terminal; to an ordinary user",
-        place: Place::Guest(Guest {
+        promise: "rkheap reports current, leaked and peak allocations and their addresses \
+                  correctly, on a terminal and to an unprivileged user too",
+        environment: Environment::Guest(Guest {
             targets: STOCK,
-            // The Rockchip heap has an area of its own, which nobody else takes from.
-            // What is freed is free: gaps are looked at.
-            options: &["--mem", "1G", "--dtb", "rockchip-cma", "--module-args", "keep_ranges=0"],
+            // The Rockchip heap has its own area, from which no other driver allocates.
+            // The tests check the gaps, so freed ranges must return to the area at once.
+            options: &[
+                "--mem",
+                "1G",
+                "--dtb",
+                "rockchip-cma",
+                "--module-args",
+                "keep_ranges=0",
+            ],
             command: "rkheap-tests ls/ leak/ peak/ map/ top/ alloc/ bench/ pipe/ user/",
             ..GUEST
         }),
     },
     Suite {
         name: "rkheap-without-module",
-        promise: "without the module it shows what the kernel knows, and says what is missing",
-        place: Place::Guest(Guest {
+        promise: "without the module rkheap shows what the kernel reports and names what is \
+                  missing",
+        environment: Environment::Guest(Guest {
             targets: STOCK,
             options: &["--no-module"],
             command: "rkheap-tests without-module/",
