@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's build system reads Kbuild; this file is for people. `make help` lists what it can do.
+# The kernel's build system reads Kbuild; this file is for users. `make help` lists the goals.
 
 TARGET ?= arm64
 TEST_TARGETS ?= arm64 armhf amd64
@@ -11,7 +11,8 @@ BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-checked deb test-install test-dkms fuzz soak bench profile test-here shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-checked test-here deb test-install test-dkms \
+	fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -22,13 +23,13 @@ module:
 	@qemu/build-module $(TARGET)
 endif
 
-setup: ## Make ready what TARGET needs (the other goals do so by themselves)
+setup: ## Prepare what TARGET needs (the other goals do this too)
 	@qemu/setup $(TARGET)
 
 guest: ## Build the guest programs for TARGET
 	@qemu/build-guest $(TARGET)
 
-run: module guest ## Boot TARGET, load the module, and show it at work
+run: module guest ## Boot TARGET, load the module, and run a demonstration
 	@qemu/vm --target $(TARGET) -- 'set -e; \
 		echo "# ls -l /dev/dma_heap"; ls -l /dev/dma_heap; \
 		echo "# heap-demo"; heap-demo; \
@@ -41,36 +42,37 @@ test: ## Run the tests on Debian's own kernels, which are downloaded, not built
 test-checked: ## Run KUnit, fault injection and the other suites on kernels with every checker
 	@tests/run checked '$(FILTER)' $(CHECKED_TARGETS)
 
-deb: ## Make the Debian packages for TARGET: arm64, armhf or amd64
+deb: ## Build the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)
 	@packages/check $(TARGET)
 
-test-install: ## Install the packages into a Debian that boots with systemd and udev, and remove them again
+test-install: ## Install and remove the packages in a Debian with systemd and udev
 	@packages/test-install $(TARGET)
 
-test-dkms: ## Have DKMS build the module in a Debian of the architecture of TARGET, and boot that: 500 MB to fetch
+test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
 
-soak: module guest ## Everything at once for HOURS (1 by default) with memory short; what is lost is told every minute
+soak: module guest ## Run all operations at once for HOURS (1) with little memory; report losses
 	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \
 		pool-tests soak/ --soak $$(($(HOURS) * 60))
 
-bench: ## Compare what the kernel's heaps and these cost, in instructions; table and picture go to BENCH_OUTPUT (docs)
+bench: ## Count the instructions of the kernel's heaps and these; into BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'
 
-profile: ## Tell where the instructions of an allocation and of a close go, function by function: docs/profile.md
+profile: ## Count the instructions of allocation and close per function: docs/profile.md
 	@qemu/build-module bench && qemu/build-guest bench
 	@qemu/enter cargo build --quiet --release --package profile
 	@qemu/enter cargo run --quiet --release --package profile -- --project $(CURDIR)
 
-test-here: ## Test heaps and buffers on this machine, a board for example, with the module loaded
+test-here: ## Test heaps and buffers on this machine, for example a board, with the module loaded
 	@tests/here
 
-# `seed` is fixed here, so that it can be told whatever becomes of the machine.
+# The seed is chosen here, so that it is printed even if the machine crashes.
 fuzz: SEED ?= $(shell date +%s)
-fuzz: module guest ## Make random calls on TARGET for MINUTES, from a seed (SEED=N makes them again)
+fuzz: module guest ## Make random calls on TARGET for MINUTES; SEED=N repeats a run
 	@seed=$(SEED); echo "make fuzz TARGET=$(TARGET) MINUTES=$(MINUTES) SEED=$$seed"; \
-	qemu/vm --target $(TARGET) --append init_on_alloc=0 --timeout $$(($(MINUTES) * 60 + 180)) -- \
+	qemu/vm --target $(TARGET) --append init_on_alloc=0 \
+		--timeout $$(($(MINUTES) * 60 + 180)) -- \
 		fuzz --seed $$seed --seconds $$(($(MINUTES) * 60))
 
 shell: module guest ## Boot TARGET with the module and a shell on this terminal
@@ -80,23 +82,26 @@ fmt: ## Format all Rust and C
 	@qemu/setup $(TARGET)
 	@qemu/format
 
-lint: ## Check formatting, and run clippy (for every target that is tested), shellcheck, dt-validate
+lint: ## Check formatting, and run clippy (for all tested targets), shellcheck, dt-validate
 	@qemu/lint $(sort $(TEST_TARGETS) $(CHECKED_TARGETS))
 
-doc: ## Make the documentation of module and programs in build/doc and target/doc
+doc: ## Generate the documentation of module and programs in build/doc and target/doc
 	@qemu/document $(TARGET)
 
-rust-project.json: ## Tell rust-analyzer about the module
+rust-project.json: ## Describe the module to rust-analyzer
 	@qemu/build-module $(TARGET)
 	@qemu/rust-analyzer $(TARGET)
 
-clean: ## Remove what was built
+clean: ## Remove all build results
 	rm -rf build target rust-project.json
 
 distclean: clean ## Remove the cache as well: build root, kernel trees, downloads
-	@if [ -d "$(CACHE)" ]; then echo "removing $(CACHE) ($$(du -sh "$(CACHE)" 2>/dev/null | cut -f 1))"; fi
+	@if [ -d "$(CACHE)" ]; then \
+		echo "removing $(CACHE) ($$(du -sh "$(CACHE)" 2>/dev/null | cut -f 1))"; fi
 	rm -rf "$(CACHE)"
 
 help: ## Show this
-	@echo 'make [GOAL] [TARGET=name]; targets: $(shell awk '!/^\#/ && NF { print $$1 }' qemu/targets)'
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf 'make [GOAL] [TARGET=name]; targets: '
+	@awk '!/^#/ && NF { printf "%s ", $$1 } END { print "" }' qemu/targets
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' \
+		$(firstword $(MAKEFILE_LIST))

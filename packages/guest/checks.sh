@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Results of the tests of the packages, a line each, on descriptor 3.
+# Results of the package tests, one per line, on file descriptor 3.
 
 # check WHAT COMMAND...: COMMAND must succeed.
 check() {
@@ -15,7 +15,8 @@ check() {
 	fi
 }
 
-# The module for the kernel RELEASE, from wherever it came: the package brings it to the first place, DKMS to the second.
+# Prints the module's file for the kernel RELEASE. The package installs it in updates/, DKMS in
+# updates/dkms/.
 module_file() {
 	find "/usr/lib/modules/$1/updates" -name 'rk_dma_heap.ko*'
 }
@@ -27,7 +28,7 @@ our_packages() {
 	done
 }
 
-# dpkg knows nothing of these packages, not even that they once were.
+# dpkg must have no record of these packages, not even of their removal.
 unknown() {
 	local package
 	for package in "$@"; do

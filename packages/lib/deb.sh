@@ -1,23 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # variables of the scripts that source this one
 #
-# A Debian package, from a folder that is filled file by file. dpkg-deb is that of the Debian root.
+# Builds a Debian package from a folder. dpkg-deb is the Debian root's.
 
-# Version of all packages: the project's, with date and name of the commit; the same commit gives the same packages.
+# The version of the project, which Cargo.toml states.
+project_version() {
+	sed -n 's/^version = "\([^"]*\)"$/\1/p' "$project/Cargo.toml"
+}
+
+# The version of all packages: that of the project, followed by the date and the name of the
+# commit. The same commit gives the same packages.
 package_version() {
 	local version
-	version=$(<"$project/packages/version")
+	version=$(project_version)
+	[[ -n $version ]] || die "Cargo.toml names no version"
 	if git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
-		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d --abbrev=7 HEAD)
+		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
+			--abbrev=7 HEAD)
 	fi
 	printf '%s' "$version"
 }
 
+# Time of the commit in seconds, for all files in the packages.
 commit_time() {
-	git -C "$project" show -s --format=%ct HEAD 2>/dev/null || stat -c %Y "$project/packages/version"
+	git -C "$project" show -s --format=%ct HEAD 2>/dev/null || stat -c %Y "$project/Cargo.toml"
 }
 
-# deb_begin NAME ARCHITECTURE SECTION: `folder` is what becomes the package.
+# deb_begin NAME ARCHITECTURE SECTION: creates the folder of the package, in `folder`.
 deb_begin() {
 	name=$1 architecture=$2 section=$3
 	folder=$work/$name
@@ -26,17 +35,17 @@ deb_begin() {
 	deb_file "$project/packages/copyright" "usr/share/doc/$name/copyright"
 }
 
-# deb_file SOURCE DESTINATION [MODE]
+# deb_file SOURCE DESTINATION [MODE]: adds a file.
 deb_file() {
 	install -D -m "${3:-644}" "$1" "$folder/$2"
 }
 
-# deb_field NAME VALUE: a line of the control file.
+# deb_field NAME VALUE: adds a line to the control file.
 deb_field() {
 	fields+=("$1: $2")
 }
 
-# deb_script NAME FOLDER: a maintainer script, with @RELEASE@ and @VERSION@ filled in.
+# deb_script NAME FOLDER: adds a maintainer script, with @RELEASE@ and @VERSION@ replaced.
 deb_script() {
 	local script
 	script=$(<"$project/packages/$2/$1")
@@ -45,26 +54,31 @@ deb_script() {
 	chmod 755 "$folder/DEBIAN/$1"
 }
 
-# deb_end SUMMARY: reads the description's further lines from standard input.
+# deb_end SUMMARY: builds the package. Reads further lines of the description from standard input.
 deb_end() {
 	local summary=$1 line size
-	printf '%s (%s) unstable; urgency=medium\n\n  * %s\n\n -- %s  %s\n' rk-dma-heap "$version" "Built from $version." \
-		"$maintainer" "$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" | gzip -9n >"$work/changelog.gz"
+	printf '%s (%s) unstable; urgency=medium\n\n  * %s\n\n -- %s  %s\n' \
+		rk-dma-heap "$version" "Built from $version." "$maintainer" \
+		"$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" |
+		gzip -9n >"$work/changelog.gz"
 	deb_file "$work/changelog.gz" "usr/share/doc/$name/changelog.gz"
 	size=$(du -sk --apparent-size "$folder" | cut -f 1)
 	{
-		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" "Architecture: $architecture" \
-			"Maintainer: $maintainer" "Installed-Size: $size" "${fields[@]}" "Section: $section" "Priority: optional" \
-			"Description: $summary"
+		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" \
+			"Architecture: $architecture" "Maintainer: $maintainer" \
+			"Installed-Size: $size" "${fields[@]}" "Section: $section" \
+			"Priority: optional" "Description: $summary"
 		while read -r line; do
 			printf ' %s\n' "${line:-.}"
 		done
 	} >"$folder/DEBIAN/control"
-	(cd "$folder" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z | xargs -0 md5sum) >"$work/md5sums"
+	(cd "$folder" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' |
+		sort -z | xargs -0 md5sum) >"$work/md5sums"
 	mv "$work/md5sums" "$folder/DEBIAN/md5sums"
 	find "$folder" -type d -exec chmod 755 {} +
 	find "$folder" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
-	"$project/qemu/enter" env SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" dpkg-deb --root-owner-group --build "$folder" \
+	"$project/qemu/enter" env SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" \
+		dpkg-deb --root-owner-group --build "$folder" \
 		"$output/${name}_${version}_${architecture}.deb" >/dev/null
 	printf '%s\n' "${output#"$project"/}/${name}_${version}_${architecture}.deb"
 }

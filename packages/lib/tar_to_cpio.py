@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""tar_to_cpio.py ARCHIVE.tar [NAME=FILE[:MODE]]...: writes the archive, and these files beside, as the kernel wants an
-initramfs, on standard output. Whoever runs it need not be allowed to own files of other users."""
+"""tar_to_cpio.py ARCHIVE.tar [NAME=FILE[:MODE]]...: writes the archive and these files to standard
+output, in the kernel's initramfs format. Needs no permission to own files of other users."""
 
 import io
 import pathlib
@@ -30,7 +30,7 @@ def entry(name, mode, uid=0, gid=0, time=0, device=(0, 0), content=None, size=0)
         out.write(bytes(-size % 4))
 
 
-KINDS = {
+FILE_TYPES = {
     tarfile.DIRTYPE: stat.S_IFDIR,
     tarfile.SYMTYPE: stat.S_IFLNK,
     tarfile.CHRTYPE: stat.S_IFCHR,
@@ -43,15 +43,16 @@ def add_member(archive, member):
     name = member.name.removeprefix("./") or "."
     own = dict(uid=member.uid, gid=member.gid, time=int(member.mtime))
     if member.isreg() or member.islnk():
-        # A hard link is written out as a file of its own.
+        # A hard link becomes a separate file.
         content = archive.extractfile(member)
         size = archive.getmember(member.linkname).size if member.islnk() else member.size
         entry(name, stat.S_IFREG | member.mode, content=content, size=size, **own)
     elif member.issym():
         target = member.linkname.encode("utf-8", "surrogateescape")
         entry(name, stat.S_IFLNK | 0o777, content=io.BytesIO(target), size=len(target), **own)
-    elif member.type in KINDS:
-        entry(name, KINDS[member.type] | member.mode, device=(member.devmajor, member.devminor), **own)
+    elif member.type in FILE_TYPES:
+        device = (member.devmajor, member.devminor)
+        entry(name, FILE_TYPES[member.type] | member.mode, device=device, **own)
 
 
 folders = {"."}

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Debian packages of other architectures and suites, fetched by the host's apt with a state of its own, so that nothing
-# on the host changes and the host's proxy and other settings hold. Signatures are always verified.
+# Debian packages of other architectures and suites. The host's apt downloads them with a separate
+# state, so that nothing on the host changes and its proxy and other settings apply. Signatures are
+# always verified.
 
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The mirror that the host itself uses for its own release.
+# Prints the mirror that the host uses for its own release.
 mirror() {
 	if [[ -n ${RK_DMA_HEAP_MIRROR:-} ]]; then
 		printf '%s' "${RK_DMA_HEAP_MIRROR%/}"
@@ -17,21 +18,23 @@ mirror() {
 	codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-none}")
 	state=$(mktemp -d)
 	mkdir -p "$state/lists/partial"
-	found=$(apt-get -o Dir::State::lists="$state/lists" -o Debug::NoLocking=true update --print-uris |
+	found=$(apt-get -o Dir::State::lists="$state/lists" -o Debug::NoLocking=true \
+		update --print-uris |
 		sed -n "s|^'\(.*\)/dists/$codename/InRelease' .*|\1|p" | head -n 1)
 	rm -rf "$state"
 	[[ -n $found && $found != cdrom* ]] ||
-		die "no Debian mirror found in the apt configuration; name one: RK_DMA_HEAP_MIRROR=http://HOST/debian"
+		die "apt has no Debian mirror: set RK_DMA_HEAP_MIRROR=http://HOST/debian"
 	printf '%s' "$found"
 }
 
-# The host's own settings for downloads, as lines of an apt configuration file.
+# Prints the host's settings for downloads, as lines of an apt configuration file.
 host_apt_settings() {
-	apt-config dump --no-empty Acquire | grep -E '^Acquire::(http|https|ftp|Check-|Max-|Retries|ForceIPv)' || true
+	apt-config dump --no-empty Acquire |
+		grep -E '^Acquire::(http|https|ftp|Check-|Max-|Retries|ForceIPv)' || true
 }
 
-# archive_open STATE ARCHITECTURES MIRROR STABLE SUITE: after it, `archive STATE apt-…` sees the suites STABLE and SUITE.
-# Of several architectures, with spaces between them, the first is apt's own.
+# archive_open STATE ARCHITECTURES MIRROR STABLE SUITE: prepares STATE so that `archive STATE apt-…`
+# uses the suites STABLE and SUITE. ARCHITECTURES is separated by spaces; the first is apt's own.
 archive_open() {
 	local state=$1 architectures=$2 mirror=$3 stable=$4 suite=$5
 	mkdir -p "$state"/{lists/partial,cache/archives/partial,etc,log}
@@ -65,11 +68,12 @@ archive_open() {
 	archive "$state" apt-get update
 }
 
-# The same suites under their two names: a mirror may hold an index under one of them that does not verify.
+# Each suite has two names: a mirror may hold an index that does not verify under one of them.
 stable_names=(trixie stable)
 backports_names=(trixie-backports stable-backports)
 
-# open_archive STATE ARCHITECTURES: archive_open with those that verify, which are in `stable` and `backports` after it.
+# open_archive STATE ARCHITECTURES: calls archive_open with the names that verify, and sets `stable`
+# and `backports` to them.
 open_archive() {
 	for stable in "${stable_names[@]}"; do
 		for backports in "${backports_names[@]}"; do
@@ -77,17 +81,18 @@ open_archive() {
 			if archive_open "$1" "$2" "$(mirror)" "$stable" "$backports"; then
 				return
 			fi
-			note "an index of $stable or $backports for $2 does not verify on this mirror"
+			note "an index of $stable or $backports for $2 does not verify"
 		done
 	done
 	return 1
 }
 
+# archive STATE COMMAND...: runs COMMAND with the apt configuration of STATE.
 archive() {
 	APT_CONFIG=$1/apt.conf "${@:2}"
 }
 
-# One field of the newest version of a package.
+# archive_field STATE PACKAGE FIELD: prints a field of the newest version of a package.
 archive_field() {
 	archive "$1" apt-cache show --no-all-versions "$2" | sed -n "s/^$3: //p" | head -n 1
 }
@@ -96,7 +101,7 @@ archive_has() {
 	[[ -n $(archive_field "$1" "$2" Version) ]]
 }
 
-# archive_unpack STATE FOLDER PACKAGE[=VERSION]...: an interrupted download goes on where it stopped.
+# archive_unpack STATE FOLDER PACKAGE[=VERSION]...: resumes interrupted downloads.
 archive_unpack() {
 	local state=$1 folder=$2 deb
 	shift 2

@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""board_regions.py TREE.dtb...: what no schema can say of the regions in a device tree, checked.
+"""board_regions.py TREE.dtb...: checks properties of the regions in a device tree that no schema
+can express.
 
-A region's numbers have as many cells as its parent says, and the parent as the root; a reusable one begins and ends where the
-kernel's contiguous areas may; none overlaps another; what rk_dma_heap is pointed to is of the right kind. Prints a line a
-mistake; the exit status says whether there was none.
+A region's numbers must have the number of cells that its parent states, and the parent must state
+the same as the root. The base and size of a reusable region must be aligned for the kernel's
+contiguous areas. Regions must not overlap. A region that rk_dma_heap refers to must have the right
+properties. Prints one line per mistake; the exit status is 1 if there is one.
 """
 
 import sys
 
 import libfdt
 
-# The larger of the page blocks of Debian's arm64 and armhf kernels.
+# The larger one of the page block sizes of Debian's arm64 and armhf kernels.
 AREA_ALIGNMENT = 4 << 20
 
 
@@ -27,7 +29,7 @@ class Tree:
             child = self.blob.next_subnode(child, libfdt.QUIET_NOTFOUND)
 
     def get(self, node, name):
-        """The property as bytes, or None."""
+        """Returns the property as bytes, or None."""
         value = self.blob.getprop(node, name, libfdt.QUIET_NOTFOUND)
         return None if isinstance(value, int) else bytes(value)
 
@@ -57,31 +59,38 @@ def check_region(tree, node, address_cells, size_cells):
         yield f"{name}: alignment has {len(alignment) // 4} cells, not {size_cells}"
     ranges = tree.get(node, "alloc-ranges")
     if ranges is not None and len(ranges) % (4 * (address_cells + size_cells)):
-        yield f"{name}: alloc-ranges has {len(ranges) // 4} cells, not a multiple of {address_cells + size_cells}"
+            cells = address_cells + size_cells
+            yield f"{name}: alloc-ranges has {len(ranges) // 4} cells, not a multiple of {cells}"
     if tree.get(node, "reusable") is not None:
-        numbers = (reg[: 4 * address_cells], reg[4 * address_cells :]) if reg is not None else (size or b"",)
+        if reg is not None:
+            numbers = (reg[: 4 * address_cells], reg[4 * address_cells :])
+        else:
+            numbers = (size or b"",)
         if any(int.from_bytes(number, "big") % AREA_ALIGNMENT for number in numbers):
-            yield f"{name}: is reusable, so base and size must be multiples of {AREA_ALIGNMENT >> 20} MiB"
+            mib = AREA_ALIGNMENT >> 20
+            yield f"{name}: is reusable, so base and size must be multiples of {mib} MiB"
 
 
 def check_user(tree, node):
-    """Yields the mistakes in a node of rk_dma_heap's."""
+    """Yields the mistakes in a node for rk_dma_heap."""
     name = tree.name(node)
-    (kind,) = (entry for entry in tree.strings(node, "compatible") if entry.startswith("rk-dma-heap,"))
+    (binding,) = (
+        entry for entry in tree.strings(node, "compatible") if entry.startswith("rk-dma-heap,")
+    )
     try:
         region = tree.blob.node_offset_by_phandle(tree.number(node, "memory-region") or 0)
     except libfdt.FdtException:
         yield f"{name}: memory-region points nowhere"
         return
     no_map, reusable = (tree.get(region, word) is not None for word in ("no-map", "reusable"))
-    if kind == "rk-dma-heap,carveout":
+    if binding == "rk-dma-heap,carveout":
         if not no_map or reusable:
             yield f"{name}: {tree.name(region)} must be no-map and not reusable"
-    elif kind == "rk-dma-heap,cma":
+    elif binding == "rk-dma-heap,cma":
         if not reusable or "shared-dma-pool" not in tree.strings(region, "compatible"):
             yield f"{name}: {tree.name(region)} must be a reusable shared-dma-pool"
     else:
-        yield f"{name}: the module knows no {kind}"
+        yield f"{name}: the module does not know {binding}"
 
 
 def check(path):
@@ -89,7 +98,7 @@ def check(path):
     tree = Tree(path)
     reserved = tree.blob.path_offset("/reserved-memory", libfdt.QUIET_NOTFOUND)
     if reserved < 0:
-        yield "there is no /reserved-memory"
+        yield "/reserved-memory is missing"
         return
     cells = [tree.number(reserved, f"#{word}-cells") for word in ("address", "size")]
     if cells != [tree.number(0, f"#{word}-cells") for word in ("address", "size")]:
@@ -102,7 +111,8 @@ def check(path):
         reg = tree.get(node, "reg")
         if reg is None or mistakes:
             continue
-        base, size = (int.from_bytes(part, "big") for part in (reg[: 4 * cells[0]], reg[4 * cells[0] :]))
+        split = 4 * cells[0]
+        base, size = (int.from_bytes(part, "big") for part in (reg[:split], reg[split:]))
         for name, other, length in taken:
             if base < other + length and other < base + size:
                 yield f"{tree.name(node)}: overlaps {name}"

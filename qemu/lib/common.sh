@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # variables are for the files that source this one
 #
-# Where things are, how a failure is told, and what a row of the target table says.
+# Paths, error messages, and the target table.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/rk_dma_heap
 log_folder=$cache/log
-# Links to what set-up made in the cache for this checkout.
+# Links to the folders in the cache that set-up created for this checkout.
 setup_folder=$project/build/setup
 root=$setup_folder/root
 
-# Stands at the top of the file system of the Debian root, and nowhere else.
+# A file at the top of the Debian root's file system, and in no other one.
 root_marker=/.rk_dma_heap-root
 
 die() {
@@ -30,11 +30,13 @@ target_names() {
 	awk '!/^#/ && NF { print $1 }' "$project/qemu/targets"
 }
 
-# Sets target, arch, debian_arch, … to the columns of the row that is called $1.
+# read_target NAME: sets target, arch, debian_arch, … to the columns of that row.
 read_target() {
 	local row
 	row=$(target_row "$1")
-	[[ -n $row ]] || die "no target '$1' in qemu/targets; there are: $(target_names | paste -sd ' ')"
-	read -r target arch debian_arch kernel_package fragments triple qemu machine cpu smp memory tree boot_modules modules kernel_arguments <<<"$row"
+	[[ -n $row ]] ||
+		die "qemu/targets has no target '$1': use one of: $(target_names | paste -sd ' ')"
+	read -r target arch debian_arch kernel_package fragments triple qemu machine cpu smp \
+		memory tree boot_modules modules kernel_arguments <<<"$row"
 	target_folder=$setup_folder/$target
 }

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
-# A target's kernel as Debian ships it, and the stages up to a tree to build modules in (tree.sh).
+# A target's kernel as Debian ships it, and the stages up to a tree for building modules (tree.sh).
 
-# Kernels that the module was built for and run on.
+# Kernels with which the module was built and tested.
 known_good=(7.3.4+deb13-arm64 7.3.4+deb13-amd64 7.2.11+deb13-armmp)
 
-# Fills the current folder with the kernel that PACKAGE stands for now: release, version, vmlinuz, config,
-# Module.symvers, vmlinux, lib/modules, and busybox for the guest.
+# Downloads into the current folder the kernel that PACKAGE depends on: release, version, vmlinuz,
+# config, Module.symvers, vmlinux, lib/modules, and busybox for the guest.
 fetch_kernel() {
 	# shellcheck disable=SC2034 # open_archive sets the suites
-	local architecture=$1 package=$2 state=$cache/apt/$target stable backports release version part
+	local architecture=$1 package=$2 state=$cache/apt/$target \
+		stable backports release version part
 	open_archive "$state" "$architecture"
 
-	release=$(archive_field "$state" "$package" Depends | grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
+	release=$(archive_field "$state" "$package" Depends |
+		grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
 	release=${release#linux-image-}
 	[[ -n $release ]]
 	version=$(archive_field "$state" "linux-image-$release" Version)
@@ -27,7 +29,7 @@ fetch_kernel() {
 	printf '%s\n' "$version" >version
 	mv unpacked/usr/src/linux-headers-"$release"/{.config,Module.symvers} .
 	mv .config config
-	# Not the kernel itself, but its type information.
+	# This file has only the kernel's type information.
 	mv unpacked/usr/src/linux-headers-"$release"/vmlinux .
 	first_of unpacked/{boot/vmlinuz-"$release",usr/lib/modules/"$release"/vmlinuz} vmlinuz
 	mkdir -p lib/modules
@@ -36,7 +38,7 @@ fetch_kernel() {
 	rm -rf unpacked "$state/cache/archives"
 }
 
-# Moves whichever of the files exists to where the last argument says.
+# first_of FILE... DESTINATION: moves the first file that exists.
 first_of() {
 	local file
 	for file in "${@:1:$#-1}"; do
@@ -49,16 +51,18 @@ first_of() {
 	return 1
 }
 
-# The source package of the very version that the target's kernel was built from, unpacked in the current folder.
+# Unpacks the source package of the target's kernel version in the current folder.
 fetch_source() {
 	local version=$1 state=$cache/apt/$target series
 	series=$(sed -E 's/^([0-9]+\.[0-9]+).*/\1/' <<<"$version")
 	archive_unpack "$state" unpacked "linux-source-$series=$version"
-	"$project/qemu/enter" tar --extract --strip-components=1 --file "unpacked/usr/src/linux-source-$series.tar.xz"
+	"$project/qemu/enter" tar --extract --strip-components=1 \
+		--file "unpacked/usr/src/linux-source-$series.tar.xz"
 	rm -rf unpacked
 }
 
-# The modules that the guest may load, with what they depend on, uncompressed: busybox reads no xz.
+# Copies the modules that the guest may load, and their dependencies. Uncompressed: busybox does not
+# support xz.
 collect_modules() {
 	local kernel=$1 release=$2 list=$3 file
 	mkdir -p "lib/modules/$release"
@@ -76,7 +80,7 @@ collect_modules() {
 	"$project/qemu/enter" depmod -b "$PWD" "$release"
 }
 
-# A target as a whole; read_target has been called.
+# Prepares everything for a target; call read_target first.
 need_target() {
 	local release version
 	if [[ $fragments == - ]]; then
@@ -91,15 +95,16 @@ need_target() {
 		need_own_kernel
 		release=$(<"$target_folder/kernel/release")
 	fi
-	stage "$target/modules" "kernel modules for the $target guest" "modules-$target" collect_modules \
-		"$(readlink "$target_folder/kernel")" "$release" "$(modules_wanted)"
+	stage "$target/modules" "kernel modules for the $target guest" "modules-$target" \
+		collect_modules "$(readlink "$target_folder/kernel")" "$release" "$(modules_wanted)"
 }
 
-# The real folders are passed on: the links are another checkout's tomorrow.
+# The arguments are real folders, not links: the links may later point to folders of other versions.
 
 need_packages() {
-	# Under the name of the architecture: targets that are built from the same packages share them.
-	stage "$target/$1" "kernel packages for $target" "kernel-$debian_arch" fetch_kernel "$debian_arch" "$kernel_package"
+	# Named after the architecture: targets of the same packages share the folder.
+	stage "$target/$1" "kernel packages for $target" "kernel-$debian_arch" fetch_kernel \
+		"$debian_arch" "$kernel_package"
 }
 
 need_source() {
@@ -111,8 +116,8 @@ need_tree_of_packages() {
 	local -a make_arguments
 	mapfile -t make_arguments < <(kernel_make_arguments "$1")
 	stage "$target/tree" "kernel tree for $target ($1)" "tree-$target" prepare_tree \
-		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" "$(readlink "$root")" \
-		"${make_arguments[@]}"
+		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" \
+		"$(readlink "$root")" "${make_arguments[@]}"
 }
 
 need_own_kernel() {
@@ -128,18 +133,20 @@ need_own_kernel() {
 	fi
 	mapfile -t make_arguments < <(own_make_arguments)
 	stage "$target/tree" "kernel for $target, built here" "tree-$target" build_own_kernel \
-		"$(readlink "$target_folder/source")" "$fragments" "$tree" "$(readlink "$root")" "$(fragments_hash)" \
-		"${make_arguments[@]}"
+		"$(readlink "$target_folder/source")" "$fragments" "$tree" "$(readlink "$root")" \
+		"$(fragments_hash)" "${make_arguments[@]}"
 	stage "$target/kernel" "kernel of $target" "own-kernel-$target" install_own_kernel \
 		"$(readlink "$target_folder/tree")" "$(readlink "$target_folder/packages")"
 }
 
 modules_wanted() {
-	printf '%s,%s' "$boot_modules" "$modules" | tr ',' '\n' | grep -vx -- - | sort -u | paste -sd ' '
+	printf '%s,%s' "$boot_modules" "$modules" | tr ',' '\n' |
+		grep -vx -- - | sort -u | paste -sd ' '
 }
 
 report_unknown_kernel() {
 	[[ -e $target_folder/kernel/told ]] ||
-		printf '  note: %s is not one of the kernels that this was tried on (%s); going on\n' "$1" "${known_good[*]}" >&2
+		printf '  note: the module was not tested on kernel %s (but on %s); continuing\n' \
+			"$1" "${known_good[*]}" >&2
 	: >"$target_folder/kernel/told"
 }

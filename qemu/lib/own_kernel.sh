@@ -1,31 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
-# A kernel of the project's own: from the source package of the target's Debian kernel, with nothing switched on but what
-# the fragments in qemu/config say.
+# A kernel built from the source package of the target's Debian kernel. Only the options of the
+# fragments in qemu/config are set.
 
 own_make_arguments() {
 	printf '%s\n' "ARCH=$arch" LLVM=-19 "LOCALVERSION=-$target"
 }
 
-# Builds the kernel and its modules in the current folder, in which modules can be built afterwards; upon the tree of
-# another kernel, if there is one, with which it has most objects in common.
+# Builds the kernel and its modules in the current folder, so that modules can be built there later.
+# Starts from the tree of another kernel, if there is one, with which it shares most objects.
 build_own_kernel() {
 	local source=$1 fragments=$2 base=$3 name
-	# The fourth and fifth are the build root and the hash of the fragments: with others it is another kernel.
+	# The build root and the fragments' hash, the next two arguments, only select the stage.
 	shift 5
 	[[ $base == - ]] || cp --archive --reflink=auto "$base/." .
 	for name in ${fragments//,/ }; do
 		cat "$project/qemu/config/$name"
 	done >fragments
-	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" KCONFIG_ALLCONFIG="$PWD/fragments" allnoconfig
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" \
+		KCONFIG_ALLCONFIG="$PWD/fragments" allnoconfig
 	check_fragments
 	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" Image modules
 	printf '%s\n' "$@" >make-arguments
 }
 
-# An option that another one forbids, or that the kernel does not know any more, is dropped without a word. Of several lines
-# for one option the last one counts; what is not mentioned is not set.
+# Fails if an option of the fragments is not in the configuration: Kconfig silently drops an option
+# that another one forbids or that does not exist. The last line for an option counts; an option
+# that is not mentioned must not be set.
 check_fragments() {
 	local missing
 	missing=$(awk '
@@ -40,16 +42,18 @@ check_fragments() {
 		}
 		END {
 			for (option in wanted)
-				if (wanted[option] != (option in has ? has[option] : "# " option " is not set"))
+				if (wanted[option] != (option in has ? has[option] :
+				                       "# " option " is not set"))
 					print wanted[option]
 		}' .config fragments)
 	if [[ $missing ]]; then
-		printf '%s\nthese lines of the fragments did not get into the configuration\n' "$missing"
+		printf '%s\nthese lines of the fragments are not in the configuration\n' "$missing"
 		return 1
 	fi
 }
 
-# What a Debian kernel's packages hold, of the kernel built in the folder $1; the rest from the packages' folder $2.
+# install_own_kernel TREE PACKAGES: creates in the current folder the files of a Debian kernel's
+# packages, from the kernel built in TREE; version and busybox come from PACKAGES.
 install_own_kernel() {
 	local tree=$1 packages=$2
 	cp "$tree/include/config/kernel.release" release
@@ -61,15 +65,19 @@ install_own_kernel() {
 	rm -f lib/modules/*/build
 }
 
-# The target whose fragments are those of this one but for further ones at the end; nothing where there is none.
+# Prints the target whose fragments are the first ones of this target's, if there is one.
 base_target() {
-	awk -v fragments="$fragments" '!/^#/ && $5 != "-" && index(fragments, $5 ",") == 1 { print $1 }' "$project/qemu/targets"
+	awk -v fragments="$fragments" \
+		'!/^#/ && $5 != "-" && index(fragments, $5 ",") == 1 { print $1 }' \
+		"$project/qemu/targets"
 }
 
+# Prints the hash of the fragments' content.
 fragments_hash() {
 	local name
 	for name in ${fragments//,/ }; do
-		[[ -f $project/qemu/config/$name ]] || die "target $target: there is no fragment qemu/config/$name"
+		[[ -f $project/qemu/config/$name ]] ||
+			die "target $target: the fragment qemu/config/$name is missing"
 		cat "$project/qemu/config/$name"
 	done | sha256sum
 }

@@ -4,19 +4,20 @@
 # The Debian 13 root in which everything is built and QEMU runs.
 
 root_packages=(
-	# the kernel's own build
-	make flex bison bc kmod cpio xz-utils rsync python3 libelf-dev libssl-dev openssl gcc libc6-dev
-	# without pahole, olddefconfig drops DEBUG_INFO_BTF, types change and symbols no longer match
+	# for the kernel's build
+	make flex bison bc kmod cpio xz-utils rsync python3 libelf-dev libssl-dev openssl gcc
+	libc6-dev
+	# pahole: without it, olddefconfig drops DEBUG_INFO_BTF, types change, symbols do not match
 	dwarves
-	# Rust of the very version that Debian's kernels are built with, and what bindgen needs
+	# Rust, in the version with which Debian's kernels are built, and bindgen's dependencies
 	rustc rust-src rustfmt rust-clippy bindgen cargo clang-19 lld-19 llvm-19 libclang-19-dev
-	# targets
+	# for targets
 	gcc-14-aarch64-linux-gnu libc6-dev-arm64-cross libstd-rust-dev:arm64
 	gcc-14-arm-linux-gnueabihf libc6-dev-armhf-cross libstd-rust-dev:armhf
 	qemu-system-arm qemu-system-x86 device-tree-compiler
-	# checks
+	# for checks
 	shellcheck clang-format-19
-	# of backports
+	# from backports
 	dt-schema
 	ca-certificates
 )
@@ -30,8 +31,8 @@ root_options=(
 	--dpkgopt='path-exclude=/usr/share/locale/*'
 )
 
-# build_root OPTION...: makes the root in the current folder. An ordinary user gets it by way of a tar archive, so that
-# all of it belongs to that user and `rm` can remove it.
+# build_root OPTION...: creates the root in the current folder. For an ordinary user it is unpacked
+# from a tar archive, so that this user owns all files and `rm` can remove them.
 build_root() {
 	local options=("$@") setting stable backports sources
 	open_archive "$cache/apt/root" 'amd64 arm64 armhf'
@@ -62,7 +63,7 @@ need_root() {
 	local work=(build-root build_root "${root_options[@]}" "$(root_include)")
 	if ! inside_root && ! stage_is_done "${work[@]}"; then
 		need_space
-		need_leave_to_make_root
+		need_permission_to_build_root
 	fi
 	stage root "Debian 13 build root" "${work[@]}"
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Completes the kernel's rust-project.json for the module, on standard input and output.
+"""Adds the module to the kernel's rust-project.json. Reads standard input, writes standard output.
 
-The kernel's script finds an external module's crate only where Kbuild lies beside its root file.
-Arguments: the module's root file, its generated bindings, the Debian root that paths in /usr stand for.
+The kernel's script finds the crate of an external module only if Kbuild is in the same folder as
+the root file.
+Arguments: the module's root file, its generated bindings, the Debian root of the paths in /usr.
 """
 
 import json
@@ -32,7 +33,16 @@ crates.append({
     "env": {"RUST_MODFILE": "This is only for rust-analyzer", "RK_DMA_HEAP_BINDINGS": bindings},
     "deps": [
         {"crate": numbers[name], "name": name}
-        for name in ("core", "macros", "build_error", "pin_init", "ffi", "zerocopy", "zerocopy_derive", "kernel")
+        for name in (
+            "core",
+            "macros",
+            "build_error",
+            "pin_init",
+            "ffi",
+            "zerocopy",
+            "zerocopy_derive",
+            "kernel",
+        )
         if name in numbers
     ],
 })

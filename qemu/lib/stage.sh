@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
-# A stage fills one folder of the cache, and is done once. The folder is named after a hash of all that went into it, so
-# that checkouts of the project that differ in their set-up share what they have in common and do not get in each other's
-# way. The stamp beside it is written last: a folder without one is what an interrupted run left behind, and is filled
-# anew. The project finds a stage's folder by a link in build/setup.
+# A stage fills one folder of the cache, once. The folder is named after a hash of all its inputs.
+# Checkouts with different set-ups therefore share the folders they have in common and do not
+# disturb each other. The stamp beside the folder is written last: a folder without a stamp is from
+# an interrupted run and is filled again. The project refers to the folder by a link in build/setup.
 
 unused_days=30
 
-# Hash of the function that does the work and of the inputs it was given.
+# Hash of the function that does the work and of its inputs.
 stage_key() {
 	{ declare -f "$1"; printf '%s\n' "${@:2}"; } | sha256sum | cut -c 1-16
 }
@@ -24,16 +24,18 @@ stage_is_done() {
 	[[ -d $folder && -e $folder.stamp ]]
 }
 
-# stage LINK DESCRIPTION NAME FUNCTION INPUT...: FUNCTION runs in the empty folder NAME/HASH, with the INPUTs as arguments.
+# stage LINK DESCRIPTION NAME FUNCTION INPUT...: runs FUNCTION with the INPUTs as arguments in the
+# empty folder NAME/HASH.
 stage() {
 	local link=$setup_folder/$1 description=$2 folder
 	shift 2
 	folder=$(stage_folder "$@")
 	if ! stage_is_done "$@"; then
-		inside_root && die "'$description' is not done yet, and cannot be from inside the Debian root; run qemu/setup outside it"
+		inside_root &&
+			die "'$description' is missing: run qemu/setup outside the Debian root"
 		take_lock
 	fi
-	# Once more: whoever had the lock may have done it.
+	# Checked again: the previous holder of the lock may have done it.
 	if ! stage_is_done "$@"; then
 		rm -rf "$folder" "$folder.stamp"
 		mkdir -p "$folder" "$log_folder"
@@ -48,7 +50,7 @@ stage() {
 	fi
 }
 
-# One set-up at a time works in the cache; where nothing is to be done nobody waits.
+# Only one set-up at a time works in the cache. If nothing is to be done, the lock is not taken.
 take_lock() {
 	[[ -z ${lock_taken:-} ]] || return 0
 	exec 9>"$cache/lock"
@@ -59,12 +61,12 @@ take_lock() {
 	lock_taken=yes
 }
 
-# Once an hour will do.
+# Updates the time of the last use, at most once per hour.
 mark_used() {
 	[[ -e $1.used && -z $(find "$1.used" -mmin +60) ]] || : >"$1.used"
 }
 
-# What no checkout has used for a while goes when the same stage is done anew.
+# Removes folders of a stage that no checkout has used for `unused_days`.
 remove_unused() {
 	local mark
 	find "$1" -maxdepth 1 -name '*.used' -mtime +"$unused_days" | while read -r mark; do
@@ -78,14 +80,15 @@ in_folder() {
 	"$@"
 }
 
-# Runs a command with its output going to a log, and shows on standard error what is going on and for how long.
+# run_with_progress DESCRIPTION LOG COMMAND...: runs COMMAND with its output in a log, and shows the
+# description and the elapsed time on standard error.
 run_with_progress() {
 	local description=$1 log=$2 start=$SECONDS status=0 ticker
 	shift 2
 	[[ -t 2 ]] || printf '  %s ...\n' "$description" >&2
 	tick "$description" &
 	ticker=$!
-	# Told apart from the `||` below, a subshell of its own keeps `set -e` working inside it.
+	# A separate subshell keeps `set -e` in effect; as an operand of `||` it would be ignored.
 	set +e
 	(
 		set -e
@@ -98,12 +101,13 @@ run_with_progress() {
 	[[ -t 2 ]] && printf '\r\033[K' >&2
 	if ((status != 0)); then
 		tail -n 5 "$log" | sed 's/^/    | /' >&2
-		die "'$description' failed after $((SECONDS - start)) s$(cure_of "$log"); full log: $log"
+		die "'$description' failed after $((SECONDS - start)) s$(cure_of "$log"); log: $log"
 	fi
 	printf '  %s: %d s\n' "$description" $((SECONDS - start)) >&2
 }
 
-# On a terminal a line that counts the seconds, otherwise a line every half minute. Ends with the script that started it.
+# Shows the elapsed seconds: on a terminal in one line, otherwise in one line per half minute. Ends
+# with the script that started it.
 tick() {
 	local start=$SECONDS
 	trap 'exit 0' TERM
@@ -116,18 +120,22 @@ tick() {
 	done
 }
 
-# A line to the user from inside a stage, whose own output goes to the log.
+# Prints a line for the user from inside a stage, whose output goes to the log.
 note() {
 	printf '\n  note: %s\n' "$1" >&3
 }
 
-# The usual causes, told by what the failed tool printed.
+# Prints the cause and the cure of common failures, which the output of the failed tool identifies.
 cure_of() {
-	if grep -qE 'Temporary failure resolving|Could not resolve|Could not connect|Connection (timed out|refused)|Unable to connect' "$1"; then
-		printf ': the Debian mirror cannot be reached; check the network, or name another one in RK_DMA_HEAP_MIRROR'
+	local network='Temporary failure resolving|Could not resolve|Could not connect'
+	network+='|Connection (timed out|refused)|Unable to connect'
+	if grep -qE "$network" "$1"; then
+		printf ': the Debian mirror cannot be reached: %s' \
+			'check the network, or set RK_DMA_HEAP_MIRROR to another one'
 	elif grep -qE 'No space left on device|not enough free space' "$1"; then
-		printf ': the disk is full; free some space or point XDG_CACHE_HOME to another disk'
+		printf ': the disk is full: free some space, or set XDG_CACHE_HOME to another disk'
 	elif grep -qE 'NO_PUBKEY|EXPKEYSIG|is not signed|not valid yet|is expired' "$1"; then
-		printf ': a signature could not be verified; check the clock, and update the package debian-archive-keyring'
+		printf ': a signature could not be verified: %s' \
+			'check the clock, and update the package debian-archive-keyring'
 	fi
 }
