@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Exports what src/exports/ defines.
+ * Exports the functions that src/exports/ defines, and states the version of the module, for which
+ * the kernel crate's module! macro has no field. Kbuild reads it from Cargo.toml.
  */
 
 #include <linux/dma-heap.h>
 #include <linux/export.h>
+#include <linux/module.h>
 
 #include <linux/rk-dma-heap.h>
+
+MODULE_VERSION(RK_DMA_HEAP_VERSION);
 
 EXPORT_SYMBOL_GPL(rk_dma_heap_find);
 EXPORT_SYMBOL_GPL(rk_dma_heap_put);
