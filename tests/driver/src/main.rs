@@ -30,12 +30,12 @@ use count::{
 };
 use progress::Progress;
 use schedule::{
-    Job, //
-    JobResult,
+    Job,
+    JobResult, //
 };
 use suites::{
-    Environment, //
-    Part,
+    Environment,
+    Part, //
 };
 
 /// Run the test suites; the last line of output is `N passed, N failed, N skipped`

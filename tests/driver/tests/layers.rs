@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Imports run one way: from `heaps/` and `procfs/` to `src/`, from there to `src/abstractions/`, and from there to
-//! `src/decisions/`. Modules do not import each other in a circle.
+//! Checks the direction of imports. `heaps/` and `procfs/` may import `src/`, which may import
+//! `src/abstractions/`, which may import `src/decisions/`. Imports of modules must form no cycle.
 //!
-//! A path counts wherever it stands: in a `use`, in an expression, in the arguments of a macro.
+//! Every path counts as an import: in a `use`, in an expression, in the arguments of a macro.
 
 mod common;
 
@@ -12,24 +12,24 @@ use std::collections::{
     BTreeSet, //
 };
 
-use common::rust_below;
+use common::rust_files_below;
 use proc_macro2::{
     Delimiter,
     TokenStream,
     TokenTree, //
 };
 
-/// The part of the module that a file or a path belongs to.
+/// The layer that a file or a path belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {
     Decisions,
     Abstractions,
-    /// What bindgen creates from the kernel's headers.
+    /// The output of bindgen for the kernel's headers.
     Bindings,
     Machinery,
     Heaps,
     Procfs,
-    /// `src/rk_dma_heap.rs`, which puts the parts together.
+    /// `src/rk_dma_heap.rs`, which may use all layers.
     Root,
 }
 
@@ -44,7 +44,7 @@ use Layer::{
 };
 
 impl Layer {
-    /// The layer of the module whose path from the crate's root is `path`.
+    /// Returns the layer of a module. `path` starts at the crate's root.
     fn of(path: &[String]) -> Self {
         match path.first().map(String::as_str) {
             None => Root,
@@ -57,8 +57,8 @@ impl Layer {
         }
     }
 
-    /// The layers that a file of this layer may import.
-    fn may_import(self) -> &'static [Layer] {
+    /// Returns the layers that a file of this layer may import.
+    fn allowed_imports(self) -> &'static [Layer] {
         match self {
             Decisions => &[Decisions],
             Bindings => &[Bindings],
@@ -79,10 +79,11 @@ impl Layer {
     }
 }
 
-/// A path, as the identifiers between its `::`.
+/// A Rust path, split at `::`.
 type Path = Vec<String>;
 
-/// All paths in `tokens` that begin with an identifier in `starts`; a group of braces gives one path for each item.
+/// Returns all paths in `tokens` that begin with one of the identifiers `starts`. A brace group
+/// gives one path for each item.
 fn paths(tokens: TokenStream, starts: &[&str]) -> Vec<Path> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut found = Vec::new();
@@ -90,7 +91,7 @@ fn paths(tokens: TokenStream, starts: &[&str]) -> Vec<Path> {
     while index < tokens.len() {
         match &tokens[index] {
             TokenTree::Ident(word) if starts.iter().any(|start| word == start) => {
-                let after = follow(&tokens, index, Vec::new(), &mut found);
+                let after = parse_path(&tokens, index, Vec::new(), &mut found);
                 index = after.max(index + 1);
             }
             TokenTree::Group(group) => {
@@ -103,8 +104,14 @@ fn paths(tokens: TokenStream, starts: &[&str]) -> Vec<Path> {
     found
 }
 
-/// Follows the path that continues at `index` behind `prefix`; returns the index behind it.
-fn follow(tokens: &[TokenTree], mut index: usize, prefix: Path, found: &mut Vec<Path>) -> usize {
+/// Parses the path that continues `prefix` at `index`, adds it to `found`, and returns the index
+/// behind it.
+fn parse_path(
+    tokens: &[TokenTree],
+    mut index: usize,
+    prefix: Path,
+    found: &mut Vec<Path>,
+) -> usize {
     let mut path = prefix;
     loop {
         match tokens.get(index) {
@@ -113,7 +120,7 @@ fn follow(tokens: &[TokenTree], mut index: usize, prefix: Path, found: &mut Vec<
                 let items: Vec<TokenTree> = group.stream().into_iter().collect();
                 for item in items.split(|token| is_punct(token, ',')) {
                     if !item.is_empty() {
-                        follow(item, 0, path.clone(), found);
+                        parse_path(item, 0, path.clone(), found);
                     }
                 }
                 return index + 1;
@@ -141,10 +148,10 @@ fn is_punct(token: &TokenTree, character: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == character)
 }
 
-/// The path of the module that is in `file`.
+/// Returns the path of the module that `file` contains.
 fn module_of(file: &str) -> Path {
-    let below = file.strip_prefix("src/").unwrap_or(file);
-    let path = below.strip_suffix(".rs").unwrap_or(below);
+    let relative = file.strip_prefix("src/").unwrap_or(file);
+    let path = relative.strip_suffix(".rs").unwrap_or(relative);
     let mut path: Path = path.split('/').map(str::to_owned).collect();
     if path
         .last()
@@ -155,79 +162,81 @@ fn module_of(file: &str) -> Path {
     path
 }
 
-/// The modules and items of the crate that `source`, in the module `module`, names: as paths from the crate's root.
-fn named_by(module: &[String], source: &str) -> Vec<Path> {
-    let tokens: TokenStream = source.parse().expect("Rust that does not parse");
-    let mut named = Vec::new();
+/// Returns the paths, from the crate's root, of the crate's modules and items that `source` names.
+/// `module` is the module that contains `source`.
+fn imported_paths(module: &[String], source: &str) -> Vec<Path> {
+    let tokens: TokenStream = source.parse().expect("source does not parse as Rust");
+    let mut imported = Vec::new();
     for path in paths(tokens, &["crate", "super"]) {
-        let ups = path.iter().take_while(|word| *word == "super").count();
-        let base = match ups {
+        let supers = path.iter().take_while(|word| *word == "super").count();
+        let base = match supers {
             0 => &[],
-            // In a module inside the file this names an ancestor of what is meant, which is in the same layer.
-            _ => &module[..module.len().saturating_sub(ups)],
+            // For an inline module this yields an ancestor of the real path, which is in the same
+            // layer.
+            _ => &module[..module.len().saturating_sub(supers)],
         };
-        let skip = ups.max(1);
+        let skip = supers.max(1);
         let resolved: Path = base.iter().chain(&path[skip..]).cloned().collect();
         if resolved.len() > base.len() {
-            named.push(resolved);
+            imported.push(resolved);
         }
     }
-    named
+    imported
 }
 
-/// What is wrong with the imports of `source`, in `file`.
+/// Describes the imports of `source`, the text of `file`, that are not allowed.
 fn violations(file: &str, source: &str) -> Vec<String> {
     let module = module_of(file);
     let layer = Layer::of(&module);
-    let mut wrong = Vec::new();
-    for path in named_by(&module, source) {
+    let mut violations = Vec::new();
+    for path in imported_paths(&module, source) {
         let other = Layer::of(&path);
-        if !layer.may_import().contains(&other) {
-            wrong.push(format!(
+        if !layer.allowed_imports().contains(&other) {
+            violations.push(format!(
                 "{file} ({layer:?}) imports {} ({other:?})",
                 path.join("::")
             ));
         }
     }
     if matches!(layer, Heaps | Procfs) {
-        let tokens: TokenStream = source.parse().expect("Rust that does not parse");
+        let tokens: TokenStream = source.parse().expect("source does not parse as Rust");
         for path in paths(tokens, &["kernel"]) {
             if path.iter().any(|word| word == "bindings" || word == "ffi") {
-                wrong.push(format!(
-                    "{file} reaches the kernel through {}",
+                violations.push(format!(
+                    "{file} imports {}: policy must use an abstraction",
                     path.join("::")
                 ));
             }
         }
     }
-    wrong
+    violations
 }
 
-/// All files of the module.
+/// Returns the path and the text of each file of the kernel module.
 fn module_files() -> Vec<(String, String)> {
     let files: Vec<_> = ["src", "heaps", "procfs"]
         .into_iter()
-        .flat_map(rust_below)
+        .flat_map(rust_files_below)
         .collect();
-    assert!(files.len() > 60, "only {} files were found", files.len());
+    assert!(files.len() > 60, "only {} files found", files.len());
     files
 }
 
 #[test]
-fn imports_follow_the_arrows() {
-    let wrong: Vec<_> = module_files()
+fn imports_follow_the_layers() {
+    let violations: Vec<_> = module_files()
         .iter()
         .flat_map(|(file, source)| violations(file, source))
         .collect();
     assert!(
-        wrong.is_empty(),
+        violations.is_empty(),
         "imports against the layers:\n{}",
-        wrong.join("\n")
+        violations.join("\n")
     );
 }
 
 #[test]
-fn each_arrow_is_seen() {
+fn violations_are_found() {
     for (file, source) in [
         ("src/decisions/text.rs", "use crate::abstractions::pages;"),
         ("src/decisions/text.rs", "use crate::ledger::Account;"),
@@ -279,7 +288,8 @@ fn each_arrow_is_seen() {
     }
 }
 
-/// For each unit of `files` the units that it imports. A unit is what `unit` makes of a module's path.
+/// Returns, for each unit in `files`, the units that it imports. `unit` maps a module's path to its
+/// unit.
 fn imports(
     files: &[(String, String)],
     unit: impl Fn(&[String]) -> Option<String>,
@@ -292,49 +302,49 @@ fn imports(
     for (file, source) in files {
         let module = module_of(file);
         let Some(from) = unit(&module) else { continue };
-        let named = named_by(&module, source);
-        let to = named.iter().filter_map(|path| unit(path));
+        let imported = imported_paths(&module, source);
+        let to = imported.iter().filter_map(|path| unit(path));
         let to = to.filter(|to| *to != from && known.contains(to));
         edges.entry(from.clone()).or_default().extend(to);
     }
     edges
 }
 
-/// A circle of imports, if there is one.
-fn circle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
-    fn walk(
-        at: &String,
+/// Returns a cycle of imports, if one exists. Its first unit is also its last.
+fn find_cycle(edges: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn visit(
+        node: &String,
         edges: &BTreeMap<String, BTreeSet<String>>,
-        way: &mut Vec<String>,
+        path: &mut Vec<String>,
         done: &mut BTreeSet<String>,
     ) -> bool {
-        if let Some(first) = way.iter().position(|other| other == at) {
-            way.drain(..first);
-            way.push(at.clone());
+        if let Some(first) = path.iter().position(|other| other == node) {
+            path.drain(..first);
+            path.push(node.clone());
             return true;
         }
-        if done.contains(at) {
+        if done.contains(node) {
             return false;
         }
-        way.push(at.clone());
-        for next in edges.get(at).into_iter().flatten() {
-            if walk(next, edges, way, done) {
+        path.push(node.clone());
+        for next in edges.get(node).into_iter().flatten() {
+            if visit(next, edges, path, done) {
                 return true;
             }
         }
-        way.pop();
-        done.insert(at.clone());
+        path.pop();
+        done.insert(node.clone());
         false
     }
-    let (mut way, mut done) = (Vec::new(), BTreeSet::new());
+    let (mut path, mut done) = (Vec::new(), BTreeSet::new());
     edges
         .keys()
-        .any(|start| walk(start, edges, &mut way, &mut done))
-        .then_some(way)
+        .any(|start| visit(start, edges, &mut path, &mut done))
+        .then_some(path)
 }
 
 #[test]
-fn circles_are_seen() {
+fn cycles_are_found() {
     let edges = |list: &[(&str, &[&str])]| {
         let set = |to: &&[&str]| to.iter().map(|&to| to.to_owned()).collect();
         list.iter()
@@ -342,32 +352,32 @@ fn circles_are_seen() {
             .collect()
     };
     let none = edges(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])]);
-    assert_eq!(circle(&none), None);
+    assert_eq!(find_cycle(&none), None);
     let one = edges(&[("a", &["b"]), ("b", &["c"]), ("c", &["b"])]);
     assert_eq!(
-        circle(&one).map(|way| way.join(" ")),
+        find_cycle(&one).map(|path| path.join(" ")),
         Some("b c b".to_owned())
     );
 }
 
 #[test]
-fn modules_of_the_kernel_module_form_no_circle() {
+fn kernel_module_has_no_import_cycle() {
     let unit = |path: &[String]| match Layer::of(path) {
         Root => None,
         Abstractions | Decisions => (path.len() > 1).then(|| path[..2].join("::")),
         _ => Some(path[0].clone()),
     };
-    assert_eq!(circle(&imports(&module_files(), unit)), None);
+    assert_eq!(find_cycle(&imports(&module_files(), unit)), None);
 }
 
 #[test]
-fn modules_of_rkheap_form_no_circle() {
-    let mut files = rust_below("rkheap/src");
+fn rkheap_has_no_import_cycle() {
+    let mut files = rust_files_below("rkheap/src");
     for (file, _) in &mut files {
         *file = file.replacen("rkheap/src/", "", 1);
     }
     let known: BTreeSet<Path> = files.iter().map(|(file, _)| module_of(file)).collect();
-    // The longest path that is a file; what a parent itself has is not its children's.
+    // The longest prefix that is a file. An item of a parent module belongs to the parent.
     let unit = |path: &[String]| {
         (1..=path.len())
             .rev()
@@ -375,6 +385,6 @@ fn modules_of_rkheap_form_no_circle() {
             .find(|path| known.contains(*path))
             .map(|path| path.join("::"))
     };
-    assert!(files.len() > 20, "only {} files were found", files.len());
-    assert_eq!(circle(&imports(&files, unit)), None);
+    assert!(files.len() > 20, "only {} files found", files.len());
+    assert_eq!(find_cycle(&imports(&files, unit)), None);
 }

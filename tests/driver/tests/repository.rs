@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rules that the sources keep.
+//! Checks the rules for sources: no `unsafe` in policy code, and a licence in each file.
 
 mod common;
 
@@ -12,49 +12,50 @@ use std::{
 use common::{
     files_below,
     project,
-    rust_below, //
+    rust_files_below, //
 };
 use proc_macro2::{
     TokenStream,
     TokenTree, //
 };
 
-fn holds_unsafe(tokens: TokenStream) -> bool {
+/// Returns whether `unsafe` occurs as a token.
+fn contains_unsafe(tokens: TokenStream) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(word) => word == "unsafe",
-        TokenTree::Group(group) => holds_unsafe(group.stream()),
+        TokenTree::Group(group) => contains_unsafe(group.stream()),
         _ => false,
     })
 }
 
-fn source_holds_unsafe(source: &str) -> bool {
-    holds_unsafe(source.parse().expect("Rust that does not parse"))
+fn source_contains_unsafe(source: &str) -> bool {
+    contains_unsafe(source.parse().expect("source does not parse as Rust"))
 }
 
 #[test]
-fn unsafe_is_found_in_code_only() {
-    assert!(source_holds_unsafe(
+fn unsafe_is_found_only_in_code() {
+    assert!(source_contains_unsafe(
         "fn f() { g!(if a { unsafe { b() } }) }"
     ));
-    assert!(source_holds_unsafe("unsafe impl Send for A {}"));
-    assert!(!source_holds_unsafe("// unsafe\nfn f() { \"unsafe\"; }"));
+    assert!(source_contains_unsafe("unsafe impl Send for A {}"));
+    assert!(!source_contains_unsafe("// unsafe\nfn f() { \"unsafe\"; }"));
 }
 
 #[test]
-fn heaps_and_nodes_hold_no_unsafe() {
+fn heaps_and_procfs_contain_no_unsafe() {
     let mut checked = 0;
-    for (file, source) in ["heaps", "procfs"].into_iter().flat_map(rust_below) {
-        assert!(!source_holds_unsafe(&source), "{file} holds unsafe");
+    for (file, source) in ["heaps", "procfs"].into_iter().flat_map(rust_files_below) {
+        assert!(!source_contains_unsafe(&source), "{file} contains unsafe");
         checked += 1;
     }
-    assert!(checked > 0, "no source was checked");
+    assert!(checked > 0, "no source found");
 }
 
-/// Whether a file's licence is told in its own first lines.
+/// Returns whether a file must name its licence in its first lines.
 fn must_name_licence(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let extension = file.extension().unwrap_or_default().to_string_lossy();
-    // Generated, or prose.
+    // Generated files, data and prose.
     if name == "Cargo.lock" || extension == "md" || extension == "tsv" {
         return false;
     }
@@ -73,16 +74,16 @@ fn every_source_names_its_licence() {
         .filter(|file| must_name_licence(file))
     {
         let text = fs::read_to_string(file).unwrap();
-        let named = text
+        let names_licence = text
             .lines()
             .take(2)
             .any(|line| line.contains("SPDX-License-Identifier: GPL-2.0"));
         assert!(
-            named,
-            "{} does not name its licence in its first two lines",
+            names_licence,
+            "{} has no SPDX-License-Identifier in its first two lines",
             file.display()
         );
         checked += 1;
     }
-    assert!(checked > 20, "only {checked} sources were found");
+    assert!(checked > 20, "only {checked} sources found");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's style, as far as no formatter checks it: the width of lines, and the layout of imports that
-//! `Documentation/rust/coding-guidelines.rst` asks for.
+//! Checks the kernel's style where no formatter does: the width of lines, and the layout of imports
+//! in `Documentation/rust/coding-guidelines.rst`.
 
 mod common;
 
@@ -15,9 +15,10 @@ use common::{
     project, //
 };
 
-/// The longest line, in columns; a tab takes the columns up to the next multiple of 8.
-const COLUMNS: usize = 100;
+/// The maximum width of a line in columns.
+const MAX_COLUMNS: usize = 100;
 
+/// Returns the width of a line. A tab extends to the next multiple of 8 columns.
 fn columns(line: &str) -> usize {
     line.chars().fold(0, |column, character| match character {
         '\t' => column + 8 - column % 8,
@@ -25,7 +26,7 @@ fn columns(line: &str) -> usize {
     })
 }
 
-/// Whether `file` is source code: not prose, not data, not generated.
+/// Returns whether `file` is source code, as opposed to prose, data and generated files.
 fn is_code(file: &Path, text: &str) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let extension = file.extension().unwrap_or_default().to_string_lossy();
@@ -34,8 +35,8 @@ fn is_code(file: &Path, text: &str) -> bool {
         || text.starts_with("#!")
 }
 
-/// The project's code: each file by its path from the root, with its text.
-fn code() -> Vec<(String, String)> {
+/// Returns the path, relative to the root, and the text of each source file.
+fn source_files() -> Vec<(String, String)> {
     let root = project();
     let files: Vec<_> = files_below(&root)
         .into_iter()
@@ -45,34 +46,34 @@ fn code() -> Vec<(String, String)> {
             is_code(&file, &text).then_some((name, text))
         })
         .collect();
-    assert!(files.len() > 200, "only {} files were found", files.len());
+    assert!(files.len() > 200, "only {} files found", files.len());
     files
 }
 
 #[test]
 fn lines_fit_in_100_columns() {
     let mut long = Vec::new();
-    for (file, text) in code() {
+    for (file, text) in source_files() {
         for (index, line) in text.lines().enumerate() {
-            if columns(line) > COLUMNS {
+            if columns(line) > MAX_COLUMNS {
                 long.push(format!("{file}:{}: {} columns", index + 1, columns(line)));
             }
         }
     }
     assert!(
         long.is_empty(),
-        "{} lines are too long:\n{}",
+        "{} lines are longer than {MAX_COLUMNS} columns:\n{}",
         long.len(),
         long.join("\n")
     );
 }
 
-/// The lines of `source` that end a brace group of a `use` and do not follow the layout: one item per line, and ` //` behind
-/// the last one, which has rustfmt keep it so.
+/// Returns the line numbers at which a brace group of a `use` violates the layout: one item per
+/// line, and a trailing ` //` behind the last one, which stops rustfmt from joining the lines.
 fn condensed_imports(source: &str) -> Vec<usize> {
-    let mut wrong = Vec::new();
-    let mut inside = false;
-    let mut before = "";
+    let mut violations = Vec::new();
+    let mut in_use = false;
+    let mut previous = "";
     for (index, line) in source.lines().enumerate() {
         let code = line.trim_start();
         let code = code.strip_prefix("pub ").unwrap_or(code);
@@ -81,47 +82,47 @@ fn condensed_imports(source: &str) -> Vec<usize> {
             None => code,
         };
         if code.starts_with("use ") {
-            inside = true;
-            // Opened and closed on one line, or filled behind the brace.
+            in_use = true;
+            // An item on the line of the opening brace.
             if code
                 .split_once('{')
                 .is_some_and(|(_, rest)| !rest.is_empty())
             {
-                wrong.push(index + 1);
+                violations.push(index + 1);
             }
-        } else if inside && code.starts_with('}') && !before.ends_with("//") {
-            wrong.push(index + 1);
+        } else if in_use && code.starts_with('}') && !previous.ends_with("//") {
+            violations.push(index + 1);
         }
         if code
             .split("//")
             .next()
             .is_some_and(|code| code.trim_end().ends_with(';'))
         {
-            inside = false;
+            in_use = false;
         }
-        before = line.trim_end();
+        previous = line.trim_end();
     }
-    wrong
+    violations
 }
 
 #[test]
 fn imports_are_vertical() {
-    let mut wrong = Vec::new();
-    for (file, text) in code() {
+    let mut violations = Vec::new();
+    for (file, text) in source_files() {
         if file.ends_with(".rs") {
             let lines = condensed_imports(&text);
-            wrong.extend(lines.iter().map(|line| format!("{file}:{line}")));
+            violations.extend(lines.iter().map(|line| format!("{file}:{line}")));
         }
     }
     assert!(
-        wrong.is_empty(),
-        "imports are not vertical:\n{}",
-        wrong.join("\n")
+        violations.is_empty(),
+        "imports are condensed, put one item on each line:\n{}",
+        violations.join("\n")
     );
 }
 
 #[test]
-fn what_is_wrong_is_seen() {
+fn violations_are_found() {
     assert_eq!(columns("\ta"), 9);
     assert_eq!(columns("1234567\ta"), 9);
     assert_eq!(condensed_imports("use a::{b, c};"), [1]);

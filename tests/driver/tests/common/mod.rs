@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The project's files.
+//! Finds the project's files.
 
-// Each test program uses some of these functions.
+// Each test program uses only some of these functions.
 #![allow(dead_code)]
 
 use std::{
@@ -15,10 +15,10 @@ use std::{
 
 use walkdir::WalkDir;
 
-/// Folders without sources of this project.
+/// Top-level folders without sources of this project.
 const NOT_SOURCES: &[&str] = &[".git", "build", "target", "LICENSES"];
 
-/// The project's root.
+/// Returns the root folder of the project.
 pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -26,7 +26,7 @@ pub fn project() -> PathBuf {
         .unwrap()
 }
 
-/// All files below `folder`.
+/// Returns all files below `folder`.
 pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let kept = |name: &str| !NOT_SOURCES.contains(&name);
     WalkDir::new(folder)
@@ -38,8 +38,9 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The Rust files below `folder`, a path from the project's root: each as such a path, with its text.
-pub fn rust_below(folder: &str) -> Vec<(String, String)> {
+/// Returns the path and the text of each Rust file below `folder`, sorted. All paths are relative
+/// to the project's root.
+pub fn rust_files_below(folder: &str) -> Vec<(String, String)> {
     let root = project();
     let mut files: Vec<_> = files_below(&root.join(folder))
         .into_iter()
