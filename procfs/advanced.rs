@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/advanced`: whether `sgt` shows the ranges of every dma-buf (1), for which it
-//! attaches a device of the module's own to those that nobody has mapped, while it prints them; or
-//! of those alone whose mappings it can see (0).
+//! `/proc/rk_dmabuf/advanced`: the advanced mode of `sgt`, 0 or 1.
+//!
+//! In advanced mode `sgt` shows the ranges of every dma-buf. It attaches a device of this module to
+//! each dma-buf without a visible mapping while it prints it. Otherwise it shows the ranges only of
+//! dma-bufs whose mappings are visible.
 
 use super::switch;
 use crate::abstractions::proc_file::Show;
@@ -15,21 +17,23 @@ use kernel::{
     }, //
 };
 
+/// Whether the mode is on.
 static ADVANCED: Atomic<bool> = Atomic::new(false);
 
-/// Switches the mode.
+/// Switches the mode on or off.
 pub(crate) fn set(advanced: bool) {
     ADVANCED.store(advanced, Relaxed);
 }
 
-/// Whether the mode is on.
+/// Returns whether the mode is on.
 pub(crate) fn is_on() -> bool {
     ADVANCED.load(Relaxed)
 }
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Advanced;
 
+#[vtable]
 impl Show for Advanced {
     fn show(&self, file: &SeqFile) -> Result {
         switch::show(file, is_on())

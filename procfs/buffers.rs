@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/buffers`: a record for each dma-buf, with who made it and who holds it. For
-//! root alone: it tells what other users' processes have open.
+//! `/proc/rk_dmabuf/buffers`: one line per dma-buf, with its exporter and its holders.
+//!
+//! Only root may read it, because it shows which dma-bufs the processes of other users hold.
 //!
 //! The first line names the columns. They are separated by spaces and never change their names; new
-//! ones are added at the end. In names, what is not visible, and what separates, is printed as `\`
-//! and three octal digits; `-` stands for nothing.
+//! ones are added at the end. In names, separators and bytes that are not printable are escaped as
+//! `\` and three octal digits. `-` is an empty value.
 //!
 //! | column | content |
 //! | --- | --- |
-//! | `inode` | the inode number, as `stat()` of a descriptor and `/proc/PID/fdinfo` know it |
-//! | `size` | in bytes |
+//! | `inode` | the inode number, as in `stat()` of a descriptor and in `/proc/PID/fdinfo` |
+//! | `size` | the size in bytes |
 //! | `exporter`, `name` | as in `/proc/PID/fdinfo` |
-//! | `age_ms` | milliseconds since it was exported |
-//! | `pid`, `thread` | the process that exported it, and the name of the thread that did |
-//! | `references` | descriptors, mappings, importers and whoever else holds it |
-//! | `devices` | the attached devices, with commas between |
-//! | `holders` | the processes that hold it when the file is opened, with commas between: `PID:NAME:fd=N:map=N` |
+//! | `age_ms` | the time since the export, in milliseconds |
+//! | `pid`, `thread` | the process ID and the thread name of the exporting thread |
+//! | `references` | the number of references: descriptors, mappings, importers and others |
+//! | `devices` | the attached devices, separated by commas |
+//! | `holders` | the processes that hold it, separated by commas, as `PID:NAME:fd=N:map=N` |
+//!
+//! The holders are those at the time when the file was opened.
 
 use super::row;
 use crate::{
@@ -39,9 +42,10 @@ use kernel::{
     }, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Buffers;
 
+#[vtable]
 impl List for Buffers {
     type State = Holders;
     type Item = BufferInfo;
@@ -74,21 +78,21 @@ impl List for Buffers {
         output.bytes(b" ");
         output.field(text::until_nul(&dma_buf.name()));
         output.bytes(b" ");
-        origin(&mut output, item.origin.as_ref());
-        // One of them is this reader's.
+        print_origin(&mut output, item.origin.as_ref());
+        // One of the references is held for this line.
         output.decimal(dma_buf.references().saturating_sub(1) as u64, 0);
         output.bytes(b" ");
 
         let mut first = true;
         for device in dma_buf.lock_interruptible()?.devices() {
-            separate(&mut output, &mut first);
+            print_separator(&mut output, &mut first);
             output.field(device.name().to_bytes());
         }
         output.bytes(if first { b"- " } else { b" " });
 
         let mut first = true;
         for holder in holders.of_dma_buf(dma_buf.inode()) {
-            separate(&mut output, &mut first);
+            print_separator(&mut output, &mut first);
             output.decimal(holder.pid as u64, 0);
             output.bytes(b":");
             output.field(holder.name.as_bytes());
@@ -102,9 +106,10 @@ impl List for Buffers {
     }
 }
 
-fn origin(output: &mut Output<'_>, origin: Option<&Origin>) {
+/// Prints the columns `age_ms`, `pid` and `thread`.
+fn print_origin(output: &mut Output<'_>, origin: Option<&Origin>) {
     let Some(origin) = origin else {
-        // From before the module was loaded.
+        // The origin is unknown.
         output.bytes(b"- - - ");
         return;
     };
@@ -116,7 +121,8 @@ fn origin(output: &mut Output<'_>, origin: Option<&Origin>) {
     output.bytes(b" ");
 }
 
-fn separate(output: &mut Output<'_>, first: &mut bool) {
+/// Prints a comma before each element but the first.
+fn print_separator(output: &mut Output<'_>, first: &mut bool) {
     if !core::mem::take(first) {
         output.bytes(b",");
     }

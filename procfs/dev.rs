@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/dev`: a line for each dma-buf, with the devices attached to it.
+//! `/proc/rk_dmabuf/dev`: one line per dma-buf, with the attached devices.
 
 use super::row::{
     self,
@@ -21,9 +21,10 @@ use kernel::{
     }, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Dev;
 
+#[vtable]
 impl List for Dev {
     type State = ();
     type Item = BufferInfo;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/heaps`: one line a heap, with what it has handed out and what its pool holds.
+//! `/proc/rk_dma_heap/heaps`: one line per heap, with its allocations and the state of its pool.
 //!
 //! The first line names the columns. Columns are separated by spaces and never change their names;
 //! new ones are added at the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
@@ -18,14 +18,15 @@ use kernel::{
     }, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Heaps;
 
-/// Pages in KiB.
+/// Converts a number of pages to KiB.
 fn kib(pages: usize) -> usize {
     pages << (PAGE_SHIFT - 10)
 }
 
+#[vtable]
 impl Show for Heaps {
     fn show(&self, file: &SeqFile) -> Result {
         seq_print!(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the heaps of `/dev/rk_dma_heap` have handed out, in
-//! the vendor's format.
+//! `/proc/rk_dma_heap/rk-dma-heap-info`: the allocations of the heaps of `/dev/rk_dma_heap`, in the
+//! vendor's format.
 
 use super::row::ADDRESS_DIGITS;
 use crate::{
@@ -27,9 +27,10 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Info;
 
+#[vtable]
 impl Show for Info {
     fn show(&self, file: &SeqFile) -> Result {
         let shown = reader_is_admin(file);
@@ -48,25 +49,26 @@ impl Show for Info {
                 output.decimal(found.dma_buf.inode(), 0);
                 output.bytes(b"\n");
                 let name = found.dma_buf.name();
-                alloc(&mut output, text::until_nul(&name), segment, shown);
-                devices(&mut output, &found.dma_buf)?;
+                print_allocation(&mut output, text::until_nul(&name), segment, shown);
+                print_devices(&mut output, &found.dma_buf)?;
             }
             for array in heap.page_arrays()?.values() {
                 total += array.segment.bytes() as u64;
                 output.bytes(b"dma-heap:<");
                 output.column(heap.name().to_bytes(), 0);
                 output.bytes(b"> -non dmabuf\n");
-                alloc(&mut output, array.owner.to_bytes(), array.segment, shown);
+                print_allocation(&mut output, array.owner.to_bytes(), array.segment, shown);
             }
         }
         output.bytes(b"\nTotal : ");
         output.hexadecimal(total, 0);
-        kib(&mut output, total);
+        print_kib(&mut output, total);
         Ok(())
     }
 }
 
-fn alloc(output: &mut Output<'_>, name: &[u8], segment: Segment, shown: bool) {
+/// Prints the owner and the addresses of an allocation. The addresses are 0 unless `shown`.
+fn print_allocation(output: &mut Output<'_>, name: &[u8], segment: Segment, shown: bool) {
     let size = segment.bytes() as u64;
     let (start, end) = match shown {
         true => (segment.address(), segment.address() + (size - 1)),
@@ -80,16 +82,18 @@ fn alloc(output: &mut Output<'_>, name: &[u8], segment: Segment, shown: bool) {
     output.hexadecimal(end, ADDRESS_DIGITS);
     output.bytes(b"]\t");
     output.hexadecimal(size, ADDRESS_DIGITS);
-    kib(output, size);
+    print_kib(output, size);
 }
 
-fn kib(output: &mut Output<'_>, bytes: u64) {
+/// Prints a size in KiB and ends the line.
+fn print_kib(output: &mut Output<'_>, bytes: u64) {
     output.bytes(b" (");
     output.decimal(bytes / 1024, 0);
     output.bytes(b" KiB)\n");
 }
 
-fn devices(output: &mut Output<'_>, dma_buf: &DmaBuf) -> Result {
+/// Prints the devices that are attached to `dma_buf`.
+fn print_devices(output: &mut Output<'_>, dma_buf: &DmaBuf) -> Result {
     output.bytes(b"\t\tAttached Devices:\n");
     let mut count = 0;
     for device in dma_buf.lock_interruptible()?.devices() {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/keep_ranges`: whether contiguous memory that is freed is kept for a second,
-//! to make the next buffer of that size of it (1), or goes back to its area at once (0). Writing 0
-//! gives back what is kept.
+//! `/proc/rk_dma_heap/keep_ranges`: whether freed ranges of the contiguous heaps are cached.
+//!
+//! With 1 a freed range is cached for a second, for the next buffer of the same size. With 0 it is
+//! released to its area at once. Writing 0 also releases all cached ranges.
 
 use super::switch;
 use crate::{
@@ -15,9 +16,10 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct KeepRanges(pub(crate) Arc<RangeCache>);
 
+#[vtable]
 impl Show for KeepRanges {
     fn show(&self, file: &SeqFile) -> Result {
         switch::show(file, self.0.is_enabled())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files under `/proc/rk_dma_heap` and `/proc/rk_dmabuf`. They print what the ledger and the
-//! records say and keep nothing themselves.
+//! The files in `/proc/rk_dma_heap` and `/proc/rk_dmabuf`. They print the state of the ledger, the
+//! records and the pools, and have no state of their own but a switch.
 
 mod advanced;
 mod buffers;
@@ -25,12 +25,13 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The folders and their files; all are removed when this is dropped.
+/// The directories and their files, which are removed when this is dropped.
+#[must_use = "dropping this removes the files"]
 pub(crate) struct Nodes {
-    _folders: [Directory; 2],
+    _directories: [Directory; 2],
 }
 
-/// Makes the folders and their files.
+/// Creates the directories and their files.
 ///
 /// May sleep. Fails with `ENOMEM`.
 pub(crate) fn create(parameters: &Parameters, ranges: Arc<RangeCache>) -> Result<Nodes> {
@@ -49,6 +50,6 @@ pub(crate) fn create(parameters: &Parameters, ranges: Arc<RangeCache>) -> Result
     buffers.add_list::<buffers::Buffers>(c"buffers", 0o400)?;
     buffers.add(c"advanced", 0o644, advanced::Advanced)?;
     Ok(Nodes {
-        _folders: [heaps, buffers],
+        _directories: [heaps, buffers],
     })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/peak`: the largest that the sum of the sizes of all dma-bufs has been, in MiB,
-//! rounded down. Writing `0` sets it to what the sum is now.
+//! `/proc/rk_dmabuf/peak`: the peak of the total size of all dma-bufs, in MiB, rounded down.
+//! Writing `0` resets it to the current total.
 
 use super::row;
 use crate::{
@@ -13,9 +13,10 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Peak;
 
+#[vtable]
 impl Show for Peak {
     fn show(&self, file: &SeqFile) -> Result {
         let mib = all_buffers::totals()?.peak >> 20;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/sgt`: a line for each dma-buf, with the ranges that a device sees it at.
+//! `/proc/rk_dmabuf/sgt`: one line per dma-buf, with its ranges of device addresses.
 //!
-//! The kernel tells nobody but the exporter how a dma-buf is mapped. So the ranges are shown of
-//! this module's own that are mapped, and in advanced mode of those that can be mapped for a device
-//! of the module's own.
+//! Only the exporter of a dma-buf knows its mappings. So this file shows the ranges of this
+//! module's own dma-bufs that are mapped. In advanced mode it also shows those of all dma-bufs that
+//! can be mapped for a device of this module.
 
 use super::{
     advanced,
@@ -37,14 +37,15 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Sgt;
 
-/// What a line's entries after the first begin with.
+/// The indentation of all ranges after the first.
 const INDENT: &[u8] = b"                                                                 ";
 
+#[vtable]
 impl List for Sgt {
-    /// The device that dma-bufs are attached to in advanced mode.
+    /// The device for attachments in advanced mode.
     type State = Option<Arc<Cleaner>>;
     type Item = BufferInfo;
 
@@ -71,21 +72,21 @@ impl List for Sgt {
             return Ok(());
         };
         if let Some(table) = exporter::mapped(&locked) {
-            print(&mut output, &table, shown);
+            print_ranges(&mut output, &table, shown);
             return Ok(());
         }
         drop(locked);
-        // Others would see zeros, for which nothing needs to be mapped.
+        // The ranges of other readers are printed as zeros, so nothing is mapped for them.
         if let Some(device) = device.as_ref().filter(|_| shown && advanced::is_on()) {
             match device.attach(&item.dma_buf) {
                 Ok(attachment) => {
                     if let Some(table) = attachment.table() {
-                        print(&mut output, &table, shown);
+                        print_ranges(&mut output, &table, shown);
                         return Ok(());
                     }
                 }
                 Err(error) if error == EBUSY => output.bytes(b" (in use)"),
-                // The exporter does not want such a device.
+                // The exporter does not support this device.
                 Err(_) => {}
             }
         }
@@ -94,7 +95,8 @@ impl List for Sgt {
     }
 }
 
-fn print(output: &mut Output<'_>, table: &MappedTable<'_>, shown: bool) {
+/// Prints the ranges of `table`. The addresses are 0 unless `shown`.
+fn print_ranges(output: &mut Output<'_>, table: &MappedTable<'_>, shown: bool) {
     for (number, (start, size)) in table.ranges().enumerate() {
         output.bytes(if number == 0 { b" " } else { INDENT });
         let end = start.saturating_add((size as u64).saturating_sub(1));

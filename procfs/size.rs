@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/size`: the sum of the sizes of all dma-bufs, in KiB.
+//! `/proc/rk_dmabuf/size`: the total size of all dma-bufs, in KiB.
 
 use super::row;
 use crate::{
@@ -12,9 +12,10 @@ use kernel::{
     seq_file::SeqFile, //
 };
 
-/// The file's content.
+/// The contents of the file.
 pub(crate) struct Size;
 
+#[vtable]
 impl Show for Size {
     fn show(&self, file: &SeqFile) -> Result {
         let kib = all_buffers::totals()?.bytes / 1024;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A file that shows whether something is on, and switches it: `1` and `0`.
+//! The format of files that show and set a switch: `0` or `1`.
 
 use kernel::{
     prelude::*,
@@ -10,13 +10,13 @@ use kernel::{
     }, //
 };
 
-/// Prints whether it is on.
+/// Prints the state of a switch.
 pub(crate) fn show(file: &SeqFile, on: bool) -> Result {
     seq_print!(file, "{}\n", u8::from(on));
     Ok(())
 }
 
-/// Whether what was written switches it on. Fails with `EINVAL` where it is neither.
+/// Parses the new state of a switch. Fails with `EINVAL` for anything but `0` and `1`.
 pub(crate) fn parse(text: &[u8]) -> Result<bool> {
     match text {
         b"0" => Ok(false),

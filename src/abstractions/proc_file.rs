@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files under `/proc`: short ones that are printed as a whole, and lists that are printed line by
-//! line.
+//! Directories under `/proc` with two types of files: [`Show`] prints a file as a whole, [`List`]
+//! prints it line by line.
+//!
+//! # Locks
+//!
+//! The sequence file of each open file has a mutex, which is held around the reading functions of
+//! both traits. It is not held around [`Show::write`].
 //!
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
@@ -31,102 +36,179 @@ use kernel::{
     }, //
 };
 
-/// The longest text that can be written to a file.
-const INPUT: usize = 32;
+/// The maximum length of a text written to a file, in bytes.
+const MAX_INPUT_LEN: usize = 32;
 
-/// Operations that are not there.
-// SAFETY: Zeros are a valid C structure: functions that are not there, and no flags.
+/// A table without operations.
+// SAFETY: The C structure consists of flags and optional function pointers, all of which may be
+// zero.
 const NO_OPERATIONS: c::proc_ops = unsafe { mem::zeroed() };
 
-/// A file that is printed as a whole, and that can be written to where its mode says so.
+/// A file that is printed as a whole. It can be written if its mode allows it.
+#[vtable]
 pub(crate) trait Show: Send + Sync + 'static {
-    /// Prints the file's whole content. May sleep.
+    /// Prints the whole content of the file. May sleep.
     ///
-    /// Called again with more room where the content did not fit, so it must not change anything.
+    /// It is called again with a larger buffer if the content did not fit, so it must have no side
+    /// effects.
     fn show(&self, file: &SeqFile) -> Result;
 
-    /// Somebody writes `text`, without white space at its ends. May sleep.
+    /// Handles a write of `text`, without leading and trailing white space. May sleep.
+    ///
+    /// Fails with `EINVAL` if the implementation does not override it.
     fn write(&self, _text: &[u8]) -> Result {
         Err(EINVAL)
     }
 }
 
-/// A file that is printed line by line. A reader who takes it in pieces loses no line and gets none
-/// twice, whatever comes and goes meanwhile: a line has a position of its own, and reading goes on
-/// at the next one.
+/// A file that is printed line by line.
+///
+/// Each line has a fixed position, and a read continues at the position after the last line. So a
+/// reader that reads the file in several calls gets each line once, even if items are added and
+/// removed in between.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::proc_file::{Directory, List};
+/// use kernel::seq_file::{seq_print, SeqFile};
+///
+/// /// Prints the numbers from 1 to 3.
+/// struct Numbers;
+///
+/// #[vtable]
+/// impl List for Numbers {
+///     type State = ();
+///     type Item = u64;
+///
+///     fn open() -> Result {
+///         Ok(())
+///     }
+///
+///     fn header(file: &SeqFile) -> Result {
+///         seq_print!(file, "number\n");
+///         Ok(())
+///     }
+///
+///     fn at(_: &(), position: u64) -> Option<(u64, u64)> {
+///         (position <= 3).then_some((position, position))
+///     }
+///
+///     fn show(_: &(), file: &SeqFile, item: &u64) -> Result {
+///         seq_print!(file, "{}\n", item);
+///         Ok(())
+///     }
+/// }
+///
+/// let mut directory = Directory::new(c"rk_dma_heap_example_list")?;
+/// directory.add_list::<Numbers>(c"numbers", 0o444)?;
+/// ```
+#[vtable]
 pub(crate) trait List: 'static {
-    /// What is kept while a file is open.
+    /// The state of an open file.
     type State: Send;
-    /// What a line is about.
+    /// The subject of a line.
     type Item;
 
-    /// The file is opened. May sleep.
+    /// Creates the state of a file that is being opened. May sleep.
     fn open() -> Result<Self::State>;
 
-    /// Prints what stands above the lines. May sleep.
+    /// Prints the heading above all lines. May sleep.
     fn header(file: &SeqFile) -> Result;
 
-    /// The first item at `position` or behind it, and its own position. The first position is 1.
-    /// May sleep.
+    /// Returns the first item at or after `position`, and the position of that item. May sleep.
+    ///
+    /// Positions of items begin at 1 and are at most `i64::MAX`.
     fn at(state: &Self::State, position: u64) -> Option<(u64, Self::Item)>;
 
-    /// Prints an item's line. May sleep.
+    /// Prints the line of `item`. May sleep.
     fn show(state: &Self::State, file: &SeqFile, item: &Self::Item) -> Result;
 }
 
-/// Whether whoever opened the file may see physical addresses.
+/// Returns whether the opener of `file` had `CAP_SYS_ADMIN`, which allows it to see physical
+/// addresses.
 pub(crate) fn reader_is_admin(file: &SeqFile) -> bool {
-    // SAFETY: The type is nothing but the C structure, which is valid.
+    // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid.
     unsafe { c::reader_is_admin(ptr::from_ref(file).cast_mut().cast()) }
 }
 
-/// A folder directly under `/proc` and its files, all removed when this is dropped.
+/// A directory under `/proc` with its files.
+///
+/// Dropping it waits for operations on the files and removes the directory and the files.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::proc_file::{Directory, Show};
+/// use kernel::seq_file::{seq_print, SeqFile};
+///
+/// struct Answer;
+///
+/// #[vtable]
+/// impl Show for Answer {
+///     fn show(&self, file: &SeqFile) -> Result {
+///         seq_print!(file, "42\n");
+///         Ok(())
+///     }
+/// }
+///
+/// let mut directory = Directory::new(c"rk_dma_heap_example")?;
+/// directory.add(c"answer", 0o444, Answer)?;
+/// // The name is in use until the directory is dropped.
+/// drop(directory);
+/// drop(Directory::new(c"rk_dma_heap_example")?);
+/// ```
 ///
 /// # Invariants
 ///
-/// `entry` is a folder that was created by `proc_mkdir()` and not removed. `files` holds what the
-/// data of its files points to.
+/// `entry` was created by `proc_mkdir()` and is removed only when this value is dropped. `files`
+/// holds the data of each [`Show`] file in the directory.
+#[must_use = "the directory and its files are removed when this is dropped"]
 pub(crate) struct Directory {
     entry: NonNull<bindings::proc_dir_entry>,
     files: KVec<KBox<dyn FileData>>,
 }
 
-/// The data of a file, of whatever type.
+/// The data of a file, without its type.
 trait FileData: Send + Sync {}
 
 impl<T: Show> FileData for T {}
 
-// SAFETY: The proc file system does the locking.
+// SAFETY: The proc file system locks its entries, and `files` is `Send`.
 unsafe impl Send for Directory {}
-// SAFETY: As above.
+// SAFETY: A shared reference gives no access to the fields.
 unsafe impl Sync for Directory {}
 
 impl Directory {
-    /// Makes the folder. May sleep. Fails with `ENOMEM`, also where there is one of that name.
+    /// Creates the directory `/proc/NAME`.
+    ///
+    /// May sleep. Fails with `ENOMEM`, also if the name exists.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         // SAFETY: The name is copied.
         let entry = unsafe { c::proc_mkdir(name.as_char_ptr(), ptr::null_mut()) };
-        // INVARIANT: The folder was just made.
+        // INVARIANT: The directory is new and has no files.
         Ok(Self {
             entry: NonNull::new(entry).ok_or(ENOMEM)?,
             files: KVec::new(),
         })
     }
 
-    /// Adds `file` to the folder under `name`, with access mode `mode`. May sleep. Fails with
-    /// `ENOMEM`.
+    /// Adds `file` as `name` with access mode `mode`.
+    ///
+    /// May sleep. Fails with `ENOMEM`, also if the name exists.
     pub(crate) fn add<T: Show>(&mut self, name: &CStr, mode: u16, file: T) -> Result {
         let file = KBox::new(file, GFP_KERNEL)?;
         let data: *const T = &raw const *file;
         self.files.push(file as KBox<dyn FileData>, GFP_KERNEL)?;
-        // SAFETY: `data` is a `T` in a box that the folder keeps.
+        // SAFETY: `data` is a `T` in a box that `files` owns until the directory is removed.
         unsafe { self.create(name, mode, &ShowFile::<T>::OPERATIONS, data.cast()) }
     }
 
-    /// Adds a list to the folder under `name`, with access mode `mode`. May sleep. Fails with
-    /// `ENOMEM`.
+    /// Adds the list `T` as `name` with access mode `mode`.
+    ///
+    /// May sleep. Fails with `ENOMEM`, also if the name exists.
     pub(crate) fn add_list<T: List>(&mut self, name: &CStr, mode: u16) -> Result {
-        // SAFETY: The operations of a list do not use the data.
+        // SAFETY: The operations of a list do not access the data.
         unsafe { self.create(name, mode, &ListFile::<T>::OPERATIONS, ptr::null()) }
     }
 
@@ -134,7 +216,8 @@ impl Directory {
     ///
     /// # Safety
     ///
-    /// `data` must be what `operations` expect, and stay as long as the folder does.
+    /// `data` must be of the type that `operations` expect and must stay valid until the directory
+    /// is removed.
     unsafe fn create(
         &mut self,
         name: &CStr,
@@ -142,8 +225,8 @@ impl Directory {
         operations: &'static c::proc_ops,
         data: *const c_void,
     ) -> Result {
-        // SAFETY: The name is copied, the folder is there by the type's invariant, the operations
-        // are static, and the data stays as the caller promises.
+        // SAFETY: The name is copied. By the type invariant the directory exists. The operations
+        // are static, and the data stays valid by the safety requirements.
         let file = unsafe {
             c::proc_create_data(
                 name.as_char_ptr(),
@@ -162,13 +245,14 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // SAFETY: The folder exists, by the type's invariant. Its files go with it; the call waits
-        // for their readers, so nobody uses the data when it is dropped after this.
+        // SAFETY: By the type invariant the directory exists. The call removes its files as well
+        // and waits for their operations, so nothing uses the data when `files` is dropped after
+        // this.
         unsafe { c::proc_remove(self.entry.as_ptr()) };
     }
 }
 
-/// The C operations of a [`Show`].
+/// The C operations of a [`Show`] file.
 struct ShowFile<T: Show>(PhantomData<T>);
 
 impl<T: Show> ShowFile<T> {
@@ -183,25 +267,27 @@ impl<T: Show> ShowFile<T> {
 
     /// # Safety
     ///
-    /// For the proc file system.
+    /// Must be called by the proc file system as `proc_open` only.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The file is being opened on this inode.
+        // SAFETY: `file` is being opened for `inode` by the safety requirements.
         unsafe { c::single_open(file, Some(Self::show), c::pde_data(inode)) }
     }
 
     /// # Safety
     ///
-    /// For the sequence file: it is this thread's, and was opened by [`Self::open`].
+    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
     unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: As the caller promises. The private data is a `T`, which outlives the file's
-        // operations.
+        // SAFETY: The private data is the `T` of the file, which outlives the file's operations.
+        // The mutex is held by the safety requirements, so no other thread accesses the sequence
+        // file.
         let (this, file) = unsafe { (&*(*file).private.cast::<T>(), SeqFile::from_raw(file)) };
         from_result(|| this.show(file).map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// For the proc file system: the text is a user's, and the file was opened by [`Self::open`].
+    /// Must be called by the proc file system as `proc_write` only, for a file that [`Self::open`]
+    /// opened.
     unsafe extern "C" fn write(
         file: *mut bindings::file,
         text: *const c_char,
@@ -209,12 +295,12 @@ impl<T: Show> ShowFile<T> {
         _: *mut bindings::loff_t,
     ) -> isize {
         let written = || {
-            let mut input = [0; INPUT];
-            // What is longer is nothing that anybody waits for.
+            let mut input = [0; MAX_INPUT_LEN];
+            // No file accepts a longer text.
             let input = input.get_mut(..len).ok_or(EINVAL)?;
             let user = UserPtr::from_ptr(text.cast_mut().cast());
             UserSlice::new(user, len).reader().read_slice(input)?;
-            // SAFETY: The data of the file is a `T`, which outlives the file's operations.
+            // SAFETY: The data of the file is a `T`, which outlives the operations of the file.
             let this = unsafe { &*c::pde_data((*file).f_inode).cast::<T>() };
             this.write(input.trim_ascii())
         };
@@ -225,17 +311,17 @@ impl<T: Show> ShowFile<T> {
     }
 }
 
-/// The C operations of a [`List`].
+/// The C operations of a [`List`] file.
 struct ListFile<T: List>(PhantomData<T>);
 
-/// What an open file has.
-struct Open<T: List> {
+/// The private data of an open [`List`] file. The mutex of the sequence file protects it.
+struct OpenList<T: List> {
     state: T::State,
-    /// The line that is being printed. Taken and given back under the sequence file's lock.
+    /// The line that is being printed. Set and cleared in one critical section.
     line: Option<Line<T::Item>>,
 }
 
-/// The line above all others, or an item's.
+/// The heading or the line of an item.
 enum Line<I> {
     Header,
     Item(I),
@@ -259,18 +345,20 @@ impl<T: List> ListFile<T> {
 
     /// # Safety
     ///
-    /// For the proc file system.
+    /// Must be called by the proc file system as `proc_open` only.
     unsafe extern "C" fn open(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
-            let open = Open::<T> {
+            let open = OpenList::<T> {
                 state: T::open()?,
                 line: None,
             };
             let open = KBox::new(open, GFP_KERNEL)?;
-            // SAFETY: The file is being opened; the operations stay for good.
+            // SAFETY: The file is being opened by the safety requirements, and the operations are
+            // static.
             let result = unsafe { bindings::seq_open(file, &Self::SEQUENCE) };
             if result == 0 {
-                // SAFETY: The call has made a sequence file. `release()` takes the box back.
+                // SAFETY: The call succeeded, so the private data of the file is a sequence file.
+                // `release()` acquires ownership of the box again.
                 unsafe {
                     let sequence = (*file).private_data.cast::<bindings::seq_file>();
                     (*sequence).private = KBox::into_raw(open).cast();
@@ -282,27 +370,30 @@ impl<T: List> ListFile<T> {
 
     /// # Safety
     ///
-    /// For the proc file system: the file was opened by [`Self::open`].
+    /// Must be called by the proc file system as `proc_release` only, for a file that
+    /// [`Self::open`] opened.
     unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open()` has put the box there; nobody uses it any more.
+        // SAFETY: `open()` gave up ownership of the box, and no other operation uses it any more.
         unsafe {
             let sequence = (*file).private_data.cast::<bindings::seq_file>();
-            drop(KBox::from_raw((*sequence).private.cast::<Open<T>>()));
+            drop(KBox::from_raw((*sequence).private.cast::<OpenList<T>>()));
             bindings::seq_release(inode, file)
         }
     }
 
     /// # Safety
     ///
-    /// `file` must be a sequence file that [`Self::open`] made, with its lock held for `'a`.
-    unsafe fn opened<'a>(file: *mut bindings::seq_file) -> &'a mut Open<T> {
-        // SAFETY: As the caller promises; what was opened is used under the lock only.
+    /// `file` must be a sequence file that [`Self::open`] opened. Its mutex must be held for `'a`,
+    /// and no other reference to the private data may exist.
+    unsafe fn open_list<'a>(file: *mut bindings::seq_file) -> &'a mut OpenList<T> {
+        // SAFETY: `open()` set the private data, and the reference is exclusive by the safety
+        // requirements.
         unsafe { &mut *(*file).private.cast() }
     }
 
-    /// Makes the line at `position` the one to be printed, and sets `position` to its own; null
-    /// where there is none.
-    fn line(open: &mut Open<T>, position: &mut bindings::loff_t) -> *mut c_void {
+    /// Selects the first line at or after `position` and sets `position` to the position of that
+    /// line. Returns null after the last line.
+    fn select_line(open: &mut OpenList<T>, position: &mut bindings::loff_t) -> *mut c_void {
         open.line = match *position {
             0 => Some(Line::Header),
             at => T::at(&open.state, at as u64).map(|(found, item)| {
@@ -318,44 +409,48 @@ impl<T: List> ListFile<T> {
 
     /// # Safety
     ///
-    /// For the sequence file.
+    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
     unsafe extern "C" fn start(
         file: *mut bindings::seq_file,
         position: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // SAFETY: As the caller promises.
-        unsafe { Self::line(Self::opened(file), &mut *position) }
+        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
+        // private data or the position.
+        unsafe { Self::select_line(Self::open_list(file), &mut *position) }
     }
 
     /// # Safety
     ///
-    /// For the sequence file.
+    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
     unsafe extern "C" fn next(
         file: *mut bindings::seq_file,
         _: *mut c_void,
         position: *mut bindings::loff_t,
     ) -> *mut c_void {
-        // SAFETY: As the caller promises.
+        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
+        // private data or the position.
         unsafe {
             *position += 1;
-            Self::line(Self::opened(file), &mut *position)
+            Self::select_line(Self::open_list(file), &mut *position)
         }
     }
 
     /// # Safety
     ///
-    /// For the sequence file.
+    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
     unsafe extern "C" fn stop(file: *mut bindings::seq_file, _: *mut c_void) {
-        // SAFETY: As the caller promises.
-        unsafe { Self::opened(file) }.line = None;
+        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
+        // private data or the position.
+        unsafe { Self::open_list(file) }.line = None;
     }
 
     /// # Safety
     ///
-    /// For the sequence file.
+    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
     unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: As the caller promises.
-        let (open, file) = unsafe { (Self::opened(file), SeqFile::from_raw(file)) };
+        // SAFETY: The mutex is held by the safety requirements, so no other thread accesses the
+        // sequence file or its private data.
+        let (open, file) = unsafe { (Self::open_list(file), SeqFile::from_raw(file)) };
         from_result(|| {
             match &open.line {
                 Some(Line::Header) => T::header(file),

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Processes, and the dma-bufs that they hold: by a file descriptor, or by a mapping.
+//! Processes, and the dma-bufs that they hold by file descriptors and by mappings.
+//!
+//! # Locks
+//!
+//! [`Process::for_each_descriptor`] acquires the `alloc_lock` of the task and, inside of it, the
+//! `file_lock` of its file table, both spin locks. [`Process::for_each_mapping`] acquires the mmap
+//! read lock. One lookup of a process is one RCU read-side critical section.
 //!
 //! C headers: [`include/linux/pid.h`](srctree/include/linux/pid.h),
 //! [`include/linux/fdtable.h`](srctree/include/linux/fdtable.h),
@@ -29,15 +35,16 @@ use kernel::{
     task::Task, //
 };
 
-/// A process, which may have ended already.
+/// A reference to a process, which may have exited.
 pub(crate) struct Process {
     task: ARef<Task>,
-    /// Its number in the first pid namespace.
-    pub(crate) number: i32,
+    /// The PID in the initial PID namespace.
+    pub(crate) pid: i32,
 }
 
-/// Calls `f` with each process, in the order of their numbers, until it fails. May sleep. Fails as
-/// `f` does.
+/// Calls `f` for each process in ascending order of PIDs until it fails.
+///
+/// May sleep; `f` may sleep as well. Fails as `f` does.
 ///
 /// # Examples
 ///
@@ -46,82 +53,103 @@ pub(crate) struct Process {
 ///
 /// let (mut processes, mut last) = (0, 0);
 /// process::try_for_each(|process| {
-///     assert!(process.number > last);
-///     last = process.number;
+///     assert!(process.pid > last);
+///     last = process.pid;
 ///     processes += 1;
 ///     Ok(())
 /// })?;
 /// assert!(processes > 0);
 /// ```
+///
+/// A process is examined with the methods of [`Process`]:
+///
+/// ```
+/// use crate::abstractions::process;
+///
+/// let mut held = 0_usize;
+/// process::try_for_each(|process| {
+///     assert!(!process.name().as_bytes().contains(&0));
+///     process.for_each_descriptor(|inode| held += usize::from(inode != 0));
+///     process.for_each_mapping(|inode| held += usize::from(inode != 0));
+///     Ok(())
+/// })?;
+/// ```
 pub(crate) fn try_for_each(mut f: impl FnMut(&Process) -> Result) -> Result {
-    let mut number = 1;
-    while let Some(process) = Process::from(&mut number) {
+    let mut pid = 1;
+    while let Some(process) = Process::find_ge(&mut pid) {
         if let Some(process) = process {
             f(&process)?;
         }
-        let Some(next) = number.checked_add(1) else {
+        let Some(next) = pid.checked_add(1) else {
             break;
         };
-        number = next;
+        pid = next;
     }
     Ok(())
 }
 
 impl Process {
-    /// What has the lowest number from `number` on, which is set to it: a process, or something
-    /// else that has a number.
-    fn from(number: &mut i32) -> Option<Option<Self>> {
+    /// Finds the lowest allocated PID that is at least `*pid` and stores it in `pid`.
+    ///
+    /// Returns the process with that PID, `Some(None)` if the PID belongs to something else, for
+    /// example to another thread of a process, or `None` if there is no further PID.
+    fn find_ge(pid: &mut i32) -> Option<Option<Self>> {
         let guard = rcu::read_lock();
-        // SAFETY: The first namespace is always there, and the read lock is held.
-        let pid = unsafe { c::find_ge_pid(*number, &raw mut bindings::init_pid_ns) };
-        if pid.is_null() {
+        // SAFETY: The initial namespace always exists, and the RCU read lock is held.
+        let found = unsafe { c::find_ge_pid(*pid, &raw mut bindings::init_pid_ns) };
+        if found.is_null() {
             return None;
         }
-        // SAFETY: The read lock keeps what was found. The second call returns a reference, or null.
+        // SAFETY: The RCU read lock keeps `found` valid. `get_pid_task()` returns a new reference,
+        // or null.
         let task = unsafe {
-            *number = c::pid_nr(pid);
-            c::get_pid_task(pid, bindings::pid_type_PIDTYPE_TGID)
+            *pid = c::pid_nr(found);
+            c::get_pid_task(found, bindings::pid_type_PIDTYPE_TGID)
         };
         drop(guard);
         Some(NonNull::new(task).map(|task| Self {
-            // SAFETY: The reference is passed on.
+            // SAFETY: `ARef` acquires the ownership of the new reference. `Task` is a transparent
+            // wrapper of the C structure.
             task: unsafe { ARef::from_raw(task.cast()) },
-            number: *number,
+            pid: *pid,
         }))
     }
 
-    /// The name of its first thread.
-    pub(crate) fn name(&self) -> task::Name {
-        task::Name::of(&self.task)
+    /// Returns the name of the first thread. Does not sleep.
+    pub(crate) fn name(&self) -> task::Comm {
+        task::Comm::of(&self.task)
     }
 
-    /// Calls `f` with the inode number of the dma-buf behind each file descriptor that is one. `f`
-    /// must not sleep.
+    /// Calls `f` with the inode number of the dma-buf for each file descriptor of a dma-buf.
+    ///
+    /// Does not sleep. `f` is called with spin locks held, so it must not sleep.
     pub(crate) fn for_each_descriptor(&self, mut f: impl FnMut(u64)) {
         let mut f: &mut dyn FnMut(u64) = &mut f;
-        // SAFETY: The function is called with each open file and with `f`, which is there during
-        // the call.
-        unsafe { c::iterate_files(self.task.as_ptr(), Some(visit), (&raw mut f).cast()) };
+        // SAFETY: The task is valid. `visit_descriptor()` is called with open files and with the
+        // pointer to `f`, which is valid during the call.
+        unsafe { c::iterate_files(self.task.as_ptr(), Some(visit_descriptor), (&raw mut f).cast()) };
     }
 
-    /// Calls `f` with the inode number of the dma-buf behind each mapping that is one. May sleep;
-    /// `f` must not.
+    /// Calls `f` with the inode number of the dma-buf for each mapping of a dma-buf.
+    ///
+    /// May sleep. `f` is called with the mmap read lock held, so it must not sleep.
     pub(crate) fn for_each_mapping(&self, mut f: impl FnMut(u64)) {
-        // SAFETY: The task is valid; the call returns a reference, or null.
-        let Some(memory) = NonNull::new(unsafe { c::get_task_mm(self.task.as_ptr()) }) else {
+        // SAFETY: The task is valid. The function returns a new reference, or null.
+        let Some(mm) = NonNull::new(unsafe { c::get_task_mm(self.task.as_ptr()) }) else {
             return;
         };
-        // SAFETY: The reference is passed on.
-        let memory: ARef<MmWithUser> = unsafe { ARef::from_raw(memory.cast()) };
-        let guard = memory.mmap_read_lock();
+        // SAFETY: `ARef` acquires the ownership of the new reference. `MmWithUser` is a transparent
+        // wrapper of the C structure.
+        let mm: ARef<MmWithUser> = unsafe { ARef::from_raw(mm.cast()) };
+        let guard = mm.mmap_read_lock();
         let mut address = 0;
         loop {
-            // SAFETY: The lock is held.
-            let area = unsafe { c::find_vma(memory.as_raw(), address) };
+            // SAFETY: The mmap read lock is held.
+            let area = unsafe { c::find_vma(mm.as_raw(), address) };
             if area.is_null() {
                 break;
             }
-            // SAFETY: The lock keeps the area and its file.
+            // SAFETY: The mmap read lock keeps the area and its file valid.
             unsafe {
                 visit_file((*area).vm_file, &mut f);
                 address = (*area).__bindgen_anon_1.__bindgen_anon_1.vm_end;
@@ -131,20 +159,25 @@ impl Process {
     }
 }
 
+/// Calls `f` with the inode number of `file` if it is a dma-buf.
+///
 /// # Safety
 ///
-/// For `iterate_fd()`: `f` points to a function, and `file` is open.
-unsafe extern "C" fn visit(f: *const c_void, file: *mut bindings::file, _: c_uint) -> c_int {
-    // SAFETY: As the caller promises.
+/// `f` must point to a valid `&mut dyn FnMut(u64)` that nothing else uses during the call. `file`
+/// must be an open file.
+unsafe extern "C" fn visit_descriptor(f: *const c_void, file: *mut bindings::file, _: c_uint) -> c_int {
+    // SAFETY: `f` and `file` are valid by the safety requirements.
     unsafe { visit_file(file, *f.cast_mut().cast::<&mut dyn FnMut(u64)>()) };
     0
 }
 
+/// Calls `f` with the inode number of `file` if it is a dma-buf.
+///
 /// # Safety
 ///
-/// `file` must be open, or null.
+/// `file` must be an open file, or null.
 unsafe fn visit_file(file: *mut bindings::file, f: &mut dyn FnMut(u64)) {
-    // SAFETY: As the caller promises.
+    // SAFETY: `file` is an open file or null by the safety requirements.
     let inode = unsafe { c::dma_buf_inode(file) };
     if inode != 0 {
         f(inode);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Scatter lists that an exporter hands to devices.
+//! Scatter lists that an exporter maps for importers.
 //!
-//! The kernel crate's `scatterlist::SGTable` owns the memory that it lists and maps it for one
-//! bound device for as long as it lives. An exporter needs the other way round: the buffer owns the
-//! memory, and each attachment has a list of its own, mapped and unmapped when the importer says
-//! so.
+//! `scatterlist::SGTable` of the `kernel` crate owns the memory that it lists, and it is mapped for
+//! one bound device during its whole lifetime. Here the buffer owns the memory, and each attachment
+//! has its own list, which is mapped and unmapped on request of the importer.
 //!
 //! C header: [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
 
@@ -34,53 +33,92 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The most that one entry of a list can describe: its length is an `unsigned int`.
+/// The maximum number of pages per entry, whose length in bytes is an `unsigned int`.
 const MAX_ENTRY_PAGES: usize = (u32::MAX >> PAGE_SHIFT) as usize;
 
-/// A direction of DMA, as C code gave it.
+/// A direction of DMA as C code passes it.
 pub(crate) use bindings::dma_data_direction as Direction;
 
-/// A scatter list over memory that somebody else owns.
+/// A scatter list of memory that it does not own.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::pages::{PageRun, Reclaim, Zone};
+/// use crate::abstractions::sg_table::SgTable;
+/// use crate::decisions::memory::{Caching, Memory};
+/// use crate::decisions::segment::Segment;
+/// use kernel::page::PAGE_SIZE;
+///
+/// struct Run(PageRun);
+///
+/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// unsafe impl Memory for Run {
+///     type Segments<'a> = core::option::IntoIter<Segment>;
+///
+///     fn segments(&self) -> Self::Segments<'_> {
+///         Some(self.0.segment()).into_iter()
+///     }
+///
+///     fn pages(&self) -> usize {
+///         self.0.pages()
+///     }
+///
+///     fn caching(&self) -> Caching {
+///         Caching::Cached
+///     }
+/// }
+///
+/// let run = Run(PageRun::allocate(2, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
+/// let table = SgTable::new(&run, 2 * PAGE_SIZE)?;
+/// // SAFETY: The table is valid while it is borrowed.
+/// assert_eq!(unsafe { (*table.as_raw()).nents }, 2);
+/// ```
 ///
 /// # Invariants
 ///
-/// `table` was filled by `sg_alloc_table()`. Where `pfns` is `None`, every entry describes pages;
-/// else there is one entry, for those frames.
+/// `table` was initialised by `sg_alloc_table()`. If `pfns` is `None`, each entry describes pages.
+/// Otherwise there is one entry, which describes these page frames once it is mapped.
 pub(crate) struct SgTable {
     table: Opaque<bindings::sg_table>,
     pfns: Option<Segment>,
     caching: Caching,
 }
 
-// SAFETY: A scatter list is bound to no thread.
+// SAFETY: Any thread may use and free a scatter list.
 unsafe impl Send for SgTable {}
-// SAFETY: All changes need an exclusive reference.
+// SAFETY: The methods change the table through an exclusive reference only.
 unsafe impl Sync for SgTable {}
 
 impl SgTable {
-    /// Lists the segments of `memory`, in entries of at most `longest` bytes where it has pages.
+    /// Creates a list of the segments of `memory`.
     ///
-    /// May sleep. Fails with `ENOMEM`, or with `EINVAL` where there are no segments or more than an
-    /// `unsigned int` counts.
-    pub(crate) fn new(memory: &impl Memory, longest: usize) -> Result<Self> {
-        let most = match memory.backing() {
-            Backing::Pages => (longest >> PAGE_SHIFT).clamp(1, MAX_ENTRY_PAGES),
+    /// An entry has at most `max_entry_bytes` bytes if the memory has pages.
+    ///
+    /// May sleep. Fails with `ENOMEM`. Fails with `EINVAL` if there are no segments, or if the
+    /// number of entries exceeds an `unsigned int`.
+    pub(crate) fn new(memory: &impl Memory, max_entry_bytes: usize) -> Result<Self> {
+        let max_entry_pages = match memory.backing() {
+            Backing::Pages => (max_entry_bytes >> PAGE_SHIFT).clamp(1, MAX_ENTRY_PAGES),
             Backing::PfnOnly => MAX_ENTRY_PAGES,
         };
         let segments = memory.segments();
-        let entries = segments.clone().flat_map(|s| s.parts(most)).count();
+        let entries = segments
+            .clone()
+            .flat_map(|segment| segment.chunks(max_entry_pages))
+            .count();
         let entries = u32::try_from(entries)?;
         let pfns = match memory.backing() {
             Backing::Pages => None,
-            // Frames are mapped one by one, which is only done for one of them.
+            // `dma_map_resource()` maps one range per call, so only one entry is supported.
             Backing::PfnOnly if entries == 1 => segments.clone().next(),
             Backing::PfnOnly => return Err(EINVAL),
         };
         let table = Opaque::zeroed();
-        // SAFETY: `table` is valid for writing. GFP_KERNEL may sleep, and so may this function.
+        // SAFETY: `table` is valid for writing. The caller may sleep, so `GFP_KERNEL` is allowed.
         to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, bindings::GFP_KERNEL) })?;
-        // INVARIANT: The table was just allocated; each of its entries is filled below or, for
-        // frames, when it is mapped.
+        // INVARIANT: `sg_alloc_table()` initialised the table. The loop below sets the pages of each
+        // entry. A table of page frames has one entry, as checked above.
         let this = Self {
             table,
             pfns,
@@ -90,14 +128,15 @@ impl SgTable {
             return Ok(this);
         }
 
-        // SAFETY: The table is initialised.
+        // SAFETY: By the type invariant the table is initialised.
         let mut entry = unsafe { (*this.as_raw()).sgl };
         for segment in segments {
-            for part in segment.parts(most) {
-                // SAFETY: `entry` is one of the `entries` entries of the table: the loops run as
-                // often as was counted above. The frames have a `struct page`, as the memory says.
+            for chunk in segment.chunks(max_entry_pages) {
+                // SAFETY: `entry` is one of the `entries` entries of the table, because the clone
+                // of the iterator listed the same segments. The memory has pages, so each page
+                // frame has a `struct page`.
                 unsafe {
-                    c::sg_set_page(entry, c::pfn_to_page(part.pfn), part.bytes() as u32);
+                    c::sg_set_page(entry, c::pfn_to_page(chunk.pfn), chunk.bytes() as u32);
                     entry = bindings::sg_next(entry);
                 }
             }
@@ -105,12 +144,13 @@ impl SgTable {
         Ok(this)
     }
 
-    /// The C structure.
+    /// Returns the C structure.
     #[inline]
     pub(crate) fn as_raw(&self) -> *mut bindings::sg_table {
         self.table.get()
     }
 
+    /// Returns the DMA attributes for mapping and unmapping.
     fn attributes(&self) -> usize {
         match self.caching {
             Caching::Cached => 0,
@@ -118,34 +158,35 @@ impl SgTable {
         }
     }
 
-    /// Maps the listed memory for `device`. The CPU's caches are left alone where it does not see
-    /// the memory through them.
+    /// Maps the memory for `device`, without cache maintenance if the memory is write-combined.
     ///
-    /// May sleep. Fails as `dma_map_sgtable()` does, and with `EIO` where frames cannot be mapped.
+    /// May sleep. Fails as `dma_map_sgtable()` does, and with `EIO` if page frames without a
+    /// `struct page` cannot be mapped.
     ///
     /// # Safety
     ///
-    /// The memory must stay until [`SgTable::unmap`] was called with the same arguments, which must
-    /// happen before the table is dropped or mapped again.
+    /// The table must not be mapped. After success, the caller must call [`SgTable::unmap`] with
+    /// the same arguments before the table is dropped or the memory is freed.
     pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
         let (device, attributes) = (raw(device), self.attributes());
         let Some(pfns) = self.pfns else {
-            // SAFETY: The table is valid by the type's invariant, and so is the device.
+            // SAFETY: By the type invariant each entry describes pages. The device is valid, and
+            // the memory stays allocated by the safety requirements.
             return to_result(unsafe {
                 bindings::dma_map_sgtable(device, self.as_raw(), direction, attributes)
             });
         };
-        // SAFETY: The memory stays, as the caller promises; the device is valid.
+        // SAFETY: The device is valid, and the memory stays allocated by the safety requirements.
         let address = unsafe {
             let base = pfns.address() as bindings::phys_addr_t;
             c::dma_map_resource(device, base, pfns.bytes(), direction, attributes)
         };
-        // SAFETY: The address is what the mapping of this device gave.
+        // SAFETY: `dma_map_resource()` returned the address for this device.
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);
         }
-        // SAFETY: The table has one entry, by the type's invariant. It has no page, only a device's
-        // address.
+        // SAFETY: By the type invariant the table has one entry. Its DMA address may be set, as the
+        // table is not mapped.
         unsafe {
             c::sg_set_dma((*self.as_raw()).sgl, address, pfns.bytes() as u32);
             (*self.as_raw()).nents = 1;
@@ -153,14 +194,14 @@ impl SgTable {
         Ok(())
     }
 
-    /// Undoes [`SgTable::map`].
+    /// Unmaps the memory from `device`. May sleep.
     ///
     /// # Safety
     ///
-    /// The table must be mapped for this device in this direction.
+    /// The table must be mapped for `device` in `direction`.
     pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction) {
         let (device, attributes) = (raw(device), self.attributes());
-        // SAFETY: The table is mapped for this device and direction, as the caller promises.
+        // SAFETY: The table is mapped for this device and direction by the safety requirements.
         unsafe {
             match self.pfns {
                 None => bindings::dma_unmap_sgtable(device, self.as_raw(), direction, attributes),
@@ -172,65 +213,68 @@ impl SgTable {
         }
     }
 
-    /// Makes what the device wrote visible to the CPU.
+    /// Makes data written by `device` visible to the CPU.
     ///
     /// # Safety
     ///
-    /// The table must list pages and be mapped for this device.
+    /// The table must describe pages and must be mapped for `device`.
     pub(crate) unsafe fn sync_for_cpu(&mut self, device: &Device, direction: Direction) {
-        // SAFETY: The table is mapped for this device, as the caller promises.
+        // SAFETY: The table is mapped for this device by the safety requirements.
         unsafe { c::dma_sync_sgtable_for_cpu(raw(device), self.as_raw(), direction) };
     }
 
-    /// Makes what the CPU wrote visible to the device.
+    /// Makes data written by the CPU visible to `device`.
     ///
     /// # Safety
     ///
-    /// The table must list pages and be mapped for this device.
+    /// The table must describe pages and must be mapped for `device`.
     pub(crate) unsafe fn sync_for_device(&mut self, device: &Device, direction: Direction) {
-        // SAFETY: The table is mapped for this device, as the caller promises.
+        // SAFETY: The table is mapped for this device by the safety requirements.
         unsafe { c::dma_sync_sgtable_for_device(raw(device), self.as_raw(), direction) };
     }
 }
 
 impl Drop for SgTable {
     fn drop(&mut self) {
-        // SAFETY: The table was filled by `sg_alloc_table()`, by the type's invariant.
+        // SAFETY: By the type invariant `sg_alloc_table()` initialised the table.
         unsafe { bindings::sg_free_table(self.as_raw()) };
     }
 }
 
-/// A scatter list that is mapped for a device, whoever mapped it.
+/// A reference to a scatter list that is mapped for a device, by any exporter.
 ///
 /// # Invariants
 ///
-/// `table` is valid and mapped for `'a`.
+/// `table` is valid and stays mapped during `'a`.
 pub(crate) struct MappedTable<'a> {
     table: NonNull<bindings::sg_table>,
     _mapped: PhantomData<&'a ()>,
 }
 
 impl<'a> MappedTable<'a> {
+    /// Creates a reference from a pointer.
+    ///
     /// # Safety
     ///
-    /// `table` must be valid and mapped for `'a`.
+    /// `table` must be valid and must stay mapped during `'a`.
     pub(crate) unsafe fn from_raw(table: NonNull<bindings::sg_table>) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: The table stays mapped during `'a` by the safety requirements.
         Self {
             table,
             _mapped: PhantomData,
         }
     }
 
-    /// The device's addresses, and how many bytes there are at each.
+    /// Returns the DMA address and the length in bytes of each mapped range.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        // SAFETY: The table is valid, by the type's invariant.
+        // SAFETY: By the type invariant the table is valid.
         let (mut entry, entries) = unsafe { (self.table.as_ref().sgl, self.table.as_ref().nents) };
         (0..entries).map_while(move |_| {
             if entry.is_null() {
                 return None;
             }
-            // SAFETY: One of the entries that are mapped, by the type's invariant.
+            // SAFETY: `entry` is one of the `nents` mapped entries of the table, which by the type
+            // invariant is valid.
             unsafe {
                 let range = (
                     bindings::sg_dma_address(entry) as u64,

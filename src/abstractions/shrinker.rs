@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Giving memory back when the kernel runs short of it.
+//! Shrinkers, which free cached memory in reclaim.
 //!
 //! C header: [`include/linux/shrinker.h`](srctree/include/linux/shrinker.h)
 
@@ -12,17 +12,21 @@ use kernel::{
     sync::Arc, //
 };
 
-/// Keeps memory that can be given back at any time.
+/// A cache of pages that can be freed at any time.
+#[vtable]
 pub(crate) trait Shrink: Send + Sync + 'static {
-    /// How many pages could be given back now. Called in reclaim: must not sleep or allocate.
+    /// Returns the number of pages that can be freed. Called in reclaim context: must not sleep or
+    /// allocate memory.
     fn count(&self) -> usize;
 
-    /// Gives back at least `pages` pages if there are so many, and returns how many it were. Called
-    /// in reclaim: must not sleep or allocate.
+    /// Frees at least `pages` pages, or all if there are fewer, and returns the number of freed
+    /// pages. Called in reclaim context: must not sleep or allocate memory.
     fn scan(&self, pages: usize) -> usize;
 }
 
-/// Has the kernel call a [`Shrink`] until this is dropped.
+/// The registration of a [`Shrink`].
+///
+/// Dropping it waits for running calls and unregisters the shrinker.
 ///
 /// # Examples
 ///
@@ -32,6 +36,7 @@ pub(crate) trait Shrink: Send + Sync + 'static {
 ///
 /// struct Empty;
 ///
+/// #[vtable]
 /// impl Shrink for Empty {
 ///     fn count(&self) -> usize {
 ///         0
@@ -43,39 +48,42 @@ pub(crate) trait Shrink: Send + Sync + 'static {
 /// }
 ///
 /// let shrinker = Shrinker::register(c"example", Arc::new(Empty, GFP_KERNEL)?)?;
-/// // The kernel does not call it any more after this.
+/// // The kernel calls neither function after this.
 /// drop(shrinker);
 /// ```
 ///
 /// # Invariants
 ///
-/// `shrinker` is registered, and its private data is `owner`.
+/// `shrinker` is registered with the functions for `T`. Its private data points to `owner`.
+#[must_use = "the shrinker is unregistered when this is dropped"]
 pub(crate) struct Shrinker<T: Shrink> {
     shrinker: NonNull<bindings::shrinker>,
     _owner: Arc<T>,
 }
 
-// SAFETY: Shrinkers may be registered and freed by different threads.
+// SAFETY: Any thread may unregister a shrinker, and `Arc<T>` is `Send`.
 unsafe impl<T: Shrink> Send for Shrinker<T> {}
-// SAFETY: Nothing can be done through a shared reference.
+// SAFETY: A shared reference gives no access to the fields.
 unsafe impl<T: Shrink> Sync for Shrinker<T> {}
 
 impl<T: Shrink> Shrinker<T> {
-    /// Registers `owner` under `name`. May sleep. Fails with `ENOMEM`.
+    /// Registers `owner` as a shrinker with the name `name`.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn register(name: &CStr, owner: Arc<T>) -> Result<Self> {
-        // SAFETY: The format takes one string.
+        // SAFETY: The format has one string argument.
         let shrinker =
             unsafe { bindings::shrinker_alloc(0, c"%s".as_char_ptr(), name.as_char_ptr()) };
         let shrinker = NonNull::new(shrinker).ok_or(ENOMEM)?;
-        // SAFETY: The shrinker was just allocated and is not registered yet. Its functions expect
-        // `owner`, which stays until it is freed.
+        // SAFETY: The shrinker is new and not registered yet. Its functions expect a `T` as private
+        // data, and `owner` is valid until the shrinker is freed.
         unsafe {
             (*shrinker.as_ptr()).count_objects = Some(count::<T>);
             (*shrinker.as_ptr()).scan_objects = Some(scan::<T>);
             (*shrinker.as_ptr()).private_data = Arc::as_ptr(&owner).cast_mut().cast();
             bindings::shrinker_register(shrinker.as_ptr());
         }
-        // INVARIANT: Registered just now.
+        // INVARIANT: The shrinker was registered above with `owner` as its private data.
         Ok(Self {
             shrinker,
             _owner: owner,
@@ -85,19 +93,20 @@ impl<T: Shrink> Shrinker<T> {
 
 impl<T: Shrink> Drop for Shrinker<T> {
     fn drop(&mut self) {
-        // SAFETY: Registered, by the type's invariant. Waits for calls under way.
+        // SAFETY: By the type invariant the shrinker is registered. The call waits for running
+        // calls of its functions.
         unsafe { bindings::shrinker_free(self.shrinker.as_ptr()) };
     }
 }
 
 /// # Safety
 ///
-/// For the kernel's reclaim: `shrinker` is that of a [`Shrinker<T>`].
+/// `shrinker` must be that of a [`Shrinker<T>`].
 unsafe extern "C" fn count<T: Shrink>(
     shrinker: *mut bindings::shrinker,
     _: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: The private data is the owner, which stays while it is registered.
+    // SAFETY: The private data points to a `T` that is valid while the shrinker is registered.
     let pages = unsafe { &*(*shrinker).private_data.cast::<T>() }.count();
     if pages == 0 {
         bindings::SHRINK_EMPTY as c_ulong
@@ -108,14 +117,13 @@ unsafe extern "C" fn count<T: Shrink>(
 
 /// # Safety
 ///
-/// For the kernel's reclaim: `shrinker` is that of a [`Shrinker<T>`], `control` says how much is
-/// asked for.
+/// `shrinker` must be that of a [`Shrinker<T>`], and `control` must be valid.
 unsafe extern "C" fn scan<T: Shrink>(
     shrinker: *mut bindings::shrinker,
     control: *mut bindings::shrink_control,
 ) -> c_ulong {
-    // SAFETY: The private data is the owner, which stays while it is registered; `control` is
-    // valid.
+    // SAFETY: The private data points to a `T` that is valid while the shrinker is registered.
+    // `control` is valid by the safety requirements.
     let freed = unsafe { (*(*shrinker).private_data.cast::<T>()).scan((*control).nr_to_scan) };
     if freed == 0 {
         bindings::SHRINK_STOP as c_ulong

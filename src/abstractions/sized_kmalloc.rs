@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Boxes of a size that the compiler knows. `KBox` asks the allocator in a way that finds the size
-//! out each time, for allocating and for freeing, which costs more than the allocator's own work.
+//! Boxes whose slab cache is chosen at compile time.
+//!
+//! `KBox` allocates and frees through `krealloc()`, which determines the slab cache and the old
+//! size at run time. That costs more than the allocation itself.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
@@ -23,9 +25,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// The largest size that is allocated this way, in bytes. Beyond it the allocator has one size for
-/// many anyway.
-const MOST: usize = 256;
+/// The maximum size in bytes that is allocated this way. The slab caches above it are shared by
+/// wide ranges of sizes.
+const MAX_SIZE: usize = 256;
 
 /// A [`kernel::alloc::KBox`] of a small type.
 ///
@@ -37,26 +39,26 @@ const MOST: usize = 256;
 /// let small = SizedBox::new([1_u64; 5], GFP_KERNEL)?;
 /// assert_eq!(small.iter().sum::<u64>(), 5);
 /// ```
-pub(crate) type SizedBox<T> = Box<T, Small>;
+pub(crate) type SizedBox<T> = Box<T, SizedKmalloc>;
 
 /// The allocator of [`SizedBox`].
-pub(crate) struct Small;
+pub(crate) struct SizedKmalloc;
 
-// SAFETY: Memory comes from `kmalloc()`, here or through `Kmalloc`, stays where it is until it is
-// freed, and is aligned as `Kmalloc` says.
-unsafe impl Allocator for Small {
+// SAFETY: The memory is allocated by `kmalloc()`, here or in `Kmalloc`. So it is valid until it is
+// freed, and is aligned to `Kmalloc::MIN_ALIGN` at least. Larger alignments are left to `Kmalloc`.
+unsafe impl Allocator for SizedKmalloc {
     const MIN_ALIGN: usize = Kmalloc::MIN_ALIGN;
 
     #[inline]
     fn alloc(layout: Layout, flags: Flags, nid: NumaNode) -> Result<NonNull<[u8]>, AllocError> {
         if layout.size() == 0
-            || layout.size() > MOST
+            || layout.size() > MAX_SIZE
             || layout.align() > Self::MIN_ALIGN
             || flags != GFP_KERNEL
         {
             return Kmalloc::alloc(layout, flags, nid);
         }
-        // SAFETY: Any size may be asked for.
+        // SAFETY: The function accepts any size.
         let memory = unsafe { c::kmalloc_small(layout.size()) };
         let memory = NonNull::new(memory.cast()).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(memory, layout.size()))
@@ -69,14 +71,15 @@ unsafe impl Allocator for Small {
         flags: Flags,
         nid: NumaNode,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: As the caller promises; whatever is allocated here comes from the same allocator.
+        // SAFETY: The requirements are the same. Memory that `alloc()` returned was allocated by
+        // `kmalloc()`, as that of `Kmalloc` is.
         unsafe { Kmalloc::realloc(memory, layout, old_layout, flags, nid) }
     }
 
     #[inline]
     unsafe fn free(memory: NonNull<u8>, layout: Layout) {
         if layout.size() > 0 {
-            // SAFETY: The memory was allocated by this allocator, as the caller promises, and so by
+            // SAFETY: The memory was allocated by this allocator by the safety requirements, hence by
             // `kmalloc()`.
             unsafe { bindings::kfree(memory.as_ptr().cast()) };
         }

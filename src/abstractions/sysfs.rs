@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Folders under `/sys/kernel`, with files that show one number each.
+//! Directories under `/sys/kernel` with a file that contains one number.
 //!
 //! C headers: [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
 //! [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
 use crate::bindings as c;
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    mem,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -18,26 +21,52 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A number that can be shown.
+/// The source of a number.
+#[vtable]
 pub(crate) trait Number: Send + Sync + 'static {
-    /// The number. May sleep.
+    /// Returns the number. May sleep.
     fn number(&self) -> usize;
 }
 
-/// A folder under `/sys/kernel` with one file, both removed when this is dropped.
+/// A directory under `/sys/kernel` with one file.
+///
+/// Dropping it waits for readers and removes the file and the directory.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::sysfs::{Number, NumberFile};
+/// use kernel::sync::Arc;
+///
+/// struct Answer;
+///
+/// #[vtable]
+/// impl Number for Answer {
+///     fn number(&self) -> usize {
+///         42
+///     }
+/// }
+///
+/// let answer = Arc::new(Answer, GFP_KERNEL)?;
+/// let file = NumberFile::new(c"rk_dma_heap_example", c"answer", answer)?;
+/// drop(file);
+/// ```
 ///
 /// # Invariants
 ///
-/// `folder` was made by `kobject_create_and_add()`; it has a file for `attribute`, which shows what
-/// `source` says.
+/// `directory` was created by `kobject_create_and_add()` and has a file for `attribute`, whose
+/// `source` points to `_source`.
+#[must_use = "the directory and the file are removed when this is dropped"]
 pub(crate) struct NumberFile<T: Number> {
-    folder: NonNull<bindings::kobject>,
+    directory: NonNull<bindings::kobject>,
     attribute: KBox<Attribute>,
     _source: Arc<T>,
 }
 
-/// A file, and where its number comes from. The first three fields are `struct kobj_attribute`,
-/// whose functions bindgen describes in another way for each kernel version.
+/// A `struct kobj_attribute`, followed by the source of the number.
+///
+/// The structure is declared here because the bindings for its functions differ between kernel
+/// versions.
 #[repr(C)]
 struct Attribute {
     attribute: bindings::attribute,
@@ -46,20 +75,22 @@ struct Attribute {
     source: *const (),
 }
 
-// SAFETY: sysfs does the locking; the source is `Sync`.
+static_assert!(mem::offset_of!(Attribute, source) == size_of::<bindings::kobj_attribute>());
+
+// SAFETY: Any thread may remove the file and the directory, and `Arc<T>` is `Send`.
 unsafe impl<T: Number> Send for NumberFile<T> {}
-// SAFETY: As above.
+// SAFETY: A shared reference gives no access to the fields.
 unsafe impl<T: Number> Sync for NumberFile<T> {}
 
 impl<T: Number> NumberFile<T> {
-    /// Makes `/sys/kernel/FOLDER/FILE`, readable by everyone, which shows the number of `source`
-    /// and a newline.
+    /// Creates `/sys/kernel/DIRECTORY/FILE`, which all users can read. It contains the number of
+    /// `source` and a newline.
     ///
-    /// May sleep. Fails with `ENOMEM`, also where there is such a folder already.
-    pub(crate) fn new(folder: &CStr, file: &'static CStr, source: Arc<T>) -> Result<Self> {
+    /// May sleep. Fails with `ENOMEM`, also if the directory exists.
+    pub(crate) fn new(directory: &CStr, file: &'static CStr, source: Arc<T>) -> Result<Self> {
         #[allow(
             clippy::needless_update,
-            reason = "with lockdep the structure has more fields"
+            reason = "the structure has more fields with lockdep"
         )]
         let mut attribute = KBox::new(
             Attribute {
@@ -74,25 +105,30 @@ impl<T: Number> NumberFile<T> {
             },
             GFP_KERNEL,
         )?;
-        // SAFETY: The attribute is valid, and nobody else knows it yet.
+        // SAFETY: The attribute is valid, and nothing else uses it yet.
         unsafe { c::sysfs_attr_init(&raw mut attribute.attribute) };
-        // SAFETY: The name is copied; `kernel_kobj` is there since the kernel has started.
-        let folder = unsafe {
-            bindings::kobject_create_and_add(folder.as_char_ptr(), bindings::kernel_kobj)
+        // SAFETY: The name is copied. `kernel_kobj` exists since boot.
+        let directory = unsafe {
+            bindings::kobject_create_and_add(directory.as_char_ptr(), bindings::kernel_kobj)
         };
-        let folder = NonNull::new(folder).ok_or(ENOMEM)?;
-        // SAFETY: The attribute stays where it is, in its box, until the folder is gone.
-        let made = to_result(unsafe {
-            bindings::sysfs_create_file_ns(folder.as_ptr(), &attribute.attribute, ptr::null())
+        let directory = NonNull::new(directory).ok_or(ENOMEM)?;
+        // SAFETY: The attribute is not moved out of its box, which is freed after the file is
+        // removed. Its functions are those of `struct kobj_attribute`.
+        let created = to_result(unsafe {
+            bindings::sysfs_create_file_ns(
+                directory.as_ptr(),
+                (&raw const *attribute).cast(),
+                ptr::null(),
+            )
         });
-        if let Err(error) = made {
-            // SAFETY: The folder was made above.
-            unsafe { bindings::kobject_put(folder.as_ptr()) };
+        if let Err(error) = created {
+            // SAFETY: `kobject_create_and_add()` returned this reference.
+            unsafe { bindings::kobject_put(directory.as_ptr()) };
             return Err(error);
         }
-        // INVARIANT: Both were just made.
+        // INVARIANT: Directory and file were created above.
         Ok(Self {
-            folder,
+            directory,
             attribute,
             _source: source,
         })
@@ -101,29 +137,32 @@ impl<T: Number> NumberFile<T> {
 
 impl<T: Number> Drop for NumberFile<T> {
     fn drop(&mut self) {
-        // SAFETY: Folder and file exist, by the type's invariant. Removing the file waits for its
-        // readers.
+        // SAFETY: By the type invariant the directory and the file exist. Removing the file waits
+        // for its readers, so nothing uses the attribute or the source after this.
         unsafe {
             bindings::sysfs_remove_file_ns(
-                self.folder.as_ptr(),
-                &self.attribute.attribute,
+                self.directory.as_ptr(),
+                (&raw const *self.attribute).cast(),
                 ptr::null(),
             );
-            bindings::kobject_put(self.folder.as_ptr());
+            bindings::kobject_put(self.directory.as_ptr());
         }
     }
 }
 
 /// # Safety
 ///
-/// For sysfs: `attribute` is that of a [`NumberFile<T>`]; `text` has room for a page.
+/// `attribute` must be that of a [`NumberFile<T>`], and `text` must be a buffer of one page that
+/// sysfs provides.
 unsafe extern "C" fn show<T: Number>(
     _: *mut bindings::kobject,
     attribute: *mut Attribute,
     text: *mut c_char,
 ) -> isize {
-    // SAFETY: The attribute is in its box, and the source stays while the file does.
+    // SAFETY: The attribute and its source are valid while the file exists, and the source is a
+    // `T`.
     let number = unsafe { &*(*attribute).source.cast::<T>() }.number();
-    // SAFETY: The format takes one `unsigned long`.
+    // SAFETY: The format has one `unsigned long` argument. The buffer is valid by the safety
+    // requirements.
     unsafe { bindings::sysfs_emit(text, c"%lu\n".as_char_ptr(), number) as isize }
 }

@@ -1,83 +1,84 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who the calling task is.
+//! Names and numbers of tasks.
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
-use crate::bindings as c;
+use crate::bindings::{
+    self as c,
+    TASK_COMM_LEN, //
+};
 use kernel::{
     prelude::*,
     str::CString,
     task::Task, //
 };
 
-/// The longest name of a task, with the zero at its end.
-const NAME: usize = c::TASK_COMM_LEN;
+/// The maximum number of times that a name is read again if it changes during the read.
+const MAX_RETRIES: usize = 8;
 
-/// How often a name is read again that changes while it is read.
-const TRIES: usize = 8;
-
-/// The name of the calling thread. May sleep. Fails with `ENOMEM`.
-pub(crate) fn name() -> Result<CString> {
-    let name = Name::current();
-    let name = CStr::from_bytes_until_nul(&name.0).map_err(|_| EINVAL)?;
-    Ok(CString::try_from(name)?)
+/// Returns the name of the calling task. May sleep. Fails with `ENOMEM`.
+pub(crate) fn current_comm() -> Result<CString> {
+    let comm = Comm::current();
+    let comm = CStr::from_bytes_until_nul(&comm.0).map_err(|_| EINVAL)?;
+    Ok(CString::try_from(comm)?)
 }
 
-/// A thread's name.
+/// The name of a task, padded with zeros.
 ///
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::task::Name;
+/// use crate::abstractions::task::Comm;
 ///
-/// // The tests' own thread.
-/// assert!(Name::current().as_bytes().starts_with(b"kunit"));
+/// // The thread that runs the tests.
+/// assert!(Comm::current().as_bytes().starts_with(b"kunit"));
 /// ```
 #[derive(Clone, Copy)]
-pub(crate) struct Name([u8; NAME]);
+pub(crate) struct Comm([u8; TASK_COMM_LEN]);
 
-impl Name {
-    /// Of the calling thread. Does not sleep.
+impl Comm {
+    /// Returns the name of the calling task. Does not sleep.
     pub(crate) fn current() -> Self {
         let read = || {
-            let mut name = [0; NAME];
-            // SAFETY: The array is as long as a task's name can be.
-            unsafe { c::current_name(name.as_mut_ptr()) };
-            if let Some(last) = name.last_mut() {
+            let mut comm = [0; TASK_COMM_LEN];
+            // SAFETY: The array has `TASK_COMM_LEN` bytes.
+            unsafe { c::current_comm(comm.as_mut_ptr()) };
+            if let Some(last) = comm.last_mut() {
                 *last = 0;
             }
-            name
+            comm
         };
-        // Another thread may be changing it, for which the kernel has no lock: a name that is read
-        // twice is whole.
-        let mut name = read();
-        for _ in 0..TRIES {
+        // The name has no lock, and another thread may change it at the same time. Two equal reads
+        // are assumed to be consistent.
+        let mut comm = read();
+        for _ in 0..MAX_RETRIES {
             let again = read();
-            if again == name {
+            if again == comm {
                 break;
             }
-            name = again;
+            comm = again;
         }
-        Self(name)
+        Self(comm)
     }
 
-    /// Of `task`. Does not sleep.
+    /// Returns the name of `task`. Does not sleep.
     pub(crate) fn of(task: &Task) -> Self {
-        let mut name = [0; NAME];
-        // SAFETY: The task is valid, and the array is as long as a task's name can be.
-        unsafe { c::task_name(task.as_ptr(), name.as_mut_ptr()) };
-        Self(name)
+        let mut comm = [0; TASK_COMM_LEN];
+        // SAFETY: The task is valid, and the array has `TASK_COMM_LEN` bytes.
+        unsafe { c::task_comm(task.as_ptr(), comm.as_mut_ptr()) };
+        Self(comm)
     }
 
-    /// The name's bytes. It is whatever a program says.
+    /// Returns the bytes of the name, without the zeros. They are set by the program and may be
+    /// anything else.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        crate::decisions::text::trimmed(&self.0)
+        crate::decisions::text::until_nul(&self.0)
     }
 }
 
-/// The number of the calling process, in the first pid namespace.
-pub(crate) fn current_process() -> i32 {
-    // SAFETY: There is always a current task.
-    unsafe { c::current_process() }
+/// Returns the PID of the calling process in the initial PID namespace.
+pub(crate) fn current_tgid() -> i32 {
+    // SAFETY: The function reads the current task and has no requirements.
+    unsafe { c::current_tgid() }
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Physical memory, mapped into a process.
+//! User space mappings of physical memory.
 //!
-//! A mapping is populated when it is made, but for what a huge entry of the page table can map: a
-//! range that is as large as one, and aligned as one both in memory and in the process. That is
-//! left to page faults, because only they can make such entries, and one of them takes the place of
-//! hundreds.
+//! [`populate`] inserts the page table entries of a new VMA, except for ranges that huge (PMD)
+//! entries can map: ranges of that size that are aligned to it both physically and virtually. A
+//! module can insert huge entries in a page fault only, so these ranges are left to [`Fault`].
+//!
+//! # Locks
+//!
+//! The kernel holds the mmap write lock during [`populate`]. During [`Fault::handle`] it holds the
+//! mmap read lock or the lock of the VMA.
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
@@ -29,65 +33,66 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether this kernel can map memory without folios by huge entries.
-const HUGE_WORKS: bool = cfg!(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT));
+/// Whether this kernel can map page frames by huge entries.
+const HUGE_SUPPORTED: bool = cfg!(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT));
 
-/// The order of what a huge entry maps: 2 MiB, with 4 KiB pages; 0 where there are none.
-pub(crate) const HUGE_ORDER: u32 = if HUGE_WORKS { c::PMD_ORDER } else { 0 };
+/// The order of the range that a huge entry maps, or 0 if huge entries are not supported. The range
+/// has 2 MiB with 4 KiB pages.
+pub(crate) const HUGE_ORDER: u32 = if HUGE_SUPPORTED { c::PMD_ORDER } else { 0 };
 
-/// The pages that it maps.
+/// The number of pages that a huge entry maps.
 const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
 
-/// How much of a mapping was populated.
+/// The result of [`populate`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Populated {
-    /// All of it: there will be no page faults.
-    Whole,
-    /// Not what huge entries can map.
-    Partly,
+    /// All pages are mapped. Page faults do not occur.
+    Full,
+    /// Ranges that huge entries can map are not mapped yet. Page faults must be handled by
+    /// [`Fault`].
+    Partial,
 }
 
-/// Fills a new area of a process with `segments`, beginning with the page that the area's offset
-/// names.
+/// Maps `segments` into a new VMA, beginning with the page at the VMA's file offset.
 ///
-/// What comes back as [`Populated::Partly`] needs [`Fault`]s to be answered. May sleep. Fails with
-/// `EINVAL` where the segments end before the area does, else as `remap_pfn_range()` does.
+/// May sleep. Fails with `EINVAL` if the segments end before the VMA does, and as
+/// `remap_pfn_range()` does.
 ///
 /// # Safety
 ///
-/// The memory must stay for as long as the area's file does, be ready to be seen this way, and the
-/// process may read and write all of it.
+/// The memory must stay allocated while the file of the VMA exists and must be prepared for access
+/// with `caching`. The process must be allowed to read and write all of it.
 pub(crate) unsafe fn populate(
     area: &VmaNew,
     mut segments: impl Iterator<Item = Segment>,
     caching: Caching,
 ) -> Result<Populated> {
     if caching == Caching::WriteCombined {
-        // Also for entries that are made or changed later.
-        // SAFETY: The area is being set up, so nobody else looks at it.
+        // This applies to entries that are inserted or changed later as well.
+        // SAFETY: The VMA is being set up, so nothing else accesses it.
         unsafe {
             let prot = (*area.as_ptr()).vm_page_prot;
             (*area.as_ptr()).vm_page_prot = c::pgprot_writecombine(prot);
         }
     }
-    // SAFETY: As above.
+    // SAFETY: The VMA is being set up, so nothing else accesses it.
     let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
-    // Nobody asks whether these pages were written. Entries that are dirty from the start spare
-    // processors that do not set the bit by themselves a fault on the first write to each page. An
-    // entry that may not be written stays so. SAFETY: Changes one value into another.
+    // The dirty state of these pages is not used. On CPUs without hardware dirty bit management,
+    // dirty entries avoid a fault on the first write to each page. Read-only entries stay read-only.
+    // SAFETY: The function converts a value and has no requirements.
     let prot = unsafe { c::pgprot_dirty(prot) };
     let remap = |address, part: Segment| match part.pages {
         0 => Ok(()),
-        // SAFETY: The area is being set up, and the range lies inside it. The memory stays, as the
-        // caller promises.
+        // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated by
+        // the safety requirements.
         _ => to_result(unsafe {
             bindings::remap_pfn_range(area.as_ptr(), address, part.pfn, part.bytes(), prot)
         }),
     };
-    // A private mapping copies what it writes, which huge entries cannot.
-    let copies = area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE;
+    // A private writable mapping copies pages on write, which huge entries of page frames cannot.
+    let copy_on_write = area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE;
     let mut address = area.start();
-    let mut populated = Populated::Whole;
+    let mut populated = Populated::Full;
 
     while address < area.end() {
         let segment = segments.next().ok_or(EINVAL)?;
@@ -99,77 +104,83 @@ pub(crate) unsafe fn populate(
         let part = part.truncate((area.end() - address) >> PAGE_SHIFT);
         let end = address + part.bytes();
         match huge_part(address >> PAGE_SHIFT, part) {
-            Some(huge) if HUGE_WORKS && !copies => {
-                populated = Populated::Partly;
+            Some(huge) if HUGE_SUPPORTED && !copy_on_write => {
+                populated = Populated::Partial;
                 remap(address, part.truncate(huge.pfn - part.pfn))?;
-                let behind = part.skip(huge.pfn + huge.pages - part.pfn);
-                if let Some(behind) = behind {
-                    remap(end - behind.bytes(), behind)?;
+                let tail = part.skip(huge.pfn + huge.pages - part.pfn);
+                if let Some(tail) = tail {
+                    remap(end - tail.bytes(), tail)?;
                 }
             }
             _ => remap(address, part)?,
         }
         address = end;
     }
-    if populated == Populated::Partly {
-        // As `remap_pfn_range()` does.
-        let set = flags::PFNMAP | flags::IO | flags::DONTEXPAND | flags::DONTDUMP;
-        // SAFETY: The area is being set up. No entry of it has a page that the kernel counts.
-        unsafe { c::vm_flags_set(area.as_ptr(), set) };
+    if populated == Populated::Partial {
+        // `remap_pfn_range()` sets these flags too, but may not have been called.
+        let vm_flags = flags::PFNMAP | flags::IO | flags::DONTEXPAND | flags::DONTDUMP;
+        // SAFETY: The VMA is being set up. Its entries map page frames only, without references to
+        // their pages.
+        unsafe { c::vm_flags_set(area.as_ptr(), vm_flags) };
     }
     Ok(populated)
 }
 
-/// What huge entries can map of `part`, if it is mapped from page number `virtual_page` on.
+/// Returns the range of `part` that huge entries can map if `part` is mapped at the virtual page
+/// number `virtual_page`.
 fn huge_part(virtual_page: usize, part: Segment) -> Option<Segment> {
     if virtual_page % HUGE_PAGES != part.pfn % HUGE_PAGES {
         return None;
     }
-    let before = part.pfn.next_multiple_of(HUGE_PAGES) - part.pfn;
-    let rest = part.skip(before)?;
-    let pages = rest.pages - rest.pages % HUGE_PAGES;
-    (pages > 0).then_some(rest.truncate(pages))
+    let unaligned = part.pfn.next_multiple_of(HUGE_PAGES) - part.pfn;
+    let aligned = part.skip(unaligned)?;
+    let pages = aligned.pages - aligned.pages % HUGE_PAGES;
+    (pages > 0).then_some(aligned.truncate(pages))
 }
 
-/// A page fault in an area that was populated partly.
+/// A page fault in a VMA that [`populate`] mapped partially.
 ///
 /// # Invariants
 ///
-/// `raw` is a fault that the kernel is waiting for the answer to, in an area that maps frames.
+/// `raw` is a fault that the kernel is handling, in a VMA with `VM_PFNMAP`.
 pub(crate) struct Fault {
     raw: *mut bindings::vm_fault,
-    /// The order of the entry that would do; with 0 it has to be an entry of one page.
+    /// The order of the entry that the kernel requests, or 0 for a single page.
     order: u32,
 }
 
 impl Fault {
+    /// Creates a fault from a pointer.
+    ///
     /// # Safety
     ///
-    /// `raw` must be a fault that the kernel is handling, in an area on which [`populate`] was
-    /// called.
+    /// `raw` must be a fault that the kernel is handling while the value exists, in a VMA for which
+    /// [`populate`] returned [`Populated::Partial`].
     pub(crate) unsafe fn from_raw(raw: *mut bindings::vm_fault, order: u32) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: The kernel is handling the fault by the safety requirements. `populate()` set
+        // `VM_PFNMAP`.
         Self { raw, order }
     }
 
-    /// The file of the area.
+    /// Returns the file of the VMA.
     pub(crate) fn file(&self) -> *mut bindings::file {
-        // SAFETY: The fault and its area are valid, by the type's invariant; the area keeps its
-        // file.
+        // SAFETY: By the type invariant the fault and its VMA are valid.
         unsafe { (*self.area()).vm_file }
     }
 
-    /// Answers the fault, with memory of which `rest` says what is left of a segment from a page of
-    /// the file on.
+    /// Handles the fault. `rest` returns the remainder of a segment from a page offset in the file.
+    ///
+    /// May sleep. Returns `VM_FAULT_FALLBACK` if a huge entry cannot map the address, and
+    /// `VM_FAULT_SIGBUS` if `rest` returns `None`.
     ///
     /// # Safety
     ///
-    /// As for [`populate`], with what `rest` returns.
-    pub(crate) unsafe fn answer(
+    /// The segments that `rest` returns must meet the requirements of [`populate`].
+    pub(crate) unsafe fn handle(
         &self,
         rest: impl Fn(usize) -> Option<Segment>,
     ) -> bindings::vm_fault_t {
-        // SAFETY: As the caller promises.
+        // SAFETY: The safety requirements are the same.
         unsafe {
             match self.order {
                 0 => self.insert_pages(rest),
@@ -179,15 +190,16 @@ impl Fault {
         }
     }
 
+    /// Returns the VMA.
     fn area(&self) -> *mut bindings::vm_area_struct {
-        // SAFETY: The fault is valid, by the type's invariant.
+        // SAFETY: By the type invariant the fault is valid.
         unsafe { (*self.raw).__bindgen_anon_1.vma }
     }
 
-    /// The addresses that a huge entry would map, cut to the area, and the page of the file at the
-    /// first.
-    fn around(&self) -> (Range<usize>, usize) {
-        // SAFETY: The fault and its area are valid, by the type's invariant.
+    /// Returns the addresses that a huge entry maps around the fault, limited to the VMA, and the
+    /// page offset in the file of the first one.
+    fn fault_around(&self) -> (Range<usize>, usize) {
+        // SAFETY: By the type invariant the fault and its VMA are valid.
         unsafe {
             let limits = (*self.area()).__bindgen_anon_1.__bindgen_anon_1;
             let size = HUGE_PAGES << PAGE_SHIFT;
@@ -198,22 +210,23 @@ impl Fault {
         }
     }
 
-    /// With a huge entry, where memory and area allow it. Else the kernel asks again, for one page.
+    /// Inserts a huge entry if the alignment and size of memory and VMA allow it. Otherwise returns
+    /// `VM_FAULT_FALLBACK`, and the kernel repeats the fault for a single page.
     ///
     /// # Safety
     ///
-    /// As for [`Fault::answer`].
+    /// As for [`Fault::handle`].
     unsafe fn insert_huge(&self, rest: impl Fn(usize) -> Option<Segment>) -> bindings::vm_fault_t {
-        let (addresses, page) = self.around();
-        let whole = |rest: &Segment| {
+        let (addresses, page) = self.fault_around();
+        let fits = |rest: &Segment| {
             addresses.len() == HUGE_PAGES << PAGE_SHIFT
                 && rest.pages >= HUGE_PAGES
                 && rest.pfn % HUGE_PAGES == 0
         };
-        match rest(page).filter(whole) {
+        match rest(page).filter(fits) {
             #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
-            // SAFETY: The fault is valid, by the type's invariant; the memory may be mapped, as the
-            // caller promises.
+            // SAFETY: By the type invariant the fault is valid and its VMA maps page frames. The
+            // memory may be mapped by the safety requirements.
             Some(rest) => unsafe {
                 let write = (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0;
                 bindings::vmf_insert_pfn_pmd(self.raw, rest.pfn, write)
@@ -222,25 +235,25 @@ impl Fault {
         }
     }
 
-    /// With single pages, all those that a huge entry would have mapped: an area that was cut or
-    /// moved since, or a process that wants no huge entries.
+    /// Inserts single pages for the whole range of a huge entry. This is needed if the VMA was split
+    /// or moved, or if huge pages are disabled for the process.
     ///
     /// # Safety
     ///
-    /// As for [`Fault::answer`].
+    /// As for [`Fault::handle`].
     unsafe fn insert_pages(&self, rest: impl Fn(usize) -> Option<Segment>) -> bindings::vm_fault_t {
-        let (mut addresses, mut page) = self.around();
+        let (mut addresses, mut page) = self.fault_around();
         while !addresses.is_empty() {
             let Some(part) = rest(page) else {
                 return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
             };
             let part = part.truncate(addresses.len() >> PAGE_SHIFT);
             for pfn in part.pfn..part.pfn + part.pages {
-                // SAFETY: The area is valid and maps frames, by the type's invariant; the memory
-                // may be mapped, as the caller promises.
-                let answer = unsafe { bindings::vmf_insert_pfn(self.area(), addresses.start, pfn) };
-                if answer != bindings::vm_fault_reason_VM_FAULT_NOPAGE {
-                    return answer;
+                // SAFETY: By the type invariant the VMA is valid and maps page frames. The memory may
+                // be mapped by the safety requirements.
+                let result = unsafe { bindings::vmf_insert_pfn(self.area(), addresses.start, pfn) };
+                if result != bindings::vm_fault_reason_VM_FAULT_NOPAGE {
+                    return result;
                 }
                 addresses.start += 1 << PAGE_SHIFT;
             }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The digits of numbers. The formatting of `core` costs several hundred instructions a number.
+//! Conversion of numbers to digits.
+//!
+//! `core::fmt` needs several hundred instructions per number.
 
-/// The digits of a number.
+/// The digits of a number in ASCII.
 ///
 /// # Examples
 ///
@@ -13,49 +15,51 @@
 /// assert_eq!(Digits::hexadecimal(4096).as_bytes(), b"1000");
 /// ```
 pub(crate) struct Digits {
-    /// They are found last first, so they stand at the end.
-    digits: [u8; Self::MOST],
+    /// The digits are at the end of the array, because the last digit is computed first.
+    digits: [u8; Self::CAPACITY],
     unused: usize,
 }
 
-impl Digits {
-    /// As many as the largest number has.
-    const MOST: usize = 20;
+const _: () = assert!(Digits::CAPACITY == u64::MAX.ilog10() as usize + 1);
 
-    const NONE: Self = Self {
-        digits: [0; Self::MOST],
-        unused: Self::MOST,
+impl Digits {
+    /// The number of decimal digits of `u64::MAX`.
+    const CAPACITY: usize = 20;
+
+    const EMPTY: Self = Self {
+        digits: [0; Self::CAPACITY],
+        unused: Self::CAPACITY,
     };
 
-    /// Those of `number` to the base of 10.
+    /// Converts `number` to base 10.
     #[inline]
     pub(crate) fn decimal(number: u64) -> Self {
-        let mut digits = Self::NONE;
+        let mut digits = Self::EMPTY;
         let mut left = number;
-        // A 32-bit machine divides what is longer by a function of the kernel's.
-        let mut short = loop {
+        // Only numbers above `u32::MAX` need a 64-bit division.
+        let mut left32 = loop {
             match u32::try_from(left) {
-                Ok(short) => break short,
+                Ok(left32) => break left32,
                 Err(_) => {
-                    let tenth = tenth(left);
-                    digits.push((left - tenth * 10) as u8);
-                    left = tenth;
+                    let quotient = div10(left);
+                    digits.push((left - quotient * 10) as u8);
+                    left = quotient;
                 }
             }
         };
         loop {
-            digits.push((short % 10) as u8);
-            short /= 10;
-            if short == 0 {
+            digits.push((left32 % 10) as u8);
+            left32 /= 10;
+            if left32 == 0 {
                 return digits;
             }
         }
     }
 
-    /// Those of `number` to the base of 16, in lower case.
+    /// Converts `number` to base 16, in lower case.
     #[inline]
     pub(crate) fn hexadecimal(mut number: u64) -> Self {
-        let mut digits = Self::NONE;
+        let mut digits = Self::EMPTY;
         loop {
             digits.push((number & 0xf) as u8);
             number >>= 4;
@@ -65,16 +69,16 @@ impl Digits {
         }
     }
 
-    /// Puts a digit, which is below 16, before those that are there.
+    /// Prepends `digit`, which is below 16.
     #[inline]
     fn push(&mut self, digit: u8) {
         self.unused = self.unused.saturating_sub(1);
-        if let Some(place) = self.digits.get_mut(self.unused) {
-            *place = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        if let Some(slot) = self.digits.get_mut(self.unused) {
+            *slot = digit + if digit < 10 { b'0' } else { b'a' - 10 };
         }
     }
 
-    /// The digits, in ASCII.
+    /// Returns the digits in ASCII.
     #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.digits.get(self.unused..).unwrap_or_default()
@@ -83,16 +87,17 @@ impl Digits {
 
 /// Returns `number / 10`.
 #[inline]
-fn tenth(number: u64) -> u64 {
+fn div10(number: u64) -> u64 {
     if cfg!(target_pointer_width = "64") {
         number / 10
     } else {
-        tenth_by_words(number)
+        div10_by_words(number)
     }
 }
 
-/// Returns `number / 10` by long division in words of 16 bits: 32-bit kernels have no 64-bit division.
-pub(crate) fn tenth_by_words(number: u64) -> u64 {
+/// Returns `number / 10` by long division with 16-bit digits. 32-bit kernels have no 64-bit
+/// division.
+pub(crate) fn div10_by_words(number: u64) -> u64 {
     let (high, low) = ((number >> 32) as u32, number as u32);
     let mut remainder = 0;
     let mut divide = |word: u32| {

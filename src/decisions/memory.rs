@@ -1,51 +1,86 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a buffer is made of.
+//! The memory of a buffer.
 
 use crate::decisions::segment::Segment;
 
-/// How the CPU sees a buffer's memory.
+/// The memory attributes of CPU mappings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caching {
-    /// Through its caches; importers and CPU access are kept coherent by cache maintenance.
+    /// Mappings are cached. Cache maintenance keeps devices and CPU coherent.
     Cached,
-    /// Past its caches, writes combined; there is no cache maintenance while the buffer lives.
+    /// Mappings are write-combined. There is no cache maintenance during the lifetime of the buffer.
     WriteCombined,
 }
 
-/// What the kernel knows of memory.
+/// The representation of memory in the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backing {
     /// Each page has a `struct page`.
     Pages,
-    /// There are page frames and nothing else. All of the memory is one segment.
+    /// The page frames have no `struct page`. All of the memory is one segment.
     PfnOnly,
 }
 
 /// Memory that can back a buffer.
 ///
-/// Dropping a value of the type gives the memory back.
+/// Dropping a value frees the memory.
 ///
 /// # Safety
 ///
-/// From its creation until it is dropped a value owns every page of every segment that
-/// [`Memory::segments`] lists, and lists the same ones each time. Each page is known to the kernel
-/// as [`Memory::backing`] says, was zeroed before anybody could see it, is ready to be seen as
-/// [`Memory::caching`] says, and may be mapped anywhere while the value lives.
+/// From its creation until it is dropped, a value must own each page of each segment that
+/// [`Memory::segments`] lists. All calls must list the same segments, and so must each clone of the
+/// iterator. Each page must
+///
+/// - be represented in the kernel as [`Memory::backing`] returns,
+/// - have been zeroed before anything else could read it,
+/// - be prepared for mappings as [`Memory::caching`] returns,
+/// - be free to be mapped by the kernel, processes and devices until the value is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::pages::{PageRun, Reclaim, Zone};
+/// use crate::decisions::memory::{Backing, Caching, Memory};
+/// use crate::decisions::segment::Segment;
+///
+/// struct Run(PageRun);
+///
+/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// unsafe impl Memory for Run {
+///     type Segments<'a> = core::option::IntoIter<Segment>;
+///
+///     fn segments(&self) -> Self::Segments<'_> {
+///         Some(self.0.segment()).into_iter()
+///     }
+///
+///     fn pages(&self) -> usize {
+///         self.0.pages()
+///     }
+///
+///     fn caching(&self) -> Caching {
+///         Caching::Cached
+///     }
+/// }
+///
+/// let run = Run(PageRun::allocate(1, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
+/// assert_eq!(run.segments().map(|segment| segment.pages).sum::<usize>(), run.pages());
+/// assert!(run.backing() == Backing::Pages);
+/// ```
 pub(crate) unsafe trait Memory: Send + Sync + 'static {
     /// The iterator that [`Memory::segments`] returns.
     type Segments<'a>: Iterator<Item = Segment> + Clone;
 
-    /// The segments, in the order in which they make up the buffer.
+    /// Returns the segments in buffer order.
     fn segments(&self) -> Self::Segments<'_>;
 
-    /// The size in pages: the sum over the segments.
+    /// Returns the size in pages, which is the sum over all segments.
     fn pages(&self) -> usize;
 
-    /// How the CPU sees the memory, in every mapping. Never changes.
+    /// Returns the memory attributes of all CPU mappings. The value never changes.
     fn caching(&self) -> Caching;
 
-    /// What the kernel knows of the memory. Never changes.
+    /// Returns the representation of the memory in the kernel. The value never changes.
     fn backing(&self) -> Backing {
         Backing::Pages
     }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Code that needs no running kernel: checks, arithmetic and text.
+//! Code that does not depend on a running kernel: checks, arithmetic and text.
 //!
-//! `tests/decisions` builds these modules for the host as well and tests them with random input. A
-//! module here may import its siblings, and constants and error types of the `kernel` crate,
-//! nothing else.
+//! `tests/decisions` compiles these modules for the host and tests them with random input. A module
+//! here may import its siblings, and constants and error types of the `kernel` crate, nothing else.
 
 pub(crate) mod digits;
 pub(crate) mod memory;

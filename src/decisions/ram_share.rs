@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shares of the machine's memory, which bound buffers and pools.
+//! Limits for buffers and pools as shares of the RAM.
 
 use kernel::page::PAGE_SHIFT;
 
-/// `percent` percent of `pages`, rounded down.
+/// Returns `percent` percent of `pages`, rounded down.
 ///
 /// # Examples
 ///
@@ -15,12 +15,22 @@ use kernel::page::PAGE_SHIFT;
 /// ```
 pub(crate) fn share(pages: usize, percent: u8) -> usize {
     let percent = usize::from(percent);
-    // In two steps, so that no number of pages can wrap.
+    // The division is first, so that the multiplication cannot overflow.
     pages / 100 * percent + pages % 100 * percent / 100
 }
 
-/// The most that page pools may hold ready, in pages: `percent` percent of `ram` pages, and no more
-/// than `mib` MiB.
+/// Returns the limit for prepared pages in page pools: `percent` percent of `ram` pages, but at most
+/// `mib` MiB.
+///
+/// # Examples
+///
+/// ```
+/// use crate::decisions::ram_share::pool_pages;
+/// use kernel::page::PAGE_SIZE;
+///
+/// let pages_per_mib = (1 << 20) / PAGE_SIZE;
+/// assert_eq!(pool_pages(1000 * pages_per_mib, 10, 64), 64 * pages_per_mib);
+/// ```
 pub(crate) fn pool_pages(ram: usize, percent: u8, mib: u32) -> usize {
     let mib = (mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT));
     share(ram, percent).min(mib)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A request for a buffer, checked once.
+//! Validation of requests for buffers.
 
 use kernel::{
     bindings,
@@ -8,7 +8,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// A request for a buffer, checked.
+/// A validated request for a buffer.
 ///
 /// # Examples
 ///
@@ -22,8 +22,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `size` is a whole number of pages and not 0; `flags` are a dma-buf's file flags and nothing
-/// else.
+/// `size` is a multiple of the page size and not 0. `flags` contains file flags that dma-bufs
+/// support only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     size: usize,
@@ -31,11 +31,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Checks what came from outside: `size` in bytes is rounded up to whole pages.
+    /// Validates the arguments and rounds `size`, in bytes, up to whole pages.
     ///
-    /// Fails with `EINVAL` where the size is 0 or wraps when it is rounded, and where a flag is not
-    /// known: `fd_flags` may be `O_CLOEXEC` and an access mode, `heap_flags` must be 0. Fails with
-    /// `ENOMEM` where a 32-bit kernel could not even count the bytes.
+    /// `fd_flags` may contain `O_CLOEXEC` and an access mode. `heap_flags` must be 0.
+    ///
+    /// Fails with `EINVAL` if the size is 0 or overflows when it is rounded, and if a flag is
+    /// unknown. Fails with `ENOMEM` if the size exceeds the address space of a 32-bit kernel.
     pub(crate) fn new(size: u64, fd_flags: u32, heap_flags: u64) -> Result<Self> {
         if fd_flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0 || heap_flags != 0 {
             return Err(EINVAL);
@@ -46,19 +47,19 @@ impl Request {
         if size == 0 {
             return Err(EINVAL);
         }
-        // INVARIANT: Rounded, not 0, and the flags were checked above.
+        // INVARIANT: The size was rounded and is not 0, and the flags were checked above.
         Ok(Self {
             size: usize::try_from(size).map_err(|_| ENOMEM)?,
             flags: fd_flags,
         })
     }
 
-    /// The size in bytes: whole pages, not 0.
+    /// Returns the size in bytes: whole pages, not 0.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// The flags for the file and its descriptor.
+    /// Returns the flags of the file and its descriptor.
     pub(crate) fn flags(&self) -> u32 {
         self.flags
     }
@@ -73,15 +74,15 @@ mod tests {
 
     #[test]
     fn sizes_are_rounded_up_to_pages() {
-        for (asked, given) in [
+        for (size, rounded) in [
             (1, PAGE_SIZE),
             (PAGE - 1, PAGE_SIZE),
             (PAGE, PAGE_SIZE),
             (PAGE + 1, 2 * PAGE_SIZE),
         ] {
             assert_eq!(
-                Request::new(asked, 0, 0).map(|request| request.size()),
-                Ok(given)
+                Request::new(size, 0, 0).map(|request| request.size()),
+                Ok(rounded)
             );
         }
     }
@@ -103,7 +104,9 @@ mod tests {
             let flag = 1 << bit;
             let request = Request::new(PAGE, flag, 0);
             assert_eq!(request.is_ok(), flag & known != 0);
-            assert!(request.map_or_else(|error| error == EINVAL, |request| request.flags() == flag));
+            assert!(
+                request.map_or_else(|error| error == EINVAL, |request| request.flags() == flag)
+            );
         }
         for bit in 0..u64::BITS {
             assert_eq!(Request::new(PAGE, 0, 1 << bit), Err(EINVAL));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Ranges of physical memory: in pages, as the kernel hands them out, and in bytes, as firmware
+//! Ranges of physical memory, in page frames as the kernel allocates them and in bytes as firmware
 //! describes them.
 
 use core::iter;
@@ -23,30 +23,30 @@ use kernel::{
 /// let segment = Segment { pfn: 3, pages: 5 };
 /// assert_eq!(segment.address(), 3 * PAGE_SIZE as u64);
 /// assert_eq!(segment.bytes(), 5 * PAGE_SIZE);
-/// assert!(segment.parts(2).map(|part| part.pages).eq([2, 2, 1]));
+/// assert!(segment.chunks(2).map(|chunk| chunk.pages).eq([2, 2, 1]));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// The number of the first page frame.
+    /// The first page frame number.
     pub(crate) pfn: usize,
     /// The number of pages.
     pub(crate) pages: usize,
 }
 
 impl Segment {
-    /// The physical address of the first byte.
+    /// Returns the physical address of the first byte.
     #[inline]
     pub(crate) fn address(&self) -> u64 {
         (self.pfn as u64) << PAGE_SHIFT
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
         self.pages << PAGE_SHIFT
     }
 
-    /// The segment without its first `pages` pages; `None` where nothing is left.
+    /// Returns the segment without its first `pages` pages, or `None` if no page remains.
     #[inline]
     pub(crate) fn skip(&self, pages: usize) -> Option<Self> {
         let left = self.pages.checked_sub(pages)?;
@@ -56,7 +56,7 @@ impl Segment {
         })
     }
 
-    /// The segment cut to at most `pages` pages.
+    /// Returns the segment limited to its first `pages` pages.
     #[inline]
     pub(crate) fn truncate(&self, pages: usize) -> Self {
         Self {
@@ -65,15 +65,16 @@ impl Segment {
         }
     }
 
-    /// The segment in parts of at most `most` pages, in order; single pages where that is 0.
+    /// Splits the segment into chunks of at most `max_pages` pages, in order. A limit of 0 counts as
+    /// 1.
     #[inline]
-    pub(crate) fn parts(self, most: usize) -> impl Iterator<Item = Self> {
+    pub(crate) fn chunks(self, max_pages: usize) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         iter::from_fn(move || {
             let left = rest?;
-            let part = left.truncate(most.max(1));
-            rest = left.skip(part.pages);
-            Some(part)
+            let chunk = left.truncate(max_pages.max(1));
+            rest = left.skip(chunk.pages);
+            Some(chunk)
         })
     }
 }
@@ -92,20 +93,20 @@ impl Segment {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The physical address of its first byte.
+    /// The physical address of the first byte.
     pub(crate) base: u64,
-    /// Its size.
+    /// The size in bytes.
     pub(crate) size: u64,
 }
 
 impl Extent {
-    /// Whether any byte belongs to both.
+    /// Returns whether the ranges have a common byte.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.base < other.base.saturating_add(other.size)
             && other.base < self.base.saturating_add(self.size)
     }
 
-    /// The whole pages in it. Fails with `EINVAL` where there is not a single one.
+    /// Returns the whole pages inside the range. Fails with `EINVAL` if there are none.
     pub(crate) fn whole_pages(&self) -> Result<Segment> {
         let end = self.base.checked_add(self.size).ok_or(EINVAL)? >> PAGE_SHIFT;
         let pfn = self.base.div_ceil(PAGE_SIZE as u64);
@@ -129,11 +130,11 @@ mod tests {
         for pages in 0..20 {
             let whole = Segment { pfn: 7, pages };
             let (mut next, mut sum) = (7, 0);
-            for part in whole.parts(4) {
-                assert_eq!(part.pfn, next);
-                assert!((1..=4).contains(&part.pages) || pages == 0);
-                next += part.pages;
-                sum += part.pages;
+            for chunk in whole.chunks(4) {
+                assert_eq!(chunk.pfn, next);
+                assert!((1..=4).contains(&chunk.pages) || pages == 0);
+                next += chunk.pages;
+                sum += chunk.pages;
             }
             assert_eq!(sum, pages);
         }

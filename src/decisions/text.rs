@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Text from elsewhere, made fit to be printed: names of threads and buffers are whatever a program
-//! says they are.
+//! Sanitising text for output. Programs choose the names of threads and buffers freely.
 
 use core::fmt::{
     self,
@@ -9,8 +8,9 @@ use core::fmt::{
     Write, //
 };
 
-/// Text of fewer than `N` bytes. What does not fit is cut, between characters where it is text at
-/// all.
+/// A buffer for text of fewer than `N` bytes.
+///
+/// Text that does not fit is truncated, at a character boundary if it is valid UTF-8.
 ///
 /// # Examples
 ///
@@ -26,41 +26,41 @@ use core::fmt::{
 ///
 /// # Invariants
 ///
-/// `len < N`, and the bytes from there on are zero.
+/// `len < N`, and the bytes from `len` on are zero.
 pub(crate) struct Text<const N: usize> {
     bytes: [u8; N],
     len: usize,
 }
 
 impl<const N: usize> Text<N> {
-    /// No text.
+    /// Creates an empty buffer.
     pub(crate) const fn new() -> Self {
         const { assert!(N > 0) };
-        // INVARIANT: All zeros.
+        // INVARIANT: `0 < N`, and all bytes are zero.
         Self {
             bytes: [0; N],
             len: 0,
         }
     }
 
-    /// Adds what fits of `text`, up to its first zero.
+    /// Appends `text` up to its first zero byte, truncated to the free capacity.
     pub(crate) fn push(&mut self, text: &[u8]) {
-        self.push_whole(trimmed(text));
+        self.push_bytes(until_nul(text));
     }
 
-    /// Adds what fits of `text`, which has no zero.
+    /// Appends `text`, which must not contain a zero byte, truncated to the free capacity.
     #[inline]
-    pub(crate) fn push_whole(&mut self, text: &[u8]) {
+    pub(crate) fn push_bytes(&mut self, text: &[u8]) {
         debug_assert!(!text.contains(&0));
-        let cut = cut(text, N - 1 - self.len);
-        if let Some(room) = self.bytes.get_mut(self.len..self.len + cut.len()) {
-            room.copy_from_slice(cut);
+        let text = truncate(text, N - 1 - self.len);
+        if let Some(free) = self.bytes.get_mut(self.len..self.len + text.len()) {
+            free.copy_from_slice(text);
         }
-        // INVARIANT: No more than fits was added.
-        self.len += cut.len();
+        // INVARIANT: At most `N - 1 - len` bytes were appended.
+        self.len += text.len();
     }
 
-    /// The text's bytes, none of which is zero.
+    /// Returns the bytes of the text, none of which is zero.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
@@ -73,33 +73,45 @@ impl<const N: usize> Write for Text<N> {
     }
 }
 
-/// The longest beginning of `text` that has at most `most` bytes and does not end within a
+/// Returns the longest prefix of `text` that has at most `max_len` bytes and does not end inside a
 /// character.
 ///
 /// # Examples
 ///
 /// ```
-/// use crate::decisions::text::cut;
+/// use crate::decisions::text::truncate;
 ///
-/// assert_eq!(cut("naïve".as_bytes(), 3), b"na");
+/// assert_eq!(truncate("naïve".as_bytes(), 3), b"na");
 /// ```
 #[inline]
-pub(crate) fn cut(text: &[u8], most: usize) -> &[u8] {
-    let cut = match text.get(..most) {
-        Some(cut) if cut.len() < text.len() => cut,
+pub(crate) fn truncate(text: &[u8], max_len: usize) -> &[u8] {
+    let prefix = match text.get(..max_len) {
+        Some(prefix) if prefix.len() < text.len() => prefix,
         _ => return text,
     };
-    match core::str::from_utf8(cut) {
-        // Only its end is missing.
+    match core::str::from_utf8(prefix) {
+        // The last character is incomplete.
         Err(error) if error.error_len().is_none() => {
-            cut.get(..error.valid_up_to()).unwrap_or_default()
+            prefix.get(..error.valid_up_to()).unwrap_or_default()
         }
-        _ => cut,
+        _ => prefix,
     }
 }
 
-/// Text for a column: what would break a line is shown as `?`. `{:<16}` prints it padded to 16
-/// bytes.
+/// Formats text for a column: control characters and invalid UTF-8 become `?`.
+///
+/// The width of the format, as in `{:<16}`, is the minimum length in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use crate::decisions::text::{Column, Text};
+/// use core::fmt::Write;
+///
+/// let mut text = Text::<8>::new();
+/// write!(text, "{:<5}|", Column(b"a\nb"))?;
+/// assert_eq!(text.as_bytes(), b"a?b  |");
+/// ```
 pub(crate) struct Column<'a>(pub(crate) &'a [u8]);
 
 impl Display for Column<'_> {
@@ -131,7 +143,8 @@ impl Display for Column<'_> {
     }
 }
 
-/// Whether a byte may stand in a field as it is: visible, and no separator.
+/// Returns whether [`Field`] prints `byte` unchanged: a visible ASCII character that is not a
+/// separator.
 #[inline]
 pub(crate) fn is_plain(byte: u8) -> bool {
     static PLAIN: [bool; 256] = {
@@ -146,9 +159,21 @@ pub(crate) fn is_plain(byte: u8) -> bool {
     PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain)
 }
 
-/// Text for a record whose fields are separated by spaces: whatever is not a visible character, or
-/// separates within a field (`,` and `:`), is printed as `\\` and three
-/// octal digits, and nothing at all as `-`.
+/// Formats text for a record whose fields are separated by spaces.
+///
+/// Characters that are not visible, the separators `,` and `:`, and `\` become `\` and three octal
+/// digits per byte. Empty text becomes `-`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::decisions::text::{Field, Text};
+/// use core::fmt::Write;
+///
+/// let mut text = Text::<8>::new();
+/// write!(text, "{}", Field(b"a b"))?;
+/// assert_eq!(text.as_bytes(), b"a\\040b");
+/// ```
 pub(crate) struct Field<'a>(pub(crate) &'a [u8]);
 
 impl Display for Field<'_> {
@@ -176,8 +201,16 @@ impl Display for Field<'_> {
     }
 }
 
-/// A name as the kernel keeps it, without the zeros at its end.
-pub(crate) fn trimmed(name: &[u8]) -> &[u8] {
+/// Returns the bytes of `name` before its first zero byte.
+///
+/// # Examples
+///
+/// ```
+/// use crate::decisions::text::until_nul;
+///
+/// assert_eq!(until_nul(b"name\0\0"), b"name");
+/// ```
+pub(crate) fn until_nul(name: &[u8]) -> &[u8] {
     let end = name.iter().position(|byte| *byte == 0);
     end.and_then(|end| name.get(..end)).unwrap_or(name)
 }
@@ -201,12 +234,12 @@ mod tests {
 
     #[test]
     fn text_is_cut_between_characters() {
-        assert_eq!(cut(b"abc", 2), b"ab");
-        assert_eq!(cut(b"abc", 3), b"abc");
-        assert_eq!(cut("a\u{e9}".as_bytes(), 2), b"a");
-        assert_eq!(cut("\u{20ac}x".as_bytes(), 2), b"");
-        // What is no text at all is cut anywhere.
-        assert_eq!(cut(b"\xff\xff\xff", 2), b"\xff\xff");
+        assert_eq!(truncate(b"abc", 2), b"ab");
+        assert_eq!(truncate(b"abc", 3), b"abc");
+        assert_eq!(truncate("a\u{e9}".as_bytes(), 2), b"a");
+        assert_eq!(truncate("\u{20ac}x".as_bytes(), 2), b"");
+        // Invalid UTF-8 is truncated at any byte.
+        assert_eq!(truncate(b"\xff\xff\xff", 2), b"\xff\xff");
     }
 
     #[test]

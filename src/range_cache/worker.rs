@@ -109,6 +109,7 @@ impl Background for RangeCache {
     }
 }
 
+#[vtable]
 impl Shrink for RangeCache {
     fn count(&self) -> usize {
         let state = self.state.lock();
