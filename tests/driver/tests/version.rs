@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The project has one version, which `Cargo.toml` states. Everything that shows a version agrees
-//! with it.
+//! Checks that every version shown by the project is the one in `Cargo.toml`.
 
 mod common;
 
@@ -21,7 +20,8 @@ fn read(file: &str) -> String {
     fs::read_to_string(project().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// Runs `command` in the project's folder and returns its standard output without the final newline.
+/// Runs `command` in the project's folder and returns its standard output without trailing
+/// whitespace.
 fn output(command: &mut Command) -> String {
     let output = command.current_dir(project()).output().unwrap();
     assert!(
@@ -32,7 +32,7 @@ fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim_end().into()
 }
 
-/// The version that a `.modinfo` section states, in the bytes of a whole module.
+/// Returns the version in the `.modinfo` section of `module`, the bytes of a module file.
 fn modinfo_version(module: &[u8]) -> Option<&[u8]> {
     const KEY: &[u8] = b"\0version=";
     let start = module.windows(KEY.len()).position(|bytes| bytes == KEY)? + KEY.len();
@@ -87,7 +87,6 @@ fn rkheap_shows_the_version() {
     assert_eq!(shown, format!("rkheap {VERSION}"));
 }
 
-/// The version that Kbuild passes to the compiler.
 #[test]
 fn kbuild_passes_the_version_to_the_module() {
     let makefile = "include Kbuild\nshow: ; $(info $(CFLAGS_src/exports.o)) @:\n";
@@ -104,7 +103,7 @@ fn kbuild_passes_the_version_to_the_module() {
     assert!(read("src/exports.c").contains("\nMODULE_VERSION(RK_DMA_HEAP_VERSION);\n"));
 }
 
-/// Modules in `build/`, except those that were built before the version could change.
+/// Checks the modules in `build/` that are newer than the sources of the version.
 #[test]
 fn built_modules_state_the_version() {
     let modified = |path: PathBuf| fs::metadata(path).unwrap().modified().unwrap();
@@ -145,7 +144,7 @@ fn packages_take_the_version() {
     );
 }
 
-/// The source package of DKMS has that of the other packages, and ships the file that states it.
+/// Checks that the DKMS package takes the common version and ships `Cargo.toml`.
 #[test]
 fn dkms_takes_the_version_of_the_packages() {
     assert!(read("packages/dkms/dkms.conf").contains("\nPACKAGE_VERSION=\"@VERSION@\"\n"));
