@@ -35,7 +35,7 @@ use guest_support::ktap::{
 use guest_support::process::{
     eventually,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use guest_support::{
     expect_errno,
@@ -166,7 +166,7 @@ fn last_importer() -> Result<()> {
         "{area:?} while a device holds the buffer"
     );
     drop(client);
-    eventually(SOON, check_all_free)
+    eventually(CHILD_TIMEOUT, check_all_free)
 }
 
 // A carveout has no kernel to count for it: the order of addresses shows that what was freed is

@@ -12,9 +12,9 @@ use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
 use guest_support::udmabuf;
 use guest_support::v4l2::{
+    BufferType,
     Device,
-    Kind,
-    Picture,
+    PixFormat,
     GREY, //
 };
 use guest_support::vgem::Vgem;
@@ -46,8 +46,8 @@ fn made(exporter: &'static str, buffer: Buffer) -> Made {
 pub fn others() -> Result<Vec<Made>> {
     let mut all = vec![made("vgem", Vgem::open()?.allocate(SIZE)?)];
     let camera = vivid::camera(Access::Kernel)?;
-    camera.set_format(Kind::Capture, Picture::new(1024, 640, GREY))?;
-    let buffer = camera.allocate(Kind::Capture)?;
+    camera.set_format(BufferType::Capture, PixFormat::new(1024, 640, GREY))?;
+    let buffer = camera.allocate(BufferType::Capture)?;
     all.push(Made {
         exporter: "videobuf2",
         buffer,

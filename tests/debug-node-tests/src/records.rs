@@ -30,7 +30,7 @@ use guest_support::process::{
     rename_thread,
     Channel,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use guest_support::vgem::Vgem;
 use nix::sys::signal::Signal;
@@ -80,7 +80,7 @@ fn names_the_leaking_process() -> Result<()> {
             drop(heap.allocate(1 << 20)?);
         }
         there.send("working", None)?;
-        std::thread::sleep(2 * SOON);
+        std::thread::sleep(2 * CHILD_TIMEOUT);
         drop(leaked);
         Ok(())
     })?;
@@ -105,7 +105,7 @@ fn names_the_leaking_process() -> Result<()> {
     let older = crate::nodes::record(inode)?.number("age_ms")?;
     ensure!(older >= record.number("age_ms")? + 300, "{older} ms");
     child.signal(Signal::SIGKILL)?;
-    child.wait(SOON)?;
+    child.wait(CHILD_TIMEOUT)?;
     guest_support::process::eventually(Duration::from_secs(2), || {
         ensure!(size()? == before, "{} KiB are left", size()? - before);
         Ok(())

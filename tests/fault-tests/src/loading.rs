@@ -53,7 +53,7 @@ fn load() -> Result<()> {
     only_under(INITIALISATION)?;
     let file = File::open(module::FILE).context("the module is not there")?;
     let (mut refused, mut harmless) = (0, 0);
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
     for nth in 1..MANY {
         let (answer, injected) =
             injection.run(nth, || finit_module(&file, c"", ModuleInitFlags::empty()))?;
@@ -64,7 +64,7 @@ fn load() -> Result<()> {
                 if !injected {
                     diagnose(&format!("{} sites, {harmless} of them harmless", nth - 1));
                     ensure!(refused > 0, "not one allocation could fail");
-                    let missing = before.saturating_sub(memory::at_rest()?);
+                    let missing = before.saturating_sub(memory::free_and_reclaimable()?);
                     ensure!(
                         missing <= checkers::tolerated(TOLERANCE),
                         "{} KiB are gone",

@@ -84,7 +84,7 @@ fn request(random: &mut Random) -> Request {
                 Direction::ReadWrite,
             ]);
         }
-        1 => request.kind = random.index(),
+        1 => request.ioctl_type = random.index(),
         2 => request.number = random.pick(&[0, 0, 1, 2, 127, 255]),
         3 => {
             // Half a field of flags is left out: then it is hard to say what the caller gets.

@@ -151,7 +151,7 @@ impl Workers {
             match child.wait(Duration::ZERO)? {
                 None => {}
                 Some(Verdict::Passed) => {
-                    self.running.remove(index);
+                    drop(self.running.remove(index));
                     continue;
                 }
                 Some(Verdict::Failed(text)) => bail!(text),

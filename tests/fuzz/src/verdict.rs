@@ -39,7 +39,7 @@ const NOISE: usize = 1 << 20;
 /// has been lost. Slabs only ever grow here, most of all where a kernel keeps what was freed for a
 /// while, to find those who use it still.
 pub fn accounted() -> Result<usize> {
-    let mut bytes = memory::at_rest()?;
+    let mut bytes = memory::free_and_reclaimable()?;
     for field in [
         "SUnreclaim",
         "PageTables",

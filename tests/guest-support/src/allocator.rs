@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver that has memory allocated by heaps: `/dev/rk_allocator`.
+//! The test driver that allocates from heaps through the kernel interface: `/dev/rk_allocator`.
 //!
 //! C header: `tests/client/allocator_uapi.h`
 
@@ -23,7 +23,7 @@ const MODULE: &str = "rk_allocator";
 const MODULE_FILE: &str = "/lib/modules/rk_allocator.ko";
 const NODE: &str = "/dev/rk_allocator";
 
-/// Through which names the driver asks.
+/// The kernel functions that the driver calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Interface {
@@ -33,7 +33,7 @@ pub enum Interface {
     Android,
 }
 
-/// How a driver gets it wrong when it gives a page array back.
+/// An invalid way to free a page array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Mistake {
@@ -48,7 +48,7 @@ type Name = [u8; NAME_SIZE];
 
 #[derive(Clone, Copy)]
 #[repr(u32)]
-enum Kind {
+enum AllocationKind {
     Buffer,
     Descriptor,
     Pages,
@@ -91,7 +91,8 @@ pub struct OwnHeap {
     incomplete: u32,
 }
 
-/// What the interface says of a heap, and how often the driver's own was asked.
+/// The properties of a heap as the kernel interface reports them, and the number of calls to the
+/// driver's own heap.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Description {
@@ -112,7 +113,7 @@ pub struct Description {
 }
 
 impl Description {
-    /// The heap's name, as it tells.
+    /// Returns the name that the heap reports.
     pub fn name(&self) -> String {
         let end = self.name.iter().position(|byte| *byte == 0);
         String::from_utf8_lossy(&self.name[..end.unwrap_or(NAME_SIZE)]).into_owned()
@@ -141,12 +142,12 @@ mod raw {
 
 fn name(text: &str) -> nix::Result<Name> {
     let mut name = [0; NAME_SIZE];
-    let place = name.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?;
-    place.copy_from_slice(text.as_bytes());
+    let target = name.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?;
+    target.copy_from_slice(text.as_bytes());
     Ok(name)
 }
 
-/// Loads the driver, unless it is loaded.
+/// Loads the driver if it is not loaded.
 pub fn load() -> Result<()> {
     if kernel_module::is_loaded(MODULE) {
         return Ok(());
@@ -155,17 +156,17 @@ pub fn load() -> Result<()> {
         .with_context(|| format!("cannot load {MODULE_FILE}"))
 }
 
-/// Unloads the driver; the kernel's own answer.
+/// Unloads the driver and returns the result of the system call.
 pub fn unload() -> nix::Result<()> {
     kernel_module::unload(MODULE)
 }
 
-/// The driver, open.
+/// An open file of the driver.
 #[derive(Debug)]
 pub struct Allocator(File);
 
 impl Allocator {
-    /// Loads the driver if needed, and opens it.
+    /// Loads the driver if it is not loaded, and opens its device.
     pub fn open() -> Result<Self> {
         load()?;
         let file = File::options().read(true).write(true).open(NODE);
@@ -177,7 +178,7 @@ impl Allocator {
     fn request(
         &self,
         interface: Interface,
-        kind: Kind,
+        kind: AllocationKind,
         heap: &str,
         owner: Option<&str>,
         length: usize,
@@ -195,12 +196,12 @@ impl Allocator {
             handle: 0,
             physical_address: 0,
         };
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes `request`.
         unsafe { raw::allocate(self.0.as_raw_fd(), &mut request) }?;
         Ok(request)
     }
 
-    /// Has the driver allocate a buffer, which it holds.
+    /// Lets the driver allocate a buffer, to which the driver holds the reference.
     pub fn buffer(
         &self,
         interface: Interface,
@@ -208,22 +209,22 @@ impl Allocator {
         owner: Option<&str>,
         length: usize,
     ) -> nix::Result<Allocation<'_>> {
-        let request = self.request(interface, Kind::Buffer, heap, owner, length, 0)?;
+        let request = self.request(interface, AllocationKind::Buffer, heap, owner, length, 0)?;
         Ok(self.allocation(&request))
     }
 
-    /// Has the driver allocate a buffer with any flags; they are those of the heap.
+    /// Lets the driver allocate a buffer of one byte with the given heap flags.
     pub fn buffer_with_flags(
         &self,
         interface: Interface,
         heap: &str,
         heap_flags: u32,
     ) -> nix::Result<Allocation<'_>> {
-        let request = self.request(interface, Kind::Buffer, heap, None, 1, heap_flags)?;
+        let request = self.request(interface, AllocationKind::Buffer, heap, None, 1, heap_flags)?;
         Ok(self.allocation(&request))
     }
 
-    /// Has the driver allocate a buffer and make a descriptor of this process for it.
+    /// Lets the driver allocate a buffer and install a descriptor for it in this process.
     pub fn descriptor(
         &self,
         interface: Interface,
@@ -231,19 +232,33 @@ impl Allocator {
         owner: Option<&str>,
         length: usize,
     ) -> nix::Result<Buffer> {
-        let request = self.request(interface, Kind::Descriptor, heap, owner, length, 0)?;
-        // SAFETY: The kernel has just made this descriptor, for this call alone.
+        let request = self.request(
+            interface,
+            AllocationKind::Descriptor,
+            heap,
+            owner,
+            length,
+            0,
+        )?;
+        // SAFETY: The kernel has installed this descriptor for this call; nothing else owns it.
         Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(request.fd) }))
     }
 
-    /// Has the driver allocate a page array.
+    /// Lets the driver allocate a page array.
     pub fn pages(
         &self,
         heap: &str,
         owner: Option<&str>,
         length: usize,
     ) -> nix::Result<Allocation<'_>> {
-        let request = self.request(Interface::Rockchip, Kind::Pages, heap, owner, length, 0)?;
+        let request = self.request(
+            Interface::Rockchip,
+            AllocationKind::Pages,
+            heap,
+            owner,
+            length,
+            0,
+        )?;
         Ok(self.allocation(&request))
     }
 
@@ -255,24 +270,24 @@ impl Allocator {
         }
     }
 
-    /// Has the driver register a heap of its own.
+    /// Lets the driver register a heap of its own.
     pub fn add_heap(&self, heap: &str, contiguous: bool, incomplete: bool) -> nix::Result<()> {
         let argument = OwnHeap {
             name: name(heap)?,
             contiguous: contiguous.into(),
             incomplete: incomplete.into(),
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads `argument`.
         unsafe { raw::add_heap(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
-    /// Has the driver put its own heap.
+    /// Lets the driver drop the reference to its own heap.
     pub fn remove_heap(&self) -> nix::Result<()> {
-        // SAFETY: There is no argument.
+        // SAFETY: The ioctl has no argument.
         unsafe { raw::remove_heap(self.0.as_raw_fd()) }.map(drop)
     }
 
-    /// What the interface says of a heap.
+    /// Returns the properties of a heap as the kernel interface reports them.
     pub fn describe(&self, heap: &str) -> nix::Result<Description> {
         let mut description = Description {
             heap: name(heap)?,
@@ -290,13 +305,13 @@ impl Allocator {
             returned: 0,
             padding: 0,
         };
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes the struct.
         unsafe { raw::describe(self.0.as_raw_fd(), &mut description) }?;
         Ok(description)
     }
 }
 
-/// What the driver has allocated; freed when dropped.
+/// A buffer or page array that the driver has allocated; freed when dropped.
 #[derive(Debug)]
 pub struct Allocation<'a> {
     allocator: &'a Allocator,
@@ -309,35 +324,36 @@ impl Allocation<'_> {
         self.allocator.0.as_raw_fd()
     }
 
-    /// Of a page array: where it is.
+    /// Returns the physical address of a page array.
     pub fn physical_address(&self) -> u64 {
         self.physical_address
     }
 
-    /// Of a buffer: a descriptor of it.
+    /// Returns a new descriptor of a buffer.
     pub fn export(&self) -> nix::Result<Buffer> {
-        // SAFETY: The kernel reads one number and makes a descriptor, for this call alone.
+        // SAFETY: The kernel only reads the handle. It installs a descriptor that nothing else
+        // owns.
         unsafe {
             let fd = raw::export(self.fd(), &self.handle)?;
             Ok(Buffer::from(OwnedFd::from_raw_fd(fd)))
         }
     }
 
-    /// Leaves it with the driver until that is unloaded.
+    /// Leaves the allocation to the driver until the driver is unloaded.
     pub fn keep(self) -> nix::Result<()> {
-        // SAFETY: The kernel reads one number.
+        // SAFETY: The kernel only reads the handle.
         unsafe { raw::keep(self.fd(), &self.handle) }?;
         std::mem::forget(self);
         Ok(())
     }
 
-    /// Has the driver give a page array back wrongly. The driver keeps it.
+    /// Lets the driver free a page array incorrectly. The driver keeps the page array.
     pub fn free_wrongly(&self, mistake: Mistake) -> nix::Result<()> {
         let argument = Free {
             handle: self.handle,
             mistake: mistake as u32,
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         unsafe { raw::free(self.fd(), &argument) }.map(drop)
     }
 
@@ -352,18 +368,18 @@ impl Allocation<'_> {
         })
     }
 
-    /// Has a device write to a page array.
+    /// Lets a device write to a page array.
     pub fn device_writes(&self, device: &str, offset: usize, bytes: &[u8]) -> Result<()> {
         let argument = self.transfer(true, device, offset, bytes)?;
-        // SAFETY: The kernel reads the struct and the bytes.
+        // SAFETY: The kernel only reads `argument` and `bytes`.
         unsafe { raw::transfer(self.fd(), &argument) }?;
         Ok(())
     }
 
-    /// Has a device read a page array.
+    /// Lets a device read from a page array.
     pub fn device_reads(&self, device: &str, offset: usize, bytes: &mut [u8]) -> Result<()> {
         let argument = self.transfer(false, device, offset, bytes)?;
-        // SAFETY: The kernel reads the struct and writes the bytes, which are borrowed for that.
+        // SAFETY: The kernel reads `argument` and writes `bytes`, which are mutably borrowed.
         unsafe { raw::transfer(self.fd(), &argument) }?;
         Ok(())
     }
@@ -371,7 +387,7 @@ impl Allocation<'_> {
     /// Reads a page array through `rk_vmap_contig_pfn()`.
     pub fn read_mapped(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
         let argument = self.transfer(false, "", offset, bytes)?;
-        // SAFETY: As above.
+        // SAFETY: As in `device_reads`.
         unsafe { raw::mapped(self.fd(), &argument) }?;
         Ok(())
     }
@@ -383,7 +399,7 @@ impl Drop for Allocation<'_> {
             handle: self.handle,
             mistake: 0,
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         let _ = unsafe { raw::free(self.fd(), &argument) };
     }
 }

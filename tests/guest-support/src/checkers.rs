@@ -1,55 +1,55 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Kernels that check themselves: they are slow, and keep what was freed to see whether anybody
-//! still uses it.
+//! Adjustments for debug kernels with KASAN and kmemleak. These kernels are slow and delay the
+//! reuse of freed memory to detect use after free.
 
 use std::path::Path;
 
-/// What such a kernel keeps at the most: KASAN a 32nd of memory, and the stacks of whoever
-/// allocated and freed.
-const KEPT: usize = 96 << 20;
+/// The maximum memory that the checkers retain, in bytes: KASAN quarantines 1/32 of the memory and
+/// stores the stack traces of allocations and frees.
+const RETAINED: usize = 96 << 20;
 
-/// How much less often things are done that are done very often.
-const FEWER: usize = 10;
+/// Divisor for the number of repetitions with checkers.
+const ROUNDS_DIVISOR: usize = 10;
 
-/// The same for 32-bit machines, which are slow without checkers too.
-const FEWER_ON_32_BITS: usize = 4;
+/// Divisor for the number of repetitions on 32-bit machines, which are slow without checkers too.
+const ROUNDS_DIVISOR_32_BIT: usize = 4;
 
-/// How much longer everything takes.
-const SLOWER: u32 = 4;
+/// Factor by which timeouts are longer with checkers.
+const TIMEOUT_FACTOR: u32 = 4;
 
-/// Whether the kernel looks for lost memory itself.
-pub fn are_on() -> bool {
+/// Returns whether the kernel detects memory leaks itself.
+pub fn enabled() -> bool {
     Path::new("/sys/kernel/debug/kmemleak").exists()
 }
 
-/// How much memory may be missing where an ordinary kernel may miss `bytes`. What is lost for good,
-/// kmemleak finds.
+/// Returns the tolerated loss of memory for a test that tolerates `bytes` without checkers. With
+/// checkers kmemleak detects leaks.
 pub fn tolerated(bytes: usize) -> usize {
-    if are_on() {
-        bytes + KEPT
+    if enabled() {
+        bytes + RETAINED
     } else {
         bytes
     }
 }
 
-/// How often to do what is done `usual` times elsewhere. What shows only after very many times,
-/// shows on an ordinary 64-bit kernel.
-pub fn rounds(usual: usize) -> usize {
-    let fewer = if are_on() {
-        FEWER
+/// Returns the number of repetitions for a test that repeats an operation `normal` times on a
+/// 64-bit kernel without checkers. Defects that need more repetitions are found on that kernel.
+pub fn rounds(normal: usize) -> usize {
+    let divisor = if enabled() {
+        ROUNDS_DIVISOR
     } else if cfg!(target_pointer_width = "32") {
-        FEWER_ON_32_BITS
+        ROUNDS_DIVISOR_32_BIT
     } else {
         1
     };
-    usual.div_ceil(fewer)
+    normal.div_ceil(divisor)
 }
 
-/// By what a limit in time is to be multiplied.
-pub fn slowness() -> u32 {
-    if are_on() {
-        SLOWER
+/// Returns the factor for timeouts.
+pub fn timeout_factor() -> u32 {
+    if enabled() {
+        TIMEOUT_FACTOR
     } else {
         1
     }

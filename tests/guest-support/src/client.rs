@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that look at buffers the way a real device and its driver would: `/dev/rk_client/NAME`.
+//! The test driver that imports buffers: `/dev/rk_client/NAME`. It accesses buffers as a real
+//! device and its driver do.
 //!
 //! C header: `tests/client/uapi.h`
 
@@ -19,19 +20,19 @@ const MODULE: &str = "rk_client";
 const MODULE_FILE: &str = "/lib/modules/rk_client.ko";
 const DIRECTORY: &str = "/dev/rk_client";
 
-/// Where memory is seen from.
+/// The mapping through which the driver accesses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum View {
-    /// The memory that the device reaches, through the kernel's own, cached mapping of it.
+    /// The cached linear mapping of the kernel.
     Cached,
-    /// The same through a fresh mapping that bypasses the caches, as a device that does not snoop.
+    /// A new uncached mapping; behaves like a device that does not snoop the caches.
     Uncached,
     /// The exporter's kernel mapping, after [`Attachment::vmap`].
     Kernel,
 }
 
-/// `RK_CLIENT_USER`: where memory is seen from, too, but only by [`Client::memory_type`].
+/// `RK_CLIENT_USER`: the mapping of this process; accepted by [`Client::memory_type`] only.
 const USER: u32 = 3;
 
 /// `enum rk_client_operation`
@@ -44,17 +45,17 @@ enum Operation {
     FindNonzero,
 }
 
-/// How the page tables say that the CPU treats memory.
+/// The memory type in a page table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryType {
     Device,
     WriteCombined,
     WriteBack,
-    /// Something else: what the architecture calls it.
+    /// Another type with its architecture-specific attribute.
     Other(u32),
 }
 
-/// A direction of DMA, as the kernel counts them.
+/// A DMA direction: `enum dma_data_direction`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Direction {
@@ -63,7 +64,7 @@ pub enum Direction {
     FromDevice,
 }
 
-/// A piece of a buffer, as the device gets to see it.
+/// A segment of the scatter-gather table that the device receives.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
@@ -149,17 +150,17 @@ mod raw {
     nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
 }
 
-/// Whether the driver is loaded.
+/// Returns whether the driver is loaded.
 pub fn is_loaded() -> bool {
     kernel_module::is_loaded(MODULE)
 }
 
-/// Whether the driver can be loaded.
+/// Returns whether the module file of the driver exists.
 pub fn is_available() -> bool {
     Path::new(MODULE_FILE).exists()
 }
 
-/// Loads the driver, unless it is loaded. `parameters` only count if it was not.
+/// Loads the driver with `parameters` if it is not loaded.
 pub fn load(parameters: &str) -> Result<()> {
     if is_loaded() {
         return Ok(());
@@ -168,18 +169,18 @@ pub fn load(parameters: &str) -> Result<()> {
         .with_context(|| format!("cannot load {MODULE_FILE} with {parameters:?}"))
 }
 
-/// Unloads the driver; the kernel's own answer.
+/// Unloads the driver and returns the result of the system call.
 pub fn unload() -> nix::Result<()> {
     kernel_module::unload(MODULE)
 }
 
-/// A device, open.
+/// An open device of the driver.
 #[derive(Debug)]
 pub struct Client(File);
 
 impl Client {
-    /// Opens a device: the first of the device tree's by name, else the one that the driver makes
-    /// itself.
+    /// Opens the first device by name: a device of the device tree if there is one, else the device
+    /// that the driver registers itself.
     pub fn open() -> Result<Self> {
         let entries =
             std::fs::read_dir(DIRECTORY).with_context(|| format!("cannot list {DIRECTORY}"))?;
@@ -190,7 +191,7 @@ impl Client {
         Self::open_device(&first.to_string_lossy())
     }
 
-    /// Opens the device of that name.
+    /// Opens a device by name.
     pub fn open_device(name: &str) -> Result<Self> {
         let path = Path::new(DIRECTORY).join(name);
         let file = File::options()
@@ -206,13 +207,13 @@ impl Client {
         self.attach_sized(buffer, buffer.size().unwrap_or(0))
     }
 
-    /// The same with a buffer whose size is known, which is one call of the kernel less.
+    /// Attaches a buffer of known size to the device, which saves a system call.
     pub fn attach_sized(&self, buffer: &Buffer, len: usize) -> nix::Result<Attachment<'_>> {
         let mut argument = Attach {
             fd: buffer.raw_fd(),
             handle: 0,
         };
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes `argument`.
         unsafe { raw::attach(self.0.as_raw_fd(), &mut argument) }?;
         Ok(Attachment {
             client: self,
@@ -221,18 +222,18 @@ impl Client {
         })
     }
 
-    /// A request for which nothing is done: there is no such handle.
-    pub fn nothing(&self) -> nix::Result<()> {
-        // SAFETY: The kernel reads one number.
+    /// Issues an ioctl that has no effect, because its handle does not exist.
+    pub fn no_op(&self) -> nix::Result<()> {
+        // SAFETY: The kernel only reads the handle.
         match unsafe { raw::unmap(self.0.as_raw_fd(), &0) } {
             Err(Errno::ENOENT) => Ok(()),
             Err(error) => Err(error),
-            // Handles begin with 1.
+            // Valid handles start at 1.
             Ok(_) => Err(Errno::EEXIST),
         }
     }
 
-    /// The handle of an attachment to another open device, used with this one.
+    /// Uses the handle of an attachment to another open device with this one.
     pub fn foreign(&self, other: &Attachment<'_>) -> Attachment<'_> {
         Attachment {
             client: self,
@@ -241,7 +242,7 @@ impl Client {
         }
     }
 
-    /// Attaches a buffer and maps it for the device, which may then read and write it.
+    /// Attaches a buffer and maps it for the device for reading and writing.
     pub fn import(&self, buffer: &Buffer) -> Result<Attachment<'_>> {
         let attachment = self.attach(buffer).context("cannot attach the buffer")?;
         attachment
@@ -250,18 +251,17 @@ impl Client {
         Ok(attachment)
     }
 
-    /// How this process's page tables say that `address` is treated.
+    /// Returns the memory type of `address` in the page tables of this process.
     pub fn memory_type(&self, address: usize) -> nix::Result<MemoryType> {
         self.query_type(0, USER, address as u64)
     }
 
-    /// Whether the device's driver gets `length` bytes of coherent memory, which it gives back at
-    /// once.
+    /// Lets the driver allocate and free `length` bytes of coherent memory for the device.
     pub fn allocates_coherent(&self, length: usize) -> nix::Result<()> {
         let argument = Coherent {
             length: length as u64,
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads `argument`.
         unsafe { raw::coherent(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
@@ -273,7 +273,7 @@ impl Client {
             memory_type: 0,
             attribute: 0,
         };
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes the struct.
         unsafe { raw::memory_type(self.0.as_raw_fd(), &mut argument) }?;
         Ok(match argument.memory_type {
             1 => MemoryType::Device,
@@ -284,7 +284,7 @@ impl Client {
     }
 }
 
-/// A buffer that is attached to a device; detached when dropped.
+/// An attachment of a buffer to a device; detached when dropped.
 #[derive(Debug)]
 pub struct Attachment<'a> {
     client: &'a Client,
@@ -306,51 +306,51 @@ impl Attachment<'_> {
 
     /// Maps the buffer for the device.
     pub fn map(&self, direction: Direction) -> nix::Result<()> {
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         unsafe { raw::map(self.fd(), &self.transfer(direction)) }.map(drop)
     }
 
-    /// Holds the buffer's reservation lock for that time.
+    /// Holds the reservation lock of the buffer for a time.
     pub fn hold(&self, milliseconds: u32) -> nix::Result<()> {
         let hold = Hold {
             handle: self.handle,
             milliseconds,
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         unsafe { raw::hold(self.fd(), &hold) }.map(drop)
     }
 
     /// Undoes [`Attachment::map`].
     pub fn unmap(&self) -> nix::Result<()> {
-        // SAFETY: The kernel reads one number.
+        // SAFETY: The kernel only reads the handle.
         unsafe { raw::unmap(self.fd(), &self.handle) }.map(drop)
     }
 
-    /// Has the exporter map the buffer for the kernel.
+    /// Maps the buffer into the kernel address space: `dma_buf_vmap()`.
     pub fn vmap(&self) -> nix::Result<()> {
-        // SAFETY: The kernel reads one number.
+        // SAFETY: The kernel only reads the handle.
         unsafe { raw::vmap(self.fd(), &self.handle) }.map(drop)
     }
 
     /// Undoes [`Attachment::vmap`].
     pub fn vunmap(&self) -> nix::Result<()> {
-        // SAFETY: The kernel reads one number.
+        // SAFETY: The kernel only reads the handle.
         unsafe { raw::vunmap(self.fd(), &self.handle) }.map(drop)
     }
 
     /// `dma_buf_begin_cpu_access()`
     pub fn begin_cpu_access(&self, direction: Direction) -> nix::Result<()> {
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         unsafe { raw::begin(self.fd(), &self.transfer(direction)) }.map(drop)
     }
 
     /// `dma_buf_end_cpu_access()`
     pub fn end_cpu_access(&self, direction: Direction) -> nix::Result<()> {
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads the struct.
         unsafe { raw::end(self.fd(), &self.transfer(direction)) }.map(drop)
     }
 
-    /// The pieces of the buffer, as they are mapped for the device.
+    /// Returns the segments of the buffer as mapped for the device.
     pub fn segments(&self) -> nix::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         loop {
@@ -359,7 +359,7 @@ impl Attachment<'_> {
                 count: segments.len() as u32,
                 segments: segments.as_mut_ptr() as u64,
             };
-            // SAFETY: The kernel writes the struct and at most `count` segments.
+            // SAFETY: The kernel only writes `argument` and at most `count` segments.
             unsafe { raw::segments(self.fd(), &mut argument) }?;
             let count = argument.count as usize;
             if count <= segments.len() {
@@ -389,8 +389,8 @@ impl Attachment<'_> {
             data,
             found: 0,
         };
-        // SAFETY: The kernel reads and writes the struct, and what `data` points to if the
-        // operation says so.
+        // SAFETY: The kernel reads and writes `argument`, and the memory at `data` according to the
+        // operation. The callers pass a buffer of `length` bytes that they have borrowed.
         unsafe { raw::access(self.fd(), &mut argument) }?;
         Ok(argument.found)
     }
@@ -415,13 +415,13 @@ impl Attachment<'_> {
             .map(drop)
     }
 
-    /// The place of the first byte that is not zero.
+    /// Returns the offset of the first byte that is not zero.
     pub fn find_nonzero(&self, view: View) -> nix::Result<Option<usize>> {
         let found = self.access(view, Operation::FindNonzero, 0, self.len, 0, 0)? as usize;
         Ok((found < self.len).then_some(found))
     }
 
-    /// How the kernel's page tables say that the memory at `offset` is treated, seen from `view`.
+    /// Returns the memory type at `offset` in the mapping `view`.
     pub fn memory_type(&self, view: View, offset: usize) -> nix::Result<MemoryType> {
         self.client
             .query_type(self.handle, view as u32, offset as u64)
@@ -430,7 +430,7 @@ impl Attachment<'_> {
 
 impl Drop for Attachment<'_> {
     fn drop(&mut self) {
-        // SAFETY: The kernel reads one number.
+        // SAFETY: The kernel only reads the handle.
         let _ = unsafe { raw::detach(self.fd(), &self.handle) };
     }
 }

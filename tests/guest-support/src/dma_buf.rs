@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DMA-BUF file descriptors, and the kernel's list of all of them.
+//! DMA-BUF file descriptors and the kernel's list of all DMA-BUFs.
 //!
 //! C header: `include/uapi/linux/dma-buf.h`
 
@@ -33,7 +33,7 @@ pub const SYNC_RW: u64 = SYNC_READ | SYNC_WRITE;
 pub const SYNC_START: u64 = 0;
 pub const SYNC_END: u64 = 1 << 2;
 
-/// The longest name that fits, without its terminating zero.
+/// The maximum length of a name, without the terminating null byte.
 pub const NAME_MAX: usize = 31;
 
 /// `struct dma_buf_export_sync_file`.
@@ -59,14 +59,14 @@ mod raw {
     nix::ioctl_readwrite!(export_sync_file, b'b', 2, super::ExportSyncFile);
 }
 
-/// The two numbers under which the kernel accepts a name, for the two sizes of a C pointer.
+/// The two ioctl numbers of `DMA_BUF_SET_NAME`, one for each pointer size.
 #[derive(Clone, Copy, Debug)]
 pub enum SetName {
     Pointer32,
     Pointer64,
 }
 
-/// What `/proc/PID/fdinfo/FD` says of a buffer.
+/// The contents of `/proc/PID/fdinfo/FD` for a buffer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct FdInfo {
     pub size: usize,
@@ -94,28 +94,28 @@ impl AsFd for Buffer {
 }
 
 impl Buffer {
-    /// The size, by asking for the end.
+    /// Returns the size in bytes, determined by seeking to the end.
     pub fn size(&self) -> Result<usize> {
         let end = self.seek(0, Whence::SeekEnd)?;
         usize::try_from(end).context("the size is negative")
     }
 
-    /// `lseek`, with any arguments.
+    /// Calls `lseek` with any arguments.
     #[allow(clippy::useless_conversion, reason = "off_t has 32 bits on 32-bit arm")]
     pub fn seek(&self, offset: i64, whence: Whence) -> nix::Result<i64> {
         let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
-        let place = nix::unistd::lseek(&self.fd, offset, whence)?;
+        let position = nix::unistd::lseek(&self.fd, offset, whence)?;
         #[allow(clippy::useless_conversion)] // 32 bits wide on some architectures
-        Ok(i64::from(place))
+        Ok(i64::from(position))
     }
 
-    /// Maps the whole buffer, shared, to be read and written.
+    /// Creates a shared mapping of the whole buffer for reading and writing.
     pub fn map(&self) -> Result<Mapping> {
         self.map_range(0, self.size()?)
             .context("cannot map the buffer")
     }
 
-    /// Maps a part of it, shared, to be read and written.
+    /// Creates a shared mapping of a range for reading and writing.
     pub fn map_range(&self, offset: usize, len: usize) -> nix::Result<Mapping> {
         self.map_with(
             offset as u64,
@@ -125,7 +125,8 @@ impl Buffer {
         )
     }
 
-    /// Maps its first `len` bytes, shared, to be read and written, at an address where nothing is.
+    /// Creates a shared mapping of the first `len` bytes for reading and writing at an unused
+    /// address.
     pub fn map_at(&self, address: usize, len: usize) -> nix::Result<Mapping> {
         Mapping::of_fd_at(
             address,
@@ -137,7 +138,7 @@ impl Buffer {
         )
     }
 
-    /// `mmap`, with any arguments.
+    /// Calls `mmap` with any arguments.
     pub fn map_with(
         &self,
         offset: u64,
@@ -150,15 +151,15 @@ impl Buffer {
 
     /// `DMA_BUF_IOCTL_SYNC`.
     pub fn sync(&self, flags: u64) -> nix::Result<()> {
-        // SAFETY: The kernel reads one `u64`.
+        // SAFETY: The kernel only reads `flags`.
         unsafe { raw::sync(self.fd.as_raw_fd(), &flags) }.map(drop)
     }
 
     /// `DMA_BUF_IOCTL_SYNC` with any address as its argument.
     ///
-    /// The kernel only reads there, so a wild address does no harm.
+    /// The kernel only reads, so an invalid address is safe.
     pub fn sync_at(&self, address: usize) -> nix::Result<()> {
-        // SAFETY: The kernel reads one `u64` there or reports `EFAULT`.
+        // SAFETY: The kernel reads one `u64` at the address or returns `EFAULT`.
         unsafe { raw::sync(self.fd.as_raw_fd(), address as *const u64) }.map(drop)
     }
 
@@ -192,34 +193,34 @@ impl Buffer {
             flags: flags as u32,
             fd: -1,
         };
-        // SAFETY: The kernel reads and writes the one struct, and hands out a descriptor of our
-        // own.
+        // SAFETY: The kernel only reads and writes `argument`. It installs a descriptor that
+        // nothing else owns.
         unsafe {
             raw::export_sync_file(self.fd.as_raw_fd(), &mut argument)?;
             Ok(OwnedFd::from_raw_fd(argument.fd))
         }
     }
 
-    /// What the kernel tells about it in `/proc`.
+    /// Reads the information about this descriptor in `/proc`.
     pub fn info(&self) -> Result<FdInfo> {
         let path = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
         let text = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
-        // A name may be any bytes.
+        // A name may contain any bytes.
         FdInfo::parse(&String::from_utf8_lossy(&text))
     }
 
-    /// The number by which two descriptors are known to be one buffer.
+    /// Returns the inode number, which is the same for all descriptors of a buffer.
     pub fn inode(&self) -> Result<u64> {
         #[allow(clippy::unnecessary_cast)] // 32 bits wide on some architectures
         Ok(nix::sys::stat::fstat(&self.fd)?.st_ino as u64)
     }
 
-    /// A second descriptor of the same buffer.
+    /// Creates another descriptor of the same buffer.
     pub fn duplicate(&self) -> Result<Buffer> {
         Ok(Buffer::from(self.fd.try_clone()?))
     }
 
-    /// The bare descriptor, for calls that take a number.
+    /// Returns the number of the descriptor.
     pub fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
@@ -242,7 +243,7 @@ impl FdInfo {
     }
 }
 
-/// The kernel's list of every DMA-BUF there is.
+/// The number and the total size of all DMA-BUFs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Totals {
     pub buffers: usize,
@@ -253,11 +254,11 @@ const BUFFER_LIST: &str = "/sys/kernel/debug/dma_buf/bufinfo";
 
 fn buffer_list() -> Result<String> {
     std::fs::read_to_string(BUFFER_LIST).with_context(|| {
-        format!("cannot read {BUFFER_LIST}; mount debugfs on /sys/kernel/debug, and be root")
+        format!("cannot read {BUFFER_LIST}: mount debugfs on /sys/kernel/debug and run as root")
     })
 }
 
-/// How many buffers are alive, and how large they are together.
+/// Returns the number and the total size of all DMA-BUFs in the system.
 pub fn totals() -> Result<Totals> {
     parse_totals(&buffer_list()?)
 }
@@ -274,18 +275,18 @@ fn parse_totals(list: &str) -> Result<Totals> {
         .map(str::parse)
         .collect::<Result<_, _>>()?;
     let [buffers, bytes] = numbers[..] else {
-        bail!("a total that is none: {line}");
+        bail!("invalid total in {BUFFER_LIST}: {line}");
     };
     Ok(Totals { buffers, bytes })
 }
 
-/// The devices attached to a buffer, as the kernel's list names them.
+/// Returns the names of the devices that are attached to a buffer.
 pub fn attached_devices(buffer: &Buffer) -> Result<Vec<String>> {
     parse_attached(&buffer_list()?, buffer.inode()?)
 }
 
 fn parse_attached(list: &str, inode: u64) -> Result<Vec<String>> {
-    // The row of a buffer: size, flags, mode, count, exporter, inode, name; its devices follow.
+    // Line of a buffer: size, flags, mode, count, exporter, inode, name. Its devices follow.
     let mut lines = list.lines().skip_while(|line| {
         let mut fields = line.split('\t');
         fields.nth(5).and_then(|field| field.trim().parse().ok()) != Some(inode)
@@ -315,7 +316,7 @@ mod tests {
         \nTotal 2 objects, 69632 bytes\n";
 
     #[test]
-    fn list_of_buffers_is_understood() {
+    fn bufinfo_is_parsed() {
         let expected = Totals {
             buffers: 2,
             bytes: 69632,
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn fdinfo_is_understood() {
+    fn fdinfo_is_parsed() {
         let text = "pos:\t0\nflags:\t02\nsize:\t4096\ncount:\t1\nexp_name:\tsystem\n";
         let mut expected = FdInfo {
             size: 4096,

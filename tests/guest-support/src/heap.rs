@@ -29,7 +29,7 @@ use std::path::{
     PathBuf, //
 };
 
-/// Where userspace looks for heaps.
+/// The directory of the heaps' device nodes.
 pub const HEAP_DIRECTORY: &str = "/dev/dma_heap";
 
 /// `struct dma_heap_allocation_data`.
@@ -45,7 +45,7 @@ pub struct AllocationData {
 const _: () = assert!(size_of::<AllocationData>() == 24);
 
 impl AllocationData {
-    /// What almost every program asks for.
+    /// Creates a request for a readable and writable buffer with a close-on-exec descriptor.
     pub fn read_write(len: u64) -> Self {
         AllocationData {
             len,
@@ -54,7 +54,7 @@ impl AllocationData {
         }
     }
 
-    /// The bytes that the kernel reads, for calls with structs of odd sizes.
+    /// Returns the bytes of the struct, for ioctls with other struct sizes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of::<Self>());
         bytes.extend_from_slice(&self.len.to_ne_bytes());
@@ -65,7 +65,7 @@ impl AllocationData {
     }
 }
 
-/// Which way an ioctl says that its argument is copied.
+/// The copy direction that is encoded in an ioctl number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     None,
@@ -74,11 +74,11 @@ pub enum Direction {
     ReadWrite,
 }
 
-/// An ioctl number, taken apart. The standard one is `Request::default()`.
+/// The parts of an ioctl number. `Request::default()` is `DMA_HEAP_IOCTL_ALLOC`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     pub direction: Direction,
-    pub kind: u8,
+    pub ioctl_type: u8,
     pub number: u8,
     pub size: usize,
 }
@@ -87,7 +87,7 @@ impl Default for Request {
     fn default() -> Self {
         Request {
             direction: Direction::ReadWrite,
-            kind: b'H',
+            ioctl_type: b'H',
             number: 0,
             size: size_of::<AllocationData>(),
         }
@@ -95,15 +95,15 @@ impl Default for Request {
 }
 
 impl Request {
-    /// The number that the vendor's drivers and libraries use, on `/dev/rk_dma_heap/*`.
+    /// The ioctl that the vendor's drivers and libraries use on `/dev/rk_dma_heap/*`.
     pub fn vendor() -> Self {
         Request {
-            kind: b'R',
+            ioctl_type: b'R',
             ..Default::default()
         }
     }
 
-    /// The standard request, with a struct of another size.
+    /// The standard ioctl with another struct size.
     pub fn of_size(size: usize) -> Self {
         Request {
             size,
@@ -111,17 +111,19 @@ impl Request {
         }
     }
 
-    /// The encoded number.
+    /// Returns the encoded ioctl number.
     pub fn code(&self) -> u32 {
         let code = match self.direction {
             Direction::None => {
-                // `_IO` encodes no size, yet a program can; so it is put together from `_IOW`.
-                let write_only = nix::request_code_write!(self.kind, self.number, self.size);
+                // `_IO` cannot encode a size, so the number is derived from `_IOW`.
+                let write_only = nix::request_code_write!(self.ioctl_type, self.number, self.size);
                 write_only & !nix::request_code_write!(0u8, 0u8, 0usize)
             }
-            Direction::Write => nix::request_code_write!(self.kind, self.number, self.size),
-            Direction::Read => nix::request_code_read!(self.kind, self.number, self.size),
-            Direction::ReadWrite => nix::request_code_readwrite!(self.kind, self.number, self.size),
+            Direction::Write => nix::request_code_write!(self.ioctl_type, self.number, self.size),
+            Direction::Read => nix::request_code_read!(self.ioctl_type, self.number, self.size),
+            Direction::ReadWrite => {
+                nix::request_code_readwrite!(self.ioctl_type, self.number, self.size)
+            }
         };
         #[allow(clippy::unnecessary_cast)] // wider on some architectures
         let code = code as u32;
@@ -129,7 +131,7 @@ impl Request {
     }
 }
 
-/// The names below `/dev/dma_heap`, sorted.
+/// Returns the sorted names of all heaps in `/dev/dma_heap`.
 pub fn names() -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(HEAP_DIRECTORY) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -150,17 +152,17 @@ pub struct Heap {
 }
 
 impl Heap {
-    /// Opens the heap of that name for reading and writing.
+    /// Opens a heap by name for reading and writing.
     pub fn open(name: &str) -> Result<Self> {
         Self::open_with(name, OFlag::O_RDWR)
     }
 
-    /// Opens the heap of that name in the given access mode.
+    /// Opens a heap by name with the given flags.
     pub fn open_with(name: &str, flags: OFlag) -> Result<Self> {
         Self::open_path(&Path::new(HEAP_DIRECTORY).join(name), flags)
     }
 
-    /// Opens a heap's node by its path.
+    /// Opens a heap by the path of its device node.
     pub fn open_path(path: &Path, flags: OFlag) -> Result<Self> {
         let mode = flags & OFlag::O_ACCMODE;
         let file = OpenOptions::new()
@@ -175,52 +177,53 @@ impl Heap {
         })
     }
 
-    /// The path of the node.
+    /// Returns the path of the device node.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Allocates a buffer, readable, writable and close-on-exec.
+    /// Allocates a readable and writable buffer with a close-on-exec descriptor.
     pub fn allocate(&self, len: usize) -> Result<Buffer> {
         self.allocate_with(&AllocationData::read_write(len as u64))
             .with_context(|| format!("cannot allocate {len} bytes from {}", self.path.display()))
     }
 
-    /// Allocates a buffer the way `data` says; `data` itself stays as it is.
+    /// Allocates a buffer as specified by `data`; `data` is not changed.
     pub fn allocate_with(&self, data: &AllocationData) -> nix::Result<Buffer> {
         let mut data = *data;
         self.allocate_raw(&mut data)?;
         let fd = RawFd::try_from(data.fd).map_err(|_| Errno::EBADF)?;
-        // SAFETY: The kernel has just made this descriptor, for this call alone.
+        // SAFETY: The kernel has installed this descriptor for this call; nothing else owns it.
         Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// The bare ioctl: what the kernel makes of `data` can be read from it. The caller owns a new
-    /// fd.
+    /// Issues the ioctl. The kernel writes its results to `data`. On success the caller owns the
+    /// new descriptor `data.fd`.
     pub fn allocate_raw(&self, data: &mut AllocationData) -> nix::Result<i32> {
-        // SAFETY: The argument is as long as the request says, and the kernel may write to it.
+        // SAFETY: `data` has the size of the request and is mutably borrowed.
         unsafe { self.ioctl_at(Request::default(), std::ptr::from_mut(data) as usize) }
     }
 
-    /// Any ioctl on a struct of any size: `argument` is what is passed.
+    /// Issues any ioctl with `argument` as its argument.
     ///
     /// # Panics
     ///
-    /// When `argument` is shorter than the request says: the kernel would write past it.
+    /// Panics if `argument` is shorter than the size of the request, because the kernel would write
+    /// past its end.
     pub fn ioctl(&self, request: Request, argument: &mut [u8]) -> nix::Result<i32> {
         assert!(argument.len() >= request.size);
-        // SAFETY: Checked above.
+        // SAFETY: `argument` has at least `request.size` bytes, as checked above, and is mutably
+        // borrowed.
         unsafe { self.ioctl_at(request, argument.as_mut_ptr() as usize) }
     }
 
-    /// Any ioctl with any address as its argument.
+    /// Issues any ioctl with any address as its argument.
     ///
     /// # Safety
     ///
-    /// Memory of `request.size` bytes at `address` is either not there, or may be written by the
-    /// kernel.
+    /// The `request.size` bytes at `address` must be either unmapped or writable by the kernel.
     pub unsafe fn ioctl_at(&self, request: Request, address: usize) -> nix::Result<i32> {
-        // SAFETY: By this function's own contract.
+        // SAFETY: By the safety requirements of this function.
         Errno::result(unsafe {
             libc::ioctl(
                 self.file.as_raw_fd(),
@@ -241,9 +244,9 @@ impl AsFd for Heap {
 mod tests {
     use super::*;
 
-    // The numbers stand in programs that were compiled long ago.
+    // Existing binaries contain these numbers.
     #[test]
-    fn request_codes_are_the_published_ones() {
+    fn request_codes_match_the_uapi() {
         assert_eq!(Request::default().code(), 0xc018_4800);
         assert_eq!(Request::vendor().code(), 0xc018_5200);
         assert_eq!(Request::of_size(16).code(), 0xc010_4800);
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_the_struct() {
+    fn bytes_match_the_struct() {
         let data = AllocationData {
             len: 0x0102_0304_0506_0708,
             fd: 9,

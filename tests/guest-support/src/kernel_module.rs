@@ -18,7 +18,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 
-/// Loads a module of the running kernel with everything that it needs.
+/// Loads a module of the running kernel and its dependencies with `modprobe`.
 pub fn probe(name: &str, parameters: &[&str]) -> Result<()> {
     let output = Command::new("modprobe")
         .arg(name)
@@ -34,31 +34,32 @@ pub fn probe(name: &str, parameters: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Loads a module from a file; the kernel's own answer.
+/// Loads a module from a file and returns the result of the system call.
 pub fn load(file: &Path, parameters: &str) -> Result<nix::Result<()>> {
     let module = File::open(file).with_context(|| format!("cannot open {}", file.display()))?;
     let parameters = CString::new(parameters)?;
     Ok(finit_module(&module, &parameters, ModuleInitFlags::empty()))
 }
 
-/// Unloads a module; the kernel's own answer.
+/// Unloads a module and returns the result of the system call.
 pub fn unload(name: &str) -> nix::Result<()> {
     let name = CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;
     delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
 }
 
-/// Whether the module is there.
+/// Returns whether a module is loaded.
 pub fn is_loaded(name: &str) -> bool {
     Path::new("/sys/module").join(name).exists()
 }
 
-/// The kernel's messages from here on.
+/// A reader of the kernel log.
 #[derive(Debug)]
 pub struct KernelLog {
     file: File,
 }
 
 impl KernelLog {
+    /// Opens the kernel log at its end, which skips all earlier messages.
     pub fn from_now_on() -> Result<Self> {
         use std::io::{
             Seek,
@@ -69,7 +70,7 @@ impl KernelLog {
         Ok(this)
     }
 
-    /// All that the kernel has said and not forgotten.
+    /// Opens the kernel log at its oldest stored message.
     pub fn from_boot() -> Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options()
@@ -80,7 +81,7 @@ impl KernelLog {
         Ok(KernelLog { file })
     }
 
-    /// The text of the messages that have come since.
+    /// Returns the text of all messages since the last call.
     pub fn messages(&mut self) -> Result<Vec<String>> {
         use std::io::Read;
         let mut messages = Vec::new();
@@ -88,8 +89,8 @@ impl KernelLog {
         loop {
             match self.file.read(&mut record) {
                 Ok(len) => {
-                    // "priority,sequence,time,flags;text", and fields of the device on lines of
-                    // their own.
+                    // Format: "priority,sequence,time,flags;text", followed by lines with device
+                    // properties.
                     let text = String::from_utf8_lossy(&record[..len]);
                     let text = text.split_once(';').map_or("", |(_, text)| text);
                     messages.push(text.lines().next().unwrap_or("").to_owned());

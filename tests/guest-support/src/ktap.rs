@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Runs tests and reports them in KTAP, the format of the kernel's own tests.
+//! Runs tests and reports the results in KTAP, the format of the kernel's own tests.
 //!
-//! Each test runs in a process of its own. One that crashes, hangs or leaves descriptors open is
-//! one failure, and the next test starts clean. After each, the number of DMA-BUFs in the system
-//! must be what it was before.
+//! Each test runs in its own process. A crash, a hang or a leaked descriptor fails one test and
+//! does not affect the next one. After each test the number of DMA-BUFs in the system must be the
+//! same as before.
 
 use crate::dma_buf;
 use crate::process::{
@@ -24,23 +24,23 @@ use std::time::{
     Instant, //
 };
 
-/// How long a test may take that says nothing else.
-const USUAL_LIMIT: Duration = Duration::from_secs(60);
+/// Default timeout of a test.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Tests that take longer than this say so.
-const WORTH_TELLING: Duration = Duration::from_secs(2);
+/// The duration of a test is reported if it is longer than this.
+const REPORT_THRESHOLD: Duration = Duration::from_secs(2);
 
-/// How long the kernel may take to release what a process held.
-const RELEASE_LIMIT: Duration = Duration::from_secs(5);
+/// Time within which the kernel must release the resources of an exited process.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every test program understands.
+/// Command line options of every test program.
 #[derive(clap::Args, Debug)]
 pub struct Options {
-    /// Run only the tests whose name contains one of these
+    /// Run only tests whose name contains one of these strings
     #[arg(value_name = "PART")]
     only: Vec<String>,
 
-    /// Print the names of the tests and run none
+    /// Print the names of the tests instead of running them
     #[arg(long)]
     list: bool,
 }
@@ -56,12 +56,12 @@ struct Test {
 pub struct Tests(Vec<Test>);
 
 impl Tests {
-    /// Adds a test. Names are paths: what is tested, from the general to the particular.
+    /// Adds a test. Names are paths from the general to the specific.
     pub fn add(&mut self, name: impl Into<String>, body: impl Fn() -> Result<()> + 'static) {
-        self.add_within(USUAL_LIMIT, name, body);
+        self.add_within(DEFAULT_TIMEOUT, name, body);
     }
 
-    /// Adds a test that may take as long as `limit`.
+    /// Adds a test with a timeout.
     pub fn add_within(
         &mut self,
         limit: Duration,
@@ -75,7 +75,7 @@ impl Tests {
         });
     }
 
-    /// Runs them and says whether every one passed, or was skipped and said why.
+    /// Runs the tests. Returns success if at least one test was selected and none failed.
     pub fn run(mut self, options: &Options) -> ExitCode {
         let only = &options.only;
         self.0.retain(|test| {
@@ -94,7 +94,7 @@ impl Tests {
             let verdict = test.run().unwrap_or_else(|error| {
                 Verdict::Failed(format!("the test could not be run: {error:#}"))
             });
-            if start.elapsed() > WORTH_TELLING {
+            if start.elapsed() > REPORT_THRESHOLD {
                 diagnose(&format!("took {:.1} s", start.elapsed().as_secs_f64()));
             }
             let (result, directive) = match verdict {
@@ -130,11 +130,11 @@ impl Test {
             None => Verdict::Failed(format!("still running after {:?}", self.limit)),
         };
         drop(child);
-        let released = eventually(RELEASE_LIMIT, || {
+        let released = eventually(RELEASE_TIMEOUT, || {
             let after = dma_buf::totals()?;
             ensure!(
                 after == before,
-                "left buffers behind: {before:?} before, {after:?} after"
+                "leaked buffers: {before:?} before, {after:?} after"
             );
             Ok(())
         });
@@ -149,14 +149,14 @@ impl Test {
     }
 }
 
-/// Prints a remark that belongs to the running test.
+/// Prints a KTAP diagnostic line for the running test.
 pub fn diagnose(text: &str) {
     for line in text.lines() {
         println!("# {line}");
     }
 }
 
-/// Ends a test that cannot be tried here.
+/// Returns an error that marks the test as skipped.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Skipped(reason.into()))
 }

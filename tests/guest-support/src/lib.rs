@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the guest programs share.
+//! Support library of the guest programs.
 //!
-//! One module for each kernel interface ([`heap`], [`dma_buf`], [`vgem`], [`v4l2`], …), each in two
-//! layers: calls that can be given any input, for tests of bad input, and owning types for
-//! everything else. [`ktap`] runs tests and reports them.
+//! Each kernel interface has a module ([`heap`], [`dma_buf`], [`vgem`], [`v4l2`], …) with two
+//! layers: calls that accept any input, for tests with invalid input, and owning types for all
+//! other purposes. [`ktap`] runs tests and reports their results.
 //!
-//! Nothing here knows a page size, an architecture or the name of a heap.
+//! The library does not depend on a page size, an architecture or the name of a heap.
 
 pub mod allocator;
 pub mod checkers;
@@ -29,16 +29,16 @@ pub mod vivid;
 use nix::errno::Errno;
 use std::fmt::Debug;
 
-/// The page size of the running kernel.
+/// Returns the page size of the running kernel, in bytes.
 pub fn page_size() -> usize {
     nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)
         .ok()
         .flatten()
         .and_then(|size| usize::try_from(size).ok())
-        .expect("every kernel tells its page size")
+        .expect("every kernel reports its page size")
 }
 
-/// A physical address, or a size, as wide as the kernel of this machine prints it.
+/// Formats a physical address or a size with the width that the kernel of this machine uses.
 pub fn wide(number: u64) -> String {
     match cfg!(target_pointer_width = "64") {
         true => format!("{number:#018x}"),
@@ -46,7 +46,7 @@ pub fn wide(number: u64) -> String {
     }
 }
 
-/// Checks that a call failed, and with this very error.
+/// Checks that a call failed with the expected error.
 pub fn expect_errno<T: Debug>(
     what: impl AsRef<str>,
     result: nix::Result<T>,
@@ -60,7 +60,7 @@ pub fn expect_errno<T: Debug>(
     }
 }
 
-/// The error number inside an [`std::io::Error`], for the calls whose crate hands those out.
+/// Returns the error number of an [`std::io::Error`].
 pub fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory mapped into this process, which others may write at any moment.
+//! Memory mappings whose contents may change at any time.
 //!
-//! Devices and other processes change a buffer behind the compiler's back, so there are no
-//! references into it: every access is a volatile read or write of a word.
+//! Devices and other processes write to a buffer concurrently, so no references to its memory are
+//! created. Every access is a volatile read or write.
 
 use crate::pattern::Pattern;
 use anyhow::{
@@ -32,7 +32,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// `mmap` of a file, at an address that the kernel chooses.
+    /// Maps a file at an address that the kernel chooses.
     pub fn of_fd(
         fd: BorrowedFd<'_>,
         offset: u64,
@@ -42,7 +42,7 @@ impl Mapping {
     ) -> nix::Result<Mapping> {
         let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
-        // SAFETY: The kernel picks an address where nothing else is.
+        // SAFETY: The kernel chooses an unused address.
         let start = unsafe { nix::sys::mman::mmap(None, length, protection, flags, fd, offset) }?;
         Ok(Mapping {
             start: start.cast(),
@@ -50,8 +50,8 @@ impl Mapping {
         })
     }
 
-    /// `mmap` of a file, shared, to be read and written, at an address that is `skew` bytes, less
-    /// than `alignment`, behind a multiple of `alignment`, which is a power of two.
+    /// Creates a shared mapping of a file for reading and writing at an address that is `skew`
+    /// bytes above a multiple of `alignment`. `alignment` is a power of two, and `skew` is smaller.
     pub fn aligned(
         fd: BorrowedFd<'_>,
         offset: u64,
@@ -63,8 +63,8 @@ impl Mapping {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         let mut reserved = Mapping::anonymous(len + 2 * alignment)?;
         let start = reserved.address().next_multiple_of(alignment) + skew;
-        // SAFETY: The range is our own. Of what was reserved, only the rest before it and behind it
-        // stays to be unmapped.
+        // SAFETY: The range is part of the reservation. The rest of the reservation behind the
+        // range is unmapped here, and the rest before it when `reserved` is dropped.
         unsafe {
             let start = nix::sys::mman::mmap(
                 NonZeroUsize::new(start),
@@ -89,7 +89,7 @@ impl Mapping {
         }
     }
 
-    /// `mmap` of a file at this very address; fails with `EEXIST` where something is there.
+    /// Maps a file at the given address. Fails with `EEXIST` if the range is in use.
     pub fn of_fd_at(
         address: usize,
         fd: BorrowedFd<'_>,
@@ -102,7 +102,7 @@ impl Mapping {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
         let address = NonZeroUsize::new(address).ok_or(Errno::EINVAL)?;
         let flags = flags | MapFlags::MAP_FIXED_NOREPLACE;
-        // SAFETY: The kernel maps nothing over what is there.
+        // SAFETY: `MAP_FIXED_NOREPLACE` does not replace existing mappings.
         let start =
             unsafe { nix::sys::mman::mmap(Some(address), length, protection, flags, fd, offset) }?;
         Ok(Mapping {
@@ -111,10 +111,10 @@ impl Mapping {
         })
     }
 
-    /// Private memory of no file.
+    /// Creates a private anonymous mapping.
     pub fn anonymous(len: usize) -> nix::Result<Mapping> {
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
-        // SAFETY: The kernel picks an address where nothing else is.
+        // SAFETY: The kernel chooses an unused address.
         let start = unsafe {
             nix::sys::mman::mmap_anonymous(
                 None,
@@ -129,13 +129,13 @@ impl Mapping {
         })
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     #[allow(clippy::len_without_is_empty)] // no mapping is empty
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     pub fn address(&self) -> usize {
         self.start.as_ptr() as usize
     }
@@ -143,21 +143,21 @@ impl Mapping {
     fn pointer(&self, offset: usize, len: usize) -> NonNull<c_void> {
         assert!(
             offset <= self.len && len <= self.len - offset,
-            "outside of the mapping"
+            "access outside the mapping"
         );
-        // SAFETY: Inside of the mapping, as was just checked.
+        // SAFETY: The offset is inside the mapping, as checked above.
         unsafe { self.start.add(offset) }.cast()
     }
 
-    /// Reads the word at `offset`, which is a multiple of its size.
+    /// Reads the word at `offset`, which is a multiple of the word size.
     pub fn read(&self, offset: usize) -> u64 {
         assert!(offset % WORD == 0);
-        // SAFETY: Inside of the mapping and aligned; a page that cannot be read kills the process,
-        // which is what its caller has to expect.
+        // SAFETY: The word is inside the mapping and aligned. Access to an unreadable page kills
+        // the process, which callers expect.
         unsafe { self.pointer(offset, WORD).cast::<u64>().read_volatile() }
     }
 
-    /// Writes the word at `offset`, which is a multiple of its size.
+    /// Writes the word at `offset`, which is a multiple of the word size.
     pub fn write(&self, offset: usize, value: u64) {
         assert!(offset % WORD == 0);
         // SAFETY: As for `read`.
@@ -171,43 +171,43 @@ impl Mapping {
     /// Writes a byte every `step` bytes.
     pub fn touch(&self, step: usize) {
         for offset in (0..self.len).step_by(step) {
-            // SAFETY: Inside of the mapping; a page that cannot be written kills the process, which
-            // is what its caller has to expect.
+            // SAFETY: The byte is inside the mapping. Access to a page that is not writable kills
+            // the process, which callers expect.
             unsafe { self.start.add(offset).write_volatile(1) };
         }
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out of the mapping.
     pub fn copy_out(&self, offset: usize, len: usize) -> Vec<u8> {
         let source = self.pointer(offset, len).cast::<u8>();
-        // SAFETY: Inside of the mapping, as `pointer` checked.
+        // SAFETY: The range is inside the mapping, as checked by `pointer`.
         (0..len)
             .map(|i| unsafe { source.add(i).read_volatile() })
             .collect()
     }
 
-    /// Copies bytes in.
+    /// Copies bytes into the mapping.
     pub fn copy_in(&self, offset: usize, bytes: &[u8]) {
         let target = self.pointer(offset, bytes.len()).cast::<u8>();
         for (i, byte) in bytes.iter().enumerate() {
-            // SAFETY: Inside of the mapping, as `pointer` checked.
+            // SAFETY: The byte is inside the mapping, as checked by `pointer`.
             unsafe { target.add(i).write_volatile(*byte) }
         }
     }
 
-    /// Writes every word of the mapping, which begins at byte `base` of what `pattern` describes.
+    /// Fills the mapping with `pattern`, starting at byte `base` of the pattern.
     pub fn fill(&self, pattern: Pattern, base: usize) {
         for offset in (0..self.len).step_by(WORD) {
             self.write(offset, pattern.word(base + offset));
         }
     }
 
-    /// Checks every word of the mapping against `pattern`.
+    /// Checks that the mapping contains `pattern`, starting at byte `base` of the pattern.
     pub fn check(&self, pattern: Pattern, base: usize) -> Result<()> {
         self.check_range(0, self.len, pattern, base)
     }
 
-    /// Checks the words from `offset` on, `len` bytes, against `pattern`.
+    /// Checks that the `len` bytes at `offset` contain `pattern`.
     pub fn check_range(
         &self,
         offset: usize,
@@ -219,19 +219,20 @@ impl Mapping {
             let (found, expected) = (self.read(offset), pattern.word(base + offset));
             ensure!(
                 found == expected,
-                "byte {offset:#x} of the mapping (byte {:#x} of the buffer) holds {found:#018x}, expected {expected:#018x}",
+                "byte {offset:#x} of the mapping (byte {:#x} of the buffer) holds {found:#018x}, \
+                expected {expected:#018x}",
                 base + offset,
             );
         }
         Ok(())
     }
 
-    /// Checks that the mapping holds nothing but zeroes.
+    /// Checks that the mapping contains only zeroes.
     pub fn check_zero(&self) -> Result<()> {
         self.check_zero_range(0, self.len)
     }
 
-    /// Checks that a range of the mapping holds nothing but zeroes.
+    /// Checks that a range of the mapping contains only zeroes.
     pub fn check_zero_range(&self, offset: usize, len: usize) -> Result<()> {
         for offset in (offset..offset + len).step_by(WORD) {
             let found = self.read(offset);
@@ -243,28 +244,29 @@ impl Mapping {
         Ok(())
     }
 
-    /// `mprotect` of the whole.
+    /// Calls `mprotect` on the mapping.
     pub fn protect(&self, protection: ProtFlags) -> nix::Result<()> {
         self.protect_range(0, self.len, protection)
     }
 
-    /// `mprotect` of a range.
+    /// Calls `mprotect` on a range.
     pub fn protect_range(
         &self,
         offset: usize,
         len: usize,
         protection: ProtFlags,
     ) -> nix::Result<()> {
-        // SAFETY: The range is our own.
+        // SAFETY: The range belongs to this mapping.
         unsafe { nix::sys::mman::mprotect(self.pointer(offset, len), len, protection) }
     }
 
-    /// `munmap` of a range in the middle or at an end. The rest stays usable; access to what was
-    /// removed kills.
+    /// Calls `munmap` on a range. The rest of the mapping stays usable; access to the removed range
+    /// kills the process.
     pub fn unmap_range(&self, offset: usize, len: usize) -> nix::Result<()> {
         let start = self.pointer(offset, len);
         let length = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
-        // SAFETY: The range is our own. It is kept reserved, so that nothing else ever lies there.
+        // SAFETY: The range belongs to this mapping. It is reserved again, so that no other mapping
+        // uses it.
         unsafe {
             nix::sys::mman::munmap(start, len)?;
             nix::sys::mman::mmap_anonymous(
@@ -277,9 +279,9 @@ impl Mapping {
         Ok(())
     }
 
-    /// `mremap` to another length.
+    /// Calls `mremap` with another length.
     pub fn resize(&mut self, len: usize, flags: MRemapFlags) -> nix::Result<()> {
-        // SAFETY: The range is our own, and nothing points into it.
+        // SAFETY: The range belongs to this mapping, and there are no references to it.
         let start =
             unsafe { nix::sys::mman::mremap(self.start.cast(), self.len, len, flags, None) }?;
         self.start = start.cast();
@@ -287,14 +289,14 @@ impl Mapping {
         Ok(())
     }
 
-    /// `mremap` of the whole to an address that is `skew` bytes behind a multiple of `alignment`,
-    /// as for [`Mapping::aligned`].
+    /// Moves the mapping with `mremap` to an address that is `skew` bytes above a multiple of
+    /// `alignment`, as in [`Mapping::aligned`].
     pub fn move_to(&mut self, alignment: usize, skew: usize) -> nix::Result<()> {
         let reserved = Mapping::anonymous(self.len + 2 * alignment)?;
         let target = reserved.address().next_multiple_of(alignment) + skew;
         drop(reserved);
-        // SAFETY: The range is our own, and nothing points into it. Nothing else was mapped since
-        // the target was free.
+        // SAFETY: The range belongs to this mapping, and there are no references to it. The target
+        // range is unused, because nothing was mapped since the reservation was dropped.
         let start = unsafe {
             nix::sys::mman::mremap(
                 self.start.cast(),
@@ -311,7 +313,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: The range is our own.
+        // SAFETY: The range belongs to this mapping.
         let _ = unsafe { nix::sys::mman::munmap(self.start.cast(), self.len) };
     }
 }

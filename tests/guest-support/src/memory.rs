@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much memory the kernel has.
+//! The memory usage of the system.
 //!
-//! `MemFree` alone is no measure of what is in use: pages wait in per-CPU lists, the counters of
-//! each CPU are folded in with a delay, caches come and go, and heaps keep memory in pools.
-//! [`at_rest`] has all caches dropped, adds up what is free or can be taken back, and is good to a
-//! few hundred pages.
+//! `MemFree` alone does not measure it: free pages are also in per-CPU lists, the per-CPU counters
+//! are folded with a delay, caches grow and shrink, and heaps keep memory in pools.
+//! [`free_and_reclaimable`] drops all caches and adds up the free and the reclaimable memory. Its
+//! accuracy is a few hundred pages.
 
 use anyhow::{
     Context,
@@ -16,7 +16,7 @@ fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
 }
 
-/// A field of `/proc/meminfo`, in bytes.
+/// Returns a field of `/proc/meminfo`, in bytes.
 pub fn meminfo(field: &str) -> Result<usize> {
     parse_meminfo(&read("/proc/meminfo")?, field)
 }
@@ -31,26 +31,26 @@ fn parse_meminfo(text: &str, field: &str) -> Result<usize> {
     Ok(kib * 1024)
 }
 
-/// The memory that the kernel manages, in bytes.
+/// Returns the memory that the kernel manages, in bytes.
 pub fn total() -> Result<usize> {
     meminfo("MemTotal")
 }
 
-/// How many pages the lists of the CPUs may change by while one looks: those of this process
-/// itself.
+/// Change of the per-CPU lists that is accepted during a measurement, in pages. This process itself
+/// causes it.
 const NOISE: usize = 64;
 
-/// The bytes that are in no use that lasts: free, waiting in per-CPU lists, or in the kernel's own
-/// caches.
+/// Returns the bytes that are free, in per-CPU lists, or in the caches of the kernel, after it has
+/// dropped all caches.
 ///
-/// What a heap keeps in a pool it has to give back first. That is not asked of the heap: a heap
-/// that counts wrongly would hide what it lost.
-pub fn at_rest() -> Result<usize> {
-    // 4 saves a line in the log each time, 3 drops everything.
-    for order in ["4", "3"] {
-        std::fs::write("/proc/sys/vm/drop_caches", order).context("cannot drop caches")?;
+/// The heaps free their pools in reclaim. The pool sizes that the heaps report are not added,
+/// because a wrong report would hide leaked memory.
+pub fn free_and_reclaimable() -> Result<usize> {
+    // 4 disables the log message of each call, 3 drops all caches.
+    for command in ["4", "3"] {
+        std::fs::write("/proc/sys/vm/drop_caches", command).context("cannot drop caches")?;
     }
-    // Folds the counters of all CPUs into the totals.
+    // Fold the counters of all CPUs into the totals.
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
     let (mut bytes, text) = free_and_meminfo()?;
     for field in ["Buffers", "Cached", "SReclaimable"] {
@@ -59,15 +59,16 @@ pub fn at_rest() -> Result<usize> {
     Ok(bytes)
 }
 
-/// The bytes that are free, in the lists of CPUs too, which `MemFree` leaves out.
+/// Returns the free bytes, including per-CPU lists, which `MemFree` excludes.
 pub fn free() -> Result<usize> {
     Ok(free_and_meminfo()?.0)
 }
 
-/// The same, and `/proc/meminfo` of that moment.
+/// Returns the free bytes, including per-CPU lists, and the content of `/proc/meminfo` that was
+/// read at the same time.
 fn free_and_meminfo() -> Result<(usize, String)> {
-    // A worker of the kernel's empties the lists now and then. What it moves between two looks
-    // would count twice.
+    // A kernel worker drains the per-CPU lists periodically. Pages that it moves between the two
+    // reads would be counted twice.
     let mut pages = pages_in_cpu_lists()?;
     loop {
         let text = read("/proc/meminfo")?;
@@ -80,7 +81,7 @@ fn free_and_meminfo() -> Result<(usize, String)> {
     }
 }
 
-/// The bytes in the heaps' page pools; none where there are no pools.
+/// Returns the bytes in the page pools of the heaps; 0 if no pools exist.
 pub fn pooled() -> Result<usize> {
     match std::fs::read_to_string("/sys/kernel/dma_heap/total_pools_kb") {
         Ok(text) => Ok(text.trim().parse::<usize>()? * 1024),
@@ -101,17 +102,17 @@ fn count_in_cpu_lists(zoneinfo: &str) -> Result<usize> {
         .sum()
 }
 
-/// How often the kernel has killed a process for want of memory.
+/// Returns the number of processes that the OOM killer has killed.
 pub fn oom_kills() -> Result<usize> {
     read("/proc/vmstat")?
         .lines()
         .find_map(|line| line.strip_prefix("oom_kill "))
         .context("/proc/vmstat does not count OOM kills")?
         .parse()
-        .context("/proc/vmstat: oom_kill is no number")
+        .context("/proc/vmstat: oom_kill is not a number")
 }
 
-/// Keeps every page of this process in memory, now and later.
+/// Locks all current and future pages of this process in memory.
 pub fn lock_this_process() -> Result<()> {
     use nix::sys::mman::{
         mlockall,
@@ -134,7 +135,8 @@ mod tests {
 
     #[test]
     fn cpu_lists_are_added_up() {
-        let text = "Node 0, zone DMA\n  pagesets\n    cpu: 0\n              count:    7\n              high:     9\n    cpu: 1\n              count:    5\n";
+        let text = "Node 0, zone DMA\n  pagesets\n    cpu: 0\n              count:    7\n\
+            \u{20}             high:     9\n    cpu: 1\n              count:    5\n";
         assert_eq!(count_in_cpu_lists(text).unwrap(), 12);
     }
 }

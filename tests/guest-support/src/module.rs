@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module under test, for tests of what it does once it is loaded.
+//! Loading and unloading the module under test.
 
 use crate::kernel_module::{
     self,
@@ -20,65 +20,69 @@ pub const NAME: &str = "rk_dma_heap";
 
 pub const FILE: &str = "/lib/modules/rk_dma_heap.ko";
 
-/// What the module was loaded with, where the kernel does not let it go again.
-const STAYS: &str = "/run/rk_dma_heap.stays";
+/// Stores the module parameters if the kernel cannot unload the module.
+const PINNED_MARKER: &str = "/run/rk_dma_heap.stays";
 
 pub fn is_loaded() -> bool {
     kernel_module::is_loaded(NAME)
 }
 
-/// Tries to load it; the kernel's own answer.
+/// Tries to load the module and returns the result of the system call.
 pub fn try_load(parameters: &str) -> Result<nix::Result<Module>> {
-    if stays_with().is_some() {
-        return Err(skip("this kernel does not let the module go"));
+    if pinned_parameters().is_some() {
+        return Err(skip("this kernel cannot unload the module"));
     }
     let mut log = KernelLog::from_now_on()?;
-    let answer = kernel_module::load(Path::new(FILE), parameters)?;
-    let said = log.messages()?;
-    if said.iter().any(|line| line.contains("the module stays")) {
-        fs::write(STAYS, parameters)?;
+    let result = kernel_module::load(Path::new(FILE), parameters)?;
+    let messages = log.messages()?;
+    if messages
+        .iter()
+        .any(|line| line.contains("the module stays"))
+    {
+        fs::write(PINNED_MARKER, parameters)?;
     }
-    Ok(answer.map(|()| Module(())))
+    Ok(result.map(|()| Module(())))
 }
 
-fn stays_with() -> Option<String> {
-    fs::read_to_string(STAYS).ok()
+/// Returns the parameters of the loaded module if the kernel cannot unload it.
+fn pinned_parameters() -> Option<String> {
+    fs::read_to_string(PINNED_MARKER).ok()
 }
 
-/// The module, loaded; it is unloaded when this is dropped, if the kernel ever lets it go.
+/// The loaded module. Unloads the module when dropped, if the kernel supports that.
 #[derive(Debug)]
+#[must_use]
 pub struct Module(());
 
 impl Module {
-    /// Loads it. A test that needs other parameters than those that the module stays with is
-    /// skipped.
+    /// Loads the module. Skips the test if the module is pinned with other parameters.
     pub fn load(parameters: &str) -> Result<Module> {
-        if let Some(with) = stays_with() {
-            if with == parameters {
+        if let Some(loaded_with) = pinned_parameters() {
+            if loaded_with == parameters {
                 return Ok(Module(()));
             }
             return Err(skip(format!(
-                "this kernel does not let the module go, and it was loaded with {with:?}"
+                "this kernel cannot unload the module, which was loaded with {loaded_with:?}"
             )));
         }
         if is_loaded() {
-            // A test that was killed has left it.
+            // A killed test did not unload it.
             drop(Module(()));
         }
         try_load(parameters)?.with_context(|| format!("cannot load {FILE} with {parameters:?}"))
     }
 
-    /// Unloads it. The kernel may still be letting go of what the last process held.
+    /// Unloads the module. Waits while the kernel releases the resources of the last process.
     pub fn unload(self) -> Result<()> {
         std::mem::forget(self);
-        if stays_with().is_some() {
-            return Err(skip("this kernel does not let the module go"));
+        if pinned_parameters().is_some() {
+            return Err(skip("this kernel cannot unload the module"));
         }
         unload()
     }
 }
 
-/// Unloads it, whoever has loaded it.
+/// Unloads the module even if this process did not load it.
 pub fn unload() -> Result<()> {
     eventually(Duration::from_secs(5), || {
         kernel_module::unload(NAME).context("cannot unload the module")
@@ -87,7 +91,7 @@ pub fn unload() -> Result<()> {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        if stays_with().is_none() {
+        if pinned_parameters().is_none() {
             let _ = unload();
         }
     }

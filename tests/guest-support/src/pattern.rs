@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contents by which every word of a buffer can be told from every other.
+//! Test patterns in which every word of a buffer is different.
 
-/// A sequence of words, each made from its place and a seed.
+/// A sequence of words, each computed from its offset and a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern(pub u64);
 
 impl Pattern {
-    /// The word at byte `offset`, which is a multiple of a word's size. Never zero, so that fresh
-    /// memory is never taken for it.
+    /// Returns the word at byte `offset`, which is a multiple of the word size. Never zero, so it
+    /// differs from newly allocated memory.
     pub fn word(self, offset: usize) -> u64 {
-        let place = offset as u64;
-        // Odd multipliers spread neighbours over all bits.
-        (place ^ self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd134_2543_de82_ef95) | 1
+        let seed = self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Odd multipliers distribute adjacent offsets over all bits.
+        (offset as u64 ^ seed).wrapping_mul(0xd134_2543_de82_ef95) | 1
     }
 }
 
@@ -22,10 +22,10 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn words_differ_by_place_and_seed() {
-        let places: HashSet<u64> = (0..100_000).map(|i| Pattern(1).word(i * 8)).collect();
-        assert_eq!(places.len(), 100_000);
-        assert!(!places.contains(&0));
+    fn words_differ_by_offset_and_seed() {
+        let words: HashSet<u64> = (0..100_000).map(|i| Pattern(1).word(i * 8)).collect();
+        assert_eq!(words.len(), 100_000);
+        assert!(!words.contains(&0));
         assert_ne!(Pattern(1).word(0), Pattern(2).word(0));
     }
 }

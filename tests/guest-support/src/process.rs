@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Child processes that run a piece of this program, and descriptors passed between them.
+//! Child processes that run a closure, and channels that pass descriptors between processes.
 
 use crate::checkers;
 use anyhow::{
@@ -58,14 +58,14 @@ use std::time::{
     Instant, //
 };
 
-/// How long a child may take that should be done at once.
-pub const SOON: Duration = Duration::from_secs(20);
+/// Timeout of a child that should exit immediately.
+pub const CHILD_TIMEOUT: Duration = Duration::from_secs(20);
 
 const EXIT_FAILED: i32 = 1;
-/// The status by which kernel selftests say "skipped".
+/// The exit status of a skipped kernel selftest.
 const EXIT_SKIPPED: i32 = 4;
 
-/// An error that says: this could not be tried here.
+/// An error that marks a test as skipped, with the reason.
 #[derive(Debug)]
 pub struct Skipped(pub String);
 
@@ -77,7 +77,7 @@ impl std::fmt::Display for Skipped {
 
 impl std::error::Error for Skipped {}
 
-/// How a child ended.
+/// The result of a child process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Passed,
@@ -86,8 +86,9 @@ pub enum Verdict {
     Killed(Signal),
 }
 
-/// A child process, in a process group of its own; killed when dropped.
+/// A child process in its own process group; killed when dropped.
 #[derive(Debug)]
+#[must_use]
 pub struct Child {
     pid: Pid,
     report: File,
@@ -95,15 +96,16 @@ pub struct Child {
 }
 
 impl Child {
-    /// Runs `body` in a child. An error, or a panic, is the child's failure.
+    /// Runs `body` in a child process. An error or a panic is a failure of the child.
     ///
-    /// This process must have one thread only, else a lock may stay held for ever in the child.
+    /// This process must be single-threaded, because a lock held by another thread would never be
+    /// released in the child.
     pub fn run(body: impl FnOnce() -> Result<()>) -> Result<Child> {
         let (receiver, sender) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        // SAFETY: Only one thread runs, so the child may do whatever this process may.
+        // SAFETY: This process is single-threaded, so the child may call any function.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => {
-                // Done on both sides: whichever comes first, the group exists before it is used.
+                // Parent and child both create the group, so it exists before either uses it.
                 let _ = setpgid(child, child);
                 Ok(Child {
                     pid: child,
@@ -115,8 +117,7 @@ impl Child {
                 drop(receiver);
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 let status = report_outcome(body, File::from(sender));
-                // SAFETY: Ends this process; what the parent would do on its way out is not for us
-                // to do.
+                // SAFETY: Exits without running the exit handlers of the parent.
                 unsafe { libc::_exit(status) }
             }
         }
@@ -131,10 +132,10 @@ impl Child {
         Ok(kill(self.pid, signal)?)
     }
 
-    /// Waits until the child is gone; `None` when it is still there after `limit`, or several times
-    /// that on a slow kernel.
+    /// Waits until the child exits. Returns `None` if it still runs after `limit`, multiplied by
+    /// [`checkers::timeout_factor`].
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Verdict>> {
-        let limit = limit * checkers::slowness();
+        let limit = limit * checkers::timeout_factor();
         let start = Instant::now();
         let mut pause = Duration::from_micros(200);
         let status = loop {
@@ -163,24 +164,24 @@ impl Child {
         Ok(Some(verdict))
     }
 
-    /// Waits for the child and expects that it succeeded.
+    /// Waits for the child and fails if the child failed.
     pub fn succeed(mut self) -> Result<()> {
-        match self.wait(SOON)? {
+        match self.wait(CHILD_TIMEOUT)? {
             Some(Verdict::Passed) => Ok(()),
             Some(Verdict::Failed(text)) => bail!("in the child process: {text}"),
             Some(other) => bail!("the child process ended unexpectedly: {other:?}"),
-            None => bail!("the child process is still running after {SOON:?}"),
+            None => bail!("the child process is still running after {CHILD_TIMEOUT:?}"),
         }
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // Also what the child left running: it is in the child's group.
+        // Kill the descendants of the child as well, which are in its group.
         let _ = nix::sys::signal::killpg(self.pid, Signal::SIGKILL);
         if self.status.is_none() {
             let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = self.wait(SOON);
+            let _ = self.wait(CHILD_TIMEOUT);
         }
     }
 }
@@ -189,7 +190,7 @@ fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
     let error = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
         Ok(Err(error)) => error,
-        // The panic's message has been printed by the hook.
+        // The panic hook has printed the message.
         Err(_) => anyhow::anyhow!("panicked"),
     };
     let _ = write!(report, "{error:#}");
@@ -200,19 +201,19 @@ fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
     }
 }
 
-/// Gives the calling thread a name; the kernel keeps 15 bytes of it.
+/// Sets the name of the calling thread. The kernel truncates it to 15 bytes.
 pub fn rename_thread(name: &str) -> Result<()> {
-    // An empty text would not be written at all.
+    // The null byte makes the write non-empty for an empty name.
     let name = format!("{name}\0");
     std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
 }
 
-/// One end of a line to another process, over which words and descriptors go.
+/// One end of a socket pair that passes words and descriptors between processes.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
 
 impl Channel {
-    /// Two connected ends. Each side keeps one and drops the other.
+    /// Creates two connected ends. Each process keeps one and drops the other.
     pub fn pair() -> Result<(Channel, Channel)> {
         let (a, b) = socketpair(
             AddressFamily::Unix,
@@ -223,7 +224,7 @@ impl Channel {
         Ok((Channel(a), Channel(b)))
     }
 
-    /// Sends a word, and a descriptor with it (`SCM_RIGHTS`).
+    /// Sends a word and optionally a descriptor (`SCM_RIGHTS`).
     pub fn send(&self, word: &str, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let raw: Vec<_> = fd.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
@@ -239,7 +240,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits for that word, and for the descriptor that may come with it.
+    /// Waits for a word and returns the descriptor that was sent with it, if any.
     pub fn expect(&self, word: &str) -> Result<Option<OwnedFd>> {
         let mut bytes = [0; 64];
         let mut control = nix::cmsg_space!(i32);
@@ -253,7 +254,7 @@ impl Channel {
         let mut fds = Vec::new();
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(raw) = part {
-                // SAFETY: The kernel has just installed them for us.
+                // SAFETY: The kernel has installed these descriptors; nothing else owns them.
                 fds.extend(
                     raw.into_iter()
                         .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
@@ -261,16 +262,16 @@ impl Channel {
             }
         }
         let len = message.bytes;
-        ensure!(len > 0, "the other process went away, expected {word:?}");
+        ensure!(len > 0, "the other process exited, expected {word:?}");
         let received = String::from_utf8_lossy(&bytes[..len]);
         ensure!(received == word, "received {received:?}, expected {word:?}");
         Ok(fds.pop())
     }
 
-    /// Waits for that word and the descriptor with it.
+    /// Waits for a word and returns the descriptor that was sent with it.
     pub fn expect_fd(&self, word: &str) -> Result<OwnedFd> {
         self.expect(word)?
-            .with_context(|| format!("no descriptor came with {word:?}"))
+            .with_context(|| format!("received no descriptor with {word:?}"))
     }
 }
 
@@ -280,10 +281,10 @@ impl AsFd for Channel {
     }
 }
 
-/// Tries again until `condition` holds, for things that the kernel finishes a moment later; a slow
-/// kernel has several times `limit`.
+/// Retries until `condition` succeeds, for work that the kernel completes asynchronously. Returns
+/// the last error after `limit`, multiplied by [`checkers::timeout_factor`].
 pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
-    let limit = limit * checkers::slowness();
+    let limit = limit * checkers::timeout_factor();
     let start = Instant::now();
     loop {
         match condition() {
@@ -297,25 +298,25 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) ->
 mod tests {
     use super::*;
 
-    // The test runner has several threads. These children only use what is safe after a fork in one
-    // of them.
+    // The test runner is multi-threaded. These children only call functions that are safe after a
+    // fork.
 
     #[test]
-    fn outcome_of_a_child_is_known() {
+    fn child_result_is_reported() {
         let mut passed = Child::run(|| Ok(())).unwrap();
-        assert_eq!(passed.wait(SOON).unwrap(), Some(Verdict::Passed));
+        assert_eq!(passed.wait(CHILD_TIMEOUT).unwrap(), Some(Verdict::Passed));
         let mut killed = Child::run(|| loop {
-            std::thread::sleep(SOON);
+            std::thread::sleep(CHILD_TIMEOUT);
         })
         .unwrap();
         assert_eq!(killed.wait(Duration::from_millis(20)).unwrap(), None);
         killed.signal(Signal::SIGKILL).unwrap();
-        let verdict = killed.wait(SOON).unwrap();
+        let verdict = killed.wait(CHILD_TIMEOUT).unwrap();
         assert_eq!(verdict, Some(Verdict::Killed(Signal::SIGKILL)));
     }
 
     #[test]
-    fn reason_of_a_failure_is_reported() {
+    fn failure_reason_is_reported() {
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let status = report_outcome(|| bail!("a reason"), File::from(writer));
         let mut text = String::new();
@@ -324,21 +325,21 @@ mod tests {
     }
 
     #[test]
-    fn skip_is_told_from_a_failure() {
+    fn skip_has_its_own_exit_status() {
         let (_reader, writer) = nix::unistd::pipe().unwrap();
         let skip = || Err(anyhow::Error::new(Skipped("no device".into())));
         assert_eq!(report_outcome(skip, File::from(writer)), EXIT_SKIPPED);
     }
 
     #[test]
-    fn descriptors_travel() {
-        let (here, there) = Channel::pair().unwrap();
+    fn descriptors_are_passed() {
+        let (sender, receiver) = Channel::pair().unwrap();
         let file = File::open("/dev/null").unwrap();
-        here.send("take", Some(file.as_fd())).unwrap();
-        assert!(there.expect_fd("take").is_ok());
-        here.send("other", None).unwrap();
-        assert!(there.expect("word").is_err());
-        drop(here);
-        assert!(there.expect("word").is_err());
+        sender.send("take", Some(file.as_fd())).unwrap();
+        assert!(receiver.expect_fd("take").is_ok());
+        sender.send("other", None).unwrap();
+        assert!(receiver.expect("word").is_err());
+        drop(sender);
+        assert!(receiver.expect("word").is_err());
     }
 }

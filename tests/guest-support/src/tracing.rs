@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! System calls that never return to their caller, seen by the kernel's tracing.
+//! Tracing of system calls that do not return to their caller.
 
 use anyhow::{
     Context,
@@ -12,8 +12,8 @@ use std::path::{
     PathBuf, //
 };
 
-/// Counts the `ioctl` calls that ended with one particular error, also those of processes that die
-/// of it.
+/// Counts the `ioctl` calls that fail with a given error, including those of processes that are
+/// killed in the call.
 #[derive(Debug)]
 pub struct FailedIoctls {
     instance: PathBuf,
@@ -25,7 +25,7 @@ impl FailedIoctls {
             .join(format!("guest-test-{}", std::process::id()));
         std::fs::create_dir(&instance).with_context(|| {
             format!(
-                "cannot make {}; mount tracefs on /sys/kernel/tracing, and be root",
+                "cannot create {}: mount tracefs on /sys/kernel/tracing and run as root",
                 instance.display()
             )
         })?;

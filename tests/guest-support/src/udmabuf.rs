@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DMA-BUFs made by the kernel's `udmabuf` from a program's own memory.
+//! DMA-BUFs that the kernel's `udmabuf` driver creates from process memory.
 //!
-//! An exporter with which ours has nothing to do: what an importer does with its buffers shows what
-//! may be expected of that importer.
+//! This exporter is independent of the module. Its buffers show how an importer behaves in general.
 //!
 //! C header: `include/uapi/linux/udmabuf.h`
 
@@ -41,7 +40,7 @@ const FLAG_CLOEXEC: u32 = 1;
 
 nix::ioctl_write_ptr!(create, b'u', 0x42, Create);
 
-/// Makes a zeroed buffer of `len` bytes, a multiple of the page size.
+/// Creates a zeroed buffer of `len` bytes, which is a multiple of the page size.
 pub fn allocate(len: usize) -> Result<Buffer> {
     let memory = memfd_create(
         c"guest-test",
@@ -61,7 +60,7 @@ pub fn allocate(len: usize) -> Result<Buffer> {
         offset: 0,
         size: len as u64,
     };
-    // SAFETY: The kernel reads the one struct and hands out a descriptor of our own.
+    // SAFETY: The kernel only reads `argument`. It installs a descriptor that nothing else owns.
     let fd = unsafe {
         OwnedFd::from_raw_fd(
             create(device.as_raw_fd(), &argument).context("UDMABUF_CREATE failed")?,

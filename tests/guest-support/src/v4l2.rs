@@ -61,10 +61,10 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(&field[..end]).into_owned()
 }
 
-/// Which way the pictures go: `V4L2_BUF_TYPE_VIDEO_*`.
+/// `V4L2_BUF_TYPE_VIDEO_*`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum BufferType {
     Capture = 1,
     Output = 2,
 }
@@ -72,7 +72,7 @@ pub enum Kind {
 /// `struct v4l2_pix_format`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Picture {
+pub struct PixFormat {
     pub width: u32,
     pub height: u32,
     pub pixel_format: u32,
@@ -87,10 +87,10 @@ pub struct Picture {
     transfer: u32,
 }
 
-impl Picture {
-    /// What a program asks a device for.
-    pub fn new(width: u32, height: u32, pixel_format: u32) -> Picture {
-        Picture {
+impl PixFormat {
+    /// Creates the format for a request to a device.
+    pub fn new(width: u32, height: u32, pixel_format: u32) -> PixFormat {
+        PixFormat {
             width,
             height,
             pixel_format,
@@ -100,21 +100,21 @@ impl Picture {
     }
 }
 
-/// Two bytes a pixel.
+/// Pixel format with two bytes per pixel.
 pub const YUYV: u32 = u32::from_le_bytes(*b"YUYV");
-/// One byte a pixel.
+/// Pixel format with one byte per pixel.
 pub const GREY: u32 = u32::from_le_bytes(*b"GREY");
 /// `V4L2_FIELD_NONE`: whole frames.
 const FIELD_NONE: u32 = 1;
 
-/// `struct v4l2_format`, whose union is as aligned as a pointer and 200 bytes long.
+/// `struct v4l2_format`. Its union has the alignment of a pointer and a size of 200 bytes.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Format {
     kind: u32,
     align: [usize; 0],
-    picture: Picture,
-    rest: [u8; 200 - size_of::<Picture>()],
+    picture: PixFormat,
+    rest: [u8; 200 - size_of::<PixFormat>()],
 }
 
 const _: () = assert!(size_of::<Format>() == size_of::<usize>() + 200);
@@ -205,7 +205,7 @@ mod raw {
     nix::ioctl_readwrite!(set_output, b'V', 47, u32);
 }
 
-/// A picture that a device is done with.
+/// A buffer that the device has completed.
 #[derive(Debug)]
 pub struct Done {
     pub index: usize,
@@ -228,19 +228,19 @@ impl Device {
 
     pub fn capability(&self) -> Result<Capability> {
         let mut capability = Capability::default();
-        // SAFETY: The kernel writes the one struct. The same holds for every call below.
+        // SAFETY: The kernel only accesses the struct. This applies to all ioctls below.
         unsafe { raw::query_capability(self.0.as_raw_fd(), &mut capability) }
             .context("VIDIOC_QUERYCAP failed")?;
         Ok(capability)
     }
 
-    /// Chooses what the pictures are like, and says what the device made of it.
-    pub fn set_format(&self, kind: Kind, wanted: Picture) -> Result<Picture> {
+    /// Sets the format and returns it as completed by the device. Fails if the device changes it.
+    pub fn set_format(&self, kind: BufferType, wanted: PixFormat) -> Result<PixFormat> {
         let mut format = Format {
             kind: kind as u32,
             align: [],
             picture: wanted,
-            rest: [0; 200 - size_of::<Picture>()],
+            rest: [0; 200 - size_of::<PixFormat>()],
         };
         unsafe { raw::set_format(self.0.as_raw_fd(), &mut format) }
             .context("VIDIOC_S_FMT failed")?;
@@ -248,7 +248,7 @@ impl Device {
         ensure!(
             (got.width, got.height, got.pixel_format)
                 == (wanted.width, wanted.height, wanted.pixel_format),
-            "the device offers {got:?} in place of {wanted:?}"
+            "the device offers {got:?} instead of {wanted:?}"
         );
         Ok(got)
     }
@@ -281,16 +281,16 @@ impl Device {
         Ok(())
     }
 
-    /// Makes the device ready for `count` buffers that others provide.
-    pub fn stream(&self, kind: Kind, count: usize) -> Result<Stream<'_>> {
+    /// Requests `count` DMA-BUF buffers from the device.
+    pub fn stream(&self, kind: BufferType, count: usize) -> Result<Stream<'_>> {
         let stream = Stream { device: self, kind };
         stream.request(count, MEMORY_DMABUF)?;
         Ok(stream)
     }
 
-    /// Has the device make a buffer of its own, and hands it out. The device's other buffers are
-    /// gone then.
-    pub fn allocate(&self, kind: Kind) -> Result<Buffer> {
+    /// Lets the device allocate a buffer and exports it. This frees all other buffers of the
+    /// device.
+    pub fn allocate(&self, kind: BufferType) -> Result<Buffer> {
         let own = std::mem::ManuallyDrop::new(Stream { device: self, kind });
         own.request(1, MEMORY_MMAP)?;
         let mut export = ExportBuffer {
@@ -307,11 +307,11 @@ impl Device {
     }
 }
 
-/// A queue of foreign buffers; the device lets go of them when it is dropped.
+/// A queue of imported buffers; the device releases them when the queue is dropped.
 #[derive(Debug)]
 pub struct Stream<'a> {
     device: &'a Device,
-    kind: Kind,
+    kind: BufferType,
 }
 
 impl Stream<'_> {
@@ -328,7 +328,7 @@ impl Stream<'_> {
             .with_context(|| format!("VIDIOC_REQBUFS for {count} buffers failed"))?;
         ensure!(
             request.count as usize >= count,
-            "the device takes only {} buffers of {count}",
+            "the device accepts only {} of {count} buffers",
             request.count
         );
         Ok(())
@@ -355,7 +355,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Gives a buffer to the device, which attaches to it and maps it. `bytes_used` is for output.
+    /// Queues a buffer. The device attaches to it and maps it. `bytes_used` is for output devices.
     pub fn queue(&self, index: usize, buffer: &Buffer, bytes_used: u32) -> nix::Result<()> {
         let mut queued = self.empty(index);
         queued.bytes_used = bytes_used;
@@ -375,23 +375,23 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Waits for the next buffer that the device is done with.
+    /// Waits for the next buffer that the device has completed.
     pub fn dequeue(&self) -> Result<Done> {
         let ready = match self.kind {
-            Kind::Capture => PollFlags::POLLIN,
-            Kind::Output => PollFlags::POLLOUT,
+            BufferType::Capture => PollFlags::POLLIN,
+            BufferType::Output => PollFlags::POLLOUT,
         };
         let mut fds = [PollFd::new(self.device.0.as_fd(), ready)];
         ensure!(
             poll(&mut fds, PollTimeout::from(10_000u16))? == 1,
-            "no picture came within 10 s"
+            "the device completed no buffer within 10 s"
         );
         let mut queued = self.empty(0);
         unsafe { raw::dequeue(self.device.0.as_raw_fd(), &mut queued) }
             .context("VIDIOC_DQBUF failed")?;
         ensure!(
             queued.flags & FLAG_ERROR == 0,
-            "the device reports an error in a picture"
+            "the device reports an error in a buffer"
         );
         Ok(Done {
             index: queued.index as usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's virtual graphics device, which imports buffers by PRIME and puts fences on them.
+//! The kernel's virtual graphics device, which imports buffers through PRIME and attaches fences.
 //!
 //! C header: `include/uapi/drm/vgem_drm.h`
 
@@ -46,7 +46,7 @@ pub struct FenceSignal {
 /// `VGEM_FENCE_WRITE`
 const FENCE_WRITE: u32 = 1;
 
-/// `DRM_COMMAND_BASE`, from which a driver counts its own ioctls.
+/// `DRM_COMMAND_BASE`: the first driver-specific ioctl number.
 const COMMAND_BASE: u8 = 0x40;
 
 nix::ioctl_readwrite!(fence_attach, b'd', COMMAND_BASE + 1, FenceAttach);
@@ -55,11 +55,11 @@ nix::ioctl_write_ptr!(fence_signal, b'd', COMMAND_BASE + 2, FenceSignal);
 /// The handle of an imported buffer.
 pub type Handle = drm::buffer::Handle;
 
-/// A fence that has not been signalled.
+/// An unsignalled fence.
 #[derive(Debug)]
 pub struct Fence(u32);
 
-/// The device, opened anew: each has handles of its own.
+/// An open file of the device. Each file has its own handles.
 #[derive(Debug)]
 pub struct Vgem(File);
 
@@ -73,7 +73,7 @@ impl drm::Device for Vgem {}
 impl drm::control::Device for Vgem {}
 
 impl Vgem {
-    /// Loads the driver if need be, and opens its device.
+    /// Loads the driver if it is not loaded, and opens its device.
     pub fn open() -> Result<Vgem> {
         kernel_module::probe("vgem", &[])?;
         for number in 0..64 {
@@ -86,18 +86,17 @@ impl Vgem {
                 return Ok(device);
             }
         }
-        anyhow::bail!("module vgem is loaded, but no /dev/dri/card* is its device")
+        anyhow::bail!("module vgem is loaded but has no /dev/dri/card*")
     }
 
-    /// Makes a buffer of vgem's own and hands it out: of an exporter with which ours has nothing to
-    /// do.
+    /// Allocates a buffer from vgem and exports it. vgem is an exporter independent of the module.
     pub fn allocate(&self, len: usize) -> Result<Buffer> {
         let pixels = u32::try_from(len.div_ceil(4))?;
         let dumb = self
             .create_dumb_buffer((pixels, 1), DrmFourcc::Xrgb8888, 32)
-            .context("vgem cannot make a buffer")?;
+            .context("vgem cannot allocate a buffer")?;
         let buffer = self.export(dumb.handle())?;
-        // The handle would hold the buffer as well.
+        // The handle holds another reference to the buffer.
         self.close(dumb.handle())?;
         Ok(buffer)
     }
@@ -108,20 +107,20 @@ impl Vgem {
             .context("vgem cannot import the buffer")
     }
 
-    /// Gives a buffer that was imported as a descriptor again.
+    /// Exports a buffer by its handle.
     pub fn export(&self, handle: Handle) -> Result<Buffer> {
         let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u32;
         self.buffer_to_prime_fd(handle, flags)
             .map(Buffer::from)
-            .context("vgem cannot export the buffer again")
+            .context("vgem cannot export the buffer")
     }
 
-    /// Lets go of an imported buffer.
+    /// Closes the handle of a buffer.
     pub fn close(&self, handle: Handle) -> nix::Result<()> {
         self.close_buffer(handle).map_err(|error| errno_of(&error))
     }
 
-    /// Says that a device is writing to the buffer, until the fence is signalled.
+    /// Attaches a write fence to the buffer.
     pub fn start_writing(&self, handle: Handle) -> Result<Fence> {
         let mut argument = FenceAttach {
             handle: handle.into(),
@@ -129,19 +128,19 @@ impl Vgem {
             out_fence: 0,
             pad: 0,
         };
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes `argument`.
         unsafe { fence_attach(self.0.as_raw_fd(), &mut argument) }
             .context("vgem cannot attach a fence")?;
         Ok(Fence(argument.out_fence))
     }
 
-    /// Says that the device is done.
+    /// Signals a fence.
     pub fn signal(&self, fence: Fence) -> Result<()> {
         let argument = FenceSignal {
             fence: fence.0,
             flags: 0,
         };
-        // SAFETY: The kernel reads the one struct.
+        // SAFETY: The kernel only reads `argument`.
         unsafe { fence_signal(self.0.as_raw_fd(), &argument) }
             .context("vgem cannot signal a fence")?;
         Ok(())

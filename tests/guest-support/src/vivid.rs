@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's virtual video driver, in two instances: one reaches buffers through the kernel's
-//! own mapping (`vmap`), the other as a device with DMA does (`map_dma_buf`, and only in one
-//! piece).
+//! The kernel's virtual video driver with two instances. One accesses buffers through a kernel
+//! mapping (`vmap`). The other accesses them as a DMA device does (`map_dma_buf`) and needs
+//! contiguous buffers.
 
 use crate::kernel_module;
 use crate::process::eventually;
@@ -25,28 +25,28 @@ const OSD_TEXT_NONE: i32 = 2;
 
 /// `VIVID_CID_HDMI_IS_CONNECTED_TO_OUTPUT(0)`
 const HDMI_CONNECTED_TO: u32 = 0x00f0_f000 + 113;
-/// The menu's first two entries are the test pattern and nothing; then come the outputs.
+/// The first two menu entries are the test pattern and no input; the outputs follow.
 const HDMI_TEST_PATTERN: i32 = 0;
 const HDMI_FIRST_OUTPUT: i32 = 2;
 
-// The webcam would do for a camera, but is slow: a few large pictures a second, and here it is 60.
+// HDMI delivers 60 frames per second. The webcam input delivers only a few large frames per second.
 const INPUT_HDMI: u32 = 3;
 const OUTPUT_HDMI: u32 = 1;
 
-/// The device that attaches to a buffer, for all instances the same.
+/// The name of the device that attaches to buffers; it is the same for all instances.
 pub const DEVICE: &str = "vivid.0";
 
-/// How an instance of the driver reaches a buffer's memory.
+/// The way in which an instance accesses the memory of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Through `vmap`; the memory may be in pieces.
+    /// Through `vmap`; the memory need not be contiguous.
     Kernel,
-    /// Through a DMA mapping; the memory must be one piece.
+    /// Through a DMA mapping; the memory must be contiguous.
     Contiguous,
 }
 
 impl Access {
-    /// The number of the instance.
+    /// Returns the number of the instance.
     fn instance(self) -> i32 {
         match self {
             Access::Kernel => 0,
@@ -55,21 +55,21 @@ impl Access {
     }
 }
 
-/// Opens the camera of an instance: it delivers a test pattern, the same in every line.
+/// Opens the camera of an instance. It delivers a test pattern with identical lines.
 pub fn camera(access: Access) -> Result<Device> {
-    camera_that_sees(access, HDMI_TEST_PATTERN)
+    camera_with_source(access, HDMI_TEST_PATTERN)
 }
 
-/// Opens the display of an instance, and a camera that sees what the display shows. The camera
-/// reaches its own buffers through the kernel's mapping.
+/// Opens the display of an instance and a camera that captures its output. The camera accesses its
+/// own buffers through a kernel mapping.
 pub fn display_and_camera(access: Access) -> Result<(Device, Device)> {
     let display = open(access, CAP_VIDEO_OUTPUT)?;
     display.set_output(OUTPUT_HDMI)?;
-    let camera = camera_that_sees(Access::Kernel, HDMI_FIRST_OUTPUT + access.instance())?;
+    let camera = camera_with_source(Access::Kernel, HDMI_FIRST_OUTPUT + access.instance())?;
     Ok((display, camera))
 }
 
-fn camera_that_sees(access: Access, source: i32) -> Result<Device> {
+fn camera_with_source(access: Access, source: i32) -> Result<Device> {
     let camera = open(access, CAP_VIDEO_CAPTURE)?;
     camera.set_input(INPUT_HDMI)?;
     camera.set_control(OSD_TEXT_MODE, OSD_TEXT_NONE)?;
@@ -77,11 +77,11 @@ fn camera_that_sees(access: Access, source: i32) -> Result<Device> {
     Ok(camera)
 }
 
-/// Connects a camera to what it is to see.
+/// Connects a camera to its source.
 ///
-/// When a connection changes, vivid works out in the background who may be connected to what, and
-/// if it looks at the very moment of the change, it takes the new connection away again. So it is
-/// made until it stays.
+/// When a connection changes, vivid updates the possible connections in the background. If the
+/// update runs during the change, vivid reverts the new connection. So the connection is set until
+/// it is stable.
 fn connect(camera: &Device, source: i32) -> Result<()> {
     if camera.control(HDMI_CONNECTED_TO)? == source {
         return Ok(());
@@ -99,7 +99,7 @@ fn connect(camera: &Device, source: i32) -> Result<()> {
 }
 
 fn open(access: Access, capability: u32) -> Result<Device> {
-    // Node types: bit 0 is a camera, bit 8 a display.
+    // Node types: bit 0 is a capture device, bit 8 is an output device.
     let bus_info = format!("platform:vivid-{:03}", access.instance());
     let parameters = ["n_devs=2", "allocators=0,1", "node_types=0x101,0x101"];
     kernel_module::probe("vivid", &parameters)?;
@@ -119,7 +119,8 @@ fn open(access: Access, capability: u32) -> Result<Device> {
     }
     None.with_context(|| {
         format!(
-            "module vivid is loaded, but has no /dev/video* for {access:?}; was it loaded with other parameters?"
+            "module vivid has no /dev/video* for {access:?}: unload it, since it may have been \
+            loaded with other parameters"
         )
     })
 }

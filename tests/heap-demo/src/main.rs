@@ -117,7 +117,7 @@ fn show(name: &str) -> Result<()> {
         "{name}: {} through DMA_HEAP_IOCTL_ALLOC",
         plural(SIZES.len(), "buffer")
     );
-    let rest_before = memory::at_rest()?;
+    let rest_before = memory::free_and_reclaimable()?;
     let before = Figures::now()?;
     let heap = Heap::open(name)?;
     println!("    asked for        got   allocated in   mapped, zero, written, read back");
@@ -145,7 +145,7 @@ fn show(name: &str) -> Result<()> {
     }
     let bytes: usize = held.iter().map(|(_, mapping)| mapping.len()).sum();
     let while_held = Figures::now()?;
-    let taken = rest_before.saturating_sub(memory::at_rest()?);
+    let taken = rest_before.saturating_sub(memory::free_and_reclaimable()?);
     ensure!(
         taken.abs_diff(bytes) <= checkers::tolerated(NOISE),
         "{bytes} bytes are held, but {taken} bytes less are free"
@@ -170,7 +170,7 @@ fn show(name: &str) -> Result<()> {
         Ok(freed)
     })?;
     let reclaimed = settle(|| {
-        let lost = rest_before.saturating_sub(memory::at_rest()?);
+        let lost = rest_before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             lost <= checkers::tolerated(NOISE),
             "{lost} bytes did not come back"

@@ -86,10 +86,10 @@ fn ten_thousand_rounds(names: &[String]) -> Result<()> {
     // Caches of the kernel fill up with the first rounds; that is no loss.
     rounds(&heaps, 500, &mut random)?;
     let before = Footprint::now()?;
-    let memory_before = memory::at_rest()?;
+    let memory_before = memory::free_and_reclaimable()?;
     let bytes = rounds(&heaps, count, &mut random)?;
     before.check_unchanged()?;
-    let change = memory::at_rest()? as i64 - memory_before as i64;
+    let change = memory::free_and_reclaimable()? as i64 - memory_before as i64;
     diagnose(&format!(
         "{count} rounds over {} MiB changed the memory at rest by {} KiB; {} KiB are tolerated",
         bytes >> 20,

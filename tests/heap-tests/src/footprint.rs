@@ -37,7 +37,7 @@ impl Footprint {
         Ok(Footprint {
             descriptors: open_descriptors()?,
             buffers: dma_buf::totals()?,
-            memory: memory::at_rest()?,
+            memory: memory::free_and_reclaimable()?,
         })
     }
 

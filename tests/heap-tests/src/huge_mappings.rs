@@ -19,7 +19,7 @@ use guest_support::pattern::Pattern;
 use guest_support::process::{
     Child,
     Verdict,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use nix::errno::Errno;
 use nix::sys::mman::ProtFlags;
@@ -109,7 +109,7 @@ fn dies(mapping: &Mapping, access: impl FnOnce(&Mapping)) -> Result<()> {
         access(mapping);
         Ok(())
     })?;
-    let verdict = child.wait(SOON)?;
+    let verdict = child.wait(CHILD_TIMEOUT)?;
     ensure!(
         verdict == Some(Verdict::Killed(Signal::SIGSEGV)),
         "an access that is not allowed: {verdict:?}"
@@ -193,7 +193,7 @@ fn inherited(heap: &str) -> Result<()> {
             mapping.write(700 * page, 4711);
             Ok(())
         })?;
-        let verdict = child.wait(SOON)?;
+        let verdict = child.wait(CHILD_TIMEOUT)?;
         ensure!(verdict == Some(Verdict::Passed), "the child: {verdict:?}");
         ensure!(mapping.read(700 * page) == 4711);
         mapping.write(700 * page, pattern.word(700 * page));
@@ -214,7 +214,7 @@ fn refused_by_process(heap: &str) -> Result<()> {
         mapping.fill(Pattern(9), 0);
         Ok(())
     })?;
-    let verdict = child.wait(SOON)?;
+    let verdict = child.wait(CHILD_TIMEOUT)?;
     ensure!(verdict == Some(Verdict::Passed), "the child: {verdict:?}");
     buffer.map()?.check(Pattern(9), 0)
 }

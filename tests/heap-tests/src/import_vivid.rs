@@ -31,12 +31,12 @@ use guest_support::ktap::{
 use guest_support::process::{
     eventually,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use guest_support::v4l2::{
+    BufferType,
     Device,
-    Kind,
-    Picture,
+    PixFormat,
     Stream,
     GREY,
     YUYV, //
@@ -90,12 +90,12 @@ fn other_exporter() -> Result<Buffer> {
 }
 
 /// A picture that fits into one piece of memory of any heap, or one that needs several.
-fn picture(access: Access) -> Picture {
+fn picture(access: Access) -> PixFormat {
     let pixel_format = match access {
         Access::Kernel => YUYV,
         Access::Contiguous => GREY,
     };
-    Picture::new(1280, 720, pixel_format)
+    PixFormat::new(1280, 720, pixel_format)
 }
 
 /// A buffer for the larger picture and some more, in pieces of every size.
@@ -120,7 +120,7 @@ fn check_attached(buffer: &Buffer, expected: &[&str]) -> Result<()> {
 
 /// Checks that a buffer holds the camera's test pattern, the same in every line, and behind it
 /// nothing.
-fn check_test_pattern(buffer: &Buffer, picture: &Picture) -> Result<()> {
+fn check_test_pattern(buffer: &Buffer, picture: &PixFormat) -> Result<()> {
     let mapping = buffer.map()?;
     buffer.with_cpu_access(|| {
         let line = picture.bytes_per_line as usize;
@@ -146,7 +146,7 @@ fn check_test_pattern(buffer: &Buffer, picture: &Picture) -> Result<()> {
 
 fn camera(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
     let camera = vivid::camera(access)?;
-    let picture = camera.set_format(Kind::Capture, picture(access))?;
+    let picture = camera.set_format(BufferType::Capture, picture(access))?;
     let buffers = [allocate()?, allocate()?, allocate()?];
     for buffer in &buffers {
         buffer
@@ -154,7 +154,7 @@ fn camera(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
             .check_zero()
             .context("before the camera ran")?;
     }
-    let stream = camera.stream(Kind::Capture, buffers.len())?;
+    let stream = camera.stream(BufferType::Capture, buffers.len())?;
     for (index, buffer) in buffers.iter().enumerate() {
         stream
             .queue(index, buffer, 0)
@@ -180,7 +180,7 @@ fn camera(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
 }
 
 /// The bytes of a picture of which every line is different, and each picture from every other.
-fn drawing(number: usize, picture: &Picture) -> Vec<u8> {
+fn drawing(number: usize, picture: &PixFormat) -> Vec<u8> {
     (0..picture.image_size as usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8 ^ (number * 85) as u8)
         .collect()
@@ -192,8 +192,8 @@ fn drawing(number: usize, picture: &Picture) -> Vec<u8> {
 /// would not show.
 fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
     let (display, camera) = vivid::display_and_camera(access)?;
-    let shown = display.set_format(Kind::Output, picture(access))?;
-    let seen = camera.set_format(Kind::Capture, picture(access))?;
+    let shown = display.set_format(BufferType::Output, picture(access))?;
+    let seen = camera.set_format(BufferType::Capture, picture(access))?;
     ensure!(
         seen.image_size == shown.image_size,
         "{shown:?} but {seen:?}"
@@ -201,12 +201,12 @@ fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> 
     let drawings = [0, 1, 2].map(|number| drawing(number, &shown));
 
     let frames = [allocate()?, allocate()?, allocate()?];
-    let out = display.stream(Kind::Output, frames.len())?;
+    let out = display.stream(BufferType::Output, frames.len())?;
     for (frame, drawing) in frames.iter().zip(&drawings) {
         frame.map()?.copy_in(0, drawing);
     }
     let pictures = [other_exporter()?, other_exporter()?];
-    let back = camera.stream(Kind::Capture, pictures.len())?;
+    let back = camera.stream(BufferType::Capture, pictures.len())?;
     for (index, buffer) in pictures.iter().enumerate() {
         back.queue(index, buffer, 0)
             .context("VIDIOC_QBUF to the camera failed")?;
@@ -253,7 +253,7 @@ fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<
 // refused.
 fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Contiguous)?;
-    camera.set_format(Kind::Capture, picture(Access::Contiguous))?;
+    camera.set_format(BufferType::Capture, picture(Access::Contiguous))?;
     let first = mixed(heap)?;
     let capacity = Capacity::of(heap)?;
     // A small machine has no room for many.
@@ -265,7 +265,7 @@ fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     for _ in 0..more {
         buffers.push(mixed(heap)?);
     }
-    let stream = camera.stream(Kind::Capture, buffers.len())?;
+    let stream = camera.stream(BufferType::Capture, buffers.len())?;
     let mut refused = 0;
     for (index, buffer) in buffers.iter().enumerate() {
         match stream.queue(index, buffer, 0) {
@@ -287,7 +287,7 @@ fn pieces_refused_by_dma(heap: &str) -> Result<()> {
 }
 
 fn start_camera<'a>(camera: &'a Device, heap: &str) -> Result<Stream<'a>> {
-    let stream = camera.stream(Kind::Capture, 3)?;
+    let stream = camera.stream(BufferType::Capture, 3)?;
     for index in 0..3 {
         let buffer = one_piece(heap)?;
         stream.queue(index, &buffer, 0)?;
@@ -300,7 +300,7 @@ fn camera_is_the_last_holder(heap: &str) -> Result<()> {
     for access in [Access::Kernel, Access::Contiguous] {
         let before = dma_buf::totals()?;
         let camera = vivid::camera(access)?;
-        camera.set_format(Kind::Capture, Picture::new(1280, 720, GREY))?;
+        camera.set_format(BufferType::Capture, PixFormat::new(1280, 720, GREY))?;
         let stream = start_camera(&camera, heap)?;
         for _ in 0..3 {
             stream.dequeue()?;
@@ -325,12 +325,12 @@ fn killed_while_the_camera_runs(heap: &str) -> Result<()> {
         let before = dma_buf::totals()?;
         let mut child = Child::run(|| {
             let camera = vivid::camera(access)?;
-            camera.set_format(Kind::Capture, Picture::new(1280, 720, GREY))?;
+            camera.set_format(BufferType::Capture, PixFormat::new(1280, 720, GREY))?;
             let _stream = start_camera(&camera, heap)?;
-            std::thread::sleep(2 * SOON);
+            std::thread::sleep(2 * CHILD_TIMEOUT);
             Ok(())
         })?;
-        eventually(SOON, || {
+        eventually(CHILD_TIMEOUT, || {
             let held = dma_buf::totals()?;
             ensure!(
                 held.buffers == before.buffers + 3,
@@ -339,7 +339,7 @@ fn killed_while_the_camera_runs(heap: &str) -> Result<()> {
             Ok(())
         })?;
         child.signal(Signal::SIGKILL)?;
-        child.wait(SOON)?;
+        child.wait(CHILD_TIMEOUT)?;
         eventually(Duration::from_secs(2), || {
             let after = dma_buf::totals()?;
             ensure!(
@@ -355,10 +355,10 @@ fn killed_while_the_camera_runs(heap: &str) -> Result<()> {
 // A kernel mapping of such a buffer takes 4 KiB of page tables and more: lost each time, 2 MiB.
 fn camera_rounds(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Kernel)?;
-    camera.set_format(Kind::Capture, picture(Access::Kernel))?;
+    camera.set_format(BufferType::Capture, picture(Access::Kernel))?;
     let buffer = mixed(heap)?;
     let round = || -> Result<()> {
-        let stream = camera.stream(Kind::Capture, 2)?;
+        let stream = camera.stream(BufferType::Capture, 2)?;
         Ok(stream.queue(0, &buffer, 0)?)
     };
     (0..20).try_for_each(|_| round())?;
@@ -382,9 +382,9 @@ fn all_importers_at_once(heap: &str) -> Result<()> {
     let mut format = picture(Access::Contiguous);
     let mut streams = Vec::new();
     for camera in &cameras {
-        format = camera.set_format(Kind::Capture, format)?;
+        format = camera.set_format(BufferType::Capture, format)?;
         // One buffer may be in a queue several times, and a camera wants more than one.
-        let stream = camera.stream(Kind::Capture, 2)?;
+        let stream = camera.stream(BufferType::Capture, 2)?;
         for index in 0..2 {
             stream
                 .queue(index, &buffer, 0)

@@ -90,10 +90,10 @@ fn take_over(fd: RawFd) -> Buffer {
 fn unknown_number(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     for number in [1, 2, 3, 0x7f, 0x80, 0xff] {
-        for kind in [b'H', b'R', 0] {
+        for ioctl_type in [b'H', b'R', 0] {
             let request = Request {
                 number,
-                kind,
+                ioctl_type,
                 ..Default::default()
             };
             let what = format!("{request:?}");
@@ -111,9 +111,9 @@ fn unknown_number(heap: &str) -> Result<()> {
 
 fn type_is_ignored(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
-    for kind in [b'H', b'R', b'V', 0, 0xff] {
+    for ioctl_type in [b'H', b'R', b'V', 0, 0xff] {
         let request = Request {
-            kind,
+            ioctl_type,
             ..Default::default()
         };
         let buffer = allocate(&heap, request, &mut argument(1, 0, 0))?;

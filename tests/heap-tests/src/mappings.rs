@@ -24,7 +24,7 @@ use guest_support::pattern::Pattern;
 use guest_support::process::{
     Child,
     Verdict,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use guest_support::{
     expect_errno,
@@ -221,7 +221,7 @@ fn unmap_in_pieces(heap: &str) -> Result<()> {
         mapping.read(101 * page);
         Ok(())
     })?;
-    let verdict = child.wait(SOON)?;
+    let verdict = child.wait(CHILD_TIMEOUT)?;
     ensure!(
         verdict == Some(Verdict::Killed(Signal::SIGSEGV)),
         "reading an unmapped page: {verdict:?}"
@@ -239,7 +239,7 @@ fn protect(heap: &str) -> Result<()> {
             mapping.write(offset, 0);
             Ok(())
         })?;
-        let verdict = child.wait(SOON)?;
+        let verdict = child.wait(CHILD_TIMEOUT)?;
         ensure!(
             verdict == Some(Verdict::Killed(Signal::SIGSEGV)),
             "writing at {offset:#x}, where only reading is allowed: {verdict:?}"

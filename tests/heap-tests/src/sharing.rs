@@ -18,7 +18,7 @@ use guest_support::process::{
     eventually,
     Channel,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
@@ -127,7 +127,7 @@ fn killed_holder_lets_go(heap: &str) -> Result<()> {
             .collect::<Result<_>>()?;
         let mappings: Vec<_> = buffers.iter().map(Buffer::map).collect::<Result<_>>()?;
         there.send("holding", None)?;
-        std::thread::sleep(2 * SOON);
+        std::thread::sleep(2 * CHILD_TIMEOUT);
         drop((buffers, mappings));
         Ok(())
     })?;
@@ -138,7 +138,7 @@ fn killed_holder_lets_go(heap: &str) -> Result<()> {
         "{before:?}, then {held:?}"
     );
     child.signal(Signal::SIGKILL)?;
-    child.wait(SOON)?;
+    child.wait(CHILD_TIMEOUT)?;
     eventually(Duration::from_secs(2), || {
         let after = dma_buf::totals()?;
         ensure!(after == before, "{before:?} before, {after:?} after");

@@ -15,11 +15,11 @@ use guest_support::pattern::Pattern;
 use guest_support::process::{
     Channel,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use guest_support::v4l2::{
-    Kind,
-    Picture,
+    BufferType,
+    PixFormat,
     GREY, //
 };
 use guest_support::vgem::Vgem;
@@ -107,14 +107,14 @@ fn other_process() -> Result<()> {
     let mut child = Child::run(|| {
         let mapping = filled(&module)?.map()?;
         there.send("holding", None)?;
-        std::thread::sleep(2 * SOON);
+        std::thread::sleep(2 * CHILD_TIMEOUT);
         drop(mapping);
         Ok(())
     })?;
     here.expect("holding")?;
     refused(&module)?;
     child.signal(Signal::SIGKILL)?;
-    child.wait(SOON)?;
+    child.wait(CHILD_TIMEOUT)?;
     module.unload()
 }
 
@@ -132,8 +132,8 @@ fn video_importer() -> Result<()> {
     for access in [Access::Kernel, Access::Contiguous] {
         let module = Module::load()?;
         let camera = vivid::camera(access)?;
-        camera.set_format(Kind::Capture, Picture::new(1280, 720, GREY))?;
-        let stream = camera.stream(Kind::Capture, 2)?;
+        camera.set_format(BufferType::Capture, PixFormat::new(1280, 720, GREY))?;
+        let stream = camera.stream(BufferType::Capture, 2)?;
         for index in 0..2 {
             stream.queue(index, &filled(&module)?, 0)?;
         }

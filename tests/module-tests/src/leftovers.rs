@@ -119,7 +119,7 @@ fn loads_only_once() -> Result<()> {
 
 fn check_memory(before: usize, tolerance: usize) -> Result<()> {
     eventually(Duration::from_secs(5), || {
-        let now = memory::at_rest()?;
+        let now = memory::free_and_reclaimable()?;
         let missing = before.saturating_sub(now);
         ensure!(
             missing <= checkers::tolerated(tolerance),
@@ -133,7 +133,7 @@ fn check_memory(before: usize, tolerance: usize) -> Result<()> {
 // What a heap keeps for later is memory too: after unloading it is all back.
 fn gives_back_memory() -> Result<()> {
     Module::load()?.unload()?;
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
     let module = Module::load()?;
     for name in module.heaps()? {
         let heap = Heap::open(&name)?;
@@ -165,12 +165,12 @@ fn hundred_times() -> Result<()> {
     for _ in 0..10 {
         cycle()?;
     }
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
     for _ in 0..rounds {
         cycle()?;
     }
     check_memory(before, 2 << 20)?;
-    let change = before as i64 - memory::at_rest()? as i64;
+    let change = before as i64 - memory::free_and_reclaimable()? as i64;
     diagnose(&format!(
         "{rounds} rounds changed the memory at rest by {} KiB",
         -change / 1024

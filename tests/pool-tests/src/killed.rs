@@ -85,7 +85,7 @@ fn thousand_times() -> Result<()> {
         kill_one(heap, pause())?;
     }
     Figures::settled()?;
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
 
     let interrupted = FailedIoctls::with(Errno::EINTR)?;
     for heap in heaps.iter().cycle().take(rounds) {
@@ -101,7 +101,7 @@ fn thousand_times() -> Result<()> {
             now.buffers == 0 && now.allocated == 0,
             "buffers of the dead are still there: {now:?}"
         );
-        left = memory::at_rest()?;
+        left = memory::free_and_reclaimable()?;
         ensure!(
             left + checkers::tolerated(TOLERANCE) >= before,
             "{} KiB are gone",

@@ -204,7 +204,7 @@ fn large_buffers_need_it() -> Result<()> {
     let module = Module::load("pool_max_percent=70")?;
     let kills = memory::oom_kills()?;
     // A kernel that checks DMA keeps, for a while, a note of each page that was cleaned.
-    let share = if checkers::are_on() { 4 } else { 2 };
+    let share = if checkers::enabled() { 4 } else { 2 };
     let size = memory::total()? / share / MIB * MIB;
     for name in HEAPS {
         let buffer = Heap::open(name)?.allocate(size);

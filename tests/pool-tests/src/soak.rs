@@ -179,7 +179,7 @@ fn everything(duration: Duration) -> Result<()> {
     // Caches of the kernel fill up at first; that is no loss.
     round(0, Duration::from_secs(10))?;
     Figures::settled()?;
-    let before = memory::at_rest()? as isize;
+    let before = memory::free_and_reclaimable()? as isize;
     let start = Figures::total()?;
     let end = Instant::now() + duration;
     let (mut number, mut drift) = (0, 0);
@@ -194,7 +194,7 @@ fn everything(duration: Duration) -> Result<()> {
                 "{name}: not all came back: {figures:?}"
             );
         }
-        drift = before - memory::at_rest()? as isize;
+        drift = before - memory::free_and_reclaimable()? as isize;
         diagnose(&format!(
             "{number:>7}  {:>15}  {:>8}  {:>13}  {:>8}  {:>8}",
             now.hits - start.hits,

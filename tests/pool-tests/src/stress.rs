@@ -59,7 +59,7 @@ const PROCESSES: u64 = 8;
 /// The most that one process holds, so that all together hold half of memory; a kernel that checks
 /// needs more itself.
 fn most_held() -> Result<usize> {
-    let share = if checkers::are_on() { 4 } else { 2 };
+    let share = if checkers::enabled() { 4 } else { 2 };
     Ok(memory::total()? / share / PROCESSES as usize)
 }
 
@@ -151,7 +151,7 @@ fn all_at_once(duration: Duration) -> Result<()> {
     // Caches of the kernel fill up at first; that is no loss.
     work(99, Duration::from_millis(500))?;
     Figures::settled()?;
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
     let start = Figures::total()?;
 
     let workers = (0..PROCESSES)
@@ -179,7 +179,7 @@ fn all_at_once(duration: Duration) -> Result<()> {
         );
     }
     eventually(Duration::from_secs(2), || {
-        let missing = before.saturating_sub(memory::at_rest()?);
+        let missing = before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             missing <= checkers::tolerated(TOLERANCE),
             "{} KiB are gone",

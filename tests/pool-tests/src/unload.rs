@@ -55,7 +55,7 @@ fn allocate(bytes: usize) -> Result<Vec<Buffer>> {
 fn unloads(backlog: usize) -> Result<()> {
     const PARAMETERS: &str = "pool_max_percent=60";
     Module::load(PARAMETERS)?.unload()?;
-    let before = memory::at_rest()?;
+    let before = memory::free_and_reclaimable()?;
     let module = Module::load(PARAMETERS)?;
     let held = match backlog {
         0 => Vec::new(),
@@ -78,7 +78,7 @@ fn unloads(backlog: usize) -> Result<()> {
     ));
     // A slow kernel's worker may be ahead of a test.
     ensure!(
-        checkers::are_on() || at_last.backlog >= backlog / 4,
+        checkers::enabled() || at_last.backlog >= backlog / 4,
         "most of the backlog was gone already: {at_last:?}"
     );
     ensure!(
@@ -86,7 +86,7 @@ fn unloads(backlog: usize) -> Result<()> {
         "a full pool did not show in the free memory: {before} became {full}"
     );
     eventually(Duration::from_secs(2), || {
-        let missing = before.saturating_sub(memory::at_rest()?);
+        let missing = before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             missing <= checkers::tolerated(TOLERANCE),
             "{} KiB are gone",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What an ordinary user sees: what is his, the sums of all, and how to see the rest.
+//! Tests as an unprivileged user, who sees its own buffers, the sums of all buffers, and how to see
+//! the rest.
 
 use crate::program::{
     json,
@@ -24,7 +25,7 @@ use guest_support::ktap::Tests;
 use guest_support::process::{
     eventually,
     Child,
-    SOON, //
+    CHILD_TIMEOUT, //
 };
 use nix::sys::prctl::set_dumpable;
 use nix::unistd::{
@@ -45,21 +46,22 @@ pub fn add(tests: &mut Tests) {
     tests.add("user/what-root-alone-may", what_root_alone_may);
 }
 
-/// Runs `body` as a user without privileges, with a buffer of its own, beside one of a process of
-/// root's.
+/// Runs `body` as an unprivileged user that holds a buffer, while a process of root holds another.
+/// `body` receives the inode number of the user's buffer.
 fn as_nobody(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
-    let mut roots = Command::new(PROGRAM)
+    let mut root_process = Command::new(PROGRAM)
         .args(["alloc", "cma", "1M"])
         .stdout(Stdio::null())
         .spawn()?;
-    let result = beside(body);
-    roots.kill()?;
-    roots.wait()?;
+    let result = with_own_buffer(body);
+    root_process.kill()?;
+    root_process.wait()?;
     result
 }
 
-fn beside(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
-    eventually(SOON, || {
+/// Runs `body` once the process of root holds its buffer.
+fn with_own_buffer(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
+    eventually(CHILD_TIMEOUT, || {
         ensure!(dma_buf::totals()?.bytes >= 1 << 20);
         Ok(())
     })?;
@@ -69,7 +71,7 @@ fn beside(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
         let inode = own.inode()?;
         setgid(Gid::from_raw(65534))?;
         setuid(Uid::from_raw(65534))?;
-        // As a program that this user has started himself.
+        // Changing the UID clears this flag, without which /proc/PID belongs to root.
         set_dumpable(true)?;
         body(inode)
     })?
@@ -78,11 +80,11 @@ fn beside(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
 
 fn own_buffers() -> Result<()> {
     as_nobody(|inode| {
-        let ran = rkheap("--json snapshot")?;
-        ran.expect(0)?;
-        let snapshot = ran.json()?;
+        let output = rkheap("--json snapshot")?;
+        output.expect(0)?;
+        let snapshot = output.json()?;
         let [own] = &list(&snapshot, "buffers")?[..] else {
-            anyhow::bail!("not his own: {snapshot}");
+            anyhow::bail!("not exactly the own buffer: {snapshot}");
         };
         ensure!(
             number(own, "inode")? == inode && text(own, "name")? == "mine",
@@ -93,8 +95,8 @@ fn own_buffers() -> Result<()> {
             number(holder, "pid")? == u64::from(std::process::id()),
             "{own}"
         );
-        let ran = rkheap("snapshot")?;
-        ran.expect(0)?.says("for root alone")
+        let output = rkheap("snapshot")?;
+        output.expect(0)?.reports("readable by root only")
     })
 }
 
@@ -116,11 +118,11 @@ fn sums() -> Result<()> {
             "{top}"
         );
         let top = json("top --count 1 --by process")?;
-        let others = list(&top, "rows")?
+        let other_users = list(&top, "rows")?
             .iter()
             .find(|row| row.get("key") == Some(&Value::from("unknown")));
         ensure!(
-            number(others.context("no others")?, "bytes")? == 1 << 20,
+            number(other_users.context("no other users")?, "bytes")? == 1 << 20,
             "{top}"
         );
         Ok(())
@@ -129,13 +131,13 @@ fn sums() -> Result<()> {
 
 fn what_root_alone_may() -> Result<()> {
     as_nobody(|_| {
-        rkheap("peak -- true")?.expect(3)?.says("sudo")?;
+        rkheap("peak -- true")?.expect(3)?.reports("sudo")?;
         rkheap("alloc system 4K --hold 0")?
             .expect(3)?
-            .says("may not be opened")?;
-        rkheap("map cma --advanced")?.expect(3)?.says("sudo")?;
+            .reports("permission denied")?;
+        rkheap("map cma --advanced")?.expect(3)?.reports("sudo")?;
         Ok(())
     })?;
     let _held = Heap::open("rk-dma-heap-cma")?.allocate(1 << 20)?;
-    as_nobody(|_| rkheap("map rk-dma-heap-cma")?.expect(3)?.says("sudo"))
+    as_nobody(|_| rkheap("map rk-dma-heap-cma")?.expect(3)?.reports("sudo"))
 }
