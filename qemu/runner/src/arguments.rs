@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use regex::Regex;
 
-/// Boot a target in QEMU, load the module, run COMMAND there, and exit with its status.
+/// Boot a target in QEMU, load the module, run COMMAND in the guest, and exit with its status.
 #[derive(Parser, Debug)]
 #[command(
     name = "qemu/vm",
@@ -20,19 +20,19 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "arm64")]
     pub target: String,
 
-    /// CPU model, instead of the target's
+    /// CPU model instead of the target's
     #[arg(long, value_name = "MODEL")]
     pub cpu: Option<String>,
 
-    /// Number of CPUs, instead of the target's
+    /// Number of CPUs instead of the target's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub smp: Option<u16>,
 
-    /// Memory as QEMU takes it (512M, 6G), instead of the target's
+    /// Memory in QEMU's format (512M, 6G) instead of the target's
     #[arg(long, value_name = "SIZE")]
     pub mem: Option<String>,
 
-    /// Arguments added to the end of the kernel's command line
+    /// Arguments appended to the kernel's command line
     #[arg(
         long,
         value_name = "KERNEL ARGS",
@@ -41,24 +41,24 @@ pub struct Arguments {
     )]
     pub append: String,
 
-    /// Device tree: a file, or the NAME of an overlay dts/NAME.dtso that is put on QEMU's own tree
+    /// Device tree: a file, or the NAME of an overlay dts/NAME.dtso that is applied to QEMU's tree
     #[arg(long, value_name = "FILE|NAME")]
     pub dtb: Option<String>,
 
-    /// One instruction a virtual nanosecond: runs repeat exactly, and the guest's clock counts
+    /// One instruction per virtual nanosecond: runs are reproducible, and the guest's clock counts
     /// instructions
     #[arg(long)]
     pub icount: bool,
 
-    /// Plugin for QEMU, a file, and arguments for it behind commas
+    /// Plugin for QEMU: a file, followed by its arguments, separated by commas
     #[arg(long, value_name = "FILE[,KEY=VALUE]...")]
     pub plugin: Option<String>,
 
-    /// Do not load the module (it is at /lib/modules/rk_dma_heap.ko all the same, if it is built)
+    /// Do not load the module (/lib/modules/rk_dma_heap.ko exists nevertheless if it is built)
     #[arg(long)]
     pub no_module: bool,
 
-    /// Parameters to load the module with
+    /// Module parameters
     #[arg(
         long,
         value_name = "KEY=VALUE ...",
@@ -67,27 +67,27 @@ pub struct Arguments {
     )]
     pub module_args: String,
 
-    /// Folder to mount at /share in the guest, writable
+    /// Folder to mount at /share in the guest, read-write
     #[arg(long, value_name = "DIR")]
     pub share: Option<PathBuf>,
 
-    /// Seconds until the virtual machine is killed and the exit status is 124; 0 for never
+    /// Seconds until the virtual machine is killed, with exit status 124; 0 for no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub timeout: u64,
 
-    /// A kernel report that this run has to make: no failure if it comes, status 72 if it does not
+    /// Kernel report that this run must trigger: no failure if it appears, status 72 otherwise
     #[arg(long, value_name = "REGEX")]
     pub expect_report: Option<Regex>,
 
-    /// A kernel report that this run may make: no failure whether it comes or not
+    /// Kernel report that this run may trigger: never a failure
     #[arg(long, value_name = "REGEX")]
     pub allow_report: Option<Regex>,
 
-    /// Write all that the kernel puts on its console to FILE
+    /// Write the kernel's console output to FILE
     #[arg(long, value_name = "FILE")]
     pub console: Option<PathBuf>,
 
-    /// Print the QEMU command line before running it
+    /// Print the QEMU command line before starting QEMU
     #[arg(long)]
     pub verbose: bool,
 
@@ -99,7 +99,7 @@ pub struct Arguments {
     #[arg(long, hide = true)]
     pub project: PathBuf,
 
-    /// Run by `sh -c` in the guest, its words joined with blanks
+    /// Run by `sh -c` in the guest, its words joined with spaces
     #[arg(last = true, required_unless_present = "shell")]
     pub command: Vec<String>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel said on its console, and which of it is a report of something gone wrong.
+//! The kernel's console output, and the reports of errors in it.
 
 use std::sync::LazyLock;
 
@@ -9,8 +9,8 @@ use regex::{
     RegexSet, //
 };
 
-/// Lines that start a report. They are looked for after the time stamp, where the kernel puts them;
-/// programs write elsewhere.
+/// First lines of reports, matched after the time stamp. Programs write to other streams, without
+/// time stamps.
 static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new([
         // oops, panic
@@ -24,7 +24,7 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
         r"^-+\[ cut here \]-+",
         r"^rust_kernel: .*panicked at",
         r"^Bad mode in ",
-        // WARNING and BUG, which KASAN, KFENCE, KCSAN and lockdep begin their lines with as well
+        // WARNING and BUG, also the first words of reports of KASAN, KFENCE, KCSAN and lockdep
         r"^(WARNING|BUG)\b",
         r"^(watchdog|KFENCE|KCSAN|KASAN): BUG",
         r"^UBSAN: ",
@@ -32,8 +32,9 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
         r"^INFO: task .* blocked for more than",
         r"^(rcu: )?INFO: rcu.* (stall|detected)",
         r"^NMI watchdog: ",
-        // kmemleak, DMA-API, list, reference count, page and object debugging
-        r"^kmemleak: .*(suspected memory leak|Cannot allocate a kmemleak_object|Kernel memory leak detector disabled)",
+        // kmemleak, DMA-API, list, refcount, page and object debugging
+        r"^kmemleak: .*(suspected memory leak|Cannot allocate a kmemleak_object)",
+        r"^kmemleak: .*Kernel memory leak detector disabled",
         r"DMA-API: .*(warning|error|cacheline|device driver|exceeded|mapping)",
         r"^(list_add|list_del) corruption",
         r"^refcount_t: ",
@@ -55,26 +56,28 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
 static REPORT_ENDS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^---\[ end |^={40,}$").expect("the pattern is valid"));
 
-/// Time stamp, and thread or CPU where the kernel is configured to tell them.
+/// Time stamp, followed by the thread or CPU if the kernel is configured to print it.
 static STAMP: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?").expect("the pattern is valid")
 });
 
-/// A report nobody marked the end of is cut here.
-const LONGEST_REPORT: usize = 120;
+/// Maximum number of lines of a report whose end is not recognized.
+const MAX_REPORT_LINES: usize = 120;
 
+/// Lines of a kernel report, from the first one to the end mark.
 #[derive(Debug, PartialEq)]
 pub struct Report {
     pub lines: Vec<String>,
 }
 
 impl Report {
-    /// Whether a line of it matches; none does where there is no pattern.
+    /// Returns whether a line matches; false without a pattern.
     pub fn matches(&self, pattern: Option<&Regex>) -> bool {
         pattern.is_some_and(|pattern| self.lines.iter().any(|line| pattern.is_match(line)))
     }
 }
 
+/// The lines of the console output.
 pub struct Log {
     lines: Vec<String>,
 }
@@ -90,6 +93,7 @@ impl Log {
         }
     }
 
+    /// Returns all reports in order.
     pub fn reports(&self) -> Vec<Report> {
         let mut reports = Vec::new();
         let mut at = 0;
@@ -98,8 +102,8 @@ impl Log {
                 at += 1;
                 continue;
             }
-            let rest = &self.lines[at..self.lines.len().min(at + LONGEST_REPORT)];
-            // The rule of `=` signs that ends a report may also stand right below its first line.
+            let rest = &self.lines[at..self.lines.len().min(at + MAX_REPORT_LINES)];
+            // The line of `=` signs that ends a report may also follow directly on its first line.
             let length = rest
                 .iter()
                 .skip(3)
@@ -113,25 +117,26 @@ impl Log {
         reports
     }
 
-    /// The reports that are of other things than `allowed`.
+    /// Returns the reports that do not match `allowed`.
     pub fn reports_but(&self, allowed: Option<&Regex>) -> Vec<Report> {
         let mut reports = self.reports();
         reports.retain(|report| !report.matches(allowed));
         reports
     }
 
-    /// The end of the log, for when the machine died without saying why.
+    /// Returns the last lines, for a machine that died without a report.
     pub fn tail(&self, lines: usize) -> &[String] {
         &self.lines[self.lines.len().saturating_sub(lines)..]
     }
 }
 
+/// Returns the line without its time stamp.
 fn message(line: &str) -> &str {
     STAMP.find(line).map_or(line, |stamp| &line[stamp.end()..])
 }
 
 fn starts_report(line: &str) -> bool {
-    // Without a time stamp it is not the kernel that speaks.
+    // A line without a time stamp is not from the kernel.
     STAMP
         .find(line)
         .is_some_and(|stamp| REPORT_STARTS.is_match(&line[stamp.end()..]))
@@ -151,7 +156,8 @@ mod tests {
             [    0.000000] random: crng init done\r\n\
             [    0.000000] cma: Reserved 64 MiB at 0x000000007c000000\r\n\
             [    0.100000] rcu: Hierarchical SRCU implementation.\r\n\
-            [    0.700000] kmemleak: Kernel memory leak detector initialized (mem pool available: 15868)\r\n\
+            [    0.700000] kmemleak: Kernel memory leak detector initialized \
+            (mem pool available: 15868)\r\n\
             [    0.800000] DMA-API: preallocated 65536 debug entries\r\n\
             [    0.800000] DMA-API: debugging enabled by kernel config\r\n\
             [    0.900000] lockdep is fine\r\n\
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_seen() {
+    fn every_report_type_is_found() {
         for line in [
             "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000",
             "Internal error: Oops: 0000000096000046 [#1] SMP",

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device tree that the kernel gets: a file as it is, or an overlay of the project's on top of
-//! QEMU's own tree.
+//! The device tree of the kernel: a file, or an overlay of the project applied to QEMU's own tree.
 
 use std::path::{
     Path,
@@ -23,14 +22,15 @@ use tempfile::TempDir;
 
 use crate::machine::Machine;
 
+/// A device tree file.
 pub struct DeviceTree {
     file: PathBuf,
-    /// Where the file was made, if it was; gone with this.
+    /// Folder of a generated file; removed when this is dropped.
     _scratch: Option<TempDir>,
 }
 
 impl DeviceTree {
-    /// `choice` is a file, or the NAME of `dts/NAME.dtso`.
+    /// Prepares `choice`: a file, or the NAME of `dts/NAME.dtso`.
     pub fn prepare(choice: &str, project: &Path, machine: &Machine) -> Result<Self> {
         let file = Path::new(choice);
         if file.is_file() {
@@ -42,11 +42,11 @@ impl DeviceTree {
         let source = project.join("dts").join(format!("{choice}.dtso"));
         if !source.is_file() {
             bail!(
-                "--dtb {choice}: neither a file nor an overlay in dts/ (there are: {})",
+                "--dtb {choice}: neither a file nor an overlay in dts/: use a file or one of: {}",
                 overlays(project)
             );
         }
-        let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
+        let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
         let [base, overlay, result] =
             ["base.dtb", "overlay.dtbo", "result.dtb"].map(|name| scratch.path().join(name));
         run(&mut machine.dump_device_tree(&base)).context("cannot get QEMU's own device tree")?;
@@ -72,6 +72,7 @@ impl DeviceTree {
     }
 }
 
+/// Returns the names of the overlays in `dts/`.
 fn overlays(project: &Path) -> String {
     let mut names: Vec<String> = project
         .join("dts")
@@ -95,6 +96,7 @@ fn overlays(project: &Path) -> String {
     }
 }
 
+/// Runs the command; fails with its standard error if it fails.
 fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -116,7 +118,7 @@ mod tests {
     use crate::target::Target;
     use clap::Parser;
 
-    /// With QEMU, dtc and fdtoverlay themselves, for every overlay there is and one made here.
+    /// Runs QEMU, dtc and fdtoverlay with an overlay that is created here.
     #[test]
     fn overlays_go_onto_qemus_tree() {
         let project = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -145,7 +147,7 @@ mod tests {
             .err()
             .unwrap()
             .to_string();
-        assert!(error.contains("there are: proof"), "{error}");
+        assert!(error.contains("one of: proof"), "{error}");
         std::fs::write(own.path().join("dts/broken.dtso"), "nonsense").unwrap();
         assert!(DeviceTree::prepare("broken", own.path(), &machine).is_err());
 

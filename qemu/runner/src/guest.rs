@@ -66,9 +66,10 @@ use crate::verdict::{
     Control, //
 };
 
+/// Number of console lines that are printed if the machine died.
 const LOG_TAIL: usize = 40;
 
-/// Runs the machine, prints what COMMAND prints, and returns the exit status.
+/// Runs the machine, prints COMMAND's output, and returns the exit status.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let target = Target::find(&arguments.project, &arguments.target)?;
     let files = Files::of(&target, &arguments.project);
@@ -112,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         Ok(ours)
     };
     let (input, output, errors) = (port("stdin")?, port("stdout")?, port("stderr")?);
-    // The last one: see init.
+    // The last port: see init.
     let control = port("control")?;
     if let Some(folder) = &arguments.share {
         machine::add_share(&mut command, folder)?;
@@ -121,7 +122,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         eprintln!("vm: {command:?}");
     }
 
-    // In raw mode before the guest's first byte, and until its last.
+    // Raw mode begins before the guest's first byte and ends after its last one.
     let raw = if arguments.shell {
         Some(RawTerminal::new()?)
     } else {
@@ -135,8 +136,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         pump_out(errors, io::stderr()),
     ];
     if forward_input {
-        // Ours stays open: QEMU drops what the guest has not read yet when the other side is gone
-        // altogether.
+        // This end stays open: QEMU drops data that the guest has not read yet when the peer has
+        // closed both directions.
         pump_in(input.try_clone()?);
     }
     let screen = terminal
@@ -162,7 +163,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     ))
 }
 
-/// Says what is to be said beside COMMAND's own output.
+/// Prints reports and the reason of a failure to standard error, and returns the exit status.
 fn conclude(log: &Log, control: &Control, arguments: &Arguments, timed_out: bool) -> u8 {
     let reports = log.reports_but(arguments.allow_report.as_ref());
     let expected = arguments.expect_report.as_ref();
@@ -179,6 +180,7 @@ fn conclude(log: &Log, control: &Control, arguments: &Arguments, timed_out: bool
     verdict.status
 }
 
+/// Builds the guest's root file system, including the settings that init reads from /vm.
 fn initramfs(
     arguments: &Arguments,
     target: &Target,
@@ -193,7 +195,7 @@ fn initramfs(
     initramfs.copy_file("init", &arguments.project.join("qemu/init"), 0o755)?;
     initramfs.copy_tree("", &files.kernel_modules)?;
     initramfs.copy_programs("usr/bin", &files.guest_programs)?;
-    // Programs that look users up find one.
+    // For programs that look up users.
     initramfs.add_file(
         "etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
@@ -203,33 +205,33 @@ fn initramfs(
 
     ensure!(
         arguments.no_module || files.module.is_file(),
-        "{} is not built; run 'make TARGET={}', or give --no-module",
+        "{} is missing: run 'make TARGET={}', or give --no-module",
         files.module.display(),
         target.name
     );
     initramfs.copy_modules("lib/modules", &files.built_modules)?;
-    let mut order =
+    let mut add_setting =
         |name: &str, content: &str| initramfs.add_file(&format!("vm/{name}"), content, 0o644);
-    order("boot-modules", &target.boot_modules.join(" "));
-    order("command", &arguments.command.join(" "));
+    add_setting("boot-modules", &target.boot_modules.join(" "));
+    add_setting("command", &arguments.command.join(" "));
     if !arguments.no_module {
-        order("load", &arguments.module_args);
+        add_setting("load", &arguments.module_args);
     }
     if arguments.share.is_some() {
-        order("share", "");
+        add_setting("share", "");
     }
     if arguments.shell {
-        order("shell", &terminal::size_arguments());
+        add_setting("shell", &terminal::size_arguments());
     }
     if forward_input {
-        order("stdin", "");
+        add_setting("stdin", "");
     }
     Ok(initramfs)
 }
 
-/// In memory, so that nothing is left behind however the run ends.
+/// Writes the initramfs to a memfd, so that no file remains however the run ends.
 fn initramfs_file(initramfs: &Initramfs) -> Result<File> {
-    let context = "cannot put the guest's file system together";
+    let context = "cannot build the guest's initramfs";
     let mut file = memfd_create("initramfs", MFdFlags::MFD_CLOEXEC)
         .map(File::from)
         .context(context)?;
@@ -238,12 +240,13 @@ fn initramfs_file(initramfs: &Initramfs) -> Result<File> {
     Ok(file)
 }
 
+/// Starts QEMU with the inherited files. QEMU is killed when this process ends.
 fn start(mut command: Command, inherited: Inherited) -> Result<Child> {
     command
         .fd_mappings(inherited.into_mappings())
         .context("file descriptors collide")?;
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    // SAFETY: prctl is async-signal-safe, and nothing else happens between fork and exec here.
+    // SAFETY: prctl is async-signal-safe, and nothing else runs between fork and exec.
     unsafe {
         command.pre_exec(|| Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?));
     }
@@ -252,6 +255,7 @@ fn start(mut command: Command, inherited: Inherited) -> Result<Child> {
         .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
 }
 
+/// Connects the user's terminal to the guest's. The kill key kills `child`.
 fn attach(terminal: UnixStream, child: &Child) -> Result<JoinHandle<()>> {
     let screen = pump_out(terminal.try_clone()?, io::stdout());
     let pid = Pid::from_raw(i32::try_from(child.id())?);
@@ -261,7 +265,7 @@ fn attach(terminal: UnixStream, child: &Child) -> Result<JoinHandle<()>> {
     Ok(screen)
 }
 
-/// Waits for the machine to end, or ends it. Says whether it was the latter.
+/// Waits for the machine to end, or kills it after the timeout. Returns whether it was killed.
 fn wait(child: &mut Child, arguments: &Arguments) -> Result<bool> {
     if arguments.timeout == 0 || arguments.shell {
         child.wait()?;
@@ -285,10 +289,10 @@ fn join<T>(thread: JoinHandle<T>) -> Result<T> {
         .context("a thread that copies a stream has panicked")
 }
 
-/// Whether standard input is a pipe or a file, and so meant for COMMAND.
+/// Returns whether standard input is a pipe, a file or a socket, and so meant for COMMAND.
 fn input_is_data() -> bool {
     fs::metadata("/proc/self/fd/0").is_ok_and(|metadata| {
-        let kind = metadata.file_type();
-        kind.is_fifo() || kind.is_file() || kind.is_socket()
+        let file_type = metadata.file_type();
+        file_type.is_fifo() || file_type.is_file() || file_type.is_socket()
     })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The guest's root file system, a cpio archive that is put together anew for each run: that takes
-//! milliseconds and can never be stale.
+//! The guest's root file system: a cpio archive that is built for each run, so that it is never
+//! stale. This takes milliseconds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,8 +27,8 @@ enum Content {
     Link(String),
 }
 
-/// Files by their path in the guest, without the leading slash. Folders come before what is in them
-/// by the order of their names.
+/// Files by their path in the guest, without the leading slash. The order of the names puts folders
+/// before their content.
 #[derive(Default)]
 pub struct Initramfs {
     entries: BTreeMap<String, Content>,
@@ -70,7 +70,7 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies all that is in the folder `from` into the guest's folder `path`; an empty `path` is
+    /// Copies the content of the folder `from` into the guest's folder `path`; an empty `path` is
     /// the root.
     pub fn copy_tree(&mut self, path: &str, from: &Path) -> Result<()> {
         let context = || format!("cannot read {}", from.display());
@@ -88,7 +88,7 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies the programs that lie directly in `from`; a folder that does not exist holds none.
+    /// Copies the programs directly in `from`; a folder that does not exist has none.
     pub fn copy_programs(&mut self, path: &str, from: &Path) -> Result<()> {
         let Ok(folder) = fs::read_dir(from) else {
             return Ok(());
@@ -97,7 +97,7 @@ impl Initramfs {
             let entry = entry?;
             let metadata = entry.metadata()?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Cargo's libraries carry the permission as well, but a suffix too.
+            // Cargo's libraries are executable as well, but have a suffix.
             if metadata.is_file()
                 && metadata.permissions().mode() & 0o111 != 0
                 && !name.contains('.')
@@ -108,9 +108,8 @@ impl Initramfs {
         Ok(())
     }
 
-    /// Copies the kernel modules that lie anywhere in `from` into the one folder `path`, without
-    /// their debug information: it is most of their size, and a guest may have less than 100 MiB of
-    /// memory.
+    /// Copies the kernel modules in `from` and its subfolders into the folder `path`, without debug
+    /// information, which is most of their size: a guest may have less than 100 MiB of memory.
     pub fn copy_modules(&mut self, path: &str, from: &Path) -> Result<()> {
         let Ok(folder) = fs::read_dir(from) else {
             return Ok(());
@@ -128,6 +127,7 @@ impl Initramfs {
         Ok(())
     }
 
+    /// Writes the archive.
     pub fn write<W: Write>(&self, mut output: W) -> Result<()> {
         for (inode, (path, content)) in (1..).zip(&self.entries) {
             let builder = Builder::new(path).ino(inode).nlink(1);
@@ -169,12 +169,12 @@ fn without_debug_information(module: &Path) -> Result<Vec<u8>> {
         .arg(module)
         .output()
         .context("cannot run llvm-strip-19")?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
         "{}: {}",
         module.display(),
-        complaint.trim()
+        errors.trim()
     );
     Ok(output.stdout)
 }
@@ -260,7 +260,7 @@ mod tests {
         for name in ["heap.ko", "client/client.ko"] {
             fs::copy(&program, folder.path().join(name)).unwrap();
         }
-        // As the kernel's build leaves one to the sources.
+        // The kernel's build creates such a link to the sources.
         std::os::unix::fs::symlink("/", folder.path().join("source")).unwrap();
         let mut initramfs = Initramfs::default();
         initramfs

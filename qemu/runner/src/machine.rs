@@ -13,12 +13,14 @@ use anyhow::{
 use crate::arguments::Arguments;
 use crate::target::Target;
 
-/// A stop for any reason is a stop: no reboot, and an oops is fatal. The log level keeps the
-/// console to what matters for a report and for the reader of a failure. The certificates of the
-/// kernel's modules take a tenth of the boot to parse, and no module is refused for want of them.
+/// Arguments for all targets. The machine stops on a panic or an oops instead of rebooting. The log
+/// level limits the console to messages that matter for a report or a failure. Parsing the
+/// certificates of the kernel's modules takes a tenth of the boot time and is unnecessary: no
+/// module is rejected without them.
 const KERNEL_ARGUMENTS: &str = "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init \
                                 initcall_blacklist=load_system_certificate_list";
 
+/// The virtual machine of a target.
 pub struct Machine<'a> {
     pub target: &'a Target,
     pub arguments: &'a Arguments,
@@ -32,7 +34,7 @@ impl Machine<'_> {
         words.join(" ").trim_end().into()
     }
 
-    /// What a device tree depends on. Everything but the kernel and what is plugged into PCI.
+    /// Returns the arguments that determine the device tree: all but kernel and PCI devices.
     fn hardware(&self) -> Vec<String> {
         let Arguments {
             cpu,
@@ -60,7 +62,7 @@ impl Machine<'_> {
         words
     }
 
-    /// A QEMU that writes its device tree to `file` and ends.
+    /// Returns the command for a QEMU that writes its device tree to `file` and exits.
     pub fn dump_device_tree(&self, file: &Path) -> Command {
         let mut command = Command::new(&self.target.qemu);
         command.args(self.hardware());
@@ -70,7 +72,7 @@ impl Machine<'_> {
         command
     }
 
-    /// The machine itself; `initrd` is the number of an open file that QEMU inherits.
+    /// Returns the command that boots the machine; QEMU inherits the file descriptor `initrd`.
     pub fn boot(&self, kernel: &Path, initrd: i32, device_tree: Option<&Path>) -> Command {
         let mut command = Command::new(&self.target.qemu);
         command.args(self.hardware());
@@ -90,7 +92,7 @@ impl Machine<'_> {
     }
 }
 
-/// The kernel's console.
+/// Adds the kernel's console.
 pub fn add_console(command: &mut Command, fd: i32) {
     command.args([
         "-chardev",
@@ -100,7 +102,7 @@ pub fn add_console(command: &mut Command, fd: i32) {
     ]);
 }
 
-/// A port that carries bytes as they are.
+/// Adds a port that transmits bytes unchanged.
 pub fn add_port(command: &mut Command, name: &str, fd: i32) {
     command.args(["-chardev", &format!("socket,id={name},fd={fd}")]);
     command.args([
@@ -109,18 +111,19 @@ pub fn add_port(command: &mut Command, name: &str, fd: i32) {
     ]);
 }
 
-/// A port that is a terminal in the guest: /dev/hvc0.
+/// Adds a port that is a terminal in the guest: /dev/hvc0.
 pub fn add_terminal(command: &mut Command, fd: i32) {
     command.args(["-chardev", &format!("socket,id=terminal,fd={fd}")]);
     command.args(["-device", "virtconsole,chardev=terminal,name=terminal"]);
 }
 
+/// Adds a folder that the guest can mount by 9p.
 pub fn add_share(command: &mut Command, folder: &Path) -> Result<()> {
     let folder = folder
         .canonicalize()
         .ok()
         .filter(|folder| folder.is_dir())
-        .with_context(|| format!("--share {}: no such folder", folder.display()))?;
+        .with_context(|| format!("--share {}: not a folder", folder.display()))?;
     command.arg("-fsdev").arg(format!(
         "local,id=share,security_model=none,multidevs=remap,path={}",
         escaped(&folder)
@@ -129,7 +132,7 @@ pub fn add_share(command: &mut Command, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// In QEMU's options a comma in a value is written twice.
+/// Doubles commas, as QEMU's options require in values.
 fn escaped(path: &Path) -> String {
     path.display().to_string().replace(',', ",,")
 }

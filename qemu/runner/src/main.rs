@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `qemu/vm`: boots a target, runs one command in it, and tells by its exit status how that went.
+//! `qemu/vm`: boots a target and runs one command in it. The exit status states the result.
 
 mod arguments;
 mod console;
@@ -22,8 +22,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Neither `--help` nor a usage error can be written where nobody reads; the status
-            // still tells.
+            // Printing fails if the output is closed; the status still states the result.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() {
                 verdict::USAGE

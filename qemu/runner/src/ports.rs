@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Byte streams between the runner and the guest: socket pairs, of which QEMU inherits one end.
+//! Byte streams between the runner and the guest: socket pairs of which QEMU inherits one end.
 
 use std::io::{
     self,
@@ -21,16 +21,16 @@ use anyhow::{
 };
 use command_fds::FdMapping;
 
-/// The ends that QEMU gets, under the numbers it knows them by.
+/// The files that QEMU inherits, with their descriptor numbers.
 #[derive(Default)]
 pub struct Inherited {
     mappings: Vec<FdMapping>,
 }
 
 impl Inherited {
-    /// Passes a file on, and says under which number.
+    /// Adds a file and returns its descriptor number in QEMU.
     pub fn add(&mut self, file: impl Into<OwnedFd>) -> i32 {
-        // After standard input, output and error.
+        // 0 to 2 are standard input, output and error.
         let child_fd = 3 + self.mappings.len() as i32;
         self.mappings.push(FdMapping {
             parent_fd: file.into(),
@@ -39,9 +39,9 @@ impl Inherited {
         child_fd
     }
 
-    /// A new stream: the runner's end, and the number of QEMU's.
+    /// Adds a stream and returns the runner's end and the descriptor number of QEMU's end.
     pub fn add_stream(&mut self) -> Result<(UnixStream, i32)> {
-        let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
+        let (ours, theirs) = UnixStream::pair().context("cannot create a socket pair")?;
         Ok((ours, self.add(theirs)))
     }
 
@@ -50,8 +50,8 @@ impl Inherited {
     }
 }
 
-/// Copies what comes from the guest, until it ends. Where nobody reads any more, it is thrown away:
-/// the guest must not wait for somebody who is gone.
+/// Copies the guest's output until the guest ends. Discards it if the reader has closed its end:
+/// the guest must not block.
 pub fn pump_out(mut from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = [0; 16384];
@@ -66,8 +66,8 @@ pub fn pump_out(mut from: UnixStream, mut to: impl Write + Send + 'static) -> Jo
     })
 }
 
-/// Copies standard input to the guest. The end of input is passed on; the end of the guest is left
-/// to others to notice.
+/// Copies standard input to the guest and passes the end of input on. Does not detect the end of
+/// the guest; other streams do.
 pub fn pump_in(mut to: UnixStream) {
     thread::spawn(move || {
         if io::copy(&mut io::stdin().lock(), &mut to).is_ok() {
@@ -76,7 +76,7 @@ pub fn pump_in(mut to: UnixStream) {
     });
 }
 
-/// Collects all that comes from the guest.
+/// Collects the guest's output until the guest ends.
 pub fn collect(mut from: UnixStream) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();
@@ -88,7 +88,7 @@ pub fn collect(mut from: UnixStream) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// A killed QEMU resets its sockets, which is an end like any other.
+/// Reads until the end of the stream. A reset, which follows when QEMU is killed, is an end too.
 fn read_some(from: &mut UnixStream, buffer: &mut [u8]) -> Option<usize> {
     loop {
         match from.read(buffer) {

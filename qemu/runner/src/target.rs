@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A row of `qemu/targets`, and where set-up put what belongs to it.
+//! A row of `qemu/targets`, and the files that set-up created for it.
 
 use std::fs;
 use std::path::{
@@ -14,6 +14,7 @@ use anyhow::{
     Result, //
 };
 
+/// The columns of a row that the runner needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     pub name: String,
@@ -23,7 +24,7 @@ pub struct Target {
     pub cpu: String,
     pub smp: String,
     pub memory: String,
-    /// Overlay for the machine's device tree, where nothing else is asked for.
+    /// Default overlay for the machine's device tree.
     pub tree: Option<String>,
     pub boot_modules: Vec<String>,
     pub kernel_arguments: Vec<String>,
@@ -47,11 +48,12 @@ impl Target {
             if columns[0] != name {
                 continue;
             }
-            let &[name, _arch, _debian, _kernel, _fragments, triple, qemu, machine, cpu, smp, memory, tree, boot, _modules, append] =
+            // Arch, Debian architecture, kernel, fragments and modules are for set-up alone.
+            let &[name, _, _, _, _, triple, qemu, machine, cpu, smp, memory, tree, boot, _, append] =
                 columns.as_slice()
             else {
                 bail!(
-                    "the row of target '{name}' in qemu/targets has {} columns instead of 15",
+                    "qemu/targets: the row of target '{name}' has {} columns instead of 15",
                     columns.len()
                 );
             };
@@ -68,7 +70,7 @@ impl Target {
                 kernel_arguments: list(append),
             });
         }
-        bail!("no target '{name}' in qemu/targets");
+        bail!("no target '{name}' in qemu/targets: add a row, or choose another --target");
     }
 }
 
@@ -86,7 +88,7 @@ pub struct Files {
     pub busybox: PathBuf,
     pub kernel_modules: PathBuf,
     pub built_modules: PathBuf,
-    /// The one of them that init loads.
+    /// The built module that init loads.
     pub module: PathBuf,
     pub guest_programs: PathBuf,
 }
@@ -112,7 +114,8 @@ mod tests {
 
     const TABLE: &str = "# name\n\
         a arm64 arm64 linux-image-a - t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - - vgem -\n\
-        b arm armhf linux-image-b x,y t-b arm virt cortex-a7 1 96M small virtio_pci,virtio_console - x=1,y\n";
+        b arm armhf linux-image-b x,y t-b arm virt cortex-a7 1 96M small \
+        virtio_pci,virtio_console - x=1,y\n";
 
     #[test]
     fn finds_the_row() {

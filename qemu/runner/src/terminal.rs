@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The user's terminal while an interactive guest runs on it.
+//! The user's terminal during an interactive session in the guest.
 
 use std::io::{
     self,
@@ -24,10 +24,11 @@ use nix::sys::termios::{
     Termios, //
 };
 
-/// Ctrl-]: everything else, Ctrl-C included, belongs to the guest.
+/// Ctrl-]. All other keys, including Ctrl-C, go to the guest.
 const KILL_KEY: u8 = 0x1d;
 
-/// Standard input in raw mode, for as long as this lives.
+/// Standard input in raw mode; the previous mode is restored on drop.
+#[must_use]
 pub struct RawTerminal {
     before: Termios,
 }
@@ -36,7 +37,7 @@ impl RawTerminal {
     pub fn new() -> Result<Self> {
         ensure!(
             io::stdin().is_terminal(),
-            "--shell needs a terminal; give a COMMAND instead"
+            "--shell needs a terminal on standard input: give a COMMAND instead"
         );
         let before = tcgetattr(io::stdin()).context("cannot read the terminal's settings")?;
         let mut raw = before.clone();
@@ -53,7 +54,7 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Size of the terminal as arguments of `stty`; nothing where it is not known.
+/// Returns the size of the terminal as arguments of `stty`, or an empty string if it is unknown.
 pub fn size_arguments() -> String {
     let output = std::process::Command::new("stty")
         .arg("size")
@@ -68,7 +69,7 @@ pub fn size_arguments() -> String {
     }
 }
 
-/// Sends keys to the guest; `kill` is called when the kill key is pressed.
+/// Sends keys to the guest. Calls `kill` when the kill key is pressed.
 pub fn pump_keys(mut to: UnixStream, kill: impl FnOnce() + Send + 'static) {
     thread::spawn(move || {
         let mut buffer = [0; 256];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From what happened to an exit status.
+//! Determines the exit status of a run.
 
 use regex::Regex;
 
@@ -14,7 +14,7 @@ pub const LOAD_FAILED: u8 = 71;
 pub const NOT_REPORTED: u8 = 72;
 pub const TIMED_OUT: u8 = 124;
 
-/// What the guest's init told on the control port.
+/// What the guest's init sent on the control port.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Control {
     pub ready: bool,
@@ -39,16 +39,18 @@ impl Control {
     }
 }
 
+/// Result of a run.
 #[derive(Debug, PartialEq)]
 pub struct Verdict {
     pub status: u8,
-    /// A line for standard error.
+    /// Line for standard error.
     pub reason: Option<String>,
-    /// Whether the end of the console log would help.
+    /// Whether to print the end of the console log.
     pub show_log: bool,
 }
 
-/// A kernel report outweighs everything: after it nothing that the guest says can be trusted.
+/// Determines the result. A kernel report has priority: afterwards the guest's messages are not
+/// reliable.
 pub fn judge(
     control: &Control,
     reports: &[Report],
@@ -68,7 +70,7 @@ pub fn judge(
     if unexpected > 0 {
         return verdict(
             REPORTED,
-            Some(format!("{unexpected} kernel report(s), above")),
+            Some(format!("{unexpected} kernel report(s): see above")),
             false,
         );
     }
@@ -84,7 +86,7 @@ pub fn judge(
         return verdict(
             TIMED_OUT,
             Some(format!(
-                "timed out after {timeout_seconds} s ({during}); --timeout sets the limit"
+                "timed out after {timeout_seconds} s ({during}): raise the limit with --timeout"
             )),
             true,
         );
@@ -102,13 +104,13 @@ pub fn judge(
     if expected.is_some() && reports.is_empty() {
         return verdict(
             NOT_REPORTED,
-            Some("the expected kernel report did not come".into()),
+            Some("the expected kernel report did not appear".into()),
             false,
         );
     }
     match control.status {
         Some(status) => verdict(status, None, false),
-        // It did what it was to do, and that was to bring the machine down.
+        // The machine died after the expected report, which is a success.
         None if expected.is_some() => verdict(0, None, false),
         None => {
             let when = if control.ready {
@@ -119,7 +121,7 @@ pub fn judge(
             verdict(
                 DIED,
                 Some(format!(
-                    "the virtual machine died {when}; the end of its console log is above"
+                    "the virtual machine died {when}: see the end of its console log above"
                 )),
                 true,
             )
