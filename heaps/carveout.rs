@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of carveouts: regions that the device tree keeps the kernel out of, and that opted in.
+//! The heaps of carveouts: `no-map` regions that the device tree opts in.
 
 use crate::{
     abstractions::dma_buf::DmaBuf,
@@ -21,7 +21,7 @@ use kernel::{
     }, //
 };
 
-/// A heap over one region.
+/// A heap over one carveout.
 pub(crate) struct CarveoutHeap {
     account: Arc<Account>,
     carveout: Arc<Carveout>,
@@ -29,7 +29,7 @@ pub(crate) struct CarveoutHeap {
 }
 
 impl CarveoutHeap {
-    /// A heap named `name` over `carveout`.
+    /// Creates a heap named `name` over `carveout`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(
         name: &CStr,
         carveout: Arc<Carveout>,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of contiguous memory: each hands out ranges of one contiguous memory area.
+//! The heaps of contiguous memory: each allocates ranges of one contiguous memory area.
 
 use crate::{
     abstractions::{
@@ -34,34 +34,34 @@ use kernel::{
     }, //
 };
 
-/// The largest order that ranges are aligned to: what the kernel aligns to by itself, or more where
-/// one entry of a page table then maps all of it.
-const LARGEST_ALIGN: u32 = if Area::MAX_ALIGN_ORDER > HUGE_ORDER {
+/// The largest order that ranges are aligned to: the kernel's own limit, or the order of a huge
+/// page if that is larger.
+const MAX_ALIGN_ORDER: u32 = if Area::MAX_ALIGN_ORDER > HUGE_ORDER {
     Area::MAX_ALIGN_ORDER
 } else {
     HUGE_ORDER
 };
 
-/// Where in its area a range may begin.
+/// The alignment policy for ranges.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// At a multiple of its size rounded up to a power of two, up to [`LARGEST_ALIGN`]: it can be
-    /// mapped with few entries.
+    /// At a multiple of the size rounded up to a power of two, up to [`MAX_ALIGN_ORDER`]. Page tables and
+    /// IOMMUs map such a range with few entries.
     Aligned,
-    /// At any page, the lowest that fits: an area that is barely large enough takes everything.
+    /// At the lowest page where the range fits. A barely large enough area serves all requests.
     Packed,
 }
 
-/// What makes one heap over an area differ from another.
+/// The properties by which heaps over the same area differ.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
     /// The area.
     pub(crate) area: Area,
-    /// Its size in pages.
+    /// The size of the area, in pages.
     pub(crate) limit: usize,
-    /// Where in the area a range may begin.
+    /// Where ranges are placed in the area.
     pub(crate) placement: Placement,
-    /// How the CPU sees the memory.
+    /// How the CPU maps the memory.
     pub(crate) caching: Caching,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct CmaHeap {
 }
 
 impl CmaHeap {
-    /// Creates a heap named `name`.
+    /// Creates a heap named `name`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(name: &CStr, layout: Layout, ranges: Arc<RangeCache>) -> Result<Self> {
         Ok(Self {
             account: Account::new(name)?,
@@ -94,7 +94,7 @@ impl Contiguous for CmaHeap {
         }
         let order = pages.next_power_of_two().trailing_zeros();
         let (align, first_fit) = match self.layout.placement {
-            Placement::Aligned => (order.min(LARGEST_ALIGN), false),
+            Placement::Aligned => (order.min(MAX_ALIGN_ORDER), false),
             Placement::Packed => (0, true),
         };
         self.ranges.allocate(&RangeRequest {

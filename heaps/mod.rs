@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps: which memory they take, and within what limits. A heap is a file here and a row in a
-//! table.
+//! The heaps: their names, their memory and their limits.
+//!
+//! Each type of heap has a file, which implements it, and a table here or there, which lists its
+//! heaps.
 
 mod carveout;
 mod cma;
@@ -46,38 +48,38 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The heaps over the default area: each name, whether the whole area must lie below 4 GiB, and how
-/// the CPU sees the memory.
-const DEFAULT_AREA: [(&CStr, bool, Caching); 5] = [
+/// The heaps over the default area: name, whether the whole area must be below 4 GiB, and how the
+/// CPU maps the memory.
+const DEFAULT_AREA_HEAPS: [(&CStr, bool, Caching); 5] = [
     (c"cma", false, Caching::Cached),
     (c"cma-uncached", false, Caching::WriteCombined),
     (c"cma-dma32", true, Caching::Cached),
     (c"cma-uncached-dma32", true, Caching::WriteCombined),
-    // The name that mainline has used since 6.17.
+    // The name in mainline since Linux 6.17.
     (c"default_cma_region", false, Caching::Cached),
 ];
 
-/// The Rockchip heap.
-const ROCKCHIP: &CStr = c"rk-dma-heap-cma";
+/// The name of the Rockchip heap.
+const ROCKCHIP_HEAP: &CStr = c"rk-dma-heap-cma";
 
-/// Every heap that the machine can back, and what they share.
+/// All heaps that are possible on this machine, and the resources that they share.
 pub(crate) struct Heaps {
-    /// The heaps.
+    /// The heaps of `/dev/dma_heap`, except the Rockchip heap.
     pub(crate) heaps: KVec<Arc<dyn Heap>>,
-    /// The Rockchip heap, which is none of the others.
+    /// The Rockchip heap, if there is an area for it.
     pub(crate) rockchip: Option<Arc<dyn Contiguous>>,
     /// The pools of the system heaps.
     pub(crate) pools: Pools,
-    /// Freed ranges of the contiguous heaps.
+    /// The cache for freed ranges of the contiguous heaps.
     pub(crate) ranges: Arc<RangeCache>,
-    /// What works on them.
+    /// The thread and the shrinker of the range cache.
     pub(crate) range_service: range_cache::Service,
-    /// The device through which caches are cleaned.
+    /// The device through which CPU caches are cleaned.
     pub(crate) cleaner: Arc<Cleaner>,
 }
 
 impl Heaps {
-    /// Makes the heaps; says in the log what is left out.
+    /// Creates the heaps. Logs the reason for each heap that is left out.
     ///
     /// May sleep. Fails with `ENOMEM`, or as [`Pools::new`] and [`Cleaner::new`] do.
     pub(crate) fn create(parameters: &Parameters) -> Result<Self> {
@@ -104,9 +106,10 @@ impl Heaps {
     }
 }
 
-/// The heaps that are made one after the other.
+/// The list that the functions below append to.
 type HeapList = KVec<Arc<dyn Heap>>;
 
+/// Creates the system heaps and their pools.
 fn system_heaps(
     parameters: &Parameters,
     cleaner: &Arc<Cleaner>,
@@ -114,14 +117,14 @@ fn system_heaps(
     heaps: &mut HeapList,
 ) -> Result<Pools> {
     let ram = pages::total_ram();
-    let mut kinds = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
-    for row in system::HEAPS {
-        if possible(row.0, row.1.caching) {
-            kinds.push(row, GFP_KERNEL)?;
+    let mut memory_types = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
+    for (name, memory_type) in system::HEAPS {
+        if caching_supported(name, memory_type.caching) {
+            memory_types.push((name, memory_type), GFP_KERNEL)?;
         }
     }
     let pools = Pools::new(
-        &kinds,
+        &memory_types,
         parameters.pool_pages(ram),
         parameters.mem_accounting,
         cleaner.clone(),
@@ -147,13 +150,13 @@ fn area_heaps(
              boot with cma=SIZE to have one\n"
         );
     }
-    for (name, below_4g, caching) in DEFAULT_AREA {
-        let Some(area) = default.filter(|_| possible(name, caching)) else {
+    for (name, below_4g, caching) in DEFAULT_AREA_HEAPS {
+        let Some(area) = default.filter(|_| caching_supported(name, caching)) else {
             continue;
         };
-        if below_4g && !lies_below_4g(lookup.map(|lookup| lookup.extent(area))) {
+        if below_4g && !is_below_4g(lookup.map(|lookup| lookup.extent(area))) {
             pr_info!(
-                "heap {}: left out, the default CMA area does not lie below 4 GiB; \
+                "heap {}: left out, the default CMA area is not below 4 GiB; \
                  boot with cma=SIZE@ADDRESS to move it\n",
                 name
             );
@@ -171,6 +174,7 @@ fn area_heaps(
     Ok(())
 }
 
+/// Creates the Rockchip heap, if there is an area for it.
 fn rockchip_heap(
     lookup: Option<&AreaLookup>,
     ranges: &Arc<RangeCache>,
@@ -178,18 +182,18 @@ fn rockchip_heap(
     let Some(area) = regions::rockchip(lookup).or_else(Area::default) else {
         pr_info!(
             "heap {}: left out, the kernel has no CMA area; boot with cma=SIZE to have one\n",
-            ROCKCHIP
+            ROCKCHIP_HEAP
         );
         return Ok(None);
     };
     let layout = layout(area, Placement::Packed, Caching::Cached, lookup);
-    let heap = CmaHeap::new(ROCKCHIP, layout, ranges.clone())?;
+    let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone())?;
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
 }
 
-/// The layout of a heap over `area`. Where the size is unknown, the area itself refuses what does
-/// not fit.
+/// Returns the layout of a heap over `area`. If the size of the area is unknown, there is no limit,
+/// and larger requests fail in the area.
 fn layout(
     area: Area,
     placement: Placement,
@@ -207,15 +211,16 @@ fn layout(
     }
 }
 
-/// Whether all of an area lies below 4 GiB; not where that is not known.
-fn lies_below_4g(extent: Option<Extent>) -> bool {
+/// Returns whether a whole area is below 4 GiB. Returns false if its extent is unknown.
+fn is_below_4g(extent: Option<Extent>) -> bool {
     extent
         .and_then(|extent| extent.base.checked_add(extent.size))
         .is_some_and(|end| end <= 1 << 32)
 }
 
-/// Whether this architecture can have a heap of this caching; if not, the log says why.
-fn possible(name: &CStr, caching: Caching) -> bool {
+/// Returns whether the architecture supports `caching`. Otherwise logs why the heap `name` is left
+/// out.
+fn caching_supported(name: &CStr, caching: Caching) -> bool {
     if caching == Caching::WriteCombined && !WRITE_COMBINED_WORKS {
         pr_info!(
             "heap {}: left out, devices snoop the caches on this architecture\n",

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The `system` heaps: pages of the buddy allocator, not contiguous, one heap for each kind of
-//! memory.
+//! The `system` heaps: non-contiguous pages of the buddy allocator, one heap per type of memory.
 
 use crate::{
     abstractions::{
@@ -16,7 +15,7 @@ use crate::{
     heap::Heap,
     ledger::Account,
     page_pool::{
-        Kind,
+        MemoryType,
         Pool,
         PoolSet,
         PoolStats, //
@@ -32,32 +31,32 @@ use kernel::{
     }, //
 };
 
-/// Every system heap: its name and its kind of memory.
-pub(crate) const HEAPS: [(&CStr, Kind); 4] = [
+/// The system heaps: names and types of memory.
+pub(crate) const HEAPS: [(&CStr, MemoryType); 4] = [
     (
         c"system",
-        Kind {
+        MemoryType {
             zone: Zone::Any,
             caching: Caching::Cached,
         },
     ),
     (
         c"system-uncached",
-        Kind {
+        MemoryType {
             zone: Zone::Any,
             caching: Caching::WriteCombined,
         },
     ),
     (
         c"system-dma32",
-        Kind {
+        MemoryType {
             zone: Zone::Dma32,
             caching: Caching::Cached,
         },
     ),
     (
         c"system-uncached-dma32",
-        Kind {
+        MemoryType {
             zone: Zone::Dma32,
             caching: Caching::WriteCombined,
         },
@@ -68,23 +67,27 @@ pub(crate) const HEAPS: [(&CStr, Kind); 4] = [
 pub(crate) struct SystemHeap {
     account: Arc<Account>,
     pool: Arc<Pool>,
-    siblings: Arc<PoolSet>,
+    /// All pools, including `pool`.
+    all_pools: Arc<PoolSet>,
     ranges: Arc<RangeCache>,
+    /// The largest buffer, in pages.
     limit: usize,
 }
 
 impl SystemHeap {
-    /// Creates a heap over `pool`, one of `siblings`. A buffer has at most `limit` pages.
+    /// Creates a heap over `pool`, one of `all_pools`, with buffers of up to `limit` pages.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(
         pool: Arc<Pool>,
-        siblings: Arc<PoolSet>,
+        all_pools: Arc<PoolSet>,
         ranges: Arc<RangeCache>,
         limit: usize,
     ) -> Result<Self> {
         Ok(Self {
             account: Account::new(pool.name())?,
             pool,
-            siblings,
+            all_pools,
             ranges,
             limit,
         })
@@ -109,7 +112,7 @@ impl Heap for SystemHeap {
         if pages > self.limit {
             return Err(ENOMEM);
         }
-        let memory = self.pool.collect(pages, &self.siblings);
+        let memory = self.pool.allocate(pages, &self.all_pools);
         buffer::export(memory, &self.account, request)
     }
 }

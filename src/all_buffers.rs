@@ -27,7 +27,8 @@ use crate::{
         dma_buf::{
             ActiveRef,
             DmaBuf,
-            Exported, //
+            Exported,
+            UncountedDmaBuf, //
         },
         dma_buf_events::{
             DmaBufIter,
@@ -76,7 +77,7 @@ static TRACK_ALL: Atomic<bool> = Atomic::new(false);
 static RECORDS_MISSING: Atomic<bool> = Atomic::new(false);
 
 /// Returns the slot in the exporter's data of `dma_buf`, if this module has exported it.
-fn own_slot(dma_buf: &DmaBuf) -> Option<NonNull<Slot>> {
+fn own_slot(dma_buf: &UncountedDmaBuf) -> Option<NonNull<Slot>> {
     exporter::extra::<Slot>(dma_buf).map(NonNull::from)
 }
 
@@ -94,15 +95,15 @@ fn slot_for(dma_buf: &DmaBuf, flags: Flags) -> Result<NonNull<Slot>> {
 /// # Safety
 ///
 /// The slot must come from [`slot_for`] with this `dma_buf`, and must not be used afterwards.
-unsafe fn free_slot(slot: NonNull<Slot>, dma_buf: &DmaBuf) {
+unsafe fn free_slot(slot: NonNull<Slot>, dma_buf: &UncountedDmaBuf) {
     if own_slot(dma_buf) != Some(slot) {
-        // SAFETY: `slot_for()` has leaked it from a box, and the caller promises that it is not used
-        // any more.
+        // SAFETY: `slot_for()` has leaked it from a box, and the caller promises not to use it any
+        // more.
         drop(unsafe { KBox::from_raw(slot.as_ptr()) });
     }
 }
 
-/// Inserts a record of `dma_buf`, if there is none, and allocates with `flags`. Fails with `ENOMEM`.
+/// Inserts a record of `dma_buf`, if there is none. Allocates with `flags`. Fails with `ENOMEM`.
 fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
     let slot = slot_for(dma_buf, flags)?;
     // SAFETY: The slot is valid until `remove()`, which is called when the dma-buf's file is
@@ -121,7 +122,7 @@ fn insert_existing(dma_buf: &DmaBuf) -> Result {
 }
 
 /// Removes the record of `dma_buf`, if there is one. Does not sleep.
-fn remove(dma_buf: &DmaBuf) {
+fn remove(dma_buf: &UncountedDmaBuf) {
     let own = own_slot(dma_buf);
     let mut records = RECORDS.lock();
     let Some(slot) = own.or_else(|| records.slot_of(dma_buf.inode())) else {
@@ -152,7 +153,7 @@ impl Observer for Recorder {
         }
     }
 
-    fn released(dma_buf: &DmaBuf) {
+    fn released(dma_buf: &UncountedDmaBuf) {
         remove(dma_buf);
     }
 }
@@ -265,8 +266,8 @@ pub(crate) struct AllBuffers {
 }
 
 impl AllBuffers {
-    /// Starts recording. With `track_all`, records the dma-bufs of all exporters, including existing
-    /// ones. With `default_names`, names dma-bufs that are exported without a name.
+    /// Starts recording. With `track_all`, records the dma-bufs of all exporters, including
+    /// existing ones. With `default_names`, names dma-bufs that are exported without a name.
     ///
     /// If the kernel does not allow the observation, logs the reason and handles only this module's
     /// own dma-bufs.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! C functions and constants that the `kernel` crate's bindings lack.
+//! Bindings for C functions and constants that [`kernel::bindings`] lacks, generated from
+//! `src/bindings.h`.
 //!
-//! Generated from `src/bindings.h`; structures are those of [`kernel::bindings`] where it has them.
-//! Code in `heaps/` and `procfs/` does not use this module.
+//! Structures that [`kernel::bindings`] has are taken from there. `heaps/` and `procfs/` must not
+//! use this module.
 
 #![allow(
     dead_code,

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A buffer: memory, exported as a dma-buf.
+//! Buffers: memory exported as a dma-buf.
 //!
-//! RecordKeeper that a dma-buf can be asked for is implemented once, here, for whatever [`Memory`]
-//! a heap has.
+//! This file implements the dma-buf operations once, for every type of [`Memory`].
+//!
+//! # Locks
+//!
+//! The dma-buf core or [`exporter`] holds the reservation lock of the dma-buf wherever attachments
+//! are accessed.
 
 use crate::{
     abstractions::{
@@ -52,10 +56,9 @@ use kernel::{
     }, //
 };
 
-/// Exports `memory` as a new dma-buf of the size that `request` asks for, and enters it in
-/// `account`.
+/// Exports `memory` as a new dma-buf of `request`'s size, which `account` counts.
 ///
-/// May sleep. Fails with `ENOMEM`, as `memory` does, or as `dma_buf_export()` does.
+/// May sleep. Fails with `ENOMEM`, and as `memory` or `dma_buf_export()` does.
 pub(crate) fn export<M: Memory>(
     memory: impl Init<M, Error>,
     account: &Arc<Account>,
@@ -70,10 +73,10 @@ pub(crate) fn export<M: Memory>(
     Ok(dma_buf)
 }
 
-/// The memory of `dma_buf`, if it is a contiguous buffer of the heap with this `account`. Does not
-/// sleep.
+/// Returns the memory of `dma_buf`, if it is a contiguous buffer of the heap with this `account`.
+/// Does not sleep.
 pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<Segment> {
-    // The exporter's name is not just equal, it is the account's.
+    // The exporter's name of such a buffer is the string of the account itself.
     if !ptr::eq(dma_buf.exporter(), account.heap_name()) {
         return None;
     }
@@ -90,33 +93,32 @@ pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<
     whole
 }
 
-/// What stands behind each dma-buf of the module.
+/// The private data of each dma-buf of the module.
 ///
-/// The fields are dropped in this order: the ledger shows a buffer until its memory has been given
-/// back.
+/// The fields are dropped in this order, so the account counts a buffer until its memory is freed.
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
 }
 
 impl<M: Memory> Buffer<M> {
-    /// What is left of its segment from page `page` of the buffer on.
-    fn rest(&self, mut page: usize) -> Option<Segment> {
+    /// Returns the part of a segment that begins with page `page` of the buffer.
+    fn segment_from(&self, mut page: usize) -> Option<Segment> {
         self.memory.segments().find_map(|segment| {
-            let rest = segment.skip(page);
+            let part = segment.skip(page);
             page = page.saturating_sub(segment.pages);
-            rest
+            part
         })
     }
 }
 
-/// What a buffer keeps for each attached device.
+/// The private data of an attachment.
 ///
 /// # Invariants
 ///
-/// `table` lists the memory of the buffer that the attachment belongs to, and is mapped for the
-/// attached device in direction `mapped.0` exactly where `mapped` is there; `mapped.1` importers
-/// then use it.
+/// `table` lists the memory of the buffer that the attachment belongs to. If and only if `mapped`
+/// is `Some`, it is mapped for the attached device in direction `mapped.0`, and `mapped.1` calls of
+/// `map()` have not been undone.
 struct Attachment {
     table: SgTable,
     mapped: Option<(Direction, usize)>,
@@ -145,25 +147,24 @@ impl<M: Memory> Exporter for Buffer<M> {
         direction: Direction,
     ) -> Result<&'a SgTable> {
         let users = match attachment.mapped {
-            // One list has one set of device addresses: a second user in the same direction shares
-            // them.
+            // A table has one set of device addresses, which users in the same direction share.
             Some((mapped, users)) if mapped == direction => users.checked_add(1).ok_or(EBUSY)?,
             Some(_) => return Err(EBUSY),
             None => {
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's
-                // invariant the table is not mapped, and `unmap()` is called before the attachment
-                // is dropped.
+                // invariant the table is not mapped. `unmap()` is called before the attachment is
+                // dropped.
                 unsafe { attachment.table.map(device, direction) }?;
                 1
             }
         };
-        // INVARIANT: The table is mapped in this direction, now or since before.
+        // INVARIANT: The table is mapped in this direction, for one more user.
         attachment.mapped = Some((direction, users));
         Ok(&attachment.table)
     }
 
     fn unmap(&self, attachment: &mut Attachment, device: &Device, _direction: Direction) {
-        // INVARIANT: With its last user the mapping goes.
+        // INVARIANT: The table is unmapped with its last user.
         match attachment.mapped.take() {
             Some((direction, users)) if users > 1 => {
                 attachment.mapped = Some((direction, users - 1))
@@ -181,7 +182,7 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some((address, size)) = attached.kernel_mapping() {
-            // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
+            // SAFETY: The mapping has `size` bytes and exists while `attached` holds the lock.
             unsafe { crate::abstractions::kernel_mapping::invalidate(address, size) };
         }
         attached.for_each(|device, attachment| {
@@ -195,7 +196,7 @@ impl<M: Memory> Exporter for Buffer<M> {
 
     fn end_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some((address, size)) = attached.kernel_mapping() {
-            // SAFETY: The mapping covers `size` bytes and stays while `attached` holds the lock.
+            // SAFETY: The mapping has `size` bytes and exists while `attached` holds the lock.
             unsafe { crate::abstractions::kernel_mapping::flush(address, size) };
         }
         attached.for_each(|device, attachment| {
@@ -208,19 +209,19 @@ impl<M: Memory> Exporter for Buffer<M> {
     }
 
     fn mmap(&self, area: &VmaNew) -> Result<Populated> {
-        // SAFETY: The area's file is the dma-buf's, which keeps this buffer and so its memory. All
-        // of it belongs to whoever may map the buffer.
+        // SAFETY: The area's file is that of the dma-buf, which keeps the buffer and so its memory
+        // alive. A process that may map the buffer may access all of the memory.
         unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }
     }
 
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {
         // SAFETY: As in `mmap()`.
-        unsafe { fault.handle(|page| self.rest(page)) }
+        unsafe { fault.handle(|page| self.segment_from(page)) }
     }
 
     fn vmap(&self) -> Result<KernelMapping> {
-        // SAFETY: The dma-buf core keeps the buffer while it is mapped, and the buffer owns the
-        // memory.
+        // SAFETY: The dma-buf core keeps the buffer alive while it is mapped, and the buffer owns
+        // the memory.
         unsafe { KernelMapping::new(&self.memory) }
     }
 

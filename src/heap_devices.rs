@@ -66,6 +66,7 @@ pub(crate) struct OpenHeap(Arc<dyn Heap>);
 /// The character devices of a directory.
 struct HeapDevice<const DIRECTORY: usize>;
 
+#[vtable]
 impl<const DIRECTORY: usize> CharDevice for HeapDevice<DIRECTORY> {
     type File = Arc<OpenHeap>;
 
@@ -89,7 +90,7 @@ impl<const DIRECTORY: usize> CharDevice for HeapDevice<DIRECTORY> {
 #[must_use = "dropping this removes the nodes"]
 pub(crate) struct HeapDevices<const DIRECTORY: usize> {
     class: Class,
-    range: ChrdevRegion<HeapDevice<DIRECTORY>>,
+    region: ChrdevRegion<HeapDevice<DIRECTORY>>,
 }
 
 impl<const DIRECTORY: usize> HeapDevices<DIRECTORY> {
@@ -97,10 +98,10 @@ impl<const DIRECTORY: usize> HeapDevices<DIRECTORY> {
     /// [`Class::new`] do.
     pub(crate) fn new() -> Result<Self> {
         let name = *NAMES.get(DIRECTORY).ok_or(EINVAL)?;
-        let range = ChrdevRegion::new(name, MINORS)?;
+        let region = ChrdevRegion::new(name, MINORS)?;
         Ok(Self {
             class: Class::new(name)?,
-            range,
+            region,
         })
     }
 
@@ -112,7 +113,7 @@ impl<const DIRECTORY: usize> HeapDevices<DIRECTORY> {
         let minor = alloc_minor(DIRECTORY, open)?;
         match self
             .class
-            .add(&self.range, minor, heap.account().heap_name())
+            .create_device(&self.region, minor, heap.account().heap_name())
         {
             Ok(()) => Ok(minor),
             Err(error) => {
@@ -124,7 +125,7 @@ impl<const DIRECTORY: usize> HeapDevices<DIRECTORY> {
 
     /// Removes the node with minor number `minor`. Open files keep working. May sleep.
     pub(crate) fn remove(&mut self, minor: u32) {
-        self.class.destroy_device(&self.range, minor);
+        self.class.destroy_device(&self.region, minor);
         free_minor(DIRECTORY, minor);
     }
 }

@@ -142,8 +142,8 @@ impl PageArrays {
         let array = arrays.remove(&pfn).ok_or(EINVAL)?;
         drop(arrays);
         let segment = Segment { pfn, pages };
-        // SAFETY: By the type's invariant the removed element is a range of the area, whose ownership
-        // was given up.
+        // SAFETY: By the type's invariant the removed element is a range of the area whose
+        // ownership was given up.
         drop(unsafe {
             self.ranges
                 .range_from_raw(self.area, segment, array.caching)

@@ -50,7 +50,8 @@ impl Parameters {
         })
     }
 
-    /// Returns the size limit for a buffer of a system heap on a machine with `ram` pages, in pages.
+    /// Returns the size limit for buffers of the system heaps on a machine with `ram` pages, in
+    /// pages.
     pub(crate) fn buffer_pages(&self, ram: usize) -> usize {
         share(ram, self.max_percent)
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the device tree says about the module's memory.
+//! The regions that the device tree assigns to the module.
 //!
-//! Two kinds of node point to a region with `memory-region`; `dts/bindings/` describes them. One
+//! `dts/bindings/` describes two types of node that refer to a region with `memory-region`. One
 //! opts a `no-map` region in as a carveout, the other binds the Rockchip heap to a reusable region.
-//! Each mistake in the tree gets one line in the log, and what is right works.
+//! Each error in the tree is logged in one line and affects only its own node.
 
 use crate::{
     abstractions::{
@@ -23,63 +23,64 @@ use kernel::{
     sync::Arc, //
 };
 
-/// A node with this compatible opts its region in as a carveout.
-const CARVEOUT: &CStr = c"rk-dma-heap,carveout";
+/// The compatible of a node that opts its region in as a carveout.
+const CARVEOUT_COMPATIBLE: &CStr = c"rk-dma-heap,carveout";
 
-/// A node with this compatible binds the Rockchip heap to its region.
-const ROCKCHIP: &CStr = c"rk-dma-heap,cma";
+/// The compatible of a node that binds the Rockchip heap to its region.
+const ROCKCHIP_COMPATIBLE: &CStr = c"rk-dma-heap,cma";
 
-/// What comes of a mistake about a carveout, and about the Rockchip heap.
+/// The consequence of an error in the node of a carveout.
 const LEFT_OUT: &str = "left out";
+
+/// The consequence of an error in the node of the Rockchip heap.
 const DEFAULT_IS_USED: &str = "the default area is used";
 
-/// Every region that opted in as a carveout, with the name of its node. May sleep. Fails with
-/// `ENOMEM`.
+/// Returns all carveouts, each with the name of its region's node. May sleep. Fails with `ENOMEM`.
 pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
     let mut carveouts: KVec<(CString, Arc<Carveout>)> = KVec::new();
-    let mut taken: KVec<Extent> = KVec::new();
-    for node in Node::compatible(CARVEOUT).filter(Node::is_available) {
+    let mut used: KVec<Extent> = KVec::new();
+    for node in Node::compatible(CARVEOUT_COMPATIBLE).filter(Node::is_available) {
         let Some((region, memory)) = region_of(&node, LEFT_OUT) else {
             continue;
         };
-        let refuse = |why: &str| {
+        let log_error = |reason: &str| {
             pr_err!(
                 "{}: region {} {}: {}\n",
                 node.name(),
                 region.name(),
-                why,
+                reason,
                 LEFT_OUT
             )
         };
-        if !region.has_property(c"no-map") {
-            refuse("is not no-map");
+        if !region.property_read_bool(c"no-map") {
+            log_error("is not no-map");
             continue;
         }
-        if region.has_property(c"reusable") {
-            refuse("is both no-map and reusable");
+        if region.property_read_bool(c"reusable") {
+            log_error("is both no-map and reusable");
             continue;
         }
-        if taken.iter().any(|other| other.overlaps(&memory)) {
-            refuse("overlaps another carveout");
+        if used.iter().any(|other| other.overlaps(&memory)) {
+            log_error("overlaps another carveout");
             continue;
         }
-        // SAFETY: The device tree has the kernel keep out of the region, its node was meant for
-        // this module, and no other carveout of the module has any of it.
+        // SAFETY: The region is `no-map`, so the kernel does not use it. Its node opts it in for
+        // this module, and no other carveout of the module overlaps it.
         match unsafe { Carveout::new(memory) } {
             Ok(carveout) => {
-                taken.push(memory, GFP_KERNEL)?;
+                used.push(memory, GFP_KERNEL)?;
                 carveouts.push((CString::try_from(region.name())?, carveout), GFP_KERNEL)?;
             }
             Err(error) if error == ENOMEM => return Err(error),
-            Err(_) => refuse("has not one whole page"),
+            Err(_) => log_error("does not contain a whole page"),
         }
     }
     Ok(carveouts)
 }
 
-/// The area that the device tree binds the Rockchip heap to, if it does. May sleep.
+/// Returns the area that the device tree binds the Rockchip heap to, if any. May sleep.
 pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
-    let node = Node::compatible(ROCKCHIP).find(Node::is_available)?;
+    let node = Node::compatible(ROCKCHIP_COMPATIBLE).find(Node::is_available)?;
     let (region, memory) = region_of(&node, DEFAULT_IS_USED)?;
     let area = Area::all().find(|area| match lookup {
         Some(lookup) => lookup.extent(*area).base == memory.base,
@@ -87,7 +88,7 @@ pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
     });
     if area.is_none() {
         pr_err!(
-            "{}: region {} is no reusable shared-dma-pool: {}\n",
+            "{}: region {} is not a reusable shared-dma-pool: {}\n",
             node.name(),
             region.name(),
             DEFAULT_IS_USED
@@ -96,14 +97,14 @@ pub(crate) fn rockchip(lookup: Option<&AreaLookup>) -> Option<Area> {
     area
 }
 
-/// The region that `node` points to; if there is none, the log says what is wrong, and what comes
-/// of it.
-fn region_of(node: &Node, outcome: &str) -> Option<(Node, Extent)> {
+/// Returns the region that `node` refers to, with its memory. Otherwise logs the error and its
+/// `consequence`.
+fn region_of(node: &Node, consequence: &str) -> Option<(Node, Extent)> {
     let Some(region) = node.parse_phandle(c"memory-region") else {
         pr_err!(
-            "{}: no memory-region, or it points nowhere: {}\n",
+            "{}: memory-region is missing or refers to no node: {}\n",
             node.name(),
-            outcome
+            consequence
         );
         return None;
     };
@@ -112,7 +113,7 @@ fn region_of(node: &Node, outcome: &str) -> Option<(Node, Extent)> {
             "{}: the kernel has not reserved region {}: {}\n",
             node.name(),
             region.name(),
-            outcome
+            consequence
         );
         return None;
     };

@@ -7,40 +7,41 @@
 //! | folder | content | may import |
 //! | --- | --- | --- |
 //! | `src/decisions/` | checks, arithmetic and text; also built for the host | nothing |
-//! | `src/abstractions/` | one kernel concept per file, ignorant of heaps | `decisions`, [`bindings`] |
+//! | `src/abstractions/` | one kernel concept per file, no heaps | `decisions`, [`bindings`] |
 //! | `src/` | the heaps' machinery, one noun per file | both |
 //! | `heaps/`, `procfs/` | policy and output, in safe Rust | `src/` |
 //!
 //! `tests/layers` fails when an import runs against this table.
 //!
-//! # The way of a request
+//! # Path of a request
 //!
 //! A program's ioctl reaches a device node ([`heap_devices`], or the kernel's dma-heap core), which
-//! calls a heap ([`heap`], `heaps/`). The heap collects memory ([`page_pool`], [`range_cache`],
+//! calls a heap ([`heap`], `heaps/`). The heap allocates memory ([`page_pool`], [`range_cache`],
 //! [`carveout`]) and exports it as a dma-buf ([`buffer`]). The [`ledger`] counts what each heap has
 //! allocated, [`all_buffers`] records every dma-buf of the system, and `procfs/` prints both.
 //!
 //! # Lock order
 //!
-//! A lock may be taken while locks with lower numbers are held, never the other way round.
+//! A lock may be acquired while locks with lower numbers are held, but not in the reverse order.
 //!
 //! 1. `rockchip::HEAPS`, then `registry::HEAPS` or `heap_devices::HEAPS`: mutexes over the lists of
 //!    heaps. Held to look up, add or open a heap; never while memory is allocated or freed.
-//! 2. The reservation lock of a dma-buf: taken by the dma-buf core, and around CPU access by
+//! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and for CPU access by
 //!    [`exporter`](abstractions::exporter).
-//! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): never two of them, and no
-//!    other lock under them.
+//! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
+//!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`].
 //! 5. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
 //!    kthread worker.
-//! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also taken
-//!    when a dma-buf is released. No other lock is taken under them.
+//! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
+//!    acquired when a dma-buf is released. No other lock is acquired under them.
 //!
-//! Pages are allocated, freed and zeroed with none of 3 to 5 held. The shrinkers take 3 and 4 only.
+//! Pages are allocated, freed and zeroed with none of 3 to 5 held. The shrinkers acquire
+//! 3 and 4 only.
 //!
 //! # Statics
 //!
-//! Four locks are statics, because the C functions that need them are called without any data of
+//! Four locks are statics, because the C functions that need them are called without data of
 //! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
 //! hook and the tracepoint. [`RkDmaHeap::init`] initialises them before anything can reach them.
@@ -70,7 +71,7 @@ mod rockchip;
 mod trace;
 mod watermarks;
 
-// The examples in the documentation.
+// The examples in the documentation, as KUnit tests.
 #[cfg(CONFIG_KUNIT)]
 mod doc_examples {
     include!(env!("RK_DMA_HEAP_DOC_EXAMPLES"));
@@ -95,40 +96,49 @@ module! {
     params: {
         advanced: u8 {
             default: 0,
-            description: "1: /proc/rk_dmabuf/sgt maps, while it prints, what nobody has mapped; /proc/rk_dmabuf/advanced switches it later (default 0)",
+            description: "1: reading /proc/rk_dmabuf/sgt maps dma-bufs that no device has mapped; \
+                can be changed in /proc/rk_dmabuf/advanced (default 0)",
         },
         default_names: u8 {
             default: 1,
-            description: "0: leave dma-bufs without a name; 1: name them PID-THREADNAME when they are exported (default 1)",
+            description: "0: leave dma-bufs without a name; \
+                1: name them PID-THREADNAME when they are exported (default 1)",
         },
         keep_ranges: u8 {
             default: 1,
-            description: "0: contiguous memory goes back to its area when it is freed; 1: after a second, unless a buffer of that size is made of it; /proc/rk_dma_heap/keep_ranges switches it later (default 1)",
+            description: "0: free contiguous memory to its area at once; \
+                1: cache it for a second, for buffers of the same size; \
+                can be changed in /proc/rk_dma_heap/keep_ranges (default 1)",
         },
         max_percent: u8 {
             default: 50,
-            description: "The largest buffer of a system heap, in percent of RAM (1 to 100, default 50)",
+            description: "Size limit for buffers of the system heaps, \
+                in percent of RAM (1 to 100, default 50)",
         },
         mem_accounting: u8 {
             default: 0,
-            description: "1: charge buffers of the system heaps to the memory cgroup of who allocates them (default 0)",
+            description: "1: charge buffers of the system heaps \
+                to the memory cgroup of the allocating process (default 0)",
         },
         pool_max_mib: u32 {
             default: 1024,
-            description: "The most that the page pools keep ready, in MiB (default 1024)",
+            description: "Limit for prepared memory in the page pools, in MiB (default 1024)",
         },
         pool_max_percent: u8 {
             default: 10,
-            description: "The most that the page pools keep ready, in percent of RAM (0 to 100, default 10)",
+            description: "Limit for prepared memory in the page pools, \
+                in percent of RAM (0 to 100, default 10)",
         },
         track_all: u8 {
             default: 1,
-            description: "0: /proc/rk_dmabuf shows this module's own buffers only, and no others are observed (default 1)",
+            description: "0: record only this module's own dma-bufs in /proc/rk_dmabuf; \
+                1: record those of all exporters (default 1)",
         },
     },
 }
 
-/// The loaded module. The fields are dropped in this order: first what can be reached from outside.
+/// The loaded module. The fields are dropped in this order: those that can be reached from outside
+/// are dropped first.
 struct RkDmaHeap {
     _procfs: procfs::Nodes,
     _pool_sizes: [sysfs::NumberFile<page_pool::PoolSet>; 2],
@@ -141,8 +151,8 @@ struct RkDmaHeap {
 
 impl kernel::Module for RkDmaHeap {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: `init()` is called once, and nothing can reach the locks before it returns or
-        // registers something.
+        // SAFETY: `init()` is called once, and nothing accesses the locks before it registers
+        // something.
         unsafe {
             heap_devices::init_lock();
             registry::init_lock();
@@ -160,11 +170,11 @@ impl kernel::Module for RkDmaHeap {
             range_service,
             cleaner,
         } = heaps::Heaps::create(&parameters)?;
-        let own = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
-        if let Some(heap) = &own {
+        let own_heap = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
+        if let Some(heap) = &own_heap {
             heaps.push(heap.clone(), GFP_KERNEL)?;
         }
-        // Android's name and Rockchip's; programs read either.
+        // Programs read Android's file or Rockchip's.
         let pool_sizes = [
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
@@ -173,11 +183,14 @@ impl kernel::Module for RkDmaHeap {
         let rockchip = rockchip::Registration::new(cleaner, ranges)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
-        // An open node pins the module, and a node can be opened as soon as it exists. So nothing
-        // fails from here on.
-        if let Some(heap) = own {
+        // An open node pins the module, and a node can be opened as soon as it exists. So the
+        // initialisation must not fail from here on.
+        if let Some(heap) = own_heap {
             if let Err(error) = rockchip::add(heap) {
-                pr_err!("/dev/rk_dma_heap: cannot create the node: {:?}\n", error);
+                pr_err!(
+                    "/dev/rk_dma_heap: left out, its device node cannot be created: {:?}\n",
+                    error
+                );
             }
         }
         for heap in heaps {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of the rk_dma_heap module, for a Rust driver in another module.
+//! The heaps of the rk_dma_heap module, for Rust drivers in other modules.
 //!
-//! A driver takes this file in as a module of its own:
+//! A driver includes this file as a module:
 //!
 //! ```ignore
 //! #[path = "../rk_dma_heap/include/rust/rk_dma_heap.rs"]
 //! mod rk_dma_heap;
 //! ```
 //!
-//! and is built with `KBUILD_EXTRA_SYMBOLS=…/rk_dma_heap/build/TARGET/Module.symvers`. What is
-//! allocated is given back when its value is dropped. Everything here may sleep.
+//! and is built with `KBUILD_EXTRA_SYMBOLS=…/rk_dma_heap/build/TARGET/Module.symvers`.
+//!
+//! Dropping a value frees what it owns. All functions may sleep unless stated otherwise.
 //!
 //! C header: `include/linux/rk-dma-heap.h`
 
@@ -42,7 +43,7 @@ mod raw {
         _opaque: [u8; 0],
     }
 
-    #[allow(improper_ctypes)] // An empty structure deep inside of the kernel's.
+    #[allow(improper_ctypes)] // `struct dma_buf` contains an empty structure.
     extern "C" {
         pub(super) fn rk_dma_heap_find(name: *const c_char) -> *mut Heap;
         pub(super) fn rk_dma_heap_put(heap: *mut Heap);
@@ -79,48 +80,49 @@ mod raw {
 ///
 /// # Invariants
 ///
-/// `heap` was found by `rk_dma_heap_find()` and not put.
+/// `heap` is a return value of `rk_dma_heap_find()` and has not been put.
+#[must_use = "dropping this drops the reference"]
 pub(crate) struct Heap {
     heap: NonNull<raw::Heap>,
 }
 
-// SAFETY: The functions of a heap may be called by any thread.
+// SAFETY: Any thread may call the functions of a heap.
 unsafe impl Send for Heap {}
 // SAFETY: As above.
 unsafe impl Sync for Heap {}
 
 impl Heap {
-    /// Finds the heap named `name`: `rk-dma-heap-cma`, or one that a driver has added.
+    /// Looks up the heap named `name`: `rk-dma-heap-cma`, or one that a driver has added.
     ///
-    /// Fails with `ENODEV` where there is none, else with `ENOMEM`.
+    /// Fails with `ENODEV` if there is no such heap, and with `ENOMEM`.
     pub(crate) fn find(name: &CStr) -> Result<Arc<Self>> {
-        // SAFETY: A C string.
+        // SAFETY: The name is a C string.
         let heap = unsafe { raw::rk_dma_heap_find(name.as_char_ptr()) };
         let heap = NonNull::new(heap).ok_or(ENODEV)?;
-        // INVARIANT: Found just now.
+        // INVARIANT: The heap has just been found.
         Ok(Arc::new(Self { heap }, GFP_KERNEL)?)
     }
 
-    /// Allocates a dma-buf of `size` bytes, rounded up to whole pages. Without a name it gets the
-    /// calling thread's.
+    /// Allocates a dma-buf of `size` bytes, rounded up to whole pages, named `name`, by default
+    /// after the calling thread.
     ///
     /// `flags` are an access mode, as for `open()`. Fails with `EINVAL` for a size of 0 or unknown
-    /// flags, else with `ENOMEM`.
+    /// flags, and with `ENOMEM`.
     pub(crate) fn buffer(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<Buffer> {
-        // SAFETY: The heap is valid by the type's invariant; a C string or null.
+        // SAFETY: The heap is valid by the type's invariant. The name is a C string or null.
         let buffer = unsafe {
             raw::rk_dma_heap_buffer_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name))
         };
-        // INVARIANT: Allocated just now.
+        // INVARIANT: The pointer has just been allocated.
         Ok(Buffer {
             buffer: NonNull::new(from_err_ptr(buffer)?).ok_or(ENOMEM)?,
         })
     }
 
-    /// As [`Heap::buffer`], but hands the buffer to the calling process as a file descriptor, which
-    /// is returned.
+    /// Allocates a dma-buf as [`Heap::buffer`] does, and returns a file descriptor of the calling
+    /// process for it.
     pub(crate) fn descriptor(&self, size: usize, flags: u32, name: Option<&CStr>) -> Result<c_int> {
-        // SAFETY: The heap is valid by the type's invariant; a C string or null.
+        // SAFETY: The heap is valid by the type's invariant. The name is a C string or null.
         let descriptor = unsafe {
             raw::rk_dma_heap_bufferfd_alloc(self.heap.as_ptr(), size, flags, 0, pointer(name))
         };
@@ -130,19 +132,18 @@ impl Heap {
         Ok(descriptor)
     }
 
-    /// Allocates contiguous, zeroed pages of `size` bytes, rounded up to whole ones, for `name`,
-    /// else for the calling thread.
+    /// Allocates `size` bytes of contiguous, zeroed pages, rounded up to whole pages. The owner is
+    /// `name`, by default the name of the calling thread.
     ///
-    /// Fails with `EINVAL` for a size of 0 or a heap that has no contiguous memory, else with
-    /// `ENOMEM`.
+    /// Fails with `EINVAL` for a size of 0 or a heap without contiguous memory, and with `ENOMEM`.
     pub(crate) fn pages(self: &Arc<Self>, size: usize, name: Option<&CStr>) -> Result<Pages> {
-        // SAFETY: The heap is valid by the type's invariant; a C string or null.
+        // SAFETY: The heap is valid by the type's invariant. The name is a C string or null.
         let pages =
             unsafe { raw::rk_dma_heap_alloc_contig_pages(self.heap.as_ptr(), size, pointer(name)) };
-        // INVARIANT: Allocated just now.
+        // INVARIANT: The pointer has just been allocated.
         Ok(Pages {
             first: NonNull::new(from_err_ptr(pages)?).ok_or(ENOMEM)?,
-            asked: size,
+            requested: size,
             heap: self.clone(),
         })
     }
@@ -150,36 +151,38 @@ impl Heap {
 
 impl Drop for Heap {
     fn drop(&mut self) {
-        // SAFETY: The reference is this value's, by the type's invariant.
+        // SAFETY: By the type's invariant the value owns the reference.
         unsafe { raw::rk_dma_heap_put(self.heap.as_ptr()) };
     }
 }
 
+/// Converts an optional name to a C string or null.
 fn pointer(name: Option<&CStr>) -> *const c_char {
     name.map_or(ptr::null(), CStr::as_char_ptr)
 }
 
-/// A dma-buf, with a reference to it.
+/// A reference to a dma-buf.
 ///
 /// # Invariants
 ///
-/// `buffer` came from `rk_dma_heap_buffer_alloc()` and was not freed.
+/// `buffer` is a return value of `rk_dma_heap_buffer_alloc()` and has not been freed.
+#[must_use = "dropping this drops the reference"]
 pub(crate) struct Buffer {
     buffer: NonNull<bindings::dma_buf>,
 }
 
-// SAFETY: A dma-buf is shared between threads by design.
+// SAFETY: Any thread may use a dma-buf.
 unsafe impl Send for Buffer {}
 // SAFETY: As above.
 unsafe impl Sync for Buffer {}
 
 impl Buffer {
-    /// The C structure, for the dma-buf interface. It is valid as long as this value.
+    /// Returns the C structure, which is valid as long as this value. Does not sleep.
     pub(crate) fn as_raw(&self) -> *mut bindings::dma_buf {
         self.buffer.as_ptr()
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes. Does not sleep.
     pub(crate) fn size(&self) -> usize {
         // SAFETY: The dma-buf is valid by the type's invariant, and its size never changes.
         unsafe { (*self.buffer.as_ptr()).size }
@@ -188,7 +191,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: The reference is this value's, by the type's invariant.
+        // SAFETY: By the type's invariant the value owns the reference.
         unsafe { raw::rk_dma_heap_buffer_free(self.buffer.as_ptr()) };
     }
 }
@@ -197,59 +200,61 @@ impl Drop for Buffer {
 ///
 /// # Invariants
 ///
-/// `first` came from `rk_dma_heap_alloc_contig_pages()` on `heap` with the size `asked`, and was
-/// not freed.
+/// `first` is a return value of `rk_dma_heap_alloc_contig_pages()` for `heap` and the size
+/// `requested`, and has not been freed.
+#[must_use = "dropping this frees the pages"]
 pub(crate) struct Pages {
     first: NonNull<bindings::page>,
-    asked: usize,
+    requested: usize,
     heap: Arc<Heap>,
 }
 
-// SAFETY: Pages are bound to no thread.
+// SAFETY: Pages do not belong to a thread.
 unsafe impl Send for Pages {}
-// SAFETY: Nothing can be changed through a shared reference.
+// SAFETY: A shared reference does not allow changing the pages.
 unsafe impl Sync for Pages {}
 
 impl Pages {
-    /// The first page. It is valid as long as this value.
+    /// Returns the first page, which is valid as long as this value. Does not sleep.
     ///
-    /// Who hands it to a device sees to it that the device does not write while [`Pages::read`]
-    /// runs, nor use the memory while [`Pages::write`] does.
+    /// If the caller passes the page to a device, it must ensure that the device does not write
+    /// during [`Pages::read`] and does not access the memory during [`Pages::write`].
     pub(crate) fn first(&self) -> *mut bindings::page {
         self.first.as_ptr()
     }
 
-    /// The size in bytes: whole pages.
+    /// Returns the size in bytes, a multiple of the page size. Does not sleep.
     pub(crate) fn size(&self) -> usize {
-        // It did not wrap when the pages were allocated.
-        self.asked.next_multiple_of(PAGE_SIZE)
+        // The allocation has checked that this does not wrap.
+        self.requested.next_multiple_of(PAGE_SIZE)
     }
 
-    /// Copies what is there from byte `offset` on. Fails with `EINVAL` where that reaches beyond
-    /// the end.
+    /// Copies the contents at byte `offset` to `bytes`. Fails with `EINVAL` if the range exceeds
+    /// the size.
     pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
         let mut rest = bytes;
         self.each_page(offset, rest.len(), |memory, length| {
             let (part, left) = core::mem::take(&mut rest).split_at_mut(length);
-            // SAFETY: `memory` is valid for as many bytes, and nobody writes to it meanwhile.
+            // SAFETY: `memory` is valid for `length` bytes. This value is borrowed and the device
+            // does not write, so the memory does not change.
             unsafe { ptr::copy_nonoverlapping(memory, part.as_mut_ptr(), length) };
             rest = left;
         })
     }
 
-    /// Writes `bytes` from byte `offset` on. Fails with `EINVAL` where they reach beyond the end.
+    /// Copies `bytes` to byte `offset`. Fails with `EINVAL` if the range exceeds the size.
     pub(crate) fn write(&mut self, offset: usize, bytes: &[u8]) -> Result {
         let mut rest = bytes;
         self.each_page(offset, bytes.len(), |memory, length| {
             let (part, left) = rest.split_at(length);
-            // SAFETY: `memory` is valid for as many bytes, and this value is borrowed exclusively.
+            // SAFETY: `memory` is valid for `length` bytes, and this value is borrowed exclusively.
             unsafe { ptr::copy_nonoverlapping(part.as_ptr(), memory, length) };
             rest = left;
         })
     }
 
-    /// Maps the pages of the range one after the other, and calls `access` with each part and its
-    /// length.
+    /// Maps each page of a range and calls `access` with the address and the length, in bytes, of
+    /// its part of the range.
     fn each_page(
         &self,
         offset: usize,
@@ -260,19 +265,19 @@ impl Pages {
         if end > self.size() {
             return Err(EINVAL);
         }
-        let mut at = offset;
-        while at < end {
-            let inside = at % PAGE_SIZE;
-            let part = (PAGE_SIZE - inside).min(end - at);
-            // SAFETY: By the type's invariant there are as many pages as `size()` says; those of
-            // one range of an area have their `struct page`s one behind the other. Each mapping is
-            // undone before the next one is made.
+        let mut position = offset;
+        while position < end {
+            let (index, inside) = (position / PAGE_SIZE, position % PAGE_SIZE);
+            let part = (PAGE_SIZE - inside).min(end - position);
+            // SAFETY: By the type's invariant `first` is the first of `size()` bytes of pages. The
+            // `struct page`s of an area's range are contiguous. Each mapping is removed before the
+            // next one is created.
             unsafe {
-                let mapping = bindings::kmap_local_page(self.first.as_ptr().add(at / PAGE_SIZE));
+                let mapping = bindings::kmap_local_page(self.first.as_ptr().add(index));
                 access(mapping.cast::<u8>().add(inside), part);
                 bindings::kunmap_local(mapping);
             }
-            at += part;
+            position += part;
         }
         Ok(())
     }
@@ -280,12 +285,13 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant the pages are the heap's and were not freed.
+        // SAFETY: By the type's invariant the heap has allocated the pages, and they have not been
+        // freed.
         unsafe {
             raw::rk_dma_heap_free_contig_pages(
                 self.heap.heap.as_ptr(),
                 self.first.as_ptr(),
-                self.asked,
+                self.requested,
                 ptr::null(),
             )
         };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All pools together: their bound, the thread that works their backlogs off, and their shrinker.
+//! All pools, with their common limit, the thread that prepares their backlogs, and their shrinker.
 
 use super::{
-    Kind,
+    MemoryType,
     Pool, //
 };
 use crate::abstractions::{
@@ -32,26 +32,26 @@ use kernel::{
     }, //
 };
 
-/// How long a backlog waits for more before it is worked off, in milliseconds: a burst of releases
-/// costs one wake-up.
+/// The delay before the thread prepares a backlog, in milliseconds: buffers freed together cost one
+/// wake-up.
 const BATCH_DELAY_MS: u32 = 10;
 
-/// What all pools have in common.
-pub(crate) struct Shared {
-    /// Makes pages ready that will be mapped write-combined.
+/// The state and the services that all pools share.
+pub(crate) struct PoolContext {
+    /// Cleans pages of write-combined memory.
     pub(crate) cleaner: Arc<Cleaner>,
-    /// Charges what is handed out, if it is to be charged.
+    /// Charges allocated pages to a memory cgroup, if the module is loaded with `mem_accounting`.
     pub(crate) charger: Option<Charger>,
-    /// The most pages that all pools together may hold ready.
+    /// The limit for ready pages in all pools, in pages.
     limit: usize,
-    /// How many they hold, or are about to.
+    /// The number of ready pages in all pools, and of those being prepared for them.
     ready: Atomic<usize>,
-    /// Prepares the backlogs.
+    /// Wakes up the thread.
     work: Arc<DelayedWork>,
 }
 
-impl Shared {
-    /// May sleep. Fails with `ENOMEM`.
+impl PoolContext {
+    /// Creates the context of an empty set of pools. May sleep. Fails with `ENOMEM`.
     pub(super) fn new(
         cleaner: Arc<Cleaner>,
         charger: Option<Charger>,
@@ -69,30 +69,33 @@ impl Shared {
         )?)
     }
 
-    /// Counts `pages` pages that are about to be ready; false where that would be more than may be.
-    pub(crate) fn reserve(&self, pages: usize) -> bool {
+    /// Counts `pages` pages that are going to be ready. Returns false, and counts nothing, if that
+    /// exceeds the limit. Does not sleep.
+    pub(crate) fn try_reserve(&self, pages: usize) -> bool {
         let before = self.ready.fetch_add(pages, Relaxed);
         if before.saturating_add(pages) > self.limit {
-            self.release(pages);
+            self.unreserve(pages);
             return false;
         }
         true
     }
 
-    /// Counts `pages` pages off that are not in a pool any more.
-    pub(crate) fn release(&self, pages: usize) {
+    /// Uncounts `pages` pages that are not in a pool any more. Does not sleep.
+    pub(crate) fn unreserve(&self, pages: usize) {
         self.ready.fetch_sub(pages, Relaxed);
     }
 
-    /// Has the backlogs worked off, a moment later.
-    pub(crate) fn wake(&self) {
+    /// Queues the preparation of the backlogs, after [`BATCH_DELAY_MS`]. Does not sleep.
+    pub(crate) fn queue_preparation(&self) {
         self.work.queue(BATCH_DELAY_MS);
     }
 }
 
 /// The pools of the system heaps.
 ///
-/// The fields are dropped in this order: nothing works on the pools any more when they are dropped.
+/// The fields are dropped in this order: the shrinker and the thread stop before the pools are
+/// dropped.
+#[must_use = "dropping this stops the thread and the shrinker"]
 pub(crate) struct Pools {
     _shrinker: Shrinker<PoolSet>,
     _thread: Thread<PoolSet>,
@@ -100,13 +103,13 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Makes a pool for each of `kinds`; together they hold at most `limit` pages ready. With
-    /// `charge`, what is handed out is charged to the memory cgroup of whoever asks for it.
+    /// Creates a pool for each of `memory_types`, with a common limit of `limit` ready pages. With
+    /// `charge`, allocated pages are charged to the memory cgroup of the allocating process.
     ///
-    /// May sleep. Fails with `ENOMEM`, with `EINTR` where a fatal signal came first, or as
-    /// [`Charger::new`] does.
+    /// May sleep. Fails with `ENOMEM`, with `EINTR` on a fatal signal, and as [`Charger::new`]
+    /// does.
     pub(crate) fn new(
-        kinds: &[(&'static CStr, Kind)],
+        memory_types: &[(&'static CStr, MemoryType)],
         limit: usize,
         charge: bool,
         cleaner: Arc<Cleaner>,
@@ -114,44 +117,48 @@ impl Pools {
         let charger = match charge.then(Charger::new).transpose() {
             Ok(charger) => charger,
             Err(error) => {
-                pr_err!("mem_accounting=1: this kernel cannot charge pages to a memory cgroup\n");
+                pr_err!(
+                    "mem_accounting=1: this kernel cannot charge pages to memory cgroups: \
+                     load the module with mem_accounting=0\n"
+                );
                 return Err(error);
             }
         };
-        let shared = Shared::new(cleaner, charger, limit)?;
-        let mut pools = KVec::with_capacity(kinds.len(), GFP_KERNEL)?;
-        for (name, kind) in kinds {
+        let context = PoolContext::new(cleaner, charger, limit)?;
+        let mut pools = KVec::with_capacity(memory_types.len(), GFP_KERNEL)?;
+        for (name, memory_type) in memory_types {
             pools.push(
-                Arc::pin_init(Pool::new(name, *kind, shared.clone()), GFP_KERNEL)?,
+                Arc::pin_init(Pool::new(name, *memory_type, context.clone()), GFP_KERNEL)?,
                 GFP_KERNEL,
             )?;
         }
-        let set = Arc::new(PoolSet { pools, shared }, GFP_KERNEL)?;
+        let set = Arc::new(PoolSet { pools, context }, GFP_KERNEL)?;
         Ok(Self {
-            _thread: Thread::start(c"rk_dma_heap", set.shared.work.clone(), set.clone())?,
+            _thread: Thread::start(c"rk_dma_heap", set.context.work.clone(), set.clone())?,
             _shrinker: Shrinker::register(c"rk_dma_heap", set.clone())?,
             set,
         })
     }
 
-    /// The pools, in the order of the kinds that they were made for.
+    /// Returns the pools, in the order of their memory types.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Pool>> {
         self.set.pools.iter()
     }
 
-    /// What knows their total, and has them give way.
+    /// Returns the set of all pools, to shrink it or to read its total size.
     pub(crate) fn set(&self) -> Arc<PoolSet> {
         self.set.clone()
     }
 }
 
-/// The pools, as the thread, the shrinker and the heaps see them.
+/// The set of all pools, shared by the thread, the shrinker and the heaps.
 pub(crate) struct PoolSet {
     pub(super) pools: KVec<Arc<Pool>>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) context: Arc<PoolContext>,
 }
 
-/// What all pools hold ready, in KiB.
+/// The size of the ready pages of all pools, in KiB.
+#[vtable]
 impl Number for PoolSet {
     fn number(&self) -> usize {
         self.pools
@@ -170,6 +177,7 @@ impl Background for PoolSet {
     }
 }
 
+#[vtable]
 impl Shrink for PoolSet {
     fn count(&self) -> usize {
         self.pools

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What each CPU keeps of a pool.
+//! The per-CPU part of a pool.
+//!
+//! # Locks
+//!
+//! Each shard has a spin lock. No other lock is acquired under it.
 
 use super::{
     Runs,
@@ -17,15 +21,15 @@ use kernel::{
     sync::SpinLock, //
 };
 
-/// One CPU's part of a pool.
+/// The part of a pool of one CPU.
 pub(crate) struct Shard {
-    /// Single pages that are ready.
+    /// Ready single pages.
     pub(crate) ready: RunList,
-    /// What came back on this CPU and is not ready.
+    /// Runs that were freed on this CPU and are not prepared.
     pub(crate) backlog: Runs,
 }
 
-/// Keeps two shards out of one cache line.
+/// Aligns a shard to a cache line, to prevent false sharing.
 #[pin_data]
 #[repr(align(64))]
 struct Slot {
@@ -33,17 +37,20 @@ struct Slot {
     shard: SpinLock<Shard>,
 }
 
-/// A shard for each CPU that there can be.
+/// One shard for each possible CPU.
 pub(crate) struct Shards(Pin<KBox<[Slot]>>);
 
 impl Shards {
-    /// Empty shards. May sleep. Fails with `ENOMEM`.
+    /// Creates empty shards. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         let [.., single] = ORDERS;
         let slots = KBox::pin_slice(
             |_| {
                 try_pin_init!(Slot {
-                    shard <- new_spinlock!(Shard { ready: RunList::new(single), backlog: Runs::new() }),
+                    shard <- new_spinlock!(Shard {
+                        ready: RunList::new(single),
+                        backlog: Runs::new(),
+                    }),
                 }? Error)
             },
             cpu::nr_cpu_ids() as usize,
@@ -52,14 +59,17 @@ impl Shards {
         Ok(Self(slots))
     }
 
-    /// Runs `f` on the shard of the CPU that this is called on. The caller may be moved to another
-    /// CPU meanwhile; the shard is locked, so that only costs time. `f` must not sleep.
+    /// Calls `f` with the shard of the current CPU and its lock held. `f` must not sleep.
+    ///
+    /// Preemption is not disabled, so the caller may migrate to another CPU. The lock makes that
+    /// safe; it only costs time.
     pub(crate) fn this_cpu<R>(&self, f: impl FnOnce(&mut Shard) -> R) -> Option<R> {
         let slot = self.0.get(CpuId::current().as_u32() as usize)?;
         Some(f(&mut slot.shard.lock()))
     }
 
-    /// Runs `f` on each shard, this CPU's first, until it returns something. `f` must not sleep.
+    /// Calls `f` with each shard, that of the current CPU first, until it returns a value. The
+    /// shard's lock is held, so `f` must not sleep.
     pub(crate) fn find<R>(&self, mut f: impl FnMut(&mut Shard) -> Option<R>) -> Option<R> {
         let this_cpu = CpuId::current().as_u32() as usize;
         let (before, from) = self.0.split_at_checked(this_cpu)?;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A pool without a thread and a shrinker: nothing happens that a test does not do itself.
+//! Tests of a pool that has no thread and no shrinker, so its state changes only in the tests.
 
 #[kernel::prelude::kunit_tests(rk_dma_heap_page_pool)]
 mod page_pool {
     use super::super::{
-        pool_set::Shared,
-        Kind,
+        free::MAX_INLINE_PREPARE,
+        pool_set::PoolContext,
+        MemoryType,
         Pool,
         PoolSet,
         PoolStats,
         PooledPages,
-        ORDERS,
-        PREPARE_AT_ONCE, //
+        ORDERS, //
     };
     use crate::{
         abstractions::{
@@ -30,31 +30,30 @@ mod page_pool {
         sync::Arc, //
     };
 
-    const KIND: Kind = Kind {
+    const MEMORY_TYPE: MemoryType = MemoryType {
         zone: Zone::Any,
         caching: Caching::Cached,
     };
 
-    /// A run of the largest order and two smaller ones: 1 + 1 + 1 runs, or 1 MiB, 64 KiB and a
-    /// page.
+    /// One run each of the two largest orders, and one page.
     const MIXED: usize = (1 << ORDERS[0]) + (1 << ORDERS[1]) + 1;
 
-    /// A set of one pool, which holds at most `limit` pages ready.
+    /// Creates a set of one pool with a limit of `limit` ready pages.
     fn set_of(limit: usize) -> Result<PoolSet> {
         let cleaner = Arc::new(Cleaner::new(c"rk_dma_heap_kunit")?, GFP_KERNEL)?;
-        let shared = Shared::new(cleaner, None, limit)?;
-        let pool = Arc::pin_init(Pool::new(c"kunit", KIND, shared.clone()), GFP_KERNEL)?;
+        let context = PoolContext::new(cleaner, None, limit)?;
+        let pool = Arc::pin_init(Pool::new(c"kunit", MEMORY_TYPE, context.clone()), GFP_KERNEL)?;
         let mut pools = KVec::new();
         pools.push(pool, GFP_KERNEL)?;
-        Ok(PoolSet { pools, shared })
+        Ok(PoolSet { pools, context })
     }
 
     fn pool(set: &PoolSet) -> Result<&Arc<Pool>> {
         set.pools.first().ok_or(EINVAL)
     }
 
-    fn collect(set: &PoolSet, pages: usize) -> Result<KBox<PooledPages>> {
-        KBox::try_init(pool(set)?.collect(pages, set), GFP_KERNEL)
+    fn allocate(set: &PoolSet, pages: usize) -> Result<KBox<PooledPages>> {
+        KBox::try_init(pool(set)?.allocate(pages, set), GFP_KERNEL)
     }
 
     fn stats(set: &PoolSet) -> Result<PoolStats> {
@@ -65,7 +64,7 @@ mod page_pool {
     fn pages_come_in_runs_of_falling_order() -> Result {
         let set = set_of(0)?;
         for pages in [1, 2, 15, 16, 17, 255, 256, 257, MIXED, 2 * MIXED] {
-            let memory = collect(&set, pages)?;
+            let memory = allocate(&set, pages)?;
             assert_eq!(memory.pages(), pages);
             let (mut sum, mut last) = (0, usize::MAX);
             for segment in memory.segments() {
@@ -84,18 +83,18 @@ mod page_pool {
     #[test]
     fn what_comes_back_waits_and_is_taken_again() -> Result {
         let set = set_of(usize::MAX)?;
-        drop(collect(&set, MIXED)?);
+        drop(allocate(&set, MIXED)?);
         let after = stats(&set)?;
         assert_eq!((after.ready, after.backlog), (0, MIXED));
-        // From the backlog, so that nothing is asked of the kernel.
-        let memory = collect(&set, MIXED)?;
+        // The pages are taken from the backlog and not allocated.
+        let memory = allocate(&set, MIXED)?;
         assert_eq!(stats(&set)?.backlog, 0);
         drop(memory);
         pool(&set)?.process_backlog();
         let after = stats(&set)?;
         assert_eq!((after.ready, after.backlog), (MIXED, 0));
         let hits = after.hits;
-        let memory = collect(&set, MIXED)?;
+        let memory = allocate(&set, MIXED)?;
         let after = stats(&set)?;
         assert_eq!((after.ready, after.backlog), (0, 0));
         assert!(after.hits > hits);
@@ -106,9 +105,9 @@ mod page_pool {
     #[test]
     fn small_buffers_are_ready_at_once() -> Result {
         let set = set_of(usize::MAX)?;
-        drop(collect(&set, PREPARE_AT_ONCE)?);
+        drop(allocate(&set, MAX_INLINE_PREPARE)?);
         let after = stats(&set)?;
-        assert_eq!((after.ready, after.backlog), (PREPARE_AT_ONCE, 0));
+        assert_eq!((after.ready, after.backlog), (MAX_INLINE_PREPARE, 0));
         Ok(())
     }
 
@@ -116,7 +115,7 @@ mod page_pool {
     fn no_more_is_ready_than_may_be() -> Result {
         let limit = 1 << ORDERS[1];
         let set = set_of(limit)?;
-        drop(collect(&set, MIXED)?);
+        drop(allocate(&set, MIXED)?);
         pool(&set)?.process_backlog();
         let after = stats(&set)?;
         assert!(after.ready <= limit);
@@ -128,16 +127,16 @@ mod page_pool {
     #[test]
     fn reserving_keeps_to_the_limit() -> Result {
         let set = set_of(10)?;
-        let shared = &set.shared;
-        assert!(shared.reserve(10));
-        assert!(!shared.reserve(1));
-        shared.release(3);
-        assert!(!shared.reserve(4));
-        assert!(shared.reserve(3));
-        shared.release(10);
-        // What was refused was not counted.
-        assert!(shared.reserve(10));
-        shared.release(10);
+        let context = &set.context;
+        assert!(context.try_reserve(10));
+        assert!(!context.try_reserve(1));
+        context.unreserve(3);
+        assert!(!context.try_reserve(4));
+        assert!(context.try_reserve(3));
+        context.unreserve(10);
+        // The failed reservations were not counted.
+        assert!(context.try_reserve(10));
+        context.unreserve(10);
         Ok(())
     }
 
@@ -146,16 +145,16 @@ mod page_pool {
         let set = set_of(usize::MAX)?;
         assert_eq!(set.count(), 0);
         assert_eq!(set.scan(1), 0);
-        let first = collect(&set, MIXED)?;
-        let second = collect(&set, MIXED)?;
+        let first = allocate(&set, MIXED)?;
+        let second = allocate(&set, MIXED)?;
         drop(first);
         pool(&set)?.process_backlog();
         drop(second);
         assert_eq!(set.count(), 2 * MIXED);
-        // One page of the backlog is enough for one that is asked for.
+        // A single page is in the backlog, so exactly one page is freed.
         assert_eq!(set.scan(1), 1);
         assert_eq!(set.count(), 2 * MIXED - 1);
-        // Then whole runs: at least what is asked for, and counted as what they are.
+        // Then whole runs are freed and counted: at least as many pages as requested.
         let freed = set.scan(2);
         assert!(freed >= 2);
         assert_eq!(set.count(), 2 * MIXED - 1 - freed);
@@ -169,7 +168,7 @@ mod page_pool {
     #[test]
     fn largest_runs_are_given_up_last() -> Result {
         let set = set_of(usize::MAX)?;
-        drop(collect(&set, MIXED)?);
+        drop(allocate(&set, MIXED)?);
         pool(&set)?.process_backlog();
         let mut left = MIXED;
         for order in ORDERS.iter().rev() {

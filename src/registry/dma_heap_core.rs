@@ -67,8 +67,8 @@ impl Nodes {
             ops: &OPERATIONS,
             priv_: private.cast(),
         };
-        // SAFETY: The name belongs to the heap's account, which `private` keeps alive. The core keeps
-        // both pointers permanently, and the module is never unloaded from here on.
+        // SAFETY: The name belongs to the heap's account, which `private` keeps alive. The core
+        // keeps both pointers permanently, and the module is never unloaded from here on.
         let handle = from_err_ptr(unsafe { c::dma_heap_add(&info) }).inspect_err(|_| {
             // SAFETY: The core has not taken the pointer of this box.
             drop(unsafe { KBox::from_raw(private) });

@@ -96,7 +96,7 @@ impl DriverHeap {
         if table.allocate.is_none() || (info.support_cma && !pages) {
             return Err(EINVAL);
         }
-        // INVARIANT: The operations were checked above, and the caller promises that they are valid.
+        // INVARIANT: The operations were checked above. The caller promises that they are valid.
         Ok(Self {
             ops,
             drvdata: info.priv_.cast(),

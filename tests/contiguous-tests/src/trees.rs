@@ -176,7 +176,7 @@ pub const TREES: &[Tree] = &[
         module_log: &[
             "carveout-both: region both@4c000000 is both no-map and reusable: left out",
             "carveout-pool: region pool@4d000000 is not no-map: left out",
-            "rk-dma-heap: region frames@4e000000 is no reusable shared-dma-pool: the default area is used",
+            "rk-dma-heap: region frames@4e000000 is not a reusable shared-dma-pool: the default area is used",
         ],
         ..NOTHING
     },
@@ -184,10 +184,10 @@ pub const TREES: &[Tree] = &[
         name: "broken-nowhere",
         carveouts: &[FRAMES],
         module_log: &[
-            "carveout-missing: no memory-region, or it points nowhere: left out",
-            "carveout-nowhere: no memory-region, or it points nowhere: left out",
+            "carveout-missing: memory-region is missing or refers to no node: left out",
+            "carveout-nowhere: memory-region is missing or refers to no node: left out",
             "carveout-device: the kernel has not reserved region elsewhere: left out",
-            "rk-dma-heap: no memory-region, or it points nowhere: the default area is used",
+            "rk-dma-heap: memory-region is missing or refers to no node: the default area is used",
         ],
         ..NOTHING
     },

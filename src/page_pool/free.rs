@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Freed pages: the backlog, its preparation, and the shrinker's part.
+
+use super::{
+    pooled_pages,
+    Pool,
+    Runs,
+    ORDERS,
+    SHARD_BATCH,
+    SHARD_HIGH, //
+};
+use crate::{
+    abstractions::pages::{
+        PageRun,
+        RunList, //
+    },
+    decisions::memory::Caching,
+    trace, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+/// The size limit, in pages, for buffers that are prepared when they are freed. That takes less
+/// time than waking up the thread.
+pub(super) const MAX_INLINE_PREPARE: usize = 4;
+
+impl Pool {
+    /// Frees the pages of a buffer into the pool. Does not sleep.
+    pub(super) fn free(&self, runs: &mut Runs) {
+        let pages = runs.pages();
+        if let Some(charger) = &self.context.charger {
+            pooled_pages::uncharge(charger, runs);
+        }
+        if pages <= MAX_INLINE_PREPARE {
+            while let Some(page) = runs.pop_smallest() {
+                self.refill_this_cpu(page);
+            }
+        } else {
+            self.backlog.fetch_add(pages, Relaxed);
+            self.shards.this_cpu(|shard| shard.backlog.append(runs));
+            trace::deferred_free(self.name, pages);
+            self.context.queue_preparation();
+        }
+    }
+
+    /// Zeroes a freed run and, for write-combined memory, cleans it.
+    pub(super) fn zero_and_clean(&self, run: &mut PageRun) -> Result {
+        run.zero();
+        match self.memory_type.caching {
+            Caching::Cached => Ok(()),
+            Caching::WriteCombined => run.clean(&self.context.cleaner),
+        }
+    }
+
+    /// Prepares `run` and counts it as ready. Frees it and returns `None` if the pools have reached
+    /// their limit.
+    fn prepare_within_limit(&self, mut run: PageRun) -> Option<PageRun> {
+        let pages = run.pages();
+        if !self.context.try_reserve(pages) {
+            return None;
+        }
+        if self.zero_and_clean(&mut run).is_err() {
+            self.context.unreserve(pages);
+            return None;
+        }
+        self.ready.fetch_add(pages, Relaxed);
+        Some(run)
+    }
+
+    /// Prepares a single page for this CPU's shard, and moves surplus pages to the depot.
+    fn refill_this_cpu(&self, page: PageRun) {
+        let Some(page) = self.prepare_within_limit(page) else {
+            return;
+        };
+        let mut surplus = RunList::new(page.order());
+        self.shards.this_cpu(|shard| {
+            shard.ready.push(page);
+            if shard.ready.runs() > SHARD_HIGH {
+                shard
+                    .ready
+                    .move_to(SHARD_HIGH - SHARD_BATCH, &mut surplus);
+            }
+        });
+        if surplus.runs() > 0 {
+            self.depot.lock().append_list(&mut surplus);
+        }
+    }
+
+    /// Prepares a run for the depot.
+    fn refill_depot(&self, run: PageRun) {
+        if let Some(run) = self.prepare_within_limit(run) {
+            self.depot.lock().push(run);
+        }
+    }
+
+    /// Takes a run of order `ORDERS[index]` from the backlog.
+    pub(super) fn take_backlog(&self, index: usize) -> Option<PageRun> {
+        if self.backlog.load(Relaxed) == 0 {
+            return None;
+        }
+        let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
+        self.backlog.fetch_sub(run.pages(), Relaxed);
+        Some(run)
+    }
+
+    /// Prepares all runs of the backlog for the depot.
+    pub(super) fn process_backlog(&self) {
+        for index in 0..ORDERS.len() {
+            while let Some(run) = self.take_backlog(index) {
+                self.refill_depot(run);
+            }
+        }
+    }
+
+    /// Frees at least `pages` pages, or all if the pool has fewer, and returns their number.
+    ///
+    /// Frees the backlog first, because it is not prepared, and the smallest orders first, because
+    /// they are the easiest to allocate again. Does not sleep.
+    pub(super) fn shrink(&self, pages: usize) -> usize {
+        let mut freed = 0;
+        while freed < pages {
+            let Some(run) = self.take_any() else {
+                break;
+            };
+            freed += run.pages();
+        }
+        self.reclaimed.fetch_add(freed, Relaxed);
+        if freed > 0 {
+            trace::shrink(self.name, pages, freed);
+        }
+        freed
+    }
+
+    /// Removes the run that is the least expensive to lose.
+    fn take_any(&self) -> Option<PageRun> {
+        if let Some(run) = (0..ORDERS.len())
+            .rev()
+            .find_map(|index| self.take_backlog(index))
+        {
+            return Some(run);
+        }
+        if self.ready.load(Relaxed) == 0 {
+            return None;
+        }
+        let run = self
+            .shards
+            .find(|shard| shard.ready.pop())
+            .or_else(|| self.depot.lock().pop_smallest())?;
+        self.ready.fetch_sub(run.pages(), Relaxed);
+        self.context.unreserve(run.pages());
+        Some(run)
+    }
+}
