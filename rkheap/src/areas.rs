@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory areas and carveouts: what there is, where it lies, and which heap takes its
-//! memory from which.
+//! Contiguous memory areas and carveouts: their names, sizes and addresses, and the heaps that
+//! allocate from them.
 
 use crate::parse::{
     device_tree,
@@ -21,11 +21,12 @@ use std::io::{
 };
 use std::os::unix::fs::OpenOptionsExt;
 
+/// The directory of all CMA areas.
 const SYSFS: &str = "/sys/kernel/mm/cma";
 const KERNEL_LOG: &str = "/dev/kmsg";
 
-/// Heaps over the default area, the module's and the kernel's own.
-const OVER_DEFAULT: [&str; 7] = [
+/// The heaps of the module and of the kernel that allocate from the default area.
+const DEFAULT_AREA_HEAPS: [&str; 7] = [
     "cma",
     "cma-uncached",
     "cma-dma32",
@@ -35,34 +36,36 @@ const OVER_DEFAULT: [&str; 7] = [
     "linux,cma",
 ];
 
-/// What the kernel calls the default area where no node makes it.
-const DEFAULT_NAMES: [&str; 3] = ["reserved", "default_cma_region", "linux,cma"];
+/// The names of the default area if no device tree node creates it.
+const DEFAULT_AREA_NAMES: [&str; 3] = ["reserved", "default_cma_region", "linux,cma"];
 
-pub const ROCKCHIP: &str = "rk-dma-heap-cma";
+/// The name of the Rockchip heap.
+const ROCKCHIP_HEAP: &str = "rk-dma-heap-cma";
 
-/// An area.
+/// A contiguous memory area or a carveout.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Area {
     pub name: String,
     pub is_default: bool,
     pub carveout: bool,
     pub base: Option<u64>,
+    /// Size in bytes.
     pub size: Option<u64>,
-    /// What nobody has allocated, in bytes, as the kernel counts.
+    /// Free memory in bytes, as counted by the kernel.
     pub available: Option<u64>,
 }
 
-/// Where a heap's memory comes from.
+/// The origin of a heap's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// From anywhere.
+pub enum Backing {
+    /// Pages of all RAM.
     Pages,
-    /// From anywhere below 4 GiB.
+    /// Pages below 4 GiB.
     PagesBelow4Gib,
-    /// From a contiguous memory area.
+    /// A contiguous memory area.
     Area,
-    /// From a region that the kernel keeps out of.
+    /// A reserved region that the kernel does not use itself.
     Carveout,
     Unknown,
 }
@@ -71,16 +74,17 @@ pub enum Kind {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Areas {
     pub all: Vec<Area>,
-    /// The name of the area that the Rockchip heap is bound to, where it is not the default one.
+    /// The name of the area that the device tree assigns to the Rockchip heap. `None` stands for
+    /// the default area.
     rockchip: Option<String>,
 }
 
 impl Areas {
-    /// Looks at all that tells of areas.
+    /// Reads all areas from the device tree, sysfs and the kernel log.
     pub fn read(system: &System) -> Self {
         let tree = device_tree::read(system);
-        let arguments = system.text("/proc/cmdline").unwrap_or_default();
-        let argument = arguments
+        let cmdline = system.text("/proc/cmdline").unwrap_or_default();
+        let default_on_cmdline = cmdline
             .split_whitespace()
             .any(|word| word.starts_with("cma="));
         let page = page_size();
@@ -104,7 +108,7 @@ impl Areas {
             }
             let area = match all.iter_mut().find(|area| area.name == region.name) {
                 Some(area) => area,
-                // Where the kernel counts areas, one that it does not count is none.
+                // If the kernel lists its areas, a region that is not listed is not an area.
                 None if !carveout && system.exists(SYSFS) => continue,
                 None => {
                     all.push(Area {
@@ -118,10 +122,10 @@ impl Areas {
             };
             area.base = region.base;
             area.size = area.size.or(region.size);
-            area.is_default = region.is_default && !argument;
+            area.is_default = region.is_default && !default_on_cmdline;
         }
         if !all.iter().any(|area| area.is_default) {
-            let default = DEFAULT_NAMES
+            let default = DEFAULT_AREA_NAMES
                 .iter()
                 .find_map(|name| all.iter().position(|area| area.name == *name));
             if let Some(area) = default.and_then(|index| all.get_mut(index)) {
@@ -132,61 +136,61 @@ impl Areas {
             all,
             rockchip: tree.rockchip,
         };
-        areas.find_places(system);
+        areas.read_missing_bases(system);
         areas
     }
 
-    /// Where those lie that have no address in the device tree.
-    fn find_places(&mut self, system: &System) {
+    /// Reads the bases of areas without an address in the device tree from the kernel log.
+    fn read_missing_bases(&mut self, system: &System) {
         if self.all.iter().all(|area| area.base.is_some()) {
             return;
         }
-        let places = kernel_log::parse(&read_log(system));
+        let bases = kernel_log::parse(&read_log(system));
         for area in self.all.iter_mut().filter(|area| area.base.is_none()) {
-            let node = places.nodes.iter().find(|(name, ..)| *name == area.name);
+            let node = bases.nodes.iter().find(|(name, ..)| *name == area.name);
             area.base = match node {
                 Some((_, base, _)) => Some(*base),
-                None if area.is_default => places.default,
+                None if area.is_default => bases.default,
                 None => None,
             };
         }
     }
 
-    /// The area that this heap's memory comes from.
+    /// Returns the area that a heap allocates from.
     pub fn of_heap(&self, heap: &str) -> Option<&Area> {
         let by_name = |name: &str| self.all.iter().find(|area| area.name == name);
         let default = || self.all.iter().find(|area| area.is_default);
-        if heap == ROCKCHIP {
+        if heap == ROCKCHIP_HEAP {
             self.rockchip.as_deref().and_then(by_name).or_else(default)
-        } else if OVER_DEFAULT.contains(&heap) {
+        } else if DEFAULT_AREA_HEAPS.contains(&heap) {
             by_name(heap).or_else(default)
         } else {
             by_name(heap)
         }
     }
 
-    /// Where this heap's memory comes from.
-    pub fn kind(&self, heap: &str) -> Kind {
+    /// Returns the origin of a heap's memory.
+    pub fn backing(&self, heap: &str) -> Backing {
         match self.of_heap(heap) {
-            Some(area) if area.carveout => Kind::Carveout,
-            Some(_) => Kind::Area,
+            Some(area) if area.carveout => Backing::Carveout,
+            Some(_) => Backing::Area,
             None => match heap {
-                "system" | "system-uncached" => Kind::Pages,
-                "system-dma32" | "system-uncached-dma32" => Kind::PagesBelow4Gib,
-                _ => Kind::Unknown,
+                "system" | "system-uncached" => Backing::Pages,
+                "system-dma32" | "system-uncached-dma32" => Backing::PagesBelow4Gib,
+                _ => Backing::Unknown,
             },
         }
     }
 }
 
-/// The page size of this machine.
+/// Returns the page size of this machine in bytes; 4096 if it is unknown.
 pub fn page_size() -> u64 {
     let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     size.and_then(|size| u64::try_from(size).ok())
         .unwrap_or(4096)
 }
 
-/// The kernel's log, from its beginning; empty where this user may not read it.
+/// Reads the kernel log from its beginning. Returns an empty text if this user may not read it.
 fn read_log(system: &System) -> String {
     let mut log = Vec::new();
     let opened = OpenOptions::new()
@@ -196,16 +200,16 @@ fn read_log(system: &System) -> String {
     let Ok(mut file) = opened else {
         return String::new();
     };
-    // A read takes one line of the device, or any piece of a file.
+    // A read returns one record of the device, or any part of a regular file.
     let mut record = vec![0; 8192];
     loop {
         match file.read(&mut record) {
             Ok(0) => break,
             Ok(read) => {
-                // Writing to a vector never fails.
+                // Writing to a `Vec` never fails.
                 let _ = log.write_all(record.get(..read).unwrap_or_default());
             }
-            // What was next has been overwritten meanwhile; the one after it comes now.
+            // The next record was overwritten in the meantime. Continue with the one after it.
             Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => break,

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The command line.
+//! The command line of `rkheap`. Its doc comments are the help texts and manual pages.
 
 use crate::exit;
-use crate::output::Colour;
+use crate::output::ColorChoice;
 use crate::text::parse_size;
 use clap::{
     Args,
@@ -15,23 +15,23 @@ use clap::{
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Look into DMA-BUF heaps: who holds which memory, what was left behind, what it takes at the most
+/// Show the state of DMA-BUF heaps: holders of buffers, leaks, and peak usage
 ///
-/// rkheap reads what the module rk_dma_heap and the kernel publish under /proc, /sys and /dev.
-/// Without the module, and without root, it shows what there is to see, and says what is missing
-/// and how to get it.
+/// rkheap reads the files that the module rk_dma_heap and the kernel publish under /proc, /sys and
+/// /dev. Without the module or without root it shows the data that it can read, reports which data
+/// are missing, and tells how to get them.
 #[derive(Parser)]
-#[command(name = "rkheap", version, after_help = exit::HELP, max_term_width = 100)]
+#[command(name = "rkheap", version, after_help = exit::STATUS_HELP, max_term_width = 100)]
 pub struct Arguments {
-    /// Print JSON, with sizes in bytes; what COMMAND prints then goes to standard error
+    /// Print JSON with sizes in bytes; standard output of COMMAND goes to standard error
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// When to colour text
+    /// When to color text
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: Colour,
+    pub color: ColorChoice,
 
-    /// Read a system that was recorded in this folder
+    /// Read the files of a system that is recorded in DIR
     #[arg(
         long,
         global = true,
@@ -47,169 +47,187 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the heaps: backing, size, used, pooled, largest free range
+    /// List the heaps: backing, size, used, pooled, free, largest free range
     Ls,
 
-    /// Watch who holds how much; what grows comes first
+    /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
-    /// Keys: h by heap, p by process, e by exporter; g sort by growth, s by size; r measure growth
-    /// from now on; space stops and goes on; q ends. Where standard output is no terminal, and with
-    /// --json or --count, it prints a table, or an object a line, after each interval.
+    /// Keys: h sums by heap, p by process, e by exporter; g sorts by growth, s by size; r measures
+    /// growth from now on; space stops and resumes updates; q quits. If standard output is not a
+    /// terminal, or with --json or --count, top prints a table or one JSON object per line after
+    /// each interval.
     Top(Top),
 
-    /// Run COMMAND and list the buffers that are there afterwards and were not before
+    /// Run COMMAND and list the buffers that exist after it and did not exist before
     ///
-    /// With --since, nothing is run: what has come since the snapshot is listed. Buffers of whoever
-    /// else works meanwhile are listed too; each line names the process that made the buffer, and
-    /// those that hold it.
+    /// With --since, no command is run, and all buffers that are newer than the snapshot are
+    /// listed. The list includes buffers that unrelated processes allocate in the meantime: each
+    /// line names the process that allocated the buffer and the processes that hold it.
     Leak(Leak),
 
-    /// Print all buffers as a snapshot, for `leak --since`
+    /// Print all buffers as a snapshot for `leak --since`
     Snapshot,
 
-    /// Run COMMAND and tell the most that all buffers took together meanwhile
+    /// Run COMMAND and print the peak size of all buffers
     ///
-    /// The figure is that of /proc/rk_dmabuf/peak, in whole MiB, which is reset before: that needs
-    /// root.
-    Peak(Run),
+    /// The peak is read from /proc/rk_dmabuf/peak, in whole MiB. The file is reset before COMMAND
+    /// starts, which requires root.
+    Peak(Peak),
 
-    /// Show who holds which range of a heap's contiguous area, and the largest gap
+    /// Show the held ranges of a heap's contiguous area, their owners, and the largest gap
     Map(Map),
 
-    /// Allocate from a heap and hold it until interrupted
+    /// Allocate buffers from a heap and hold them until interrupted
     Alloc(Alloc),
 
-    /// Measure how long allocating, writing and freeing take
+    /// Measure the time to allocate, write and free buffers
     Bench(Bench),
 
-    /// Print the completions for a shell
+    /// Print the completion script for a shell
     Completions { shell: clap_complete::Shell },
 
-    /// Print the manual page, or write all of them into a folder
+    /// Print the manual page, or write all manual pages into a folder
     #[command(hide = true)]
     Man {
-        /// Write a page for each command into DIR
+        /// Write one page per command into DIR
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
 }
 
-/// What `top` adds up.
+/// How `top` groups buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum By {
-    /// By the heap or other exporter's name, heaps without buffers too
+    /// By the name of the heap or other exporter, including heaps without buffers
     Heap,
-    /// By the processes that hold buffers; what several hold counts for each
+    /// By the processes that hold buffers; a shared buffer counts for each of them
     #[default]
     Process,
-    /// By the exporter's name
+    /// By the name of the exporter
     Exporter,
 }
 
 #[derive(Args)]
 pub struct Top {
-    /// What to add up
+    /// How to group buffers
     #[arg(long, default_value = "process")]
     pub by: By,
 
-    /// Seconds between two looks
+    /// Seconds between two updates
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub interval: f64,
 
-    /// End after so many looks
+    /// Quit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
 #[derive(Args)]
 pub struct Leak {
-    /// Compare with this snapshot instead of running something; - is standard input
+    /// Compare with this snapshot instead of running COMMAND; - is standard input
     #[arg(
         long,
         value_name = "SNAPSHOT",
-        conflicts_with = "run",
-        required_unless_present = "run"
+        conflicts_with = "command",
+        required_unless_present = "command"
     )]
     pub since: Option<PathBuf>,
 
-    /// How long to wait after COMMAND for what is still being released
+    /// Maximum time to wait after COMMAND until the kernel has released its buffers
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub settle: f64,
 
-    /// What to run
+    /// The command to run, with its arguments
     #[arg(value_name = "COMMAND", last = true, value_hint = ValueHint::CommandWithArguments)]
-    pub run: Vec<OsString>,
+    pub command: Vec<OsString>,
 }
 
 #[derive(Args)]
-pub struct Run {
-    /// What to run
-    #[arg(value_name = "COMMAND", last = true, required = true, value_hint = ValueHint::CommandWithArguments)]
-    pub run: Vec<OsString>,
+pub struct Peak {
+    /// The command to run, with its arguments
+    #[arg(
+        value_name = "COMMAND",
+        last = true,
+        required = true,
+        value_hint = ValueHint::CommandWithArguments
+    )]
+    pub command: Vec<OsString>,
 }
 
 #[derive(Args)]
 pub struct Map {
-    /// The heap; what other heaps have taken from the same area is shown as well
+    /// The heap; ranges that other heaps hold in the same area are shown as well
     pub heap: String,
 
-    /// Draw the area into FILE as well; - is standard output, in place of the text
+    /// Write a drawing of the area to FILE; - is standard output and replaces the text
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub svg: Option<PathBuf>,
 
-    /// Switch /proc/rk_dmabuf/advanced on while reading, so that buffers are shown too that no
-    /// device has mapped (root)
+    /// Enable /proc/rk_dmabuf/advanced while reading, to show buffers that no device has mapped
+    /// (requires root)
     #[arg(long)]
     pub advanced: bool,
 }
 
 #[derive(Args)]
 pub struct Alloc {
+    /// The heap to allocate from
     pub heap: String,
 
-    /// How much, e.g. 4096, 64K, 8MiB
+    /// Size of each buffer, for example 4096, 64K or 8MiB
     #[arg(value_parser = parse_size)]
     pub size: u64,
 
-    /// How many buffers of that size
-    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    /// Number of buffers
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=65536)
+    )]
     pub count: u32,
 
-    /// Name the buffers
+    /// Name of the buffers
     #[arg(long, value_parser = buffer_name)]
     pub name: Option<String>,
 
-    /// Free them after so long; until interrupted if this is not given
+    /// Free the buffers after this time instead of when interrupted
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub hold: Option<f64>,
 }
 
 #[derive(Args)]
 pub struct Bench {
+    /// The heap to allocate from
     pub heap: String,
 
-    /// The sizes to try; may be given several times
+    /// Size of the buffers; may be given several times
     #[arg(long, value_parser = parse_size, default_values = ["4K", "1M", "8M"])]
     pub size: Vec<u64>,
 
-    /// How often each is allocated
-    #[arg(long, value_name = "N", default_value = "32", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// Number of allocations of each size
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "32",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
+    )]
     pub count: u32,
 }
 
-/// A time in seconds that a machine can wait.
+/// Parses a time in seconds, at most 1e9.
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
-        _ => Err("must be a number of seconds, 0 to 1000000000".to_owned()),
+        _ => Err("must be a number of seconds from 0 to 1000000000".to_owned()),
     }
 }
 
-/// A name that the kernel takes for a buffer.
+/// Parses a buffer name. `DMA_BUF_NAME_LEN` limits it to 31 bytes.
 fn buffer_name(name: &str) -> Result<String, String> {
     match name.len() {
         1..=31 if !name.contains('\0') => Ok(name.to_owned()),
-        _ => Err("must have 1 to 31 bytes".to_owned()),
+        _ => Err("must have 1 to 31 bytes and no NUL".to_owned()),
     }
 }
 
@@ -219,12 +237,12 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn command_line_is_whole() {
+    fn command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn leak_wants_a_command_or_a_snapshot() {
+    fn leak_requires_a_command_or_a_snapshot() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
         assert!(parse("rkheap leak -- sleep 1"));
         assert!(parse("rkheap leak --json --since file"));

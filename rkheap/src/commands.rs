@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The commands, one a module.
+//! The commands, one module per command.
 
 pub mod alloc;
 pub mod bench;
@@ -21,7 +21,7 @@ use crate::system::System;
 use crate::top;
 use anyhow::Result;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub fn run(arguments: Arguments) -> Result<Status> {
     let system = System::new(arguments.root);
     let output = Output::new(arguments.json, arguments.color);
@@ -30,7 +30,7 @@ pub fn run(arguments: Arguments) -> Result<Status> {
         Command::Top(options) => top::run(&system, output, &options),
         Command::Leak(options) => leak::run(&system, output, &options),
         Command::Snapshot => snapshot::run(&system, output),
-        Command::Peak(options) => peak::run(&system, output, &options.run),
+        Command::Peak(options) => peak::run(&system, output, &options.command),
         Command::Map(options) => map::run(&system, output, &options),
         Command::Alloc(options) => alloc::run(&system, output, &options),
         Command::Bench(options) => bench::run(&system, output, &options),

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rkheap` says by its exit status.
+//! The exit statuses of `rkheap`, and the errors that select them.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// The exit statuses, in the words of the manual.
-pub const HELP: &str = "\
+/// The exit statuses, as the help and the manual pages list them.
+pub const STATUS_HELP: &str = "\
 Exit status:
-  0  done, and nothing was found that should not be
-  1  leak: something was left behind
-  2  the command line is wrong
-  3  something is missing: the module, a node, a heap, or the right to read it
-  4  something else failed, an allocation for example
-  5  COMMAND could not be run, or did not succeed (a leak outweighs this)";
+  0  success; no buffer was left behind
+  1  leak: buffers were left behind
+  2  the command line is invalid
+  3  missing: the module, a node, a heap, or the permission to read it
+  4  another error, for example a failed allocation
+  5  COMMAND could not be started, or failed (a leak takes precedence)";
 
-/// How a run ended that did what it was to do.
+/// The result of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
 pub enum Status {
     Done,
     Leak,
@@ -33,7 +34,7 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Something that has to be there is not, or may not be read.
+/// A required object does not exist, or this user may not read it. Exit status 3.
 #[derive(Debug)]
 pub struct Missing(pub String);
 
@@ -45,23 +46,23 @@ impl fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// COMMAND could not be started.
+/// COMMAND could not be started. Exit status 5.
 #[derive(Debug)]
-pub struct CannotRun(pub String);
+pub struct CommandNotStarted(pub String);
 
-impl fmt::Display for CannotRun {
+impl fmt::Display for CommandNotStarted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for CannotRun {}
+impl std::error::Error for CommandNotStarted {}
 
-/// The exit status of a run that failed.
-pub fn of_error(error: &anyhow::Error) -> ExitCode {
+/// Returns the exit status for an error.
+pub fn code_of(error: &anyhow::Error) -> ExitCode {
     if error.is::<Missing>() {
         ExitCode::from(3)
-    } else if error.is::<CannotRun>() {
+    } else if error.is::<CommandNotStarted>() {
         ExitCode::from(5)
     } else {
         ExitCode::from(4)

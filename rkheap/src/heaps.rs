@@ -1,60 +1,71 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps: what backs them, and how much of it is in use.
+//! The heaps: their backing, their usage, and their device nodes.
 
 use crate::areas::{
     Areas,
-    Kind, //
+    Backing, //
 };
 use crate::exit::Missing;
+use crate::module;
 use crate::parse::heaps_file;
 use crate::ranges::Ranges;
 use crate::system::System;
+use crate::text;
 use serde::Serialize;
+use std::path::PathBuf;
 
-/// Where nodes of heaps lie.
+/// The folders with the device nodes of heaps.
 pub const FOLDERS: [&str; 2] = ["/dev/dma_heap", "/dev/rk_dma_heap"];
 
-/// A heap. Sizes are in bytes; what is not known is `None`.
+/// A heap. Sizes are in bytes, and unknown values are `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Heap {
     pub heap: String,
-    pub backing: Kind,
-    /// The name of the area or region that the memory comes from.
+    pub backing: Backing,
+    /// The name of the area or the carveout.
     pub area: Option<String>,
-    /// Whether that is the default area.
+    /// Whether `area` is the default area.
     pub default_area: bool,
-    /// Of the area, or RAM.
+    /// Size of the area or of RAM.
     pub size: Option<u64>,
-    /// What this heap has handed out.
+    /// Size of all allocations of this heap.
     pub used: Option<u64>,
+    /// Number of dma-bufs.
     pub buffers: Option<u64>,
+    /// Number of page arrays that drivers allocated.
     pub page_arrays: Option<u64>,
-    /// What it keeps ready.
+    /// Size of the page pool.
     pub pooled: Option<u64>,
-    /// What nobody has allocated from its area.
+    /// Free memory of the area.
     pub free: Option<u64>,
+    /// Size of the largest free range of the area.
     pub largest_free: Option<u64>,
-    /// It may be less: of some memory it is not known where it lies.
+    /// Whether `largest_free` is an upper bound, because the location of some allocations is
+    /// unknown.
     pub largest_free_at_most: bool,
 }
 
-/// All heaps, by name.
+/// Returns all heaps, sorted by name.
 pub fn all(system: &System, areas: &Areas, ranges: &Ranges) -> Vec<Heap> {
-    let figures = system
+    let stats = system
         .text(heaps_file::PATH)
         .map(|text| heaps_file::parse(&text).items)
         .unwrap_or_default();
-    names(system, &figures)
+    names(system, &stats)
         .into_iter()
-        .map(|name| heap(system, areas, ranges, &figures, name))
+        .map(|name| {
+            let own = stats.iter().find(|stats| stats.heap == name);
+            heap(system, areas, ranges, own, name)
+        })
         .collect()
 }
 
-fn names(system: &System, figures: &[heaps_file::Figures]) -> Vec<String> {
+/// Returns the names of all heaps with a device node or statistics.
+fn names(system: &System, stats: &[heaps_file::HeapStats]) -> Vec<String> {
     let nodes = FOLDERS.iter().flat_map(|folder| system.names(folder));
     let mut names: Vec<String> = nodes
-        .chain(figures.iter().map(|figures| figures.heap.clone()))
+        .chain(stats.iter().map(|stats| stats.heap.clone()))
         .collect();
     names.sort();
     names.dedup();
@@ -65,12 +76,11 @@ fn heap(
     system: &System,
     areas: &Areas,
     ranges: &Ranges,
-    figures: &[heaps_file::Figures],
+    own: Option<&heaps_file::HeapStats>,
     name: String,
 ) -> Heap {
-    let kind = areas.kind(&name);
+    let backing = areas.backing(&name);
     let area = areas.of_heap(&name);
-    let own = figures.iter().find(|figures| figures.heap == name);
     let survey = &ranges.survey;
     let exported = || {
         survey
@@ -83,18 +93,20 @@ fn heap(
         (used, exported().count() as u64)
     });
     let largest = area.and_then(|area| ranges.of_area(areas, area).largest_free(area));
-    // Of RAM below 4 GiB the kernel tells no figure.
-    let ram = (kind == Kind::Pages).then(|| memory(system)).flatten();
+    // The kernel does not publish the amount of RAM below 4 GiB.
+    let ram = (backing == Backing::Pages)
+        .then(|| total_ram(system))
+        .flatten();
     let used = own
         .map(|own| own.allocated)
         .or(counted.map(|counted| counted.0));
-    // A carveout is its heap's alone.
-    let rest = || {
+    // A carveout has only one heap.
+    let free_of_carveout = || {
         let area = area.filter(|area| area.carveout)?;
         area.size?.checked_sub(used?)
     };
     Heap {
-        backing: kind,
+        backing,
         area: area.map(|area| area.name.clone()),
         default_area: area.is_some_and(|area| area.is_default),
         size: area.map_or(ram, |area| area.size),
@@ -104,15 +116,17 @@ fn heap(
             .or(counted.map(|counted| counted.1)),
         page_arrays: own.map(|own| own.arrays),
         pooled: own.map(|own| own.pooled),
-        free: area.and_then(|area| area.available).or_else(rest),
+        free: area
+            .and_then(|area| area.available)
+            .or_else(free_of_carveout),
         largest_free: largest.map(|(size, _)| size),
         largest_free_at_most: largest.is_some_and(|(_, at_most)| at_most),
         heap: name,
     }
 }
 
-/// All memory.
-fn memory(system: &System) -> Option<u64> {
+/// Returns the total RAM in bytes.
+fn total_ram(system: &System) -> Option<u64> {
     let text = system.text("/proc/meminfo")?;
     let line = text
         .lines()
@@ -121,12 +135,12 @@ fn memory(system: &System) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Where a heap's node is.
-pub fn node(system: &System, name: &str) -> Result<std::path::PathBuf, Missing> {
+/// Returns the path of a heap's device node. Fails with [`Missing`] if the heap does not exist.
+pub fn node(system: &System, name: &str) -> Result<PathBuf, Missing> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(Missing(format!(
-            "there is no heap {}: a heap's name is that of its node",
-            crate::text::shown(name)
+            "{} is not a heap name: use the name of a node in /dev/dma_heap",
+            text::escaped(name)
         )));
     }
     let paths = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
@@ -136,16 +150,19 @@ pub fn node(system: &System, name: &str) -> Result<std::path::PathBuf, Missing> 
     }
 }
 
-/// Says that there is no such heap, and which there are.
-pub fn no_heap(system: &System, name: &str) -> Missing {
-    let there = names(system, &[]);
-    let name = crate::text::shown(name);
-    Missing(if there.is_empty() {
+/// Returns the error for a heap that does not exist.
+fn no_heap(system: &System, name: &str) -> Missing {
+    let heaps = names(system, &[]);
+    let name = text::escaped(name);
+    Missing(if heaps.is_empty() {
         format!(
-            "there is no heap {name}, nor any other in /dev/dma_heap; {}",
-            crate::buffers::LOAD_IT
+            "heap {name} does not exist, because /dev/dma_heap has no heaps: {}",
+            module::LOAD_HINT
         )
     } else {
-        format!("there is no heap {name}; there are {}", there.join(", "))
+        format!(
+            "heap {name} does not exist: use one of {}",
+            heaps.join(", ")
+        )
     })
 }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+//! The program `rkheap`.
+
 use clap::Parser;
 use rkheap::arguments::Arguments;
 use rkheap::{
@@ -13,8 +15,8 @@ fn main() -> ExitCode {
     match commands::run(Arguments::parse()) {
         Ok(status) => status.into(),
         Err(error) => {
-            output::remark_line(&format!("{error:#}"));
-            exit::of_error(&error)
+            output::print_remark(&format!("{error:#}"));
+            exit::code_of(&error)
         }
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where output goes: text or JSON to standard output in one piece, remarks to standard error.
+//! Output of the commands: text or JSON on standard output, remarks on standard error.
 
-use crate::text::printable_json;
+use crate::text::escaped_json;
 use anyhow::{
     Context,
     Result, //
@@ -14,9 +14,9 @@ use std::io::{
     Write, //
 };
 
-/// When text is coloured.
+/// When text is colored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Colour {
+pub enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set
     #[default]
     Auto,
@@ -24,53 +24,54 @@ pub enum Colour {
     Never,
 }
 
-/// How to print.
+/// The output format.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     pub json: bool,
-    coloured: bool,
+    colored: bool,
 }
 
 impl Output {
-    pub fn new(json: bool, colour: Colour) -> Self {
+    /// Creates an output. [`ColorChoice::Auto`] depends on standard output and the environment.
+    pub fn new(json: bool, color: ColorChoice) -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let coloured = match colour {
-            Colour::Always => true,
-            Colour::Never => false,
-            Colour::Auto => {
+        let colored = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
                 std::io::stdout().is_terminal()
                     && !set("NO_COLOR")
                     && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
             }
         };
-        Output { json, coloured }
+        Output { json, colored }
     }
 
-    /// Whether text is coloured.
-    pub fn is_coloured(&self) -> bool {
-        self.coloured
+    /// Returns whether text is colored.
+    pub fn is_colored(&self) -> bool {
+        self.colored
     }
 
-    /// A heading.
+    /// Styles `text` as a heading.
     pub fn bold(&self, text: &str) -> String {
         self.styled(text, "1")
     }
 
-    /// What needs attention.
-    pub fn alarming(&self, text: &str) -> String {
+    /// Styles `text` as a warning.
+    pub fn warning(&self, text: &str) -> String {
         self.styled(text, "1;31")
     }
 
     fn styled(&self, text: &str, style: &str) -> String {
-        if self.coloured {
+        if self.colored {
             format!("\x1b[{style}m{text}\x1b[0m")
         } else {
             text.to_owned()
         }
     }
 
-    /// Prints text. Whoever reads it may have enough of it at any time.
-    pub fn text(&self, text: &str) -> Result<()> {
+    /// Prints text. Ignores `EPIPE`, because the reader may close the pipe at any time.
+    pub fn print_text(&self, text: &str) -> Result<()> {
         let mut stdout = std::io::stdout().lock();
         match stdout
             .write_all(text.as_bytes())
@@ -82,32 +83,32 @@ impl Output {
     }
 
     /// Prints lines.
-    pub fn lines(&self, lines: &[String]) -> Result<()> {
-        self.text(&(lines.join("\n") + "\n"))
+    pub fn print_lines(&self, lines: &[String]) -> Result<()> {
+        self.print_text(&(lines.join("\n") + "\n"))
     }
 
     /// Prints a value as JSON.
-    pub fn value(&self, value: &impl Serialize) -> Result<()> {
-        self.text(&json(value)?)
+    pub fn print_json(&self, value: &impl Serialize) -> Result<()> {
+        self.print_text(&json(value)?)
     }
 
-    /// Prints remarks, each a line; JSON has them among its fields.
-    pub fn remarks(&self, remarks: &[String]) {
+    /// Prints one line per remark, unless the output is JSON, which has a field for remarks.
+    pub fn print_remarks(&self, remarks: &[String]) {
         if !self.json {
             for remark in remarks {
-                remark_line(remark);
+                print_remark(remark);
             }
         }
     }
 }
 
-/// Says something on standard error. If nobody listens there, nothing is to be done about it.
-pub fn remark_line(text: &str) {
+/// Prints a line to standard error. Ignores errors, because there is no other output for them.
+pub fn print_remark(text: &str) {
     let _ = writeln!(std::io::stderr(), "rkheap: {text}");
 }
 
-/// A value as JSON with a line's end.
+/// Serializes a value as JSON that ends with a newline.
 pub fn json(value: &impl Serialize) -> Result<String> {
-    let json = serde_json::to_string_pretty(value).context("cannot be told as JSON")?;
-    Ok(printable_json(&json) + "\n")
+    let json = serde_json::to_string_pretty(value).context("cannot serialize JSON")?;
+    Ok(escaped_json(&json) + "\n")
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which processes hold which dma-bufs, by `/proc/PID/fdinfo` and `/proc/PID/maps`: a user's own,
-//! for root all.
+//! The dma-bufs that processes hold, from `/proc/PID/fdinfo` and `/proc/PID/maps`. A user may
+//! inspect its own processes, root all of them.
 
-use crate::buffers::{
+use crate::buffer::{
     Buffer,
     Holder, //
 };
@@ -16,25 +16,25 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 
-/// What was found.
+/// The result of [`scan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Scan {
     pub buffers: Vec<Buffer>,
-    /// How many processes may not be looked into.
+    /// Number of processes that this user may not inspect.
     pub denied: usize,
 }
 
-/// The numbers of all processes.
-pub fn all(system: &System) -> Vec<u32> {
+/// Returns the PIDs of all processes.
+pub fn pids(system: &System) -> Vec<u32> {
     let names = system.names("/proc");
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Looks at all processes.
-pub fn held(system: &System) -> Held {
+/// Collects the dma-bufs that all processes hold, with their holders.
+pub fn scan(system: &System) -> Scan {
     let mut buffers: BTreeMap<u64, Buffer> = BTreeMap::new();
     let mut denied = 0;
-    for pid in all(system) {
+    for pid in pids(system) {
         let folder = format!("/proc/{pid}/fdinfo");
         let entries = match fs::read_dir(system.path(&folder)) {
             Ok(entries) => entries,
@@ -52,7 +52,7 @@ pub fn held(system: &System) -> Held {
             let buffer = buffers
                 .entry(found.inode.unwrap_or_default())
                 .or_insert(found);
-            // A mapping alone does not tell how large the buffer is, only how large at least.
+            // A mapping gives only a lower bound of the size.
             buffer.size = buffer.size.max(size);
             match buffer.holders.last_mut().filter(|last| last.pid == pid) {
                 Some(holder) => {
@@ -87,7 +87,7 @@ pub fn held(system: &System) -> Held {
         for mapping in maps::parse(&text) {
             let found = Buffer {
                 inode: Some(mapping.inode),
-                size: mapping.reaches,
+                size: mapping.end_offset,
                 exporter: "?".to_owned(),
                 name: mapping.name,
                 ..Buffer::default()
@@ -95,7 +95,7 @@ pub fn held(system: &System) -> Held {
             count(found, 0, 1);
         }
     }
-    Held {
+    Scan {
         buffers: buffers.into_values().collect(),
         denied,
     }

@@ -1,68 +1,68 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where buffers lie: `rk-dma-heap-info` tells it of the Rockchip heap's, `sgt` of those that a
-//! device has mapped, and in advanced mode of all.
+//! Addresses of buffers. `rk-dma-heap-info` has the buffers of the Rockchip heap, `sgt` those that
+//! a device has mapped, and in advanced mode all of them.
 
 use crate::areas::{
     Area,
     Areas, //
 };
-use crate::buffers::{
-    survey,
-    Buffer,
-    Survey, //
+use crate::buffer::{
+    total_size,
+    Buffer, //
 };
 use crate::layout::{
-    Held,
+    HeldRange,
     Layout, //
 };
 use crate::parse::{
     info_file,
     list_file, //
 };
+use crate::survey::Survey;
 use crate::system::System;
 use std::collections::HashMap;
 
-/// How often the lists are read again when buffers came or went in between.
-const ATTEMPTS: usize = 5;
+/// Maximum number of attempts to read the lists without a change between them.
+const MAX_ATTEMPTS: usize = 5;
 
-/// Where everything lies.
+/// The address ranges of all buffers and page arrays.
 #[derive(Clone, Debug, Default)]
 pub struct Ranges {
     pub survey: Survey,
-    /// The ranges of buffers by their inode numbers: first address, and the first behind it.
+    /// By inode number: the first address of each range, and the first address after it.
     buffers: HashMap<u64, Vec<(u64, u64)>>,
-    /// The page arrays of drivers.
+    /// Page arrays that drivers allocated.
     arrays: Vec<info_file::Entry>,
-    /// This user may not see addresses.
+    /// Whether addresses are hidden from this user.
     pub hidden: bool,
 }
 
-/// An area as far as it is known.
+/// The layout of an area, and its allocations at unknown addresses.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Where the area's place is not known, from the first to the last that is held.
+pub struct AreaMap {
+    /// If the base of the area is unknown, covers the first to the last held range.
     pub layout: Layout,
-    /// Whether the layout is of the whole area.
+    /// Whether `layout` covers the whole area.
     pub whole: bool,
-    /// Buffers of its heaps whose place is not known.
-    pub unplaced: Vec<Buffer>,
-    /// What is allocated at places that are not known, in bytes: by those buffers, and by drivers.
-    pub elsewhere: u64,
+    /// Buffers of the area's heaps whose addresses are unknown.
+    pub unlocated: Vec<Buffer>,
+    /// Bytes at unknown addresses, allocated by `unlocated` and by drivers.
+    pub unlocated_bytes: u64,
 }
 
 impl Ranges {
-    /// Reads all lists.
+    /// Reads all lists of buffers and addresses.
     pub fn read(system: &System) -> Self {
         let mut ranges = Ranges::default();
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let rows = system
                 .read(list_file::SGT)
                 .content()
                 .map(|content| list_file::parse(&content).items)
                 .unwrap_or_default();
-            ranges.survey = survey(system);
-            ranges.buffers = joined(&ranges.survey.buffers, &rows);
+            ranges.survey = Survey::take(system);
+            ranges.buffers = join(&ranges.survey.buffers, &rows);
             let exact = rows.len() == ranges.survey.buffers.len();
             if exact || rows.is_empty() {
                 break;
@@ -72,19 +72,19 @@ impl Ranges {
         for entry in info_file::parse(&info).items {
             match entry.inode {
                 Some(inode) => {
-                    let range = after(entry.range);
+                    let range = half_open(entry.range);
                     ranges.buffers.insert(inode, vec![range]);
                 }
                 None => ranges.arrays.push(entry),
             }
         }
-        // Zeros are what a user sees who may not see addresses.
-        let shown = |range: &(u64, u64)| range.0 != 0 || range.1 > 1;
+        // Hidden addresses read as zero.
+        let visible = |range: &(u64, u64)| range.0 != 0 || range.1 > 1;
         let all = ranges.buffers.values().flatten().copied();
         let all: Vec<_> = all
-            .chain(ranges.arrays.iter().map(|array| after(array.range)))
+            .chain(ranges.arrays.iter().map(|array| half_open(array.range)))
             .collect();
-        ranges.hidden = !all.is_empty() && !all.iter().any(shown);
+        ranges.hidden = !all.is_empty() && !all.iter().any(visible);
         if ranges.hidden {
             ranges.buffers.clear();
             ranges.arrays.clear();
@@ -92,9 +92,9 @@ impl Ranges {
         ranges
     }
 
-    /// What lies in an area.
-    pub fn of_area(&self, areas: &Areas, area: &Area) -> Known {
-        let is_here = |heap: &str| areas.of_heap(heap).is_some_and(|of| of.name == area.name);
+    /// Returns the layout of an area.
+    pub fn of_area(&self, areas: &Areas, area: &Area) -> AreaMap {
+        let is_in_area = |heap: &str| areas.of_heap(heap).is_some_and(|of| of.name == area.name);
         let extent = area
             .base
             .zip(area.size)
@@ -104,14 +104,14 @@ impl Ranges {
                 && extent.is_none_or(|(start, end)| range.0 >= start && range.1 <= end)
         };
         let mut held = Vec::new();
-        let mut unplaced = Vec::new();
+        let mut unlocated = Vec::new();
         let survey = self.survey.buffers.iter();
-        for buffer in survey.filter(|buffer| is_here(&buffer.exporter)) {
+        for buffer in survey.filter(|buffer| is_in_area(&buffer.exporter)) {
             let ranges = buffer.inode.and_then(|inode| self.buffers.get(&inode));
-            let mut placed = false;
+            let mut located = false;
             for range in ranges.into_iter().flatten().copied().filter(|r| inside(*r)) {
-                placed = true;
-                held.push(Held {
+                located = true;
+                held.push(HeldRange {
                     start: range.0,
                     end: range.1,
                     heap: buffer.exporter.clone(),
@@ -121,19 +121,19 @@ impl Ranges {
                     process: buffer.thread.clone(),
                 });
             }
-            if !placed {
-                unplaced.push(buffer.clone());
+            if !located {
+                unlocated.push(buffer.clone());
             }
         }
-        for array in self.arrays.iter().filter(|array| is_here(&array.heap)) {
-            let range = after(array.range);
+        for array in self.arrays.iter().filter(|array| is_in_area(&array.heap)) {
+            let range = half_open(array.range);
             if inside(range) {
-                held.push(Held {
+                held.push(HeldRange {
                     start: range.0,
                     end: range.1,
                     heap: array.heap.clone(),
                     name: Some(array.name.clone()),
-                    ..Held::default()
+                    ..HeldRange::default()
                 });
             }
         }
@@ -143,59 +143,58 @@ impl Ranges {
             (start.unwrap_or(0), end.unwrap_or(0))
         });
         let layout = Layout::new(start, end, held);
-        let waiting = unplaced
-            .iter()
-            .fold(0u64, |sum, buffer| sum.saturating_add(buffer.size));
-        let elsewhere = match (area.size, area.available) {
+        let unlocated_buffers = total_size(&unlocated);
+        let unlocated_bytes = match (area.size, area.available) {
             (Some(size), Some(available)) => {
                 size.saturating_sub(available).saturating_sub(layout.used())
             }
-            _ => waiting,
+            _ => unlocated_buffers,
         };
-        Known {
+        AreaMap {
             layout,
             whole: extent.is_some(),
-            unplaced,
-            elsewhere,
+            unlocated,
+            unlocated_bytes,
         }
     }
 }
 
-impl Known {
-    /// The largest free range in bytes, and whether it may be smaller: what is held at unknown
-    /// places may lie in it.
+impl AreaMap {
+    /// Returns the size of the largest free range in bytes, and whether that is an upper bound
+    /// because it may contain allocations at unknown addresses.
     pub fn largest_free(&self, area: &Area) -> Option<(u64, bool)> {
         if self.whole {
-            let most = self.layout.largest.map_or(0, |gap| gap.size());
-            // It is no larger than all that is free.
-            let free = area.available.unwrap_or(most);
-            return Some((most.min(free), self.elsewhere > 0));
+            let gap = self.layout.largest_gap.map_or(0, |gap| gap.size());
+            // No free range exceeds the free memory of the area.
+            let free = area.available.unwrap_or(gap);
+            return Some((gap.min(free), self.unlocated_bytes > 0));
         }
-        // Of an area in which nothing is, no place needs to be known.
+        // The largest free range of an empty area is the whole area.
         area.size
             .filter(|size| area.available == Some(*size))
             .map(|size| (size, false))
     }
 }
 
-/// A range with its last address, as one with the first behind it.
-fn after(range: (u64, u64)) -> (u64, u64) {
+/// Converts a range with its last address to one with the first address after it.
+fn half_open(range: (u64, u64)) -> (u64, u64) {
     (range.0, range.1.saturating_add(1))
 }
 
-/// Which row is about which buffer: rows do not say, but both lists have the newest first.
-fn joined(buffers: &[Buffer], rows: &[list_file::Row]) -> HashMap<u64, Vec<(u64, u64)>> {
+/// Assigns the ranges of rows to inode numbers. Rows have no inode number, but both lists have the
+/// newest buffer first.
+fn join(buffers: &[Buffer], rows: &[list_file::Row]) -> HashMap<u64, Vec<(u64, u64)>> {
     let mut joined = HashMap::new();
     let mut rest = buffers;
     for row in rows {
-        let Some(index) = rest.iter().position(|buffer| row.may_be(buffer)) else {
+        let Some(index) = rest.iter().position(|buffer| row.matches(buffer)) else {
             continue;
         };
         let (found, later) = rest.split_at(index + 1);
         rest = later;
         let inode = found.last().and_then(|buffer| buffer.inode);
         if let Some(inode) = inode.filter(|_| !row.ranges.is_empty()) {
-            joined.insert(inode, row.ranges.iter().copied().map(after).collect());
+            joined.insert(inode, row.ranges.iter().copied().map(half_open).collect());
         }
     }
     joined
@@ -226,15 +225,15 @@ mod tests {
     #[test]
     fn rows_are_joined_in_order() {
         let buffers = [buffer(9, 4096), buffer(7, 8192), buffer(5, 4096)];
-        let found = joined(
+        let found = join(
             &buffers,
             &[row(4096, 1 << 20), row(8192, 2 << 20), row(4096, 3 << 20)],
         );
         assert_eq!(found[&9], [(1 << 20, (1 << 20) + 4096)]);
         assert_eq!(found[&7], [(2 << 20, (2 << 20) + 8192)]);
         assert_eq!(found[&5], [(3 << 20, (3 << 20) + 4096)]);
-        // One that was freed between the two lists takes no other's place.
-        let found = joined(&buffers, &[row(65536, 4 << 20), row(8192, 2 << 20)]);
+        // A buffer that was freed between the two lists does not shift the others.
+        let found = join(&buffers, &[row(65536, 4 << 20), row(8192, 2 << 20)]);
         assert_eq!(found.len(), 1);
         assert!(found.contains_key(&7));
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Running COMMAND.
+//! Runs the COMMAND of `rkheap leak` and `rkheap peak`.
 
-use crate::exit::CannotRun;
-use crate::text::shown;
+use crate::exit::CommandNotStarted;
+use crate::text::escaped;
 use anyhow::{
     Context,
     Result, //
@@ -20,37 +20,44 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 
-/// How COMMAND ended.
+/// COMMAND and its exit status or signal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ended {
+#[must_use]
+pub struct CommandResult {
     pub command: Vec<String>,
     pub exit_status: Option<i32>,
     pub signal: Option<i32>,
 }
 
-impl Ended {
+impl CommandResult {
+    /// Returns whether COMMAND exited with status 0.
     pub fn is_success(&self) -> bool {
         self.exit_status == Some(0)
     }
 
-    /// In words, where it did not succeed.
+    /// Describes the failure; `None` if COMMAND succeeded.
     pub fn failure(&self) -> Option<String> {
-        let command = shown(self.command.first().map_or("", |command| command));
+        let command = escaped(self.command.first().map_or("", |command| command));
         match (self.exit_status, self.signal) {
             (Some(0), _) => None,
             (Some(status), _) => Some(format!("{command} ended with exit status {status}")),
             (None, Some(signal)) => Some(format!("{command} was killed by signal {signal}")),
-            (None, None) => Some(format!("{command} ended in an unknown way")),
+            (None, None) => Some(format!(
+                "{command} ended with neither an exit status nor a signal"
+            )),
         }
     }
 }
 
-/// Runs COMMAND on this terminal and waits for it. What is typed to interrupt it does not end this
-/// program, which has to tell what came of it. With `own_stdout`, what COMMAND prints to standard
-/// output goes to standard error instead.
-pub fn run(command: &[OsString], own_stdout: bool) -> Result<Ended> {
+/// Runs COMMAND on this terminal and waits for its end.
+///
+/// `SIGINT` and `SIGQUIT` from the terminal do not end this process, because it still has to report
+/// the result. With `stdout_to_stderr`, standard output of COMMAND goes to standard error.
+///
+/// Fails with [`CommandNotStarted`] if COMMAND is empty or cannot be started.
+pub fn run(command: &[OsString], stdout_to_stderr: bool) -> Result<CommandResult> {
     let Some((program, arguments)) = command.split_first() else {
-        return Err(CannotRun("no COMMAND was given".to_owned()).into());
+        return Err(CommandNotStarted("COMMAND is missing: give it after `--`".to_owned()).into());
     };
     let interrupted = Arc::new(AtomicBool::new(false));
     let mut handlers = Vec::new();
@@ -60,21 +67,21 @@ pub fn run(command: &[OsString], own_stdout: bool) -> Result<Ended> {
     }
     let mut child = Command::new(program);
     child.args(arguments);
-    if own_stdout {
+    if stdout_to_stderr {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned();
-        child.stdout(stderr.context("cannot pass on standard error")?);
+        child.stdout(stderr.context("cannot duplicate standard error")?);
     }
     let status = child.spawn().and_then(|mut child| child.wait());
     for handler in handlers {
         signal_hook::low_level::unregister(handler);
     }
     let status = status.map_err(|error| {
-        CannotRun(format!(
+        CommandNotStarted(format!(
             "cannot run {}: {error}",
-            shown(&program.to_string_lossy())
+            escaped(&program.to_string_lossy())
         ))
     })?;
-    Ok(Ended {
+    Ok(CommandResult {
         command: command
             .iter()
             .map(|word| word.to_string_lossy().into_owned())

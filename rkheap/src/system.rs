@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where files are read: the running system, or one that was recorded in a folder.
+//! Access to the files of a system: the running one, or one that is recorded in a folder.
 
 use std::fs;
 use std::io;
@@ -9,18 +9,18 @@ use std::path::{
     PathBuf, //
 };
 
-/// What came of reading a file.
+/// The result of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Content(Vec<u8>),
-    /// It is not there.
+    /// The file does not exist or cannot be read.
     Absent,
-    /// This user may not read it.
+    /// This user has no permission to read the file.
     Denied,
 }
 
 impl Found {
-    /// The content, if there is any.
+    /// Returns the content, if the file was read.
     pub fn content(self) -> Option<Vec<u8>> {
         match self {
             Found::Content(content) => Some(content),
@@ -29,29 +29,29 @@ impl Found {
     }
 }
 
-/// A system.
+/// A system, identified by its root folder.
 #[derive(Clone, Debug)]
 pub struct System {
     root: PathBuf,
 }
 
 impl System {
-    /// The system whose files lie below `root`.
+    /// Creates the system with the root folder `root`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         System { root: root.into() }
     }
 
-    /// Whether it is the one that runs.
+    /// Returns whether this is the running system.
     pub fn is_running(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where a file lies; `path` begins with `/`.
+    /// Returns the path of a file below the root folder. `path` starts with `/`.
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Reads a file. One that goes away meanwhile is absent.
+    /// Reads a file. A file that is removed in the meantime is absent.
     pub fn read(&self, path: &str) -> Found {
         match fs::read(self.path(path)) {
             Ok(content) => Found::Content(content),
@@ -60,7 +60,7 @@ impl System {
         }
     }
 
-    /// Reads a file as text. What is no text is replaced.
+    /// Reads a file as text. Replaces invalid UTF-8.
     pub fn text(&self, path: &str) -> Option<String> {
         let content = self.read(path).content()?;
         Some(String::from_utf8_lossy(&content).into_owned())
@@ -71,7 +71,7 @@ impl System {
         self.text(path)?.trim().parse().ok()
     }
 
-    /// The names in a folder, sorted; none where there is no such folder.
+    /// Returns the names in a folder, sorted. Returns no names if the folder does not exist.
     pub fn names(&self, path: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(path)) else {
             return Vec::new();
@@ -83,7 +83,7 @@ impl System {
         names
     }
 
-    /// Whether there is such a file.
+    /// Returns whether a file exists.
     pub fn exists(&self, path: &str) -> bool {
         self.path(path).exists()
     }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tables of text, as wide as what stands in them.
+//! Text tables. Each column is as wide as its longest cell.
 
-/// How a column is aligned.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     Left,
     Right,
 }
 
-/// A table. What is put into it has to be fit to be printed.
+/// A table. All cells must be printable.
 #[derive(Clone, Debug)]
 pub struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -17,6 +17,7 @@ pub struct Table {
 }
 
 impl Table {
+    /// Creates a table with these headings.
     pub fn new(columns: &[(&'static str, Align)]) -> Self {
         Table {
             columns: columns.to_vec(),
@@ -24,12 +25,12 @@ impl Table {
         }
     }
 
-    /// Adds a row, one text a column.
-    pub fn row(&mut self, row: Vec<String>) {
+    /// Adds a row, one cell per column.
+    pub fn add_row(&mut self, row: Vec<String>) {
         self.rows.push(row);
     }
 
-    /// The lines, the heading first, each after `indent`.
+    /// Returns the lines of the table, the heading first. Each line starts with `indent`.
     pub fn lines(&self, indent: &str) -> Vec<String> {
         let width = |index: usize| {
             let heading = self.columns.get(index).map_or(0, |column| column.0.len());
@@ -65,10 +66,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_cells() {
         let mut table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right)]);
-        table.row(vec!["é".into(), "1 KiB".into()]);
-        table.row(vec!["longer".into(), "2".into()]);
+        table.add_row(vec!["é".into(), "1 KiB".into()]);
+        table.add_row(vec!["longer".into(), "2".into()]);
         assert_eq!(
             table.lines(" "),
             [" NAME     SIZE", " é       1 KiB", " longer      2"]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Names, sizes and times as people read them, and sizes as they write them.
+//! Formatting of names, sizes and times, and parsing of sizes.
 //!
-//! Names of threads and buffers are whatever some program says they are. None of them may reach a
-//! terminal as it is.
+//! Any program can set the names of its threads and buffers to arbitrary text. These names must be
+//! escaped before they are printed.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,61 +11,61 @@ use std::time::Duration;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// Whether a character may do something to a terminal, or to the order or visibility of the text
-/// around it.
-pub fn is_harmful(character: char) -> bool {
+/// Returns whether a character can control a terminal, or change the order or the visibility of the
+/// text around it.
+pub fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-            | '\u{fffe}' | '\u{ffff}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// A name fit to be printed: what is harmful, and the backslash that marks it, is shown as
-/// `\u{1b}`.
-pub fn shown(name: &str) -> String {
-    let mut shown = String::with_capacity(name.len());
+/// Returns a printable form of a name: unprintable characters become escapes like `\u{1b}`, and a
+/// backslash is doubled.
+pub fn escaped(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
     for character in name.chars() {
-        if is_harmful(character) {
-            shown.extend(character.escape_unicode());
+        if is_unprintable(character) {
+            escaped.extend(character.escape_unicode());
         } else if character == '\\' {
-            shown.push_str("\\\\");
+            escaped.push_str("\\\\");
         } else {
-            shown.push(character);
+            escaped.push(character);
         }
     }
-    shown
+    escaped
 }
 
-/// As [`shown`], of at most `most` characters; `…` stands for the rest.
-pub fn cut(name: &str, most: usize) -> String {
-    let shown = shown(name);
-    if shown.chars().count() <= most {
-        return shown;
+/// Returns the result of [`escaped`], truncated to `max_len` characters with `…` as the last one.
+pub fn truncated(name: &str, max_len: usize) -> String {
+    let escaped = escaped(name);
+    if escaped.chars().count() <= max_len {
+        return escaped;
     }
-    let mut cut: String = shown.chars().take(most.saturating_sub(1)).collect();
-    cut.push('…');
-    cut
+    let mut truncated: String = escaped.chars().take(max_len.saturating_sub(1)).collect();
+    truncated.push('…');
+    truncated
 }
 
-/// JSON in which only what is printable stands as it is. Such characters are only ever inside of
-/// strings there, where an escape means the same.
-pub fn printable_json(json: &str) -> String {
-    let mut printable = String::with_capacity(json.len());
+/// Escapes all unprintable characters in JSON. They occur only in strings, where the escape has the
+/// same meaning.
+pub fn escaped_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
-        if character != '\n' && is_harmful(character) {
+        if character != '\n' && is_unprintable(character) {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a string never fails.
-                let _ = write!(printable, "\\u{unit:04x}");
+                // Writing to a `String` never fails.
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
-            printable.push(character);
+            escaped.push(character);
         }
     }
-    printable
+    escaped
 }
 
-/// A size in KiB or MiB.
+/// Formats a number of bytes in B, KiB or MiB.
 pub fn size(bytes: u64) -> String {
     match bytes {
         0 => "0".to_owned(),
@@ -79,12 +79,12 @@ fn scaled(bytes: u64, unit: u64, name: &str) -> String {
     if bytes % unit == 0 {
         return format!("{} {name}", bytes / unit);
     }
-    // In integers, and rounded down: nothing is told that is not there.
+    // Integer division rounds down, so the result never exceeds the size.
     let tenths = bytes % unit * 10 / unit;
     format!("{}.{tenths} {name}", bytes / unit)
 }
 
-/// A difference of sizes, with its sign.
+/// Formats a difference of sizes, in bytes, with its sign.
 pub fn difference(bytes: i64) -> String {
     match bytes {
         0 => "0".to_owned(),
@@ -93,7 +93,7 @@ pub fn difference(bytes: i64) -> String {
     }
 }
 
-/// How old something is.
+/// Formats an age.
 pub fn age(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
@@ -104,18 +104,19 @@ pub fn age(milliseconds: u64) -> String {
     }
 }
 
-/// A time that was measured.
+/// Formats a measured time in microseconds.
 pub fn time(duration: Duration) -> String {
     let micros = duration.as_nanos();
     format!("{}.{} us", micros / 1000, micros % 1000 / 100)
 }
 
-/// `1 buffer`, `2 buffers`.
+/// Formats a count and its noun: `1 buffer`, `2 buffers`.
 pub fn plural(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A size as people write it: `4096`, `64K`, `1M`, `8MiB`, `2GiB`; units are powers of 1024.
+/// Parses a size like `4096`, `64K`, `1M`, `8MiB` or `2GiB` and returns bytes. Units are powers of
+/// 1024. Fails if the size is 0 or exceeds 64 bits.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit = match text
@@ -133,11 +134,11 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits
         .parse()
-        .map_err(|_| "must be a whole number with a unit, like 64K or 8MiB".to_owned())?;
+        .map_err(|_| "must be a whole number with an optional unit, like 64K or 8MiB".to_owned())?;
     match number.checked_mul(unit) {
-        Some(0) => Err("must be more than 0".into()),
+        Some(0) => Err("must be greater than 0".into()),
         Some(size) => Ok(size),
-        None => Err("is more than 64 bits hold".into()),
+        None => Err("must be less than 16 EiB".into()),
     }
 }
 
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_kib_and_mib() {
+    fn sizes_are_formatted_in_kib_and_mib() {
         for (bytes, text) in [
             (0, "0"),
             (1, "1 B"),
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_understood() {
+    fn sizes_are_parsed() {
         for (text, bytes) in [
             ("4096", 4096),
             ("64K", 64 * KIB),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn ages_are_told() {
+    fn ages_are_formatted() {
         for (ms, text) in [
             (0, "0.0 s"),
             (1999, "1.9 s"),
@@ -204,15 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn names_do_nothing_to_a_terminal() {
-        assert_eq!(shown("plain é"), "plain é");
+    fn unprintable_characters_are_escaped() {
+        assert_eq!(escaped("plain é"), "plain é");
         assert_eq!(
-            shown("a\x1b[2Jb\\\u{202e}\u{9b}"),
+            escaped("a\x1b[2Jb\\\u{202e}\u{9b}"),
             "a\\u{1b}[2Jb\\\\\\u{202e}\\u{9b}"
         );
-        assert_eq!(cut("abcdef", 4), "abc…");
+        assert_eq!(truncated("abcdef", 4), "abc…");
         assert_eq!(
-            printable_json("\"\u{7f}\u{202e}\u{e0001}\""),
+            escaped_json("\"\u{7f}\u{202e}\u{e0001}\""),
             "\"\\u007f\\u202e\\udb40\\udc01\""
         );
     }

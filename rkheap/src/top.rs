@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap top`: [`sums`] adds up, [`view`] keeps what the user has chosen and draws it,
-//! [`terminal`] has the terminal.
+//! `rkheap top`: [`sums`] computes the rows, [`view`] draws the screen and handles keys, and
+//! [`terminal`] owns the terminal.
 
 pub mod sums;
 mod terminal;
@@ -38,14 +38,13 @@ use std::time::{
 };
 use sums::{
     Growth,
-    Look,
     Row,
+    Sample,
     Sort, //
 };
+use terminal::SIGNAL_POLL_INTERVAL;
 
-/// How often signals are looked for.
-const PATIENCE: Duration = Duration::from_millis(100);
-
+/// The JSON output after each interval.
 #[derive(Serialize)]
 struct Report<'a> {
     elapsed_ms: u64,
@@ -56,43 +55,45 @@ struct Report<'a> {
     remarks: &'a [String],
 }
 
+/// Runs the command until a signal arrives, the user quits, or the number of updates is reached.
 pub fn run(system: &System, output: Output, options: &Top) -> Result<Status> {
-    let ended = Arc::new(AtomicBool::new(false));
+    let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, ended.clone()).context("cannot handle signals")?;
+        signal_hook::flag::register(signal, interrupted.clone())
+            .context("cannot handle signals")?;
     }
     let live = std::io::stdout().is_terminal() && !output.json && options.count.is_none();
     if live {
-        terminal::run(system, output, options, &ended)?;
+        terminal::run(system, output, options, &interrupted)?;
     } else {
-        print(system, output, options, &ended)?;
+        print(system, output, options, &interrupted)?;
     }
     Ok(Status::Done)
 }
 
-/// Prints a table, or an object a line, after each interval.
-fn print(system: &System, output: Output, options: &Top, ended: &AtomicBool) -> Result<()> {
+/// Prints a table, or one JSON object per line, after each interval.
+fn print(system: &System, output: Output, options: &Top, interrupted: &AtomicBool) -> Result<()> {
     let start = Instant::now();
     let interval = Duration::from_secs_f64(options.interval);
     let mut growth = Growth::default();
-    let mut looks = 0;
-    while !ended.load(Ordering::Relaxed) {
-        let look = Look::take(system, options.by);
-        if looks == 0 {
-            output.remarks(&look.remarks);
+    let mut samples = 0;
+    while !interrupted.load(Ordering::Relaxed) {
+        let sample = Sample::take(system, options.by);
+        if samples == 0 {
+            output.print_remarks(&sample.remarks);
         }
-        let rows = growth.rows(&look, Sort::Growth);
+        let rows = growth.rows(&sample, Sort::Growth);
         if output.json {
             let line = serde_json::to_string(&Report {
                 elapsed_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
-                by: options.by.word(),
-                total_bytes: look.bytes,
-                buffers: look.buffers,
+                by: options.by.name(),
+                total_bytes: sample.bytes,
+                buffers: sample.buffers,
                 rows: &rows,
-                remarks: &look.remarks,
+                remarks: &sample.remarks,
             })
-            .context("cannot be told as JSON")?;
-            output.text(&(text::printable_json(&line) + "\n"))?;
+            .context("cannot serialize JSON")?;
+            output.print_text(&(text::escaped_json(&line) + "\n"))?;
         } else {
             let mut table = Table::new(&[
                 (options.by.heading(), Align::Left),
@@ -101,8 +102,8 @@ fn print(system: &System, output: Output, options: &Top, ended: &AtomicBool) -> 
                 ("GROWN", Align::Right),
             ]);
             for row in rows {
-                table.row(vec![
-                    row.shown(),
+                table.add_row(vec![
+                    row.label(),
                     row.buffers.to_string(),
                     text::size(row.bytes),
                     text::difference(row.grown_bytes),
@@ -110,19 +111,19 @@ fn print(system: &System, output: Output, options: &Top, ended: &AtomicBool) -> 
             }
             let mut lines = table.lines("");
             lines.push(String::new());
-            output.lines(&lines)?;
+            output.print_lines(&lines)?;
         }
-        looks += 1;
-        if options.count.is_some_and(|count| looks >= count) {
+        samples += 1;
+        if options.count.is_some_and(|count| samples >= count) {
             break;
         }
         let until = Instant::now() + interval;
-        while !ended.load(Ordering::Relaxed) {
+        while !interrupted.load(Ordering::Relaxed) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            std::thread::sleep(left.min(PATIENCE));
+            std::thread::sleep(left.min(SIGNAL_POLL_INTERVAL));
         }
     }
     Ok(())

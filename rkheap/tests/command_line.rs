@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What needs no heap: help, completions, manual pages, exit statuses, and files with anything in
-//! them.
+//! Tests that need no heap: help, completions, manual pages, exit statuses, and files with
+//! arbitrary content.
 
 use proptest::prelude::*;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::process::{
     Stdio, //
 };
 
+/// Runs `rkheap` with `arguments`.
 fn rkheap(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rkheap"))
         .args(arguments)
@@ -48,7 +49,7 @@ fn help_names_all_commands_and_exit_statuses() {
 }
 
 #[test]
-fn a_wrong_command_line_is_told() {
+fn invalid_command_lines_are_refused() {
     for line in [
         &["nothing"][..],
         &[],
@@ -65,7 +66,7 @@ fn a_wrong_command_line_is_told() {
 }
 
 #[test]
-fn shells_get_completions() {
+fn each_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = rkheap(&["completions", shell]);
         assert!(output.status.success(), "{shell}");
@@ -75,9 +76,10 @@ fn shells_get_completions() {
             "{shell}"
         );
     }
-    // The shell itself takes them.
+    // bash executes the script.
     let script = stdout(&rkheap(&["completions", "bash"]))
-        + "\nCOMP_WORDS=(rkheap l); COMP_CWORD=1; _rkheap rkheap l rkheap; echo \"${COMPREPLY[@]}\"\n";
+        + "\nCOMP_WORDS=(rkheap l); COMP_CWORD=1; _rkheap rkheap l rkheap; \
+           echo \"${COMPREPLY[@]}\"\n";
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();
     let words = stdout(&output);
     assert_eq!(
@@ -99,19 +101,20 @@ fn every_command_has_a_manual_page() {
     }
     let main = std::fs::read_to_string(folder.path().join("rkheap.1")).unwrap();
     assert_eq!(stdout(&rkheap(&["man"])), main);
-    assert!(main.contains("something is missing"), "no exit statuses");
+    assert!(main.contains("permission to read it"), "no exit statuses");
 }
 
 #[test]
-fn colours_are_for_terminals_or_who_asks() {
+fn text_is_colored_on_terminals_or_on_request() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/systems/camera");
-    let coloured =
-        |colour: &str| stdout(&rkheap(&["--root", root, "--color", colour, "ls"])).contains('\x1b');
-    assert!(coloured("always"));
-    assert!(!coloured("auto"));
-    assert!(!coloured("never"));
+    let colored =
+        |color: &str| stdout(&rkheap(&["--root", root, "--color", color, "ls"])).contains('\x1b');
+    assert!(colored("always"));
+    assert!(!colored("auto"));
+    assert!(!colored("never"));
 }
 
+/// Writes a file of a system below `root`.
 fn put(root: &Path, path: &str, content: &[u8]) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -119,11 +122,18 @@ fn put(root: &Path, path: &str, content: &[u8]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    // Whatever the files hold, each command says something and ends as its manual tells.
+    // For any content of the files, each command ends with a documented exit status.
     #[test]
-    fn no_file_breaks_it(content in proptest::collection::vec(any::<u8>(), 0..400), number: u64) {
+    fn any_content_is_accepted(
+        content in proptest::collection::vec(any::<u8>(), 0..400),
+        number: u64,
+    ) {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let heading = b"inode size exporter name age_ms pid thread references devices holders\n";
@@ -142,7 +152,14 @@ proptest! {
         put(root, "sys/kernel/mm/cma/reserved/available_pages", &content);
         put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reg", &content);
         put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reusable", b"");
-        for line in ["ls", "map cma", "map cma --svg -", "top --count 1", "snapshot", "peak -- true"] {
+        for line in [
+            "ls",
+            "map cma",
+            "map cma --svg -",
+            "top --count 1",
+            "snapshot",
+            "peak -- true",
+        ] {
             let mut arguments = vec!["--root", root.to_str().unwrap()];
             arguments.extend(line.split(' '));
             let output = rkheap(&arguments);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rkheap` says of systems that were recorded (`tests/record`), compared with `tests/golden`.
-//! `RKHEAP_GOLDEN=write` writes those files anew; what has changed in them is then to be looked at.
+//! Compares the output of `rkheap` for recorded systems (`tests/record`) with `tests/golden`.
+//! `RKHEAP_GOLDEN=write` rewrites these files; review the changes.
 
 use std::path::{
     Path,
@@ -18,8 +18,8 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Runs a command line on a recorded system: exit status, standard output and standard error as one
-/// text.
+/// Runs a command line on a recorded system. Returns standard output, standard error and the exit
+/// status as one text.
 fn run(system: &str, line: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_rkheap"))
         .arg("--root")
@@ -39,6 +39,7 @@ fn run(system: &str, line: &str) -> String {
     .replace(root.to_str().unwrap(), "")
 }
 
+/// Compares `text` with a golden file, or writes the file.
 fn compare(name: &str, text: &str) {
     let path = folder("golden").join(name);
     if std::env::var_os("RKHEAP_GOLDEN").is_some_and(|value| value == "write") {
@@ -50,14 +51,14 @@ fn compare(name: &str, text: &str) {
     let difference = text
         .lines()
         .zip(expected.lines())
-        .find(|(is, should)| is != should);
+        .find(|(found, expected)| found != expected);
     assert!(
         text == expected,
-        "{name} has changed, the first line that differs, and what it should be: {difference:#?}"
+        "{name} differs; found and expected line: {difference:#?}"
     );
 }
 
-/// Compares all that is said of a system.
+/// Compares the output of several command lines on one system.
 fn check(system: &str, lines: &[&str]) {
     let text: Vec<String> = lines.iter().map(|line| run(system, line)).collect();
     compare(&format!("{system}.txt"), &text.join("\n"));
@@ -85,7 +86,7 @@ fn camera() {
 }
 
 #[test]
-fn camera_as_a_picture() {
+fn camera_as_svg() {
     let text = run("camera", "map rk-dma-heap-cma --svg -");
     let svg = text.split_once('\n').unwrap().1;
     let svg = svg.strip_suffix("exit status 0\n").unwrap();
@@ -138,16 +139,16 @@ fn without_module() {
     );
 }
 
-// What was said with harmful names is no harm, in any form.
+// The recorded names contain control characters, and no output format prints them.
 #[test]
-fn nothing_that_is_printed_does_anything_to_a_terminal() {
+fn output_is_printable() {
     for entry in std::fs::read_dir(folder("golden")).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
             !text
                 .chars()
-                .any(|c| c != '\n' && rkheap::text::is_harmful(c)),
+                .any(|c| c != '\n' && rkheap::text::is_unprintable(c)),
             "{}",
             path.display()
         );

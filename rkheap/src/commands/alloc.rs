@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap alloc`
+//! `rkheap alloc`: allocates buffers and holds them.
 
 use crate::arguments::Alloc;
 use crate::exit::Status;
@@ -28,6 +28,7 @@ use std::time::{
     Instant, //
 };
 
+/// The JSON output.
 #[derive(Serialize)]
 struct Report<'a> {
     heap: &'a str,
@@ -38,10 +39,11 @@ struct Report<'a> {
     nanoseconds: u128,
 }
 
+/// Runs the command: allocates, prints a report, and waits for the end of the time or a signal.
 pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
     let path = heaps::node(system, &options.heap)?;
     let heap = HeapNode::open(&path)?;
-    // Whoever interrupts it while it allocates means it.
+    // A signal during the allocations is not lost: it ends the wait below.
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
         .context("cannot handle signals")?;
     let start = Instant::now();
@@ -49,9 +51,9 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
     for number in 1..=options.count {
         let buffer = heap.allocate(options.size).with_context(|| {
             format!(
-                "{} gives no {} ({number} of {})",
-                path.display(),
+                "cannot allocate {} from {} (buffer {number} of {})",
                 text::size(options.size),
+                path.display(),
                 options.count
             )
         })?;
@@ -68,7 +70,7 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
         bytes += buffer.size()?;
     }
     if output.json {
-        output.value(&Report {
+        output.print_json(&Report {
             heap: &options.heap,
             pid: std::process::id(),
             asked_bytes: options.size,
@@ -81,9 +83,9 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
             Some(seconds) => format!("held for {seconds} s"),
             None => "held until interrupted (Ctrl-C)".to_owned(),
         };
-        output.lines(&[format!(
+        output.print_lines(&[format!(
             "{}: {}, {} in {}, {until}",
-            text::shown(&options.heap),
+            text::escaped(&options.heap),
             text::plural(held.len(), "buffer"),
             text::size(bytes),
             text::time(elapsed),

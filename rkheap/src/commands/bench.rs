@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap bench`
+//! `rkheap bench`: measures the time to allocate, write and free buffers.
 
 use crate::areas::page_size;
 use crate::arguments::Bench;
@@ -8,7 +8,7 @@ use crate::exit::Status;
 use crate::heap_node::HeapNode;
 use crate::heaps;
 use crate::output::{
-    remark_line,
+    print_remark,
     Output, //
 };
 use crate::system::System;
@@ -31,74 +31,87 @@ use std::time::{
     Instant, //
 };
 
+/// Time between two updates of the progress line.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The times of one operation, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Times {
-    pub least: u64,
+    #[serde(rename = "least")]
+    pub min: u64,
     pub median: u64,
-    pub most: u64,
+    #[serde(rename = "most")]
+    pub max: u64,
 }
 
 impl Times {
+    /// Sorts `times` and returns their minimum, median and maximum. All are 0 if there are none.
     fn of(mut times: Vec<Duration>) -> Self {
         times.sort();
         let nanoseconds = |time: Option<&Duration>| {
             time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
         };
         Times {
-            least: nanoseconds(times.first()),
+            min: nanoseconds(times.first()),
             median: nanoseconds(times.get(times.len() / 2)),
-            most: nanoseconds(times.last()),
+            max: nanoseconds(times.last()),
         }
     }
 
-    fn shown(&self) -> String {
+    fn formatted(&self) -> String {
         let time = |nanoseconds| text::time(Duration::from_nanos(nanoseconds));
         format!(
             "{} ({} .. {})",
             time(self.median),
-            time(self.least),
-            time(self.most)
+            time(self.min),
+            time(self.max)
         )
     }
 }
 
+/// The results for one size.
 #[derive(Serialize)]
 struct Row {
     bytes: u64,
     count: u32,
     allocate_ns: Times,
-    /// Mapping, a byte written to each page, unmapping.
+    /// Time to map the buffer, write one byte to each page, and unmap.
     write_ns: Times,
     free_ns: Times,
 }
 
+/// The JSON output.
 #[derive(Serialize)]
 struct Report<'a> {
     heap: &'a str,
     rows: Vec<Row>,
 }
 
+/// Runs the command.
 pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
     let path = heaps::node(system, &options.heap)?;
     let heap = HeapNode::open(&path)?;
     let mut rows = Vec::new();
     for size in &options.size {
         let (mut allocate, mut write, mut free) = (Vec::new(), Vec::new(), Vec::new());
-        let mut told = Instant::now();
+        let mut last_progress = Instant::now();
         for number in 0..options.count {
-            if told.elapsed() > Duration::from_secs(1) {
-                told = Instant::now();
-                progress(&format!(
+            if last_progress.elapsed() > PROGRESS_INTERVAL {
+                last_progress = Instant::now();
+                print_progress(&format!(
                     "{}: {number} of {}",
                     text::size(*size),
                     options.count
                 ));
             }
             let start = Instant::now();
-            let buffer = heap
-                .allocate(*size)
-                .with_context(|| format!("{} gives no {}", path.display(), text::size(*size)))?;
+            let buffer = heap.allocate(*size).with_context(|| {
+                format!(
+                    "cannot allocate {} from {}",
+                    text::size(*size),
+                    path.display()
+                )
+            })?;
             allocate.push(start.elapsed());
             let start = Instant::now();
             buffer.write_all_pages(*size, page_size())?;
@@ -107,7 +120,7 @@ pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
             drop(buffer);
             free.push(start.elapsed());
         }
-        progress("");
+        print_progress("");
         rows.push(Row {
             bytes: *size,
             count: options.count,
@@ -117,7 +130,7 @@ pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
         });
     }
     if output.json {
-        output.value(&Report {
+        output.print_json(&Report {
             heap: &options.heap,
             rows,
         })?;
@@ -130,28 +143,30 @@ pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
         ("FREE", Align::Left),
     ]);
     for row in &rows {
-        table.row(vec![
+        table.add_row(vec![
             text::size(row.bytes),
-            row.allocate_ns.shown(),
-            row.write_ns.shown(),
-            row.free_ns.shown(),
+            row.allocate_ns.formatted(),
+            row.write_ns.formatted(),
+            row.free_ns.formatted(),
         ]);
     }
     let mut lines = vec![output.bold(&format!(
         "{}: {} each, median (least .. most)",
-        text::shown(&options.heap),
+        text::escaped(&options.heap),
         text::plural(options.count as usize, "buffer")
     ))];
     lines.extend(table.lines("  "));
-    output.lines(&lines)?;
+    output.print_lines(&lines)?;
     if cfg!(debug_assertions) {
-        remark_line("this rkheap was built without optimisation");
+        print_remark(
+            "this rkheap is a debug build, so the times are too long: build it with --release",
+        );
     }
     Ok(Status::Done)
 }
 
-/// Shows on a terminal how far it is.
-fn progress(text: &str) {
+/// Replaces the progress line, if standard error is a terminal.
+fn print_progress(text: &str) {
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
         let _ = write!(stderr, "\r\x1b[K{text}");
@@ -164,12 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_put_in_order() {
+    fn times_are_sorted() {
         let times = [5, 1, 9].map(Duration::from_nanos).to_vec();
         let expected = Times {
-            least: 1,
+            min: 1,
             median: 5,
-            most: 9,
+            max: 9,
         };
         assert_eq!(Times::of(times), expected);
         assert_eq!(Times::of(Vec::new()), Times::default());

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap leak`
+//! `rkheap leak`: the buffers that are newer than a snapshot, or than the start of a command.
 
 use super::snapshot::Snapshot;
 use crate::arguments::Leak;
-use crate::buffers::{
-    Buffer,
-    Survey, //
-};
+use crate::buffer::Buffer;
 use crate::exit::Status;
 use crate::output::Output;
 use crate::run::{
     self,
-    Ended, //
+    CommandResult, //
 };
+use crate::survey::Survey;
 use crate::system::System;
 use crate::table::{
     Align,
@@ -34,41 +32,43 @@ use std::time::{
     Instant, //
 };
 
-/// How long to wait until looking again whether everything is released.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Time between two checks whether all buffers are released.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A buffer that was not there before.
+/// A buffer that did not exist before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Left {
+pub struct LeftBuffer {
     #[serde(flatten)]
     pub buffer: Buffer,
-    /// Whether the process that made it ran before already, so that it is no part of COMMAND.
+    /// Whether the process that allocated the buffer is older than the snapshot, so that it is not
+    /// a part of COMMAND.
     pub maker_ran_before: Option<bool>,
 }
 
+/// The JSON output.
 #[derive(Serialize)]
 struct Report<'a> {
-    run: Option<&'a Ended>,
+    run: Option<&'a CommandResult>,
     left_buffers: usize,
     left_bytes: u64,
-    left: &'a [Left],
+    left: &'a [LeftBuffer],
     remarks: &'a [String],
 }
 
-/// What is in `after` and was not in `before`, by process, the largest first.
-pub fn left(before: &Snapshot, after: &[Buffer]) -> Vec<Left> {
+/// Returns the buffers in `after` that are not in `before`, sorted by process and descending size.
+pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
     let known: HashSet<u64> = before.buffers.iter().filter_map(|b| b.inode).collect();
-    let ran: HashSet<u32> = before.processes.iter().copied().collect();
-    let mut left: Vec<Left> = after
+    let processes: HashSet<u32> = before.processes.iter().copied().collect();
+    let mut left: Vec<LeftBuffer> = after
         .iter()
         .filter(|buffer| buffer.inode.is_some_and(|inode| !known.contains(&inode)))
-        .map(|buffer| Left {
-            maker_ran_before: buffer.pid.map(|pid| ran.contains(&pid)),
+        .map(|buffer| LeftBuffer {
+            maker_ran_before: buffer.pid.map(|pid| processes.contains(&pid)),
             buffer: buffer.clone(),
         })
         .collect();
     left.sort_by(|a, b| {
-        let key = |left: &Left| {
+        let key = |left: &LeftBuffer| {
             let buffer = &left.buffer;
             (
                 process(buffer),
@@ -81,7 +81,7 @@ pub fn left(before: &Snapshot, after: &[Buffer]) -> Vec<Left> {
     left
 }
 
-/// The process that made a buffer; where that is not known, the first that holds it.
+/// Returns the process that allocated a buffer. If it is unknown, returns the first holder.
 fn process(buffer: &Buffer) -> (String, Option<u32>) {
     let holder = buffer.holders.first();
     match (&buffer.thread, buffer.pid) {
@@ -93,12 +93,13 @@ fn process(buffer: &Buffer) -> (String, Option<u32>) {
     }
 }
 
+/// Runs the command.
 pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
-    let (before, ended) = match &options.since {
+    let (before, command) = match &options.since {
         Some(path) => (Snapshot::load(path)?, None),
         None => {
             let before = Snapshot::take(system)?.0;
-            (before, Some(run::run(&options.run, output.json)?))
+            (before, Some(run::run(&options.command, output.json)?))
         }
     };
     let start = Instant::now();
@@ -107,36 +108,39 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
         let (after, survey) = Snapshot::take(system)?;
         ensure!(
             before.is_of_same_boot(&after),
-            "the snapshot is from before this boot, and all buffers are others now; make a new one"
+            "the snapshot is from before this boot, so its inode numbers are invalid: take a new \
+             one with `rkheap snapshot > FILE`"
         );
-        let left = left(&before, &after.buffers);
-        // The kernel releases what a process held a moment after the process has ended.
-        if left.is_empty() || ended.is_none() || start.elapsed() >= settle {
+        let left = left_buffers(&before, &after.buffers);
+        // The kernel releases the buffers of a process shortly after the end of the process.
+        if left.is_empty() || command.is_none() || start.elapsed() >= settle {
             break (left, survey);
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     };
     let mut remarks = survey.remarks.clone();
     if before.complete != survey.complete {
         remarks.push(
-            "the snapshot was made with other rights than these, so what is new may have been there; make both as root"
+            "the snapshot was taken with other privileges, so listed buffers may be older than it: \
+             run both commands as root"
                 .to_owned(),
         );
     }
-    print(output, ended.as_ref(), &left, &survey, remarks)?;
+    print(output, command.as_ref(), &left, &survey, remarks)?;
     Ok(if !left.is_empty() {
         Status::Leak
-    } else if ended.is_some_and(|ended| !ended.is_success()) {
+    } else if command.is_some_and(|command| !command.is_success()) {
         Status::CommandFailed
     } else {
         Status::Done
     })
 }
 
+/// Prints the result.
 fn print(
     output: Output,
-    ended: Option<&Ended>,
-    left: &[Left],
+    command: Option<&CommandResult>,
+    left: &[LeftBuffer],
     survey: &Survey,
     mut remarks: Vec<String>,
 ) -> Result<()> {
@@ -144,25 +148,25 @@ fn print(
         .iter()
         .fold(0u64, |sum, left| sum.saturating_add(left.buffer.size));
     if output.json {
-        return output.value(&Report {
-            run: ended,
+        return output.print_json(&Report {
+            run: command,
             left_buffers: left.len(),
             left_bytes: bytes,
             left,
             remarks: &remarks,
         });
     }
-    remarks.splice(0..0, ended.and_then(Ended::failure));
-    output.remarks(&remarks);
+    remarks.splice(0..0, command.and_then(CommandResult::failure));
+    output.print_remarks(&remarks);
     if left.is_empty() {
-        let seen = if survey.complete {
+        let result = if survey.complete {
             "nothing was left behind"
         } else {
             "nothing was left behind that can be seen"
         };
-        return output.lines(&[seen.to_owned()]);
+        return output.print_lines(&[result.to_owned()]);
     }
-    let mut lines = vec![output.alarming(&format!(
+    let mut lines = vec![output.warning(&format!(
         "left behind: {}, {}",
         text::plural(left.len(), "buffer"),
         text::size(bytes)
@@ -173,10 +177,11 @@ fn print(
     }
     lines.extend(table);
     lines.extend(sums(left));
-    output.lines(&lines)
+    output.print_lines(&lines)
 }
 
-fn table(left: &[Left]) -> Table {
+/// Creates the table of the text output.
+fn table(left: &[LeftBuffer]) -> Table {
     let mut table = Table::new(&[
         ("PROCESS", Align::Left),
         ("PID", Align::Right),
@@ -191,13 +196,13 @@ fn table(left: &[Left]) -> Table {
         let (name, pid) = process(buffer);
         let unless_none = |name: &str| match name {
             "" => "-".to_owned(),
-            name => text::shown(name),
+            name => text::escaped(name),
         };
         let ran_before = match left.maker_ran_before {
             Some(true) => " (ran before)",
             _ => "",
         };
-        table.row(vec![
+        table.add_row(vec![
             format!("{}{ran_before}", unless_none(&name)),
             pid.map_or("-".to_owned(), |pid| pid.to_string()),
             unless_none(buffer.name.as_deref().unwrap_or_default()),
@@ -210,27 +215,27 @@ fn table(left: &[Left]) -> Table {
     table
 }
 
-/// Who holds a buffer now: processes, else devices, else the kernel.
+/// Describes the current holders of a buffer: processes and devices, or else the kernel.
 fn holders(buffer: &Buffer) -> String {
     let processes = buffer.holders.iter().map(|holder| {
-        let mut how = Vec::new();
+        let mut references = Vec::new();
         if holder.descriptors > 0 {
-            how.push(format!("{} fd", holder.descriptors));
+            references.push(format!("{} fd", holder.descriptors));
         }
         if holder.mappings > 0 {
-            how.push(format!("{} map", holder.mappings));
+            references.push(format!("{} map", holder.mappings));
         }
         format!(
             "{}:{} ({})",
             holder.pid,
-            text::shown(&holder.name),
-            how.join(", ")
+            text::escaped(&holder.name),
+            references.join(", ")
         )
     });
     let devices = buffer
         .devices
         .iter()
-        .map(|device| format!("device {}", text::shown(device)));
+        .map(|device| format!("device {}", text::escaped(device)));
     let all: Vec<String> = processes.chain(devices).collect();
     if all.is_empty() {
         "the kernel".to_owned()
@@ -239,8 +244,8 @@ fn holders(buffer: &Buffer) -> String {
     }
 }
 
-/// Where there are several processes, or several buffers of one: how much each left.
-fn sums(left: &[Left]) -> Vec<String> {
+/// Returns one line per process with its sum. Returns no lines if each process has one buffer.
+fn sums(left: &[LeftBuffer]) -> Vec<String> {
     let mut sums: BTreeMap<(String, Option<u32>), (usize, u64)> = BTreeMap::new();
     for left in left {
         let sum = sums.entry(process(&left.buffer)).or_default();
@@ -256,7 +261,7 @@ fn sums(left: &[Left]) -> Vec<String> {
             let name = if name.is_empty() {
                 "-".to_owned()
             } else {
-                text::shown(&name)
+                text::escaped(&name)
             };
             format!(
                 "  {name}{pid}: {}, {}",
@@ -282,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_left() {
+    fn new_buffers_are_left() {
         let before = Snapshot {
             rkheap_snapshot: 1,
             boot_id: "a".into(),
@@ -291,7 +296,7 @@ mod tests {
             buffers: vec![buffer(1, 5), buffer(2, 5)],
         };
         let after = [buffer(4, 9), buffer(3, 5), buffer(2, 5), Buffer::default()];
-        let left: Vec<_> = left(&before, &after)
+        let left: Vec<_> = left_buffers(&before, &after)
             .iter()
             .map(|left| (left.buffer.inode, left.maker_ran_before))
             .collect();

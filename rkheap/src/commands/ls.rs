@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap ls`
+//! `rkheap ls`: the table of heaps.
 
 use crate::areas::{
     Areas,
-    Kind, //
+    Backing, //
 };
-use crate::buffers;
 use crate::exit::{
     Missing,
     Status, //
@@ -15,6 +14,7 @@ use crate::heaps::{
     self,
     Heap, //
 };
+use crate::module;
 use crate::output::Output;
 use crate::ranges::Ranges;
 use crate::system::System;
@@ -26,28 +26,30 @@ use crate::text;
 use anyhow::Result;
 use serde::Serialize;
 
+/// The JSON output.
 #[derive(Serialize)]
 struct Listing<'a> {
     heaps: &'a [Heap],
     remarks: &'a [String],
 }
 
+/// Runs the command. Fails with [`Missing`] if there are no heaps.
 pub fn run(system: &System, output: Output) -> Result<Status> {
     let areas = Areas::read(system);
     let ranges = Ranges::read(system);
     let heaps = heaps::all(system, &areas, &ranges);
     if heaps.is_empty() {
-        return Err(Missing(format!("no heap in /dev/dma_heap; {}", buffers::LOAD_IT)).into());
+        return Err(Missing(format!("/dev/dma_heap has no heaps: {}", module::LOAD_HINT)).into());
     }
     let mut remarks = ranges.survey.remarks.clone();
     if ranges.hidden {
         remarks.push(
-            "addresses are for root alone, so largest free ranges are not known; sudo shows them"
+            "addresses are readable by root only, so the largest free ranges are unknown: use sudo"
                 .to_owned(),
         );
     }
     if output.json {
-        output.value(&Listing {
+        output.print_json(&Listing {
             heaps: &heaps,
             remarks: &remarks,
         })?;
@@ -65,8 +67,8 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
     for heap in &heaps {
         let size = |size: Option<u64>| size.map_or("-".to_owned(), text::size);
         let at_most = if heap.largest_free_at_most { "<= " } else { "" };
-        table.row(vec![
-            text::shown(&heap.heap),
+        table.add_row(vec![
+            text::escaped(&heap.heap),
             backing(heap),
             size(heap.size),
             size(heap.used),
@@ -79,20 +81,20 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
     if let Some(heading) = lines.first_mut() {
         *heading = output.bold(heading);
     }
-    output.lines(&lines)?;
-    output.remarks(&remarks);
+    output.print_lines(&lines)?;
+    output.print_remarks(&remarks);
     Ok(Status::Done)
 }
 
-/// What backs a heap, in words.
-pub fn backing(heap: &Heap) -> String {
-    let area = heap.area.as_deref().map(text::shown).unwrap_or_default();
+/// Describes the backing of a heap.
+fn backing(heap: &Heap) -> String {
+    let area = heap.area.as_deref().map(text::escaped).unwrap_or_default();
     match heap.backing {
-        Kind::Pages => "RAM".to_owned(),
-        Kind::PagesBelow4Gib => "RAM below 4 GiB".to_owned(),
-        Kind::Area if heap.default_area => format!("area {area} (default)"),
-        Kind::Area => format!("area {area}"),
-        Kind::Carveout => format!("carveout {area}"),
-        Kind::Unknown => "?".to_owned(),
+        Backing::Pages => "RAM".to_owned(),
+        Backing::PagesBelow4Gib => "RAM below 4 GiB".to_owned(),
+        Backing::Area if heap.default_area => format!("area {area} (default)"),
+        Backing::Area => format!("area {area}"),
+        Backing::Carveout => format!("carveout {area}"),
+        Backing::Unknown => "?".to_owned(),
     }
 }

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap map`
+//! `rkheap map`: the held ranges of an area.
 
 use crate::areas::{
     Area,
     Areas,
-    Kind, //
+    Backing, //
 };
 use crate::arguments::Map;
-use crate::buffers::{
-    module_is_loaded,
-    LOAD_IT, //
-};
+use crate::buffer::total_size;
 use crate::exit::{
     Missing,
     Status, //
@@ -19,12 +16,19 @@ use crate::exit::{
 use crate::heaps;
 use crate::layout::{
     Gap,
-    Held, //
+    HeldRange, //
 };
+use crate::legend::{
+    bytes_per_line,
+    owner,
+    owners,
+    CELLS_PER_LINE, //
+};
+use crate::module;
 use crate::output::Output;
 use crate::parse::list_file::ADVANCED;
 use crate::ranges::{
-    Known,
+    AreaMap,
     Ranges, //
 };
 use crate::svg;
@@ -44,171 +48,140 @@ use anyhow::{
 use serde::Serialize;
 use std::path::Path;
 
-/// How many cells a line of the picture has, and how many lines at the most.
-pub const CELLS: u64 = 64;
-const LINES: u64 = 16;
-
 #[derive(Serialize)]
 struct Report<'a> {
     heap: &'a str,
     area: &'a str,
-    /// Whether these are the ends of the area; if not, of what is held in it.
+    /// Whether `start` and `end` are those of the area. If not, they are those of its held ranges.
     whole_area: bool,
     start: u64,
     end: u64,
-    held: &'a [Held],
+    held: &'a [HeldRange],
     held_bytes: u64,
     gaps: &'a [Gap],
     free_bytes: u64,
     largest_gap: Option<Gap>,
-    /// What is held at places that are not known, buffers and what drivers have taken otherwise.
+    /// Bytes at unknown addresses, allocated by buffers and by drivers.
     elsewhere_bytes: u64,
     buffers_without_place: usize,
     remarks: &'a [String],
 }
 
-/// Who holds a range, as the legend names it.
-pub fn owner(held: &Held) -> String {
-    let name = held.process.as_deref().or(held.name.as_deref());
-    let name = text::shown(name.unwrap_or("?"));
-    match (held.pid, held.inode) {
-        (Some(pid), _) => format!("{name} ({pid})"),
-        (None, None) => format!("{name} (driver)"),
-        (None, Some(_)) => name,
-    }
-}
-
-/// All owners, in the order of their first ranges.
-pub fn owners(held: &[Held]) -> Vec<String> {
-    let mut owners: Vec<String> = Vec::new();
-    for held in held {
-        let owner = owner(held);
-        if !owners.contains(&owner) {
-            owners.push(owner);
-        }
-    }
-    owners
-}
-
-/// How many bytes a line of the picture stands for.
-pub fn line_bytes(size: u64) -> u64 {
-    let cell = size.div_ceil(CELLS * LINES).max(4096);
-    cell.checked_next_power_of_two()
-        .and_then(|cell| cell.checked_mul(CELLS))
-        .unwrap_or(u64::MAX)
-}
-
+/// Runs the command. Fails with [`Missing`] if the heap, its area or its addresses are unknown.
 pub fn run(system: &System, output: Output, options: &Map) -> Result<Status> {
     heaps::node(system, &options.heap)?;
     let areas = Areas::read(system);
-    let area = match (areas.of_heap(&options.heap), areas.kind(&options.heap)) {
+    let area = match (areas.of_heap(&options.heap), areas.backing(&options.heap)) {
         (Some(area), _) => area,
-        (None, Kind::Pages | Kind::PagesBelow4Gib) => bail!(
-            "{} takes its pages from anywhere, so there is no area to show",
+        (None, Backing::Pages | Backing::PagesBelow4Gib) => bail!(
+            "{} allocates from all RAM and has no contiguous area: name a heap with an area, see \
+             rkheap ls",
             options.heap
         ),
         (None, _) => bail!(Missing(format!(
-            "which area {} takes its memory from is not known: neither /sys/kernel/mm/cma nor the device tree has one \
-             of that name",
-            text::shown(&options.heap)
+            "the area of heap {} is unknown, because neither /sys/kernel/mm/cma nor the device \
+             tree has an area of that name: name another heap, see rkheap ls",
+            text::escaped(&options.heap)
         ))),
     };
     let ranges = {
-        let _advanced = options.advanced.then(|| Advanced::on(system)).transpose()?;
+        let _advanced = options
+            .advanced
+            .then(|| AdvancedMode::enable(system))
+            .transpose()?;
         Ranges::read(system)
     };
     if ranges.hidden {
         bail!(Missing(
-            "addresses are for root alone; sudo rkheap map shows them".to_owned()
+            "addresses are readable by root only: use sudo rkheap map".to_owned()
         ));
     }
-    let known = ranges.of_area(&areas, area);
-    let remarks = remarks(system, &ranges, area, &known);
+    let map = ranges.of_area(&areas, area);
+    let remarks = remarks(system, &ranges, area, &map);
     if let Some(path) = &options.svg {
-        let picture = svg::draw(&options.heap, &area.name, &known);
+        let drawing = svg::draw(&options.heap, &area.name, &map);
         if path == Path::new("-") {
-            output.text(&picture)?;
-            output.remarks(&remarks);
+            output.print_text(&drawing)?;
+            output.print_remarks(&remarks);
             return Ok(Status::Done);
         }
-        std::fs::write(path, picture)
+        std::fs::write(path, drawing)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let layout = &known.layout;
+    let layout = &map.layout;
     if output.json {
-        output.value(&Report {
+        output.print_json(&Report {
             heap: &options.heap,
             area: &area.name,
-            whole_area: known.whole,
+            whole_area: map.whole,
             start: layout.start,
             end: layout.end,
             held: &layout.held,
             held_bytes: layout.used(),
             gaps: &layout.gaps,
             free_bytes: layout.free(),
-            largest_gap: layout.largest,
-            elsewhere_bytes: known.elsewhere,
-            buffers_without_place: known.unplaced.len(),
+            largest_gap: layout.largest_gap,
+            elsewhere_bytes: map.unlocated_bytes,
+            buffers_without_place: map.unlocated.len(),
             remarks: &remarks,
         })?;
         return Ok(Status::Done);
     }
-    output.lines(&lines(output, &options.heap, area, &known))?;
-    output.remarks(&remarks);
+    output.print_lines(&lines(output, &options.heap, area, &map))?;
+    output.print_remarks(&remarks);
     Ok(Status::Done)
 }
 
-fn remarks(system: &System, ranges: &Ranges, area: &Area, known: &Known) -> Vec<String> {
+/// Returns what is missing in the map and how to get it.
+fn remarks(system: &System, ranges: &Ranges, area: &Area, map: &AreaMap) -> Vec<String> {
     let mut remarks = ranges.survey.remarks.clone();
-    if !known.whole {
+    if !map.whole {
         remarks.push(format!(
-            "where area {} begins is not known: the kernel's log tells it, but may be read by root alone, or has lost its \
-             beginning. Shown is what lies between the first and the last range that is held",
-            text::shown(&area.name)
+            "the base of area {} is unknown, because the kernel log is readable by root only or \
+             has lost its beginning, and the map covers only the first to the last held range: \
+             use sudo soon after boot",
+            text::escaped(&area.name)
         ));
     }
-    if !known.unplaced.is_empty() {
-        let size = known
-            .unplaced
-            .iter()
-            .fold(0u64, |sum, buffer| sum.saturating_add(buffer.size));
-        let cure = if !module_is_loaded(system) {
-            LOAD_IT
+    let unlocated_buffers = total_size(&map.unlocated);
+    if !map.unlocated.is_empty() {
+        let (cause, cure) = if module::is_loaded(system) {
+            (
+                "no device maps them",
+                "use rkheap map --advanced as root, which maps them while it reads",
+            )
         } else {
-            "no device has them mapped: rkheap map --advanced maps them while it reads (as root)"
+            ("the module is not loaded", module::LOAD_HINT)
         };
         remarks.push(format!(
-            "of {} with {} it is not known where they lie; {cure}",
-            text::plural(known.unplaced.len(), "buffer"),
-            text::size(size)
+            "the addresses of {} with {} are unknown, because {cause}: {cure}",
+            text::plural(map.unlocated.len(), "buffer"),
+            text::size(unlocated_buffers)
         ));
     }
-    let waiting = known
-        .unplaced
-        .iter()
-        .fold(0u64, |sum, buffer| sum.saturating_add(buffer.size));
-    let others = known.elsewhere.saturating_sub(waiting);
+    let others = map.unlocated_bytes.saturating_sub(unlocated_buffers);
     if others > 0 {
         remarks.push(format!(
-            "{} more are taken by drivers without a buffer, or were freed within the last second, at places that the kernel does not tell: the largest gap may \
-             be smaller",
+            "{} are allocated by drivers without a buffer, or were freed within the last second, \
+             at addresses that the kernel does not publish: the largest gap may be smaller",
             text::size(others)
         ));
     }
     remarks
 }
 
-fn lines(output: Output, heap: &str, area: &Area, known: &Known) -> Vec<String> {
-    let layout = &known.layout;
+/// Returns the lines of the text output.
+fn lines(output: Output, heap: &str, area: &Area, map: &AreaMap) -> Vec<String> {
+    let layout = &map.layout;
     let mut lines = vec![output.bold(&format!(
         "{}: area {}, {} from {:#x} to {:#x}",
-        text::shown(heap),
-        text::shown(&area.name),
+        text::escaped(heap),
+        text::escaped(&area.name),
         text::size(layout.size()),
         layout.start,
         layout.end.saturating_sub(1).max(layout.start),
     ))];
-    let gap = layout.largest.map_or_else(
+    let gap = layout.largest_gap.map_or_else(
         || "no gap".to_owned(),
         |gap| format!("largest gap {} at {:#x}", text::size(gap.size()), gap.start),
     );
@@ -223,7 +196,7 @@ fn lines(output: Output, heap: &str, area: &Area, known: &Known) -> Vec<String> 
         return lines;
     }
     lines.push(String::new());
-    lines.extend(picture(known));
+    lines.extend(drawing(map));
     if layout.held.is_empty() {
         return lines;
     }
@@ -240,13 +213,13 @@ fn lines(output: Output, heap: &str, area: &Area, known: &Known) -> Vec<String> 
     let owners = owners(&layout.held);
     for held in &layout.held {
         let owner = owner(held);
-        table.row(vec![
+        table.add_row(vec![
             letter(&owners, &owner).to_string(),
             format!("{:#x}", held.start),
             format!("{:#x}", held.end.saturating_sub(1)),
             text::size(held.end.saturating_sub(held.start)),
-            text::shown(&held.heap),
-            held.name.as_deref().map_or("-".to_owned(), text::shown),
+            text::escaped(&held.heap),
+            held.name.as_deref().map_or("-".to_owned(), text::escaped),
             owner,
         ]);
     }
@@ -254,7 +227,7 @@ fn lines(output: Output, heap: &str, area: &Area, known: &Known) -> Vec<String> 
     lines
 }
 
-/// A letter for an owner; those who come late share one.
+/// Returns the letter of an owner. All owners after the 26th share `*`.
 fn letter(owners: &[String], owner: &str) -> char {
     let index = owners.iter().position(|known| known == owner);
     index
@@ -263,12 +236,12 @@ fn letter(owners: &[String], owner: &str) -> char {
         .map_or('*', |index| char::from(b'A' + index))
 }
 
-/// The area line by line, a character a cell.
-fn picture(known: &Known) -> Vec<String> {
-    let layout = &known.layout;
+/// Draws the area in lines, one character per cell.
+fn drawing(map: &AreaMap) -> Vec<String> {
+    let layout = &map.layout;
     let owners = owners(&layout.held);
-    let bytes = line_bytes(layout.size());
-    let cell = bytes / CELLS;
+    let bytes = bytes_per_line(layout.size());
+    let cell = bytes / CELLS_PER_LINE;
     let mut lines = Vec::new();
     let mut start = layout.start;
     while start < layout.end {
@@ -290,25 +263,26 @@ fn picture(known: &Known) -> Vec<String> {
     lines
 }
 
-fn character(owners: &[String], held: &[Held], from: u64, to: u64) -> char {
-    let here: Vec<&Held> = held
+/// Returns the character of the cell from `from` to `to`.
+fn character(owners: &[String], held: &[HeldRange], from: u64, to: u64) -> char {
+    let overlapping: Vec<&HeldRange> = held
         .iter()
         .filter(|held| held.start < to && held.end > from)
         .collect();
-    let Some(first) = here.first() else {
+    let Some(first) = overlapping.first() else {
         return '.';
     };
-    let whose = owner(first);
-    if here.iter().any(|held| owner(held) != whose) {
+    let first_owner = owner(first);
+    if overlapping.iter().any(|held| owner(held) != first_owner) {
         return '+';
     }
     let mut covered = from;
-    for held in here {
+    for held in overlapping {
         if held.start <= covered {
             covered = covered.max(held.end);
         }
     }
-    let letter = letter(owners, &whose);
+    let letter = letter(owners, &first_owner);
     if covered >= to {
         letter
     } else {
@@ -316,35 +290,38 @@ fn character(owners: &[String], held: &[Held], from: u64, to: u64) -> char {
     }
 }
 
-/// Advanced mode, switched on as long as this lives if it was off.
-struct Advanced<'a> {
+/// Enables advanced mode for its lifetime. Dropping it restores the previous state.
+#[must_use]
+struct AdvancedMode<'a> {
     system: &'a System,
     was_on: bool,
 }
 
-impl<'a> Advanced<'a> {
-    fn on(system: &'a System) -> Result<Self> {
-        if !module_is_loaded(system) {
-            return Err(Missing(format!("{ADVANCED} is not there; {LOAD_IT}")).into());
+impl<'a> AdvancedMode<'a> {
+    /// Enables advanced mode. Fails with [`Missing`] if the node is missing or this user is not
+    /// root.
+    fn enable(system: &'a System) -> Result<Self> {
+        if !module::is_loaded(system) {
+            return Err(Missing(format!("{ADVANCED} is missing: {}", module::LOAD_HINT)).into());
         }
         ensure!(
             system.is_running(),
-            "a recorded system is as it was when it was recorded"
+            "--advanced is not possible on a recorded system: remove --advanced or --root"
         );
         let was_on = system.number(ADVANCED) == Some(1);
         if !was_on {
             std::fs::write(system.path(ADVANCED), "1").map_err(|error| match error.kind() {
                 std::io::ErrorKind::PermissionDenied => anyhow::Error::new(Missing(format!(
-                    "{ADVANCED} is written to by root alone: sudo rkheap map --advanced …"
+                    "{ADVANCED} is writable by root only: use sudo rkheap map --advanced"
                 ))),
                 _ => anyhow!("cannot write to {ADVANCED}: {error}"),
             })?;
         }
-        Ok(Advanced { system, was_on })
+        Ok(AdvancedMode { system, was_on })
     }
 }
 
-impl Drop for Advanced<'_> {
+impl Drop for AdvancedMode<'_> {
     fn drop(&mut self) {
         if !self.was_on {
             let _ = std::fs::write(self.system.path(ADVANCED), "0");
@@ -356,32 +333,24 @@ impl Drop for Advanced<'_> {
 mod tests {
     use super::*;
 
-    fn held(start: u64, end: u64, pid: u32) -> Held {
-        Held {
+    fn held(start: u64, end: u64, pid: u32) -> HeldRange {
+        HeldRange {
             start,
             end,
             pid: Some(pid),
-            ..Held::default()
+            ..HeldRange::default()
         }
     }
 
     #[test]
-    fn cells_tell_whose_they_are() {
+    fn cells_show_their_owners() {
         let all = [held(0, 4, 1), held(4, 6, 1), held(8, 9, 2), held(9, 12, 1)];
         let owners = owners(&all);
         let cells: String = (0..4)
             .map(|cell| character(&owners, &all, cell * 4, cell * 4 + 4))
             .collect();
         assert_eq!(cells, "Aa+.");
-        let odd = held(1, 2, 9);
-        assert_eq!(character(&[], &[odd], 0, 4), '*');
-    }
-
-    #[test]
-    fn lines_are_few() {
-        for size in [1, 4096, 24 << 20, 64 << 20, 3 << 30, u64::MAX] {
-            let lines = size.div_ceil(line_bytes(size));
-            assert!((1..=16).contains(&lines), "{size}: {lines}");
-        }
+        let unlisted = held(1, 2, 9);
+        assert_eq!(character(&[], &[unlisted], 0, 4), '*');
     }
 }

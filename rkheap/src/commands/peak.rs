@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap peak`
+//! `rkheap peak`: the peak size of all buffers while a command runs.
 
-use crate::buffers::LOAD_IT;
 use crate::exit::{
     Missing,
     Status, //
 };
+use crate::module;
 use crate::output::{
-    remark_line,
+    print_remark,
     Output, //
 };
 use crate::parse::OWN_ONLY;
 use crate::run::{
     self,
-    Ended, //
+    CommandResult, //
 };
 use crate::system::{
     Found,
@@ -36,15 +36,35 @@ use std::io::{
     Write, //
 };
 
-const PEAK: &str = "/proc/rk_dmabuf/peak";
-const SIZE: &str = "/proc/rk_dmabuf/size";
+/// A node with one number of bytes.
+struct SizeNode {
+    path: &'static str,
+    /// The text before the number.
+    prefix: &'static str,
+    /// The text after the number.
+    suffix: &'static str,
+    /// The unit of the number, in bytes.
+    unit: u64,
+}
 
-/// What the nodes count.
-const RESOLUTION: u64 = 1 << 20;
+const PEAK: SizeNode = SizeNode {
+    path: "/proc/rk_dmabuf/peak",
+    prefix: "Peak: ",
+    suffix: " MiB",
+    unit: 1 << 20,
+};
 
+const SIZE: SizeNode = SizeNode {
+    path: "/proc/rk_dmabuf/size",
+    prefix: "Total: ",
+    suffix: " KiB",
+    unit: 1 << 10,
+};
+
+/// The JSON output.
 #[derive(Serialize)]
 struct Report {
-    run: Ended,
+    run: CommandResult,
     /// Rounded down to `resolution_bytes`.
     peak_bytes: u64,
     resolution_bytes: u64,
@@ -53,92 +73,96 @@ struct Report {
     own_buffers_only: bool,
 }
 
+/// Runs the command. Fails with [`Missing`] if the module is not loaded or this user is not root.
 pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Status> {
-    let (before, own_only) = figure(system, SIZE, "Total: ", " KiB", 1 << 10)?;
-    reset(system)?;
-    let ended = run::run(command, output.json)?;
-    let (peak, _) = figure(system, PEAK, "Peak: ", " MiB", RESOLUTION)?;
-    let (after, _) = figure(system, SIZE, "Total: ", " KiB", 1 << 10)?;
-    let status = if ended.is_success() {
+    let (before, own_only) = SIZE.read(system)?;
+    reset_peak(system)?;
+    let result = run::run(command, output.json)?;
+    let (peak, _) = PEAK.read(system)?;
+    let (after, _) = SIZE.read(system)?;
+    let status = if result.is_success() {
         Status::Done
     } else {
         Status::CommandFailed
     };
     if output.json {
-        output.value(&Report {
-            run: ended,
+        output.print_json(&Report {
+            run: result,
             peak_bytes: peak,
-            resolution_bytes: RESOLUTION,
+            resolution_bytes: PEAK.unit,
             before_bytes: before,
             after_bytes: after,
             own_buffers_only: own_only,
         })?;
         return Ok(status);
     }
-    if let Some(failure) = ended.failure() {
-        remark_line(&failure);
+    if let Some(failure) = result.failure() {
+        print_remark(&failure);
     }
     let whose = if own_only {
         " (the module's own buffers only)"
     } else {
         ""
     };
-    output.lines(&[
-        output.bold(&format!("peak: {} MiB{whose}", peak / RESOLUTION)),
+    output.print_lines(&[
+        output.bold(&format!("peak: {} MiB{whose}", peak / PEAK.unit)),
         format!("  before: {}", text::size(before)),
         format!("  after:  {}", text::size(after)),
         format!(
             "  so it took {} MiB more than there were before",
-            (peak / RESOLUTION).saturating_sub(before / RESOLUTION)
+            (peak / PEAK.unit).saturating_sub(before / PEAK.unit)
         ),
     ])?;
     Ok(status)
 }
 
-/// A node with one number.
-fn figure(
-    system: &System,
-    path: &str,
-    before: &str,
-    behind: &str,
-    unit: u64,
-) -> Result<(u64, bool)> {
-    let text = match system.read(path) {
-        Found::Content(content) => String::from_utf8_lossy(&content).into_owned(),
-        Found::Denied => bail!(Missing(format!("{path} may not be read; try sudo"))),
-        Found::Absent => bail!(Missing(format!(
-            "{path} is not there, and nothing else knows the peak; {LOAD_IT}"
-        ))),
-    };
-    number(&text, before, behind)
-        .and_then(|(number, own_only)| Some((number.checked_mul(unit)?, own_only)))
-        .ok_or_else(|| anyhow!("{path} could not be understood: {}", text::shown(&text)))
+impl SizeNode {
+    /// Reads the node. Returns the size in bytes, and whether the node covers only the module's own
+    /// buffers.
+    fn read(&self, system: &System) -> Result<(u64, bool)> {
+        let path = self.path;
+        let text = match system.read(path) {
+            Found::Content(content) => String::from_utf8_lossy(&content).into_owned(),
+            Found::Denied => bail!(Missing(format!(
+                "{path} is readable by root only: use sudo"
+            ))),
+            Found::Absent => bail!(Missing(format!(
+                "{path} is missing, and only the module records the peak: {}",
+                module::LOAD_HINT
+            ))),
+        };
+        self.parse(&text)
+            .ok_or_else(|| anyhow!("cannot parse {path}: {}", text::escaped(&text)))
+    }
+
+    fn parse(&self, text: &str) -> Option<(u64, bool)> {
+        let line = text.lines().next()?;
+        let (line, own_only) = match line.strip_suffix(OWN_ONLY) {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        let number = line.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
+        let bytes = number.parse::<u64>().ok()?.checked_mul(self.unit)?;
+        Some((bytes, own_only))
+    }
 }
 
-fn number(text: &str, before: &str, behind: &str) -> Option<(u64, bool)> {
-    let line = text.lines().next()?;
-    let (line, own_only) = match line.strip_suffix(OWN_ONLY) {
-        Some(line) => (line, true),
-        None => (line, false),
-    };
-    let number = line.strip_prefix(before)?.strip_suffix(behind)?;
-    Some((number.parse().ok()?, own_only))
-}
-
-fn reset(system: &System) -> Result<()> {
+/// Resets the peak to the current size.
+fn reset_peak(system: &System) -> Result<()> {
+    let path = PEAK.path;
     ensure!(
         system.is_running(),
-        "nothing can be run on a recorded system"
+        "COMMAND cannot run on a recorded system: remove --root"
     );
-    let opened = OpenOptions::new().write(true).open(system.path(PEAK));
+    let opened = OpenOptions::new().write(true).open(system.path(path));
     let mut file = opened.map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => anyhow::Error::new(Missing(format!(
-            "{PEAK} is reset by root alone: sudo rkheap peak …"
+            "{path} is writable by root only: use sudo rkheap peak"
         ))),
-        _ => anyhow!("cannot open {PEAK}: {error}"),
+        _ => anyhow!("cannot open {path}: {error}"),
     })?;
     file.write_all(b"0")
-        .with_context(|| format!("cannot reset {PEAK}"))
+        .with_context(|| format!("cannot reset {path}"))
 }
 
 #[cfg(test)]
@@ -146,12 +170,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_understood() {
-        let parse = |text: &str| number(text, "Peak: ", " MiB");
-        assert_eq!(parse("Peak: 32 MiB\n"), Some((32, false)));
+    fn nodes_are_parsed() {
+        let parse = |text: &str| PEAK.parse(text);
+        assert_eq!(parse("Peak: 32 MiB\n"), Some((32 << 20, false)));
         assert_eq!(
             parse(&format!("Peak: 32 MiB{OWN_ONLY}\n")),
-            Some((32, true))
+            Some((32 << 20, true))
         );
         for text in [
             "",

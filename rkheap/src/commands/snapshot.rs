@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap snapshot`, and what `rkheap leak` compares.
+//! `rkheap snapshot`: the format of snapshots, which `rkheap leak` compares.
 
-use crate::buffers::{
-    self,
-    Buffer,
-    Survey, //
-};
+use crate::buffer::Buffer;
 use crate::exit::{
     Missing,
     Status, //
 };
 use crate::output::Output;
 use crate::processes;
+use crate::survey::Survey;
 use crate::system::System;
 use anyhow::{
     bail,
@@ -30,29 +27,31 @@ use std::path::Path;
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// All buffers at one moment.
+/// All buffers at one point in time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// The version of the format.
     pub rkheap_snapshot: u32,
-    /// Inode numbers are given anew after each boot.
+    /// Identifies the boot, because inode numbers are valid only until the next one.
     pub boot_id: String,
-    /// Whether these were all buffers, or those alone that the user could see.
+    /// Whether `buffers` has all buffers, not only those that the user could see.
     pub complete: bool,
-    /// The processes that there were.
+    /// The PIDs of all processes.
     pub processes: Vec<u32>,
     pub buffers: Vec<Buffer>,
 }
 
 impl Snapshot {
-    /// Takes one. Fails where no buffer can be told from another.
+    /// Takes a snapshot. Also returns the survey, for its remarks. Fails with [`Missing`] if
+    /// `/proc` is not mounted.
     pub fn take(system: &System) -> Result<(Self, Survey)> {
-        let survey = buffers::survey(system);
+        let survey = Survey::take(system);
         let snapshot = Snapshot {
             rkheap_snapshot: VERSION,
             boot_id: boot_id(system),
             complete: survey.complete,
-            processes: processes::all(system),
-            // Without a number a buffer cannot be known again.
+            processes: processes::pids(system),
+            // A buffer without an inode number cannot be identified later.
             buffers: survey
                 .buffers
                 .iter()
@@ -61,12 +60,16 @@ impl Snapshot {
                 .collect(),
         };
         if snapshot.processes.is_empty() {
-            return Err(Missing("there is no process in /proc: mount it".to_owned()).into());
+            return Err(Missing(
+                "/proc lists no processes: run `mount -t proc proc /proc`".to_owned(),
+            )
+            .into());
         }
         Ok((snapshot, survey))
     }
 
-    /// Reads one that was printed before; `-` is standard input.
+    /// Loads a snapshot from a file; `-` is standard input. Fails with [`Missing`] if the file does
+    /// not exist.
     pub fn load(path: &Path) -> Result<Self> {
         let text = if path == Path::new("-") {
             let mut text = String::new();
@@ -79,7 +82,7 @@ impl Snapshot {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     return Err(Missing(format!(
-                        "there is no snapshot {}; `rkheap snapshot > FILE` makes one",
+                        "snapshot {} does not exist: take one with `rkheap snapshot > FILE`",
                         path.display()
                     ))
                     .into())
@@ -89,33 +92,35 @@ impl Snapshot {
         };
         let snapshot: Snapshot = serde_json::from_str(&text).with_context(|| {
             format!(
-                "{} is no snapshot; `rkheap snapshot > FILE` makes one",
+                "{} is not a snapshot: take one with `rkheap snapshot > FILE`",
                 path.display()
             )
         })?;
         ensure!(
             snapshot.rkheap_snapshot == VERSION,
-            "{} has format {}, this rkheap knows {VERSION}; make it anew",
+            "{} has format {}, but this rkheap supports {VERSION}: take a new snapshot",
             path.display(),
             snapshot.rkheap_snapshot
         );
         Ok(snapshot)
     }
 
-    /// Whether `later` was made in the same run of the machine.
+    /// Returns whether `later` was taken in the same boot.
     pub fn is_of_same_boot(&self, later: &Snapshot) -> bool {
         self.boot_id == later.boot_id
     }
 }
 
+/// Returns the boot ID of the kernel.
 fn boot_id(system: &System) -> String {
     let id = system.text("/proc/sys/kernel/random/boot_id");
     id.unwrap_or_default().trim().to_owned()
 }
 
+/// Runs the command.
 pub fn run(system: &System, output: Output) -> Result<Status> {
     let (snapshot, survey) = Snapshot::take(system)?;
-    output.value(&snapshot)?;
-    output.remarks(&survey.remarks);
+    output.print_json(&snapshot)?;
+    output.print_remarks(&survey.remarks);
     Ok(Status::Done)
 }

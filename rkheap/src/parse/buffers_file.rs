@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/buffers`: a record for each dma-buf of the system.
+//! `/proc/rk_dmabuf/buffers`: one record per dma-buf of the system. Fields are found by the names
+//! in the heading.
 
 use super::{
     unless_dash,
     Parsed,
     OWN_ONLY, //
 };
-use crate::buffers::{
+use crate::buffer::{
     Buffer,
     Holder, //
 };
 
 pub const PATH: &str = "/proc/rk_dmabuf/buffers";
 
+/// Parses the file.
 pub fn parse(text: &str) -> Parsed<Buffer> {
     let mut parsed = Parsed::default();
     let mut lines = text.lines();
@@ -68,8 +70,7 @@ fn holder(text: &str) -> Option<Holder> {
     parts.next().is_none().then_some(holder)
 }
 
-/// A field as it was before its separators and what is not visible became `\` and three octal
-/// digits.
+/// Decodes a field, in which separators and invisible bytes are `\` and three octal digits.
 fn decoded(field: &str) -> String {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
@@ -92,7 +93,7 @@ fn decoded(field: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What [`decoded`] undoes: as the module prints a field.
+/// Encodes a field like the module, as the inverse of [`decoded`].
 #[cfg(test)]
 pub fn encoded(name: &str) -> String {
     let mut field = String::new();
@@ -116,7 +117,7 @@ mod tests {
     const HEADING: &str = "inode size exporter name age_ms pid thread references devices holders";
 
     #[test]
-    fn records_are_understood() {
+    fn records_are_parsed() {
         let text = format!(
             "{HEADING}\n\
              2 4096 cma a\\040b 15 7 demo 3 vgem,vivid.0 7:de\\072mo:fd=1:map=2,8:x:fd=0:map=1\n\
@@ -124,7 +125,7 @@ mod tests {
              x 8192 udmabuf - - - - 1 - -\n"
         );
         let parsed = parse(&text);
-        assert_eq!((parsed.odd, parsed.own_only), (1, false));
+        assert_eq!((parsed.malformed, parsed.own_only), (1, false));
         let [first, second] = &parsed.items[..] else {
             panic!("{parsed:?}");
         };
@@ -140,13 +141,13 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_known_as_one() {
+    fn own_only_is_recognized() {
         assert!(parse(&format!("{HEADING}{OWN_ONLY}\n")).own_only);
     }
 
     proptest! {
         #[test]
-        fn whatever_a_name_is_it_comes_back(name in "\\PC{1,31}|[\\x00-\\x7f]{1,31}") {
+        fn any_name_is_decoded(name in "\\PC{1,31}|[\\x00-\\x7f]{1,31}") {
             prop_assume!(name != "-");
             let line = format!("{HEADING}\n1 2 {} - 0 1 t 1 - 1:{0}:fd=1:map=0\n", encoded(&name));
             let parsed = parse(&line);
@@ -156,7 +157,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_breaks_it(text in "(inode size exporter name holders\n)?[ -~\n\\\\]{0,200}|\\PC*") {
+        fn any_input_is_accepted(
+            text in "(inode size exporter name holders\n)?[ -~\n\\\\]{0,200}|\\PC*"
+        ) {
             parse(&text);
         }
     }

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/dma_buf/bufinfo`: the kernel's own list of all dma-bufs.
+//! `/sys/kernel/debug/dma_buf/bufinfo`: the list of all dma-bufs that the kernel provides.
 
 use super::Parsed;
-use crate::buffers::Buffer;
+use crate::buffer::Buffer;
 
 pub const PATH: &str = "/sys/kernel/debug/dma_buf/bufinfo";
 
-/// Understands the list. Names are printed as they are, so lines that no kernel would print may
-/// come.
+/// Parses the list. The kernel does not escape names, so names can contain whole lines of any text.
 pub fn parse(text: &str) -> Parsed<Buffer> {
     let mut parsed: Parsed<Buffer> = Parsed::default();
     let mut in_devices = false;
@@ -24,12 +23,12 @@ pub fn parse(text: &str) -> Parsed<Buffer> {
         } else if in_devices {
             match parsed.items.last_mut() {
                 Some(buffer) => buffer.devices.push(line.trim().to_owned()),
-                None => parsed.odd += 1,
+                None => parsed.malformed += 1,
             }
         } else if line.starts_with(|first: char| first.is_ascii_digit()) {
             parsed.add(row(line));
         } else if !(line.trim().is_empty() || is_fence(line)) {
-            parsed.odd += 1;
+            parsed.malformed += 1;
         }
     }
     parsed
@@ -39,7 +38,7 @@ fn is_fence(line: &str) -> bool {
     line.trim_start().contains("fence:")
 }
 
-/// Size, flags, mode, count, exporter, inode, name, with tabs between.
+/// Parses size, flags, mode, count, exporter, inode and name, separated by tabs.
 fn row(line: &str) -> Option<Buffer> {
     let mut fields = line.splitn(7, '\t').map(str::trim);
     let size = fields.next()?.parse().ok()?;
@@ -72,9 +71,9 @@ mod tests {
         \nTotal 2 objects, 69632 bytes\n";
 
     #[test]
-    fn list_is_understood() {
+    fn list_is_parsed() {
         let parsed = parse(LIST);
-        assert_eq!((parsed.items.len(), parsed.odd), (2, 0));
+        assert_eq!((parsed.items.len(), parsed.malformed), (2, 0));
         let [first, second] = &parsed.items[..] else {
             panic!("{parsed:?}");
         };
@@ -88,7 +87,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it(text in "size\n[0-9\t]{0,30}[\\PC\n\t]{0,100}") {
+        fn any_input_is_accepted(text in "size\n[0-9\t]{0,30}[\\PC\n\t]{0,100}") {
             parse(&text);
         }
     }

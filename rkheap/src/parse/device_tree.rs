@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device tree, as the kernel shows it under `/sys/firmware/devicetree/base`: what it sets
-//! aside.
+//! The device tree in `/sys/firmware/devicetree/base`: reserved memory and the module's nodes.
 
 use crate::system::System;
 
 const BASE: &str = "/sys/firmware/devicetree/base";
 
-/// How deep a node of the module's may lie.
-const DEPTH: usize = 4;
+/// Maximum depth of the module's nodes below the root.
+const MAX_DEPTH: usize = 4;
 
 /// A region under `/reserved-memory`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,23 +17,23 @@ pub struct Region {
     pub size: Option<u64>,
     pub no_map: bool,
     pub reusable: bool,
-    /// `linux,cma-default`
+    /// Whether the node has the property `linux,cma-default`.
     pub is_default: bool,
     phandle: Option<u32>,
 }
 
-/// What a device tree says of memory.
+/// The memory reservations of a device tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub struct ReservedMemory {
     pub regions: Vec<Region>,
-    /// The name of the region that the Rockchip heap is bound to.
+    /// The name of the region of the node `rk-dma-heap,cma`.
     pub rockchip: Option<String>,
-    /// The names of those that opted in as carveouts.
+    /// The names of the regions of the nodes `rk-dma-heap,carveout`.
     pub carveouts: Vec<String>,
 }
 
-/// Reads what there is; nothing on machines without a device tree.
-pub fn read(system: &System) -> Tree {
+/// Reads the reservations. Returns none on machines without a device tree.
+pub fn read(system: &System) -> ReservedMemory {
     let reserved = format!("{BASE}/reserved-memory");
     let cells = |what: &str| {
         let content = system.read(&format!("{reserved}/{what}")).content()?;
@@ -42,7 +41,7 @@ pub fn read(system: &System) -> Tree {
     };
     let address_cells = cells("#address-cells").unwrap_or(1);
     let size_cells = cells("#size-cells").unwrap_or(1);
-    let mut tree = Tree::default();
+    let mut tree = ReservedMemory::default();
     for name in system.names(&reserved) {
         let node = format!("{reserved}/{name}");
         if !system.path(&node).is_dir() {
@@ -67,7 +66,7 @@ pub fn read(system: &System) -> Tree {
         });
     }
     let mut nodes = Vec::new();
-    find(system, BASE, DEPTH, &mut nodes);
+    find_nodes(system, BASE, MAX_DEPTH, &mut nodes);
     for (compatible, handle) in nodes {
         let region = tree
             .regions
@@ -83,8 +82,8 @@ pub fn read(system: &System) -> Tree {
     tree
 }
 
-/// The nodes of the module's, with what they point to.
-fn find(system: &System, folder: &str, depth: usize, nodes: &mut Vec<(String, u32)>) {
+/// Finds the nodes of the module. Adds each compatible string and the phandle of `memory-region`.
+fn find_nodes(system: &System, folder: &str, depth: usize, nodes: &mut Vec<(String, u32)>) {
     for name in system.names(folder) {
         let node = format!("{folder}/{name}");
         if !system.path(&node).is_dir() {
@@ -104,12 +103,12 @@ fn find(system: &System, folder: &str, depth: usize, nodes: &mut Vec<(String, u3
             );
         }
         if depth > 1 {
-            find(system, &node, depth - 1, nodes);
+            find_nodes(system, &node, depth - 1, nodes);
         }
     }
 }
 
-/// The cells of a property.
+/// Splits a property into its cells.
 pub fn words(property: &[u8]) -> Vec<u32> {
     property
         .chunks_exact(4)
@@ -117,7 +116,8 @@ pub fn words(property: &[u8]) -> Vec<u32> {
         .collect()
 }
 
-/// A number of so many cells; `None` where it does not fit, or is not there.
+/// Returns the number in the first `cells` cells. Returns `None` if there are fewer cells, or if
+/// the number exceeds 64 bits.
 pub fn number(words: &[u32], cells: u32) -> Option<u64> {
     let words = words.get(..cells as usize)?;
     let (high, low) = words.split_at_checked(words.len().saturating_sub(2))?;
@@ -130,7 +130,7 @@ pub fn number(words: &[u32], cells: u32) -> Option<u64> {
     )
 }
 
-/// The first range of a `reg`.
+/// Returns base and size of the first range of a `reg` property.
 pub fn extent(words: &[u32], address_cells: u32, size_cells: u32) -> (Option<u64>, Option<u64>) {
     let size = words
         .get(address_cells as usize..)
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn cells_are_put_together() {
+    fn cells_are_combined() {
         assert_eq!(
             extent(&[0, 0x4c00_0000, 1, 2], 2, 2),
             (Some(0x4c00_0000), Some(0x1_0000_0002))
@@ -157,7 +157,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it(property in proptest::collection::vec(any::<u8>(), 0..40), a in any::<u32>(), b in any::<u32>()) {
+        fn any_input_is_accepted(
+            property in proptest::collection::vec(any::<u8>(), 0..40),
+            a in any::<u32>(),
+            b in any::<u32>(),
+        ) {
             extent(&words(&property), a, b);
             extent(&words(&property), a % 5, b % 5);
         }

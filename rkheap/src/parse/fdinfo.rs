@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/fdinfo/FD` of a dma-buf.
+//! `/proc/PID/fdinfo/FD` of a file descriptor for a dma-buf.
 
-/// What it says.
+/// The dma-buf of a file descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FdInfo {
     pub inode: u64,
@@ -12,8 +12,9 @@ pub struct FdInfo {
     pub name: Option<String>,
 }
 
-/// Understands the file; `None` where the descriptor is no dma-buf's. The name comes last and may
-/// be anything, lines that look like the others too.
+/// Parses the file. Returns `None` if the descriptor does not refer to a dma-buf.
+///
+/// The name is the last field. It can contain any text, including lines that look like fields.
 pub fn parse(text: &str) -> Option<FdInfo> {
     let (fields, name) = match text.split_once("\nname:\t") {
         Some((fields, name)) => (fields, Some(name.strip_suffix('\n').unwrap_or(name))),
@@ -43,7 +44,7 @@ mod tests {
         "pos:\t0\nflags:\t02\nmnt_id:\t16\nino:\t9\nsize:\t4096\ncount:\t1\nexp_name:\tsystem\n";
 
     #[test]
-    fn a_dma_buf_is_told_from_a_file() {
+    fn other_files_are_ignored() {
         let info = parse(TEXT).unwrap();
         assert_eq!((info.inode, info.size, info.references), (9, 4096, Some(1)));
         assert_eq!((info.exporter.as_str(), info.name), ("system", None));
@@ -52,7 +53,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_stays_a_name(name in "[\\PC\n\t:]{0,31}") {
+        fn a_name_may_contain_fields(name in "[\\PC\n\t:]{0,31}") {
             let text = format!("{TEXT}name:\t{name}\nsize:\t1\n");
             let info = parse(&text).unwrap();
             prop_assert_eq!((info.inode, info.size), (9, 4096));
@@ -60,7 +61,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_breaks_it(text in "[\\PC\n\t]{0,100}") {
+        fn any_input_is_accepted(text in "[\\PC\n\t]{0,100}") {
             parse(&text);
         }
     }

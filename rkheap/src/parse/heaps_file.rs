@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/heaps`: columns by their names; those that are not known here are left out.
+//! `/proc/rk_dma_heap/heaps`: one line per heap. Columns are found by the names in the heading, and
+//! unknown columns are ignored.
 
 use super::{
     kib,
@@ -9,18 +10,20 @@ use super::{
 
 pub const PATH: &str = "/proc/rk_dma_heap/heaps";
 
-/// The figures of a heap; sizes in bytes.
+/// The statistics of a heap. Sizes are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct HeapStats {
     pub heap: String,
     pub buffers: u64,
     pub allocated: u64,
-    /// Ready in the page pool, or waiting to be made so.
+    /// Zeroed pages in the page pool, and the backlog of pages that are not zeroed yet.
     pub pooled: u64,
+    /// Number of page arrays that drivers allocated.
     pub arrays: u64,
 }
 
-pub fn parse(text: &str) -> Parsed<Figures> {
+/// Parses the file.
+pub fn parse(text: &str) -> Parsed<HeapStats> {
     let mut parsed = Parsed::default();
     let mut lines = text.lines();
     let columns: Vec<&str> = lines
@@ -34,13 +37,13 @@ pub fn parse(text: &str) -> Parsed<Figures> {
     parsed
 }
 
-fn row(columns: &[&str], line: &str) -> Option<Figures> {
+fn row(columns: &[&str], line: &str) -> Option<HeapStats> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let field = |name: &str| {
         let index = columns.iter().position(|column| *column == name)?;
         fields.get(index).copied()
     };
-    Some(Figures {
+    Some(HeapStats {
         heap: field("heap")?.to_owned(),
         buffers: field("buffers")?.parse().ok()?,
         allocated: kib(field("allocated")?)?,
@@ -60,7 +63,7 @@ mod tests {
         let parsed = parse(text);
         assert_eq!(
             parsed.items,
-            [Figures {
+            [HeapStats {
                 heap: "cma".into(),
                 buffers: 3,
                 allocated: 8192,
@@ -68,6 +71,6 @@ mod tests {
                 arrays: 2
             }]
         );
-        assert_eq!(parsed.odd, 2);
+        assert_eq!(parsed.malformed, 2);
     }
 }

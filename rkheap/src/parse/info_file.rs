@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/rk-dma-heap-info`: what the Rockchip heaps have handed out and where it lies,
-//! in the vendor's format.
+//! `/proc/rk_dma_heap/rk-dma-heap-info`: the allocations of the Rockchip heaps and their addresses,
+//! in the format of the vendor's kernel.
 
 use super::{
     hexadecimal,
@@ -14,35 +14,37 @@ pub const PATH: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub heap: String,
-    /// Of a dma-buf; a page array has none.
+    /// The inode number of a dma-buf; `None` for a page array.
     pub inode: Option<u64>,
     pub name: String,
-    /// First and last address.
+    /// The first and the last address.
     pub range: (u64, u64),
+    /// Size in bytes.
     pub size: u64,
 }
 
+/// Parses the file.
 pub fn parse(text: &str) -> Parsed<Entry> {
     let mut parsed = Parsed::default();
     let mut heading = None;
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("dma-heap:<") {
-            heading = head(rest);
+            heading = parse_heading(rest);
             if heading.is_none() {
-                parsed.odd += 1;
+                parsed.malformed += 1;
             }
         } else if let Some(rest) = line.strip_prefix("\tAlloc by (") {
-            // Each heading is for one.
+            // Each heading has one entry.
             let entry = heading
                 .take()
-                .and_then(|(heap, inode)| entry(rest, heap, inode));
+                .and_then(|(heap, inode)| parse_entry(rest, heap, inode));
             parsed.add(entry);
         }
     }
     parsed
 }
 
-fn head(rest: &str) -> Option<(String, Option<u64>)> {
+fn parse_heading(rest: &str) -> Option<(String, Option<u64>)> {
     let (heap, kind) = rest.split_once("> -")?;
     let inode = match kind.strip_prefix("dmabuf\ti_ino = ") {
         Some(number) => Some(number.trim().parse().ok()?),
@@ -52,8 +54,8 @@ fn head(rest: &str) -> Option<(String, Option<u64>)> {
     Some((heap.to_owned(), inode))
 }
 
-fn entry(rest: &str, heap: String, inode: Option<u64>) -> Option<Entry> {
-    // A name may hold what stands behind it.
+fn parse_entry(rest: &str, heap: String, inode: Option<u64>) -> Option<Entry> {
+    // A name can contain the separators that follow it, so search from the end.
     let (name, rest) = rest.rsplit_once(")\t[")?;
     let (range, rest) = rest.split_once("]\t")?;
     let (start, end) = range.split_once('-')?;
@@ -74,15 +76,16 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn buffers_and_page_arrays_are_understood() {
+    fn buffers_and_page_arrays_are_parsed() {
         let text = "dma-heap:<rk-dma-heap-cma> -dmabuf\ti_ino = 7\n\
-            \tAlloc by (v)\t[mpi             )\t[0x000000004c000000-0x000000004c000fff]\t0x0000000000001000 (4 KiB)\n\
+            \tAlloc by (v)\t[mpi             )\t\
+            [0x000000004c000000-0x000000004c000fff]\t0x0000000000001000 (4 KiB)\n\
             \t\tAttached Devices:\nTotal 0 devices attached\n\n\
             dma-heap:<rk-dma-heap-cma> -non dmabuf\n\
             \tAlloc by (ff660000.npu        )\t[0x4c001000-0x4c001fff]\t0x1000 (4 KiB)\n\
             dma-heap:<x> -what\n\tAlloc by (y)\t[0x1-0x2]\t0x1 (0 KiB)\n\nTotal : 0x2000 (8 KiB)\n";
         let parsed = parse(text);
-        assert_eq!(parsed.odd, 2);
+        assert_eq!(parsed.malformed, 2);
         assert_eq!(
             parsed.items,
             [
@@ -106,7 +109,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it(text in "(dma-heap:<a> -dmabuf\ti_ino = [0-9]{1,25}\n\tAlloc by \\()?[\\PC\n\t]{0,100}") {
+        fn any_input_is_accepted(
+            text in "(dma-heap:<a> -dmabuf\ti_ino = [0-9]{1,25}\n\tAlloc by \\()?[\\PC\n\t]{0,100}"
+        ) {
             parse(&text);
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/dev` and `/proc/rk_dmabuf/sgt`: a row a dma-buf, in columns of fixed width,
+//! `/proc/rk_dmabuf/dev` and `/proc/rk_dmabuf/sgt`: one row per dma-buf in columns of fixed width,
 //! newest first.
 
 use super::{
@@ -9,28 +9,53 @@ use super::{
     Parsed,
     OWN_ONLY, //
 };
+use crate::buffer::Buffer;
 
 pub const DEV: &str = "/proc/rk_dmabuf/dev";
 pub const SGT: &str = "/proc/rk_dmabuf/sgt";
 pub const ADVANCED: &str = "/proc/rk_dmabuf/advanced";
 
-/// How many characters of a name a row has.
+/// Width of the columns for names, in characters.
 pub const NAME_WIDTH: usize = 16;
 
-/// A dma-buf as a row shows it.
+/// The row of a dma-buf.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Cut to 16 bytes, and `?` for what is not visible.
+    /// Truncated to 16 bytes, with `?` for each control character.
     pub name: String,
     pub exporter: String,
-    /// In whole KiB.
+    /// Size in bytes, a multiple of 1 KiB.
     pub size: u64,
     pub devices: Vec<String>,
-    /// First and last address of each entry of its scatter list, as a device sees them.
+    /// The first and the last DMA address of each entry of the scatter list.
     pub ranges: Vec<(u64, u64)>,
 }
 
-/// Understands either list.
+impl Row {
+    /// Returns whether this row can describe `buffer`: size, exporter and name are equal as far as
+    /// a row shows them.
+    pub fn matches(&self, buffer: &Buffer) -> bool {
+        fn truncated(name: &str) -> String {
+            let mut truncated = String::new();
+            for character in name.chars() {
+                if truncated.len() + character.len_utf8() > NAME_WIDTH {
+                    break;
+                }
+                truncated.push(if character.is_control() {
+                    '?'
+                } else {
+                    character
+                });
+            }
+            truncated.trim_end().to_owned()
+        }
+        self.size == buffer.size / 1024 * 1024
+            && self.exporter == truncated(&buffer.exporter)
+            && self.name == truncated(buffer.name.as_deref().unwrap_or_default())
+    }
+}
+
+/// Parses either list.
 pub fn parse(content: &[u8]) -> Parsed<Row> {
     let mut parsed: Parsed<Row> = Parsed::default();
     let mut lines = content.split(|byte| *byte == b'\n');
@@ -40,10 +65,10 @@ pub fn parse(content: &[u8]) -> Parsed<Row> {
         .windows(b" SGLIST".len())
         .any(|part| part == b" SGLIST");
     for line in lines.filter(|line| !line.is_empty()) {
-        if let Some(text) = continued(line) {
+        if let Some(text) = continuation(line) {
             match (range(&text), parsed.items.last_mut()) {
                 (Some(range), Some(row)) => row.ranges.push(range),
-                _ => parsed.odd += 1,
+                _ => parsed.malformed += 1,
             }
         } else {
             let row = row(line, ranges);
@@ -53,8 +78,8 @@ pub fn parse(content: &[u8]) -> Parsed<Row> {
     parsed
 }
 
-/// A line that belongs to the row before it: 65 spaces and an entry.
-fn continued(line: &[u8]) -> Option<String> {
+/// Returns the scatter list entry of a continuation line, which starts with 65 spaces.
+fn continuation(line: &[u8]) -> Option<String> {
     let (space, rest) = line.split_at_checked(65)?;
     space
         .iter()
@@ -72,7 +97,7 @@ fn row(line: &[u8], with_ranges: bool) -> Option<Row> {
         Some(String::from_utf8_lossy(bytes).trim_end().to_owned())
     };
     let (size, rest) = line.get(51..)?.split_at_checked(10)?;
-    // A size of more than ten digits pushes the rest to the right.
+    // A size of more than ten digits shifts the following columns to the right.
     let more = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (extra, rest) = rest.split_at_checked(more)?;
     let digits = [size, extra].concat();
@@ -91,7 +116,7 @@ fn row(line: &[u8], with_ranges: bool) -> Option<Row> {
     Some(row)
 }
 
-/// `   0: 0x000000004c000000..0x000000004c0fffff (      1024 KiB)`
+/// Parses `   0: 0x000000004c000000..0x000000004c0fffff (      1024 KiB)`.
 fn range(text: &str) -> Option<(u64, u64)> {
     let (number, rest) = text.trim_start().split_once(": ")?;
     number.parse::<u64>().ok()?;
@@ -106,15 +131,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SGT: &str = "          DMABUF NAME             EXPORT                 SIZE:KiB SGLIST\n\n\
-        000000000087f8e0 130 heap demo    system                 8192 KiB    0: 0x0000000040000000..0x00000000403fffff (      4096 KiB)\n\
-        \x20                                                                   1: 0x0000000050000000..0x00000000503fffff (      4096 KiB)\n\
+    const SGT: &str =
+        "          DMABUF NAME             EXPORT                 SIZE:KiB SGLIST\n\n\
+        000000000087f8e0 130 heap demo    system                 8192 KiB    0: \
+        0x0000000040000000..0x00000000403fffff (      4096 KiB)\n\
+        \x20                                                                   1: \
+        0x0000000050000000..0x00000000503fffff (      4096 KiB)\n\
         000000000087f8e1                  cma                       4 KiB (in use)\n";
 
     #[test]
-    fn scatter_lists_are_understood() {
+    fn scatter_lists_are_parsed() {
         let parsed = parse(SGT.as_bytes());
-        assert_eq!(parsed.odd, 0);
+        assert_eq!(parsed.malformed, 0);
         let [first, second] = &parsed.items[..] else {
             panic!("{parsed:?}");
         };
@@ -130,29 +158,38 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_understood() {
+    fn devices_are_parsed() {
         let text = format!(
-            "          DMABUF NAME             EXPORT                 SIZE:KiB AttachedDevices{OWN_ONLY}\n\n\
+            "          DMABUF NAME             EXPORT                 SIZE:KiB \
+             AttachedDevices{OWN_ONLY}\n\n\
              000000000087f8e0 vcs              vgem                   1024 KiB vgem vivid.0\n\
              no row\n"
         );
         let parsed = parse(text.as_bytes());
-        assert_eq!((parsed.odd, parsed.own_only), (1, true));
+        assert_eq!((parsed.malformed, parsed.own_only), (1, true));
         assert_eq!(parsed.items[0].devices, ["vgem", "vivid.0"]);
     }
 
     proptest! {
         #[test]
-        fn every_range_comes_back(start in any::<u64>(), size in any::<u64>(), kib in 0u64..1 << 50) {
+        fn any_range_is_parsed(
+            start in any::<u64>(),
+            size in any::<u64>(),
+            kib in 0u64..1 << 50,
+        ) {
             let end = start.saturating_add(size);
-            let line = format!("DMABUF SGLIST\n\n{:016x} {:<16} {:<16} {kib:>10} KiB    0: {start:#018x}..{end:#018x} ({:>10} KiB)\n", 7, "name", "cma", 1);
+            let line = format!(
+                "DMABUF SGLIST\n\n{:016x} {:<16} {:<16} {kib:>10} KiB    \
+                 0: {start:#018x}..{end:#018x} ({:>10} KiB)\n",
+                7, "name", "cma", 1
+            );
             let parsed = parse(line.as_bytes());
             prop_assert_eq!(&parsed.items[0].ranges, &[(start, end)]);
             prop_assert_eq!(parsed.items[0].size, kib << 10);
         }
 
         #[test]
-        fn nothing_breaks_it(content in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_input_is_accepted(content in proptest::collection::vec(any::<u8>(), 0..300)) {
             parse(&content);
             parse(&[b" SGLIST\n0000000000000000 ".as_slice(), &content].concat());
         }

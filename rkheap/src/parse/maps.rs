@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/PID/maps`: which dma-bufs a process has mapped.
+//! `/proc/PID/maps`: the dma-bufs that a process has mapped.
 
 /// A mapping of a dma-buf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     pub inode: u64,
-    /// How far into the dma-buf it reaches, in bytes: it is at least that large.
-    pub reaches: u64,
+    /// The end of the mapping within the dma-buf, in bytes: a lower bound of its size.
+    pub end_offset: u64,
     pub name: Option<String>,
 }
 
-/// The mappings of dma-bufs. They lie on a file system without a device, under names that begin
-/// with `/dmabuf:`.
+/// Parses the file and returns the mappings of dma-bufs. Their file system has no device, and their
+/// names start with `/dmabuf:`.
 pub fn parse(text: &str) -> Vec<Mapping> {
     text.lines().filter_map(line).collect()
 }
@@ -32,7 +32,7 @@ fn line(line: &str) -> Option<Mapping> {
     }
     Some(Mapping {
         inode,
-        reaches: offset.checked_add(len)?,
+        end_offset: offset.checked_add(len)?,
         name: (!name.is_empty()).then(|| name.to_owned()),
     })
 }
@@ -43,23 +43,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn mappings_are_understood() {
-        let text = "00400000-0056f000 r-xp 00000000 00:03 78                                 /usr/bin/heap-demo\n\
+    fn mappings_are_parsed() {
+        let text = "00400000-0056f000 r-xp 00000000 00:03 78                                 \
+            /usr/bin/heap-demo\n\
             1f6dd000-1f6ff000 rw-p 00000000 00:00 0                                  [heap]\n\
             b6d3f000-b6d41000 rw-s 00001000 00:10 5                                  /dmabuf:a b\n\
             b6d3f000-b6d41000 rw-s 00000000 00:10 6                                  /dmabuf:\n\
-            b6d3f000-b6d41000 rw-s 00000000 fe:01 7                                  /dmabuf:a file\n";
+            b6d3f000-b6d41000 rw-s 00000000 fe:01 7                                  \
+            /dmabuf:a file\n";
         assert_eq!(
             parse(text),
             [
                 Mapping {
                     inode: 5,
-                    reaches: 0x3000,
+                    end_offset: 0x3000,
                     name: Some("a b".into())
                 },
                 Mapping {
                     inode: 6,
-                    reaches: 0x2000,
+                    end_offset: 0x2000,
                     name: None
                 }
             ]
@@ -68,7 +70,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it(text in "([0-9a-f]{1,20}-[0-9a-f]{1,20} rw-s [0-9a-f]{1,20} 00:10 [0-9]{1,25} /dmabuf:)?[\\PC\n]{0,60}") {
+        fn any_input_is_accepted(
+            text in "([0-9a-f]{1,20}-[0-9a-f]{1,20} rw-s [0-9a-f]{1,20} \
+                00:10 [0-9]{1,25} /dmabuf:)?[\\PC\n]{0,60}"
+        ) {
             parse(&text);
         }
     }

@@ -1,52 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `top` adds up, and how it grows.
+//! The rows of `top`: sums of buffer sizes, and their growth.
 
 use crate::arguments::By;
-use crate::buffers::{
-    self,
-    Buffer, //
-};
+use crate::buffer::Buffer;
 use crate::heaps;
 use crate::parse::heaps_file;
+use crate::survey::Survey;
 use crate::system::System;
 use crate::text;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Whose buffers a sum is of.
+/// The group of buffers that a sum covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Key {
-    /// A heap, or another exporter.
+    /// The buffers of a heap or of another exporter.
     Name(String),
     Process {
         pid: u32,
         name: String,
     },
-    /// Held by devices and the kernel, by no process.
+    /// Buffers that devices and the kernel hold, but no process.
     Kernel,
-    /// Held by processes that this user may not look into.
+    /// Buffers of processes that this user may not inspect.
     Unknown,
 }
 
-/// A sum.
+/// The number of buffers of a group, and the sum of their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum {
     buffers: u64,
     bytes: u64,
 }
 
-/// All sums at one moment.
+/// All sums at one point in time.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct Sample {
+    /// Size of all buffers, in bytes.
     pub bytes: u64,
+    /// Number of all buffers.
     pub buffers: usize,
     pub remarks: Vec<String>,
     sums: BTreeMap<Key, Sum>,
 }
 
-/// A sum as it is shown.
+/// A sum and its growth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     pub key: Key,
@@ -55,7 +55,7 @@ pub struct Row {
     pub grown_bytes: i64,
 }
 
-/// What comes first.
+/// The order of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     Growth,
@@ -63,7 +63,8 @@ pub enum Sort {
 }
 
 impl By {
-    pub fn word(self) -> &'static str {
+    /// Returns the name of the grouping.
+    pub fn name(self) -> &'static str {
         match self {
             By::Heap => "heap",
             By::Process => "process",
@@ -71,6 +72,7 @@ impl By {
         }
     }
 
+    /// Returns the heading of the first column.
     pub fn heading(self) -> &'static str {
         match self {
             By::Heap => "HEAP",
@@ -80,11 +82,11 @@ impl By {
     }
 }
 
-impl Look {
-    /// Looks at the system.
+impl Sample {
+    /// Takes a sample of the system.
     pub fn take(system: &System, by: By) -> Self {
-        let survey = buffers::survey(system);
-        let mut look = Look {
+        let survey = Survey::take(system);
+        let mut sample = Sample {
             bytes: survey.bytes(),
             buffers: survey.buffers.len(),
             remarks: survey.remarks,
@@ -92,14 +94,14 @@ impl Look {
         };
         for buffer in &survey.buffers {
             match by {
-                By::Heap | By::Exporter => look.add(Key::Name(buffer.exporter.clone()), buffer),
-                By::Process => look.add_holders(buffer),
+                By::Heap | By::Exporter => sample.add(Key::Name(buffer.exporter.clone()), buffer),
+                By::Process => sample.add_holders(buffer),
             }
         }
         if by == By::Heap {
-            look.add_heaps(system);
+            sample.add_heaps(system);
         }
-        look
+        sample
     }
 
     fn add(&mut self, key: Key, buffer: &Buffer) {
@@ -117,48 +119,56 @@ impl Look {
             self.add(key, buffer);
         }
         if buffer.holders.is_empty() {
-            // Only root's list of the module's is sure to have all holders; it tells the makers as
-            // well.
-            let sure = buffer.inode.is_some() && buffer.references.is_some();
-            self.add(if sure { Key::Kernel } else { Key::Unknown }, buffer);
+            // Only the module's list for root, which also has the references, is sure to name all
+            // holders.
+            let holders_known = buffer.inode.is_some() && buffer.references.is_some();
+            self.add(
+                if holders_known {
+                    Key::Kernel
+                } else {
+                    Key::Unknown
+                },
+                buffer,
+            );
         }
     }
 
-    /// The heaps that hand out nothing at the moment, and drivers' page arrays.
+    /// Adds heaps without buffers, and the page arrays of drivers.
     fn add_heaps(&mut self, system: &System) {
         for folder in heaps::FOLDERS {
             for name in system.names(folder) {
                 self.sums.entry(Key::Name(name)).or_default();
             }
         }
-        let figures = system.text(heaps_file::PATH).unwrap_or_default();
-        for figures in heaps_file::parse(&figures).items {
-            let sum = self.sums.entry(Key::Name(figures.heap)).or_default();
-            sum.bytes = sum.bytes.max(figures.allocated);
+        let stats = system.text(heaps_file::PATH).unwrap_or_default();
+        for stats in heaps_file::parse(&stats).items {
+            let sum = self.sums.entry(Key::Name(stats.heap)).or_default();
+            sum.bytes = sum.bytes.max(stats.allocated);
         }
     }
 }
 
-/// How sums have grown.
+/// Computes the growth of sums.
 #[derive(Clone, Debug, Default)]
 pub struct Growth {
+    /// The sums at the start of the measurement.
     since: Option<BTreeMap<Key, u64>>,
 }
 
 impl Growth {
-    /// From the next look on growth is measured anew.
+    /// Restarts the measurement with the next sample.
     pub fn reset(&mut self) {
         self.since = None;
     }
 
-    /// The sums with their growth since the first look.
-    pub fn rows(&mut self, look: &Look, sort: Sort) -> Vec<Row> {
+    /// Returns the sums with their growth since the first sample, sorted.
+    pub fn rows(&mut self, sample: &Sample, sort: Sort) -> Vec<Row> {
         let bytes = |sums: &BTreeMap<Key, Sum>| {
             let pairs = sums.iter().map(|(key, sum)| (key.clone(), sum.bytes));
             pairs.collect::<BTreeMap<_, _>>()
         };
-        let since = self.since.get_or_insert_with(|| bytes(&look.sums));
-        let mut rows: Vec<Row> = look
+        let since = self.since.get_or_insert_with(|| bytes(&sample.sums));
+        let mut rows: Vec<Row> = sample
             .sums
             .iter()
             .map(|(key, sum)| {
@@ -171,7 +181,7 @@ impl Growth {
                 }
             })
             .collect();
-        // Stable, so that equals stay in the order of their names.
+        // The sort is stable, so rows with equal keys stay sorted by name.
         rows.sort_by(|a, b| {
             let (first, second) = match sort {
                 Sort::Growth => (b.grown_bytes.cmp(&a.grown_bytes), b.bytes.cmp(&a.bytes)),
@@ -183,9 +193,10 @@ impl Growth {
     }
 }
 
-fn difference(is: u64, was: u64) -> i64 {
-    let distance = i64::try_from(is.abs_diff(was)).unwrap_or(i64::MAX);
-    if is >= was {
+/// Returns `now - before`, saturated.
+fn difference(now: u64, before: u64) -> i64 {
+    let distance = i64::try_from(now.abs_diff(before)).unwrap_or(i64::MAX);
+    if now >= before {
         distance
     } else {
         -distance
@@ -193,12 +204,12 @@ fn difference(is: u64, was: u64) -> i64 {
 }
 
 impl Row {
-    /// The name, fit to be printed.
-    pub fn shown(&self) -> String {
+    /// Returns the name of the group, in printable form.
+    pub fn label(&self) -> String {
         match &self.key {
             Key::Name(name) if name.is_empty() => "-".to_owned(),
-            Key::Name(name) => text::shown(name),
-            Key::Process { pid, name } => format!("{} ({pid})", text::shown(name)),
+            Key::Name(name) => text::escaped(name),
+            Key::Process { pid, name } => format!("{} ({pid})", text::escaped(name)),
             Key::Kernel => "devices and the kernel".to_owned(),
             Key::Unknown => "other users".to_owned(),
         }
@@ -210,8 +221,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn look(sums: &[(&str, u64)]) -> Look {
-        Look {
+    fn sample(sums: &[(&str, u64)]) -> Sample {
+        Sample {
             sums: sums
                 .iter()
                 .map(|(name, bytes)| {
@@ -222,21 +233,21 @@ mod tests {
                     (Key::Name((*name).to_owned()), sum)
                 })
                 .collect(),
-            ..Look::default()
+            ..Sample::default()
         }
     }
 
     fn order(rows: &[Row]) -> Vec<(String, i64)> {
         rows.iter()
-            .map(|row| (row.shown(), row.grown_bytes))
+            .map(|row| (row.label(), row.grown_bytes))
             .collect()
     }
 
     #[test]
-    fn what_grows_comes_first() {
+    fn growing_sums_are_first() {
         let mut growth = Growth::default();
-        growth.rows(&look(&[("a", 10), ("b", 100), ("c", 50)]), Sort::Growth);
-        let now = look(&[("a", 30), ("b", 90), ("d", 15)]);
+        growth.rows(&sample(&[("a", 10), ("b", 100), ("c", 50)]), Sort::Growth);
+        let now = sample(&[("a", 30), ("b", 90), ("d", 15)]);
         assert_eq!(
             order(&growth.rows(&now, Sort::Growth)),
             [("a".into(), 20), ("d".into(), 15), ("b".into(), -10)]

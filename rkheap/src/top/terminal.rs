@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `top` on a terminal, which is put back as it was however this ends.
+//! The interactive mode of `top`. The terminal is restored on every exit.
 
-use super::sums::Look;
+use super::sums::Sample;
 use super::view::{
-    Effect,
+    Action,
     View, //
 };
-use super::PATIENCE;
 use crate::arguments::Top;
 use crate::output::Output;
 use crate::system::System;
@@ -42,63 +41,70 @@ use std::time::{
     Instant, //
 };
 
-/// The terminal, taken over as long as this lives.
+/// Maximum time until a signal is noticed.
+pub const SIGNAL_POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The terminal in raw mode. Dropping this restores the terminal.
+#[must_use]
 struct Screen(Terminal<CrosstermBackend<Stdout>>);
 
 impl Screen {
     fn open() -> Result<Self> {
-        enable_raw_mode().context("cannot take over the terminal")?;
-        // From here on it is put back, also where the next step fails.
-        let restored = Restored;
+        enable_raw_mode().context("cannot set the terminal to raw mode")?;
+        // Restores the terminal if one of the next steps fails.
+        let restore = RestoreOnDrop;
         execute!(stdout(), EnterAlternateScreen)?;
         let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        std::mem::forget(restored);
+        std::mem::forget(restore);
         Ok(Screen(terminal))
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        drop(Restored);
+        drop(RestoreOnDrop);
     }
 }
 
-struct Restored;
+/// Restores the terminal when dropped.
+#[must_use]
+struct RestoreOnDrop;
 
-impl Drop for Restored {
+impl Drop for RestoreOnDrop {
     fn drop(&mut self) {
         let _ = execute!(stdout(), LeaveAlternateScreen, Show);
         let _ = disable_raw_mode();
     }
 }
 
-pub fn run(system: &System, output: Output, options: &Top, ended: &AtomicBool) -> Result<()> {
+/// Runs until the user quits or `interrupted` is set.
+pub fn run(system: &System, output: Output, options: &Top, interrupted: &AtomicBool) -> Result<()> {
     let interval = Duration::from_secs_f64(options.interval);
-    let mut view = View::new(options.by, output.is_coloured());
-    view.update(Look::take(system, view.by));
+    let mut view = View::new(options.by, output.is_colored());
+    view.update(Sample::take(system, view.by));
     let mut screen = Screen::open()?;
-    let mut looked = Instant::now();
-    let mut effect = Effect::Draw;
-    while !ended.load(Ordering::Relaxed) && effect != Effect::End {
-        if effect == Effect::Look || (!view.stopped && looked.elapsed() >= interval) {
-            view.update(Look::take(system, view.by));
-            looked = Instant::now();
-            effect = Effect::Draw;
+    let mut sampled_at = Instant::now();
+    let mut action = Action::Redraw;
+    while !interrupted.load(Ordering::Relaxed) && action != Action::Quit {
+        if action == Action::Resample || (!view.stopped && sampled_at.elapsed() >= interval) {
+            view.update(Sample::take(system, view.by));
+            sampled_at = Instant::now();
+            action = Action::Redraw;
         }
-        if effect == Effect::Draw {
+        if action == Action::Redraw {
             screen
                 .0
                 .draw(|frame| view.draw(frame))
                 .context("cannot draw on the terminal")?;
         }
-        effect = Effect::Nothing;
-        let left = interval.saturating_sub(looked.elapsed());
-        if event::poll(left.clamp(Duration::from_millis(1), PATIENCE))? {
-            effect = match event::read()? {
+        action = Action::None;
+        let remaining = interval.saturating_sub(sampled_at.elapsed());
+        if event::poll(remaining.clamp(Duration::from_millis(1), SIGNAL_POLL_INTERVAL))? {
+            action = match event::read()? {
                 Event::Key(key) => view.key(key),
-                // The terminal asks for its new size by itself when it is drawn on.
-                Event::Resize(..) => Effect::Draw,
-                _ => Effect::Nothing,
+                // Drawing reads the new size.
+                Event::Resize(..) => Action::Redraw,
+                _ => Action::None,
             };
         }
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The screen of `top`: what the user has chosen, what keys do, and how it is drawn.
+//! The screen of `top`: its state, the keys, and the drawing.
 
 use super::sums::{
     Growth,
-    Look,
     Row,
+    Sample,
     Sort, //
 };
 use crate::arguments::By;
@@ -35,110 +35,113 @@ use ratatui::widgets::{
 };
 use ratatui::Frame;
 
-/// Below this width the number of buffers is left out.
-const WIDE: u16 = 56;
+/// Minimum width of the screen for the column with the number of buffers.
+const WIDE_SCREEN: u16 = 56;
 
 const KEYS: &str = "h heap  p process  e exporter  g growth  s size  r reset  space stop  q end";
 const KEYS_NARROW: &str = "h p e  g s  r  space  q";
 
-/// What comes of a key.
+/// The action that a key requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    Nothing,
-    /// The screen looks different now.
-    Draw,
-    /// The system has to be looked at again.
-    Look,
-    End,
+pub enum Action {
+    None,
+    /// Draw the screen.
+    Redraw,
+    /// Take a new sample and draw the screen.
+    Resample,
+    Quit,
 }
 
-/// The screen's state.
+/// The state of the screen.
 pub struct View {
     pub by: By,
     pub sort: Sort,
+    /// Whether periodic updates are stopped.
     pub stopped: bool,
-    coloured: bool,
-    first: usize,
+    colored: bool,
+    /// Index of the first visible row.
+    first_row: usize,
     growth: Growth,
-    look: Look,
+    sample: Sample,
     rows: Vec<Row>,
 }
 
 impl View {
-    pub fn new(by: By, coloured: bool) -> Self {
+    /// Creates the state before the first sample.
+    pub fn new(by: By, colored: bool) -> Self {
         View {
             by,
             sort: Sort::Growth,
             stopped: false,
-            coloured,
-            first: 0,
+            colored,
+            first_row: 0,
             growth: Growth::default(),
-            look: Look::default(),
+            sample: Sample::default(),
             rows: Vec::new(),
         }
     }
 
-    /// Takes what was seen.
-    pub fn update(&mut self, look: Look) {
-        self.look = look;
+    /// Shows a new sample.
+    pub fn update(&mut self, sample: Sample) {
+        self.sample = sample;
         self.sort_rows();
     }
 
     fn sort_rows(&mut self) {
-        self.rows = self.growth.rows(&self.look, self.sort);
-        self.first = self.first.min(self.rows.len().saturating_sub(1));
+        self.rows = self.growth.rows(&self.sample, self.sort);
+        self.first_row = self.first_row.min(self.rows.len().saturating_sub(1));
     }
 
-    /// Does what a key says.
-    pub fn key(&mut self, key: KeyEvent) -> Effect {
+    /// Handles a key.
+    pub fn key(&mut self, key: KeyEvent) -> Action {
         if key.kind == KeyEventKind::Release {
-            return Effect::Nothing;
+            return Action::None;
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         match key.code {
-            KeyCode::Char('c' | 'd') if control => Effect::End,
-            KeyCode::Char('q') | KeyCode::Esc => Effect::End,
-            KeyCode::Char('h') => self.add_up(By::Heap),
-            KeyCode::Char('p') => self.add_up(By::Process),
-            KeyCode::Char('e') => self.add_up(By::Exporter),
+            KeyCode::Char('c' | 'd') if control => Action::Quit,
+            KeyCode::Char('q') | KeyCode::Esc => Action::Quit,
+            KeyCode::Char('h') => self.group_by(By::Heap),
+            KeyCode::Char('p') => self.group_by(By::Process),
+            KeyCode::Char('e') => self.group_by(By::Exporter),
             KeyCode::Char('g') => self.sort_by(Sort::Growth),
             KeyCode::Char('s') => self.sort_by(Sort::Size),
             KeyCode::Char('r') => {
                 self.growth.reset();
-                Effect::Look
+                Action::Resample
             }
             KeyCode::Char(' ') => {
                 self.stopped = !self.stopped;
-                Effect::Draw
+                Action::Redraw
             }
-            KeyCode::Down => self.scroll(self.first.saturating_add(1)),
-            KeyCode::Up => self.scroll(self.first.saturating_sub(1)),
-            KeyCode::PageDown => self.scroll(self.first.saturating_add(10)),
-            KeyCode::PageUp => self.scroll(self.first.saturating_sub(10)),
+            KeyCode::Down => self.scroll(self.first_row.saturating_add(1)),
+            KeyCode::Up => self.scroll(self.first_row.saturating_sub(1)),
+            KeyCode::PageDown => self.scroll(self.first_row.saturating_add(10)),
+            KeyCode::PageUp => self.scroll(self.first_row.saturating_sub(10)),
             KeyCode::Home => self.scroll(0),
-            _ => Effect::Nothing,
+            _ => Action::None,
         }
     }
 
-    fn add_up(&mut self, by: By) -> Effect {
+    fn group_by(&mut self, by: By) -> Action {
         if self.by != by {
             self.by = by;
-            self.first = 0;
-            // Sums of another kind have another past.
+            self.first_row = 0;
+            // Growth is only meaningful between samples of the same grouping.
             self.growth.reset();
         }
-        Effect::Look
+        Action::Resample
     }
 
-    fn sort_by(&mut self, sort: Sort) -> Effect {
+    fn sort_by(&mut self, sort: Sort) -> Action {
         self.sort = sort;
         self.sort_rows();
-        Effect::Draw
+        Action::Redraw
     }
 
-    fn scroll(&mut self, first: usize) -> Effect {
-        self.first = first.min(self.rows.len().saturating_sub(1));
-        Effect::Draw
+    fn scroll(&mut self, first: usize) -> Action {
+        self.first_row = first.min(self.rows.len().saturating_sub(1));
+        Action::Redraw
     }
 
     /// Draws the screen.
@@ -146,15 +149,15 @@ impl View {
         let [top, middle, note, bottom] = Layout::vertical([
             Constraint::Length(1),
             Constraint::Min(1),
-            Constraint::Length(u16::from(!self.look.remarks.is_empty())),
+            Constraint::Length(u16::from(!self.sample.remarks.is_empty())),
             Constraint::Length(1),
         ])
         .areas(frame.area());
         let bold = Style::new().add_modifier(Modifier::BOLD);
         frame.render_widget(Paragraph::new(Line::styled(self.title(), bold)), top);
         self.draw_table(frame, middle);
-        if let Some(remark) = self.look.remarks.first() {
-            frame.render_widget(Paragraph::new(text::shown(remark)), note);
+        if let Some(remark) = self.sample.remarks.first() {
+            frame.render_widget(Paragraph::new(text::escaped(remark)), note);
         }
         let keys = if usize::from(bottom.width) < KEYS.len() {
             KEYS_NARROW
@@ -172,15 +175,15 @@ impl View {
         };
         format!(
             "rkheap: {}, {}, by {}, sorted by {sort}{}",
-            text::plural(self.look.buffers, "buffer"),
-            text::size(self.look.bytes),
-            self.by.word(),
+            text::plural(self.sample.buffers, "buffer"),
+            text::size(self.sample.bytes),
+            self.by.name(),
             if self.stopped { ", stopped" } else { "" }
         )
     }
 
     fn draw_table(&self, frame: &mut Frame<'_>, area: Rect) {
-        let wide = area.width >= WIDE;
+        let wide = area.width >= WIDE_SCREEN;
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let right = |text: String| Cell::from(Line::from(text).right_aligned());
         let cells = |name: String, buffers: String, size: String, grown: String| {
@@ -197,20 +200,25 @@ impl View {
             "SIZE".into(),
             "GROWN".into(),
         );
-        let room = usize::from(area.height.saturating_sub(1));
-        let rows = self.rows.iter().skip(self.first).take(room).map(|row| {
-            let cells = cells(
-                row.shown(),
-                row.buffers.to_string(),
-                text::size(row.bytes),
-                text::difference(row.grown_bytes),
-            );
-            if row.grown_bytes > 0 && self.coloured {
-                cells.style(Style::new().fg(Color::Red))
-            } else {
-                cells
-            }
-        });
+        let visible_rows = usize::from(area.height.saturating_sub(1));
+        let rows = self
+            .rows
+            .iter()
+            .skip(self.first_row)
+            .take(visible_rows)
+            .map(|row| {
+                let cells = cells(
+                    row.label(),
+                    row.buffers.to_string(),
+                    text::size(row.bytes),
+                    text::difference(row.grown_bytes),
+                );
+                if row.grown_bytes > 0 && self.colored {
+                    cells.style(Style::new().fg(Color::Red))
+                } else {
+                    cells
+                }
+            });
         let mut widths = vec![Constraint::Min(10)];
         if wide {
             widths.push(Constraint::Length(8));

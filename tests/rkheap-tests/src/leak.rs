@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap leak` and `rkheap snapshot`.
+//! Tests of `rkheap leak` and `rkheap snapshot`.
 
 use crate::program::{
     json,
@@ -9,7 +9,7 @@ use crate::program::{
     rkheap,
     run,
     text,
-    Ran, //
+    ProgramOutput, //
 };
 use anyhow::{
     ensure,
@@ -34,8 +34,8 @@ use nix::sys::signal::{
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// A program that keeps one of its buffers, and one that is cleaner.
-const CARELESS: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
+/// Starts a program that keeps its buffer, and one that frees its buffer.
+const LEAKING_COMMAND: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
                         rkheap alloc cma 1M --hold 0 >/dev/null; usleep 1500000";
 const SNAPSHOT: &str = "/tmp/rkheap-snapshot";
 
@@ -50,8 +50,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("leak/command-fails", command_fails);
 }
 
-/// Ends whoever holds what was left.
-fn clean_up(left: &Value) -> Result<()> {
+/// Kills the holders of a buffer.
+fn kill_holders(left: &Value) -> Result<()> {
     for holder in list(left, "holders")? {
         kill(
             Pid::from_raw(i32::try_from(number(holder, "pid")?)?),
@@ -62,14 +62,14 @@ fn clean_up(left: &Value) -> Result<()> {
 }
 
 fn by_process_name_and_age() -> Result<()> {
-    let ran = run(["--json", "leak", "--", "sh", "-c", CARELESS])?;
-    ran.expect(1)?;
-    let report = ran.json()?;
+    let output = run(["--json", "leak", "--", "sh", "-c", LEAKING_COMMAND])?;
+    output.expect(1)?;
+    let report = output.json()?;
     let all = list(&report, "left")?;
     let [left] = &all[..] else {
-        anyhow::bail!("not the one: {report}");
+        anyhow::bail!("not exactly one buffer: {report}");
     };
-    clean_up(left)?;
+    kill_holders(left)?;
     ensure!(
         text(left, "name")? == "lost" && text(left, "exporter")? == "system",
         "{left}"
@@ -80,7 +80,7 @@ fn by_process_name_and_age() -> Result<()> {
     );
     ensure!((1000..30_000).contains(&number(left, "age_ms")?), "{left}");
     let [holder] = &list(left, "holders")?[..] else {
-        anyhow::bail!("not one holder: {left}");
+        anyhow::bail!("not exactly one holder: {left}");
     };
     ensure!(number(holder, "pid")? == number(left, "pid")?, "{left}");
     ensure!(number(holder, "descriptors")? == 1, "{left}");
@@ -93,41 +93,44 @@ fn by_process_name_and_age() -> Result<()> {
 }
 
 fn as_text() -> Result<()> {
-    let ran = run(["leak", "--", "sh", "-c", CARELESS])?;
-    ran.expect(1)?;
-    let line = ran.stdout.lines().last().unwrap_or_default();
+    let output = run(["leak", "--", "sh", "-c", LEAKING_COMMAND])?;
+    output.expect(1)?;
+    let line = output.stdout.lines().last().unwrap_or_default();
     let words: Vec<_> = line.split_whitespace().collect();
     let [process, pid, name, heap, size, unit, ..] = words[..] else {
-        anyhow::bail!("{ran:?}");
+        anyhow::bail!("{output:?}");
     };
     kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL)?;
     ensure!((process, name, heap, size, unit) == ("rkheap", "lost", "system", "3", "MiB"));
     ensure!(line.ends_with(&format!("{pid}:rkheap (1 fd)")), "{line}");
     ensure!(
-        ran.stdout.starts_with("left behind: 1 buffer, 3 MiB\n"),
-        "{ran:?}"
+        output.stdout.starts_with("left behind: 1 buffer, 3 MiB\n"),
+        "{output:?}"
     );
     Ok(())
 }
 
 fn what_was_freed() -> Result<()> {
-    // One from before is none that was left.
+    // A buffer from before the run does not count.
     let _before = Heap::open("system")?.allocate(1 << 20)?;
-    let ran = rkheap("leak -- rkheap alloc system 1M --count 5 --hold 0")?;
-    ran.expect(0)?;
-    ensure!(ran.stdout.ends_with("nothing was left behind\n"), "{ran:?}");
+    let output = rkheap("leak -- rkheap alloc system 1M --count 5 --hold 0")?;
+    output.expect(0)?;
+    ensure!(
+        output.stdout.ends_with("nothing was left behind\n"),
+        "{output:?}"
+    );
     let report = json("leak -- rkheap alloc system 1M --hold 0")?;
     ensure!(number(&report, "left_buffers")? == 0, "{report}");
     Ok(())
 }
 
 fn take_snapshot() -> Result<()> {
-    let ran = rkheap("snapshot")?;
-    ran.expect(0)?;
-    Ok(std::fs::write(SNAPSHOT, &ran.stdout)?)
+    let output = rkheap("snapshot")?;
+    output.expect(0)?;
+    Ok(std::fs::write(SNAPSHOT, &output.stdout)?)
 }
 
-fn compare() -> Result<Ran> {
+fn compare() -> Result<ProgramOutput> {
     run(["--json", "leak", "--since", SNAPSHOT])
 }
 
@@ -137,19 +140,22 @@ fn since() -> Result<()> {
     take_snapshot()?;
     compare()?.expect(0)?;
     let new = [heap.allocate(8192)?, heap.allocate(12288)?];
-    let ran = compare()?;
-    ran.expect(1)?;
-    let report = ran.json()?;
+    let output = compare()?;
+    output.expect(1)?;
+    let report = output.json()?;
     let inodes: Vec<_> = list(&report, "left")?
         .iter()
         .map(|left| number(left, "inode"))
         .collect::<Result<_>>()?;
-    // The largest first.
+    // Sorted by descending size.
     ensure!(inodes == [new[1].inode()?, new[0].inode()?], "{report}");
     let ran_before = list(&report, "left")?
         .iter()
         .all(|left| left.get("maker_ran_before") == Some(&Value::Bool(true)));
-    ensure!(ran_before, "this process was there: {report}");
+    ensure!(
+        ran_before,
+        "this process is older than the snapshot: {report}"
+    );
     drop(new);
     compare()?.expect(0)?;
     run(["leak", "--since", "/tmp/none"])?.expect(3)?;
@@ -163,15 +169,15 @@ fn held_by_a_device() -> Result<()> {
     let buffer = Heap::open("system")?.allocate(1 << 20)?;
     let attachment = client.attach(&buffer)?;
     drop(buffer);
-    let ran = run(["leak", "--since", SNAPSHOT])?;
-    ran.expect(1)?;
-    let line = ran.stdout.lines().last().context("no line")?;
+    let output = run(["leak", "--since", SNAPSHOT])?;
+    output.expect(1)?;
+    let line = output.stdout.lines().last().context("no line")?;
     ensure!(line.contains(" device "), "{line}");
     drop(attachment);
     Ok(())
 }
 
-// Whatever a program calls itself and its buffers, nothing of it gets to the terminal.
+// Control characters in names of threads and buffers are not printed.
 fn odd_names() -> Result<()> {
     const NAME: &str = "\x1b[2Ja b\u{202e}\n<";
     take_snapshot()?;
@@ -179,27 +185,29 @@ fn odd_names() -> Result<()> {
         rename_thread("\x1b]0;x\x07")?;
         let buffer = Heap::open("system")?.allocate(1)?;
         buffer.set_name(NAME, SetName::Pointer64)?;
-        let ran = run(["leak", "--since", SNAPSHOT])?;
-        ran.expect(1)?;
+        let output = run(["leak", "--since", SNAPSHOT])?;
+        output.expect(1)?;
         ensure!(
-            !ran.stdout
+            !output
+                .stdout
                 .chars()
                 .any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')),
-            "{ran:?}"
+            "{output:?}"
         );
         ensure!(
-            ran.stdout.contains("\\u{1b}[2Ja b\\u{202e}\\u{a}<"),
-            "{ran:?}"
+            output.stdout.contains("\\u{1b}[2Ja b\\u{202e}\\u{a}<"),
+            "{output:?}"
         );
-        ensure!(ran.stdout.contains("\\u{1b}]0;x\\u{7}"), "{ran:?}");
-        let ran = compare()?;
+        ensure!(output.stdout.contains("\\u{1b}]0;x\\u{7}"), "{output:?}");
+        let output = compare()?;
         ensure!(
-            !ran.stdout
+            !output
+                .stdout
                 .chars()
                 .any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')),
-            "{ran:?}"
+            "{output:?}"
         );
-        let report = ran.json()?;
+        let report = output.json()?;
         let left = list(&report, "left")?.first().context("nothing")?;
         ensure!(text(left, "name")? == NAME, "{left}");
         ensure!(text(left, "thread")? == "\x1b]0;x\x07", "{left}");
@@ -214,23 +222,25 @@ fn snapshot_of_another_boot() -> Result<()> {
     let text = std::fs::read_to_string(SNAPSHOT)?;
     ensure!(text.contains(id.trim()));
     std::fs::write(SNAPSHOT, text.replace(id.trim(), "another"))?;
-    let ran = compare()?;
-    ran.expect(4)?.says("before this boot")?;
+    let output = compare()?;
+    output.expect(4)?.reports("before this boot")?;
     std::fs::write(SNAPSHOT, "{}")?;
-    compare()?.expect(4)?.says("is no snapshot")
+    compare()?.expect(4)?.reports("is not a snapshot")
 }
 
 fn command_fails() -> Result<()> {
-    rkheap("leak -- false")?.expect(5)?.says("exit status 1")?;
+    rkheap("leak -- false")?
+        .expect(5)?
+        .reports("exit status 1")?;
     rkheap("leak -- /none")?
         .expect(5)?
-        .says("cannot run /none")?;
-    // A leak outweighs it.
+        .reports("cannot run /none")?;
+    // A leak takes precedence.
     let line = "rkheap alloc system 4K --hold 30 >/dev/null 2>&1 & usleep 700000; kill -9 $$";
-    let ran = run(["--json", "leak", "--", "sh", "-c", line])?;
-    ran.expect(1)?;
-    let report = ran.json()?;
-    clean_up(list(&report, "left")?.first().context("nothing")?)?;
+    let output = run(["--json", "leak", "--", "sh", "-c", line])?;
+    output.expect(1)?;
+    let report = output.json()?;
+    kill_holders(list(&report, "left")?.first().context("nothing")?)?;
     let signal = report.pointer("/run/signal").and_then(Value::as_u64);
     ensure!(signal == Some(9), "{report}");
     Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap ls`: its figures are those of what is allocated here.
+//! Tests of `rkheap ls`: its sizes match the allocations of these tests.
 
 use crate::program::{
     json,
@@ -36,12 +36,14 @@ pub fn add(tests: &mut Tests) {
     tests.add("ls/table", table);
 }
 
+/// Returns the entries of all heaps.
 fn heaps() -> Result<Vec<Value>> {
     let listing = json("ls")?;
     ensure!(list(&listing, "remarks")?.is_empty(), "{listing}");
     Ok(list(&listing, "heaps")?.clone())
 }
 
+/// Returns the entry of a heap.
 pub fn heap(name: &str) -> Result<Value> {
     heaps()?
         .into_iter()
@@ -69,11 +71,11 @@ fn every_heap() -> Result<()> {
 }
 
 fn what_is_allocated() -> Result<()> {
-    let figures = |name: &str| -> Result<_> {
+    let usage = |name: &str| -> Result<_> {
         let heap = heap(name)?;
         Ok((number(&heap, "used")?, number(&heap, "buffers")?))
     };
-    let (system, rockchip) = (figures("system")?, figures("rk-dma-heap-cma")?);
+    let (system, rockchip) = (usage("system")?, usage("rk-dma-heap-cma")?);
     let free = number(&heap("rk-dma-heap-cma")?, "free")?;
     let (a, b) = (Heap::open("system")?, Heap::open("rk-dma-heap-cma")?);
     let held = [
@@ -81,21 +83,21 @@ fn what_is_allocated() -> Result<()> {
         a.allocate(4096)?,
         b.allocate(2 * MIB as usize)?,
     ];
-    let now = figures("system")?;
+    let now = usage("system")?;
     ensure!(now == (system.0 + MIB + 4096, system.1 + 2), "{now:?}");
-    let now = figures("rk-dma-heap-cma")?;
+    let now = usage("rk-dma-heap-cma")?;
     ensure!(now == (rockchip.0 + 2 * MIB, rockchip.1 + 1), "{now:?}");
-    // All of the system's buffers are the heaps'.
+    // All buffers of the system are from heaps.
     let sum: u64 = heaps()?
         .iter()
         .map(|heap| number(heap, "used").unwrap_or(0))
         .sum();
-    let kernels = dma_buf::totals()?.bytes as u64;
-    ensure!(sum == kernels, "{sum}, and the kernel says {kernels}");
+    let total = dma_buf::totals()?.bytes as u64;
+    ensure!(sum == total, "{sum}, but the kernel reports {total}");
     let less = number(&heap("rk-dma-heap-cma")?, "free")?;
     ensure!(less + 2 * MIB == free, "{free}, then {less}");
     drop(held);
-    ensure!(figures("system")? == system && figures("rk-dma-heap-cma")? == rockchip);
+    ensure!(usage("system")? == system && usage("rk-dma-heap-cma")? == rockchip);
     Ok(())
 }
 
@@ -110,7 +112,7 @@ fn pooled() -> Result<()> {
         let pooled = memory::pooled()? as u64;
         ensure!(
             pooled >= 4 * MIB && listed == pooled,
-            "{listed}, and sysfs says {pooled}"
+            "{listed}, but sysfs reports {pooled}"
         );
         Ok(())
     })
@@ -118,11 +120,11 @@ fn pooled() -> Result<()> {
 
 fn table() -> Result<()> {
     let _held = Heap::open("cma")?.allocate(3 * MIB as usize / 2)?;
-    let ran = rkheap("ls")?;
-    ran.expect(0)?;
-    let line = ran.stdout.lines().find(|line| line.starts_with("cma "));
-    let line = line.with_context(|| format!("no line of cma: {}", ran.stdout))?;
+    let output = rkheap("ls")?;
+    output.expect(0)?;
+    let line = output.stdout.lines().find(|line| line.starts_with("cma "));
+    let line = line.with_context(|| format!("no line for cma: {}", output.stdout))?;
     ensure!(line.contains(" 1.5 MiB "), "{line}");
-    ensure!(!ran.stdout.contains('\x1b'), "colours, and no terminal");
+    ensure!(!output.stdout.contains('\x1b'), "colors without a terminal");
     Ok(())
 }

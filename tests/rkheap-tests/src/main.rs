@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of `rkheap`: the program itself, as it is installed, on real heaps and buffers.
+//! Guest tests of the installed program `rkheap` with real heaps and buffers.
 //!
-//! What it says is compared with what these tests did, or with what the kernel answers: a gap is as
-//! large as told if an allocation of that size succeeds, and one of a page more does not.
+//! The tests compare its output with their own allocations, or with the behaviour of the kernel.
+//! For example, the size of a gap is right if an allocation of that size succeeds and an allocation
+//! with one more page fails.
 
 mod leak;
 mod ls;
@@ -28,7 +29,7 @@ use std::time::Duration;
 /// Test rkheap and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// Instead: hold two buffers of a driver's so long, for a recording
+    /// Run no tests, but hold two buffers of a driver for this time, for rkheap/tests/record
     #[arg(long, value_name = "SECONDS")]
     hold_vgem: Option<u64>,
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap map`, on a machine whose Rockchip heap has an area of its own.
+//! Tests of `rkheap map` on a machine whose Rockchip heap has an area of its own.
 
 use crate::ls;
 use crate::program::{
@@ -33,11 +33,10 @@ pub fn add(tests: &mut Tests) {
     tests.add("map/refused", refused);
 }
 
-/// Where the module says that the Rockchip heap's buffers lie: the vendor's node, read here by
-/// itself.
-fn places() -> Result<Vec<(u64, u64)>> {
+/// Returns the addresses of the Rockchip heap's buffers, read directly from the module.
+fn module_ranges() -> Result<Vec<(u64, u64)>> {
     let text = std::fs::read_to_string("/proc/rk_dma_heap/rk-dma-heap-info")?;
-    let mut places: Vec<_> = text
+    let mut ranges: Vec<_> = text
         .lines()
         .filter(|line| line.contains("Alloc by"))
         .map(|line| {
@@ -48,8 +47,8 @@ fn places() -> Result<Vec<(u64, u64)>> {
             start.zip(last).context("no range")
         })
         .collect::<Result<_>>()?;
-    places.sort_unstable();
-    Ok(places)
+    ranges.sort_unstable();
+    Ok(ranges)
 }
 
 fn ranges() -> Result<()> {
@@ -59,14 +58,14 @@ fn ranges() -> Result<()> {
     let others = [heap.allocate(MIB)?, heap.allocate(page_size())?];
     let map = json("map rk-dma-heap-cma")?;
     let held = list(&map, "held")?;
-    let told: Vec<_> = held
+    let shown: Vec<_> = held
         .iter()
         .map(|held| Ok((number(held, "start")?, number(held, "end")? - 1)))
         .collect::<Result<_>>()?;
     ensure!(
-        told == places()? && told.len() == 3,
-        "{told:x?}, {:x?}",
-        places()?
+        shown == module_ranges()? && shown.len() == 3,
+        "{shown:x?}, {:x?}",
+        module_ranges()?
     );
     for (buffer, size) in [
         (&named, 3 * MIB),
@@ -98,16 +97,20 @@ fn ranges() -> Result<()> {
     Ok(())
 }
 
+/// Returns the size of the largest gap.
 fn gap(map: &Value) -> Result<u64> {
     let gap = map.get("largest_gap").context("no gap")?;
     Ok(number(gap, "end")? - number(gap, "start")?)
 }
 
-// The heap itself says whether a gap is that large.
+// Allocations from the heap verify the size of the largest gap.
 fn largest_gap() -> Result<()> {
     let heap = Heap::open(ROCKCHIP)?;
     let whole = gap(&json("map rk-dma-heap-cma")?)?;
-    ensure!(whole == 24 * MIB as u64, "{whole}: not this machine's area");
+    ensure!(
+        whole == 24 * MIB as u64,
+        "{whole}: unexpected size of the area"
+    );
     let mut held = Vec::new();
     for _ in 0..6 {
         held.push(heap.allocate(4 * MIB)?);
@@ -122,15 +125,15 @@ fn largest_gap() -> Result<()> {
         drop(held.remove(index));
     }
     let map = json("map rk-dma-heap-cma")?;
-    let told = usize::try_from(gap(&map)?)?;
-    ensure!(told == 8 * MIB, "{told}");
+    let shown = usize::try_from(gap(&map)?)?;
+    ensure!(shown == 8 * MIB, "{shown}");
     ensure!(list(&map, "gaps")?.len() == 3, "{map}");
-    ensure!(number(&ls::heap(ROCKCHIP)?, "largest_free")? == told as u64);
+    ensure!(number(&ls::heap(ROCKCHIP)?, "largest_free")? == shown as u64);
     ensure!(
-        heap.allocate(told + page_size()).is_err(),
-        "there is a larger gap"
+        heap.allocate(shown + page_size()).is_err(),
+        "a larger gap exists"
     );
-    let filling = heap.allocate(told)?;
+    let filling = heap.allocate(shown)?;
     ensure!(gap(&json("map rk-dma-heap-cma")?)? == 4 * MIB as u64);
     drop(filling);
     Ok(())
@@ -144,42 +147,46 @@ fn advanced() -> Result<()> {
     ensure!(number(&plain, "elsewhere_bytes")? >= MIB as u64, "{plain}");
     let map = json("map --advanced cma")?;
     ensure!(number(&map, "buffers_without_place")? == 0, "{map}");
-    ensure!(std::fs::read_to_string(node)? == "0\n", "it was left on");
+    ensure!(
+        std::fs::read_to_string(node)? == "0\n",
+        "advanced mode is still enabled"
+    );
     let [held] = &list(&map, "held")?[..] else {
-        anyhow::bail!("not the one: {map}");
+        anyhow::bail!("not exactly one range: {map}");
     };
     ensure!(number(held, "inode")? == buffer.inode()?, "{held}");
-    // The node itself, read here.
+    // Compare with the node of the module.
     std::fs::write(node, "1")?;
     let rows = std::fs::read_to_string("/proc/rk_dmabuf/sgt");
     std::fs::write(node, "0")?;
-    let place = format!(
+    let range = format!(
         "{}..{} ",
         guest_support::wide(number(held, "start")?),
         guest_support::wide(number(held, "end")? - 1)
     );
     let rows = rows?;
-    ensure!(rows.contains(&place), "{place} is not in {rows}");
+    ensure!(rows.contains(&range), "{range} is not in {rows}");
     Ok(())
 }
 
 fn as_text() -> Result<()> {
     let heap = Heap::open(ROCKCHIP)?;
     let _held = [heap.allocate(2 * MIB)?, heap.allocate(MIB)?];
-    let ran = rkheap("map rk-dma-heap-cma")?;
-    ran.expect(0)?;
+    let output = rkheap("map rk-dma-heap-cma")?;
+    output.expect(0)?;
     ensure!(
-        ran.stdout
+        output
+            .stdout
             .contains("held 3 MiB in 2 ranges, free 21 MiB in 1 gap, largest gap 21 MiB at "),
-        "{ran:?}"
+        "{output:?}"
     );
     let (full, half) = (
         "A".repeat(64),
         format!("{}{}", "A".repeat(32), ".".repeat(32)),
     );
     ensure!(
-        ran.stdout.contains(&full) && ran.stdout.contains(&half),
-        "{ran:?}"
+        output.stdout.contains(&full) && output.stdout.contains(&half),
+        "{output:?}"
     );
     Ok(())
 }
@@ -198,12 +205,14 @@ fn svg() -> Result<()> {
 }
 
 fn refused() -> Result<()> {
-    rkheap("map system")?.expect(4)?.says("from anywhere")?;
+    rkheap("map system")?
+        .expect(4)?
+        .reports("has no contiguous area")?;
     rkheap("map none")?
         .expect(3)?
-        .says("there is no heap none")?;
+        .reports("heap none does not exist")?;
     rkheap("map ../null")?.expect(3)?;
     rkheap("map rk-dma-heap-cma --svg /none/file")?
         .expect(4)?
-        .says("/none/file")
+        .reports("/none/file")
 }

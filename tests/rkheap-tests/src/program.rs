@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The program under test, run and listened to.
+//! Runs the program under test and reads its output.
 
 use anyhow::{
     ensure,
@@ -16,42 +16,43 @@ use std::process::{
 
 pub const PROGRAM: &str = "rkheap";
 
-/// What came of a run.
+/// The exit status and the output of a run.
 #[derive(Debug)]
-pub struct Ran {
+#[must_use]
+pub struct ProgramOutput {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-/// Runs it with these arguments.
-pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Ran> {
+/// Runs `rkheap` with these arguments.
+pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<ProgramOutput> {
     let output = Command::new(PROGRAM)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .context("cannot run rkheap")?;
-    Ok(Ran {
+    Ok(ProgramOutput {
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
 }
 
-/// Runs it with the words of `line`.
-pub fn rkheap(line: &str) -> Result<Ran> {
+/// Runs `rkheap` with the words of `line`.
+pub fn rkheap(line: &str) -> Result<ProgramOutput> {
     run(line.split(' '))
 }
 
-/// Runs it with the words of `line` and expects success; its JSON.
+/// Runs `rkheap --json` with the words of `line`, expects success, and returns the JSON.
 pub fn json(line: &str) -> Result<Value> {
-    let ran = rkheap(&format!("--json {line}"))?;
-    ran.expect(0)?;
-    ran.json()
+    let output = rkheap(&format!("--json {line}"))?;
+    output.expect(0)?;
+    output.json()
 }
 
-impl Ran {
-    /// Expects this exit status.
+impl ProgramOutput {
+    /// Checks the exit status.
     pub fn expect(&self, status: i32) -> Result<&Self> {
         ensure!(
             self.status == Some(status),
@@ -63,35 +64,36 @@ impl Ran {
         Ok(self)
     }
 
+    /// Parses standard output as JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("no JSON: {self:?}"))
+        serde_json::from_str(&self.stdout).with_context(|| format!("not JSON: {self:?}"))
     }
 
-    /// Expects the words on standard error.
-    pub fn says(&self, words: &str) -> Result<()> {
+    /// Checks that standard error contains `message`.
+    pub fn reports(&self, message: &str) -> Result<()> {
         ensure!(
-            self.stderr.contains(words),
-            "{words:?} is not said: {:?}",
+            self.stderr.contains(message),
+            "{message:?} is not reported: {:?}",
             self.stderr
         );
         Ok(())
     }
 }
 
-/// A number in JSON.
+/// Returns a number of a JSON object.
 pub fn number(value: &Value, field: &str) -> Result<u64> {
     let number = value.get(field).and_then(Value::as_u64);
     number.with_context(|| format!("no number {field} in {value}"))
 }
 
-/// A text in JSON.
+/// Returns a string of a JSON object.
 pub fn text<'a>(value: &'a Value, field: &str) -> Result<&'a str> {
     let text = value.get(field).and_then(Value::as_str);
-    text.with_context(|| format!("no text {field} in {value}"))
+    text.with_context(|| format!("no string {field} in {value}"))
 }
 
-/// A list in JSON.
+/// Returns an array of a JSON object.
 pub fn list<'a>(value: &'a Value, field: &str) -> Result<&'a Vec<Value>> {
     let list = value.get(field).and_then(Value::as_array);
-    list.with_context(|| format!("no list {field} in {value}"))
+    list.with_context(|| format!("no array {field} in {value}"))
 }

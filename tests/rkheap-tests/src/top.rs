@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap top` on a terminal, and read from its screen.
+//! Tests of `rkheap top` on a terminal. The tests read its screen.
 
 use crate::program::PROGRAM;
 use anyhow::{
@@ -51,8 +51,8 @@ use std::process::{
 };
 use std::time::Duration;
 
-/// How long the screen may take to show something.
-const LIMIT: Duration = Duration::from_secs(15);
+/// Maximum time until the screen shows an expected text.
+const SCREEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub fn add(tests: &mut Tests) {
     tests.add("top/what-grows-comes-first", what_grows_comes_first);
@@ -63,7 +63,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("top/no-color", no_color);
 }
 
-/// A terminal with the program on it.
+/// A terminal on which the program runs.
+#[must_use]
 struct Terminal {
     master: OwnedFd,
     slave: OwnedFd,
@@ -88,7 +89,7 @@ impl Terminal {
         let pty = openpty(Some(&size), None).context("cannot open a terminal")?;
         let before = tcgetattr(&pty.slave)?;
         let stdio = || -> Result<Stdio> { Ok(Stdio::from(pty.slave.try_clone()?)) };
-        // A session of its own, whose terminal this is.
+        // A session of its own with this controlling terminal.
         let program = Command::new("setsid")
             .args(["-c", PROGRAM, "top", "--interval", "0.2"])
             .args(options)
@@ -108,8 +109,8 @@ impl Terminal {
         })
     }
 
-    /// Reads what has been written to the terminal.
-    fn listen(&self) -> Result<()> {
+    /// Reads the output to the terminal.
+    fn read_output(&self) -> Result<()> {
         let mut bytes = [0; 4096];
         loop {
             let mut ready = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
@@ -128,13 +129,13 @@ impl Terminal {
         }
     }
 
-    /// Waits until the screen is as wanted.
-    fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
+    /// Waits until the text of the screen is as expected. `what` describes this state.
+    fn wait(&self, what: &str, is_expected: impl Fn(&str) -> bool) -> Result<String> {
         let mut text = String::new();
-        eventually(LIMIT, || {
-            self.listen()?;
+        eventually(SCREEN_TIMEOUT, || {
+            self.read_output()?;
             text = self.screen.borrow().screen().contents();
-            ensure!(wanted(&text), "{what}; the screen is\n{text}");
+            ensure!(is_expected(&text), "{what}; the screen is\n{text}");
             Ok(())
         })?;
         Ok(text)
@@ -155,20 +156,23 @@ impl Terminal {
         Ok(())
     }
 
-    /// Waits for the program's end, and checks that the terminal is as it was.
+    /// Waits for the end of the program, and checks that the terminal is restored.
     fn end(mut self) -> Result<ExitStatus> {
         let mut ended = None;
-        eventually(LIMIT, || {
-            self.listen()?;
+        eventually(SCREEN_TIMEOUT, || {
+            self.read_output()?;
             ended = self.program.try_wait()?;
-            ensure!(ended.is_some(), "it does not end");
+            ensure!(ended.is_some(), "the program does not end");
             Ok(())
         })?;
-        self.listen()?;
+        self.read_output()?;
         let screen = self.screen.borrow();
         let screen = screen.screen();
-        ensure!(!screen.alternate_screen(), "the other screen is left on");
-        ensure!(!screen.hide_cursor(), "the cursor is left hidden");
+        ensure!(
+            !screen.alternate_screen(),
+            "the alternate screen is still active"
+        );
+        ensure!(!screen.hide_cursor(), "the cursor is still hidden");
         let after = tcgetattr(&self.slave)?;
         ensure!(after == self.before, "{after:?}, before {:?}", self.before);
         ended.context("no status")
@@ -322,7 +326,7 @@ fn odd_names() -> Result<()> {
 
 fn no_color() -> Result<()> {
     let heap = Heap::open("system")?;
-    for (option, no_color, coloured) in [
+    for (option, no_color, colored) in [
         ("auto", "", true),
         ("never", "", false),
         ("auto", "1", false),
@@ -331,10 +335,10 @@ fn no_color() -> Result<()> {
         terminal.wait("a screen", |text| text.contains("rkheap:"))?;
         let _more = heap.allocate(1 << 20)?;
         terminal.wait("growth", |text| text.contains("+1 MiB"))?;
-        // Red, among the colours of a palette.
+        // The escape sequence of a palette color.
         let raw = String::from_utf8_lossy(&terminal.raw.borrow()).into_owned();
         let red = raw.contains("\x1b[38;5;1");
-        ensure!(red == coloured, "{option}, NO_COLOR={no_color}: {raw:?}");
+        ensure!(red == colored, "{option}, NO_COLOR={no_color}: {raw:?}");
         terminal.press("q")?;
         ensure!(terminal.end()?.success());
     }

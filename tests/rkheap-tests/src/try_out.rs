@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap alloc` and `rkheap bench`, and what holds for all commands.
+//! Tests of `rkheap alloc` and `rkheap bench`, and of properties that all commands share.
 
 use crate::program::{
     json,
@@ -62,8 +62,8 @@ fn held_until_interrupted() -> Result<()> {
 fn refused() -> Result<()> {
     rkheap("alloc none 4K")?
         .expect(3)?
-        .says("there is no heap none")?;
-    rkheap("alloc cma 1G")?.expect(4)?.says("ENOMEM")?;
+        .reports("heap none does not exist")?;
+    rkheap("alloc cma 1G")?.expect(4)?.reports("ENOMEM")?;
     rkheap("alloc cma 0")?.expect(2)?;
     rkheap("alloc cma 1X")?.expect(2)?;
     Ok(())
@@ -90,7 +90,7 @@ fn times() -> Result<()> {
     Ok(())
 }
 
-// Whoever reads what is printed may go at any time.
+// The reader of the output may close the pipe at any time.
 fn closed_pipe() -> Result<()> {
     let (reader, writer) = nix::unistd::pipe()?;
     drop(reader);

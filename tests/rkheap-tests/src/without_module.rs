@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! On a kernel without the module, and with a driver's buffers.
+//! Tests on a kernel without the module, with buffers of a driver.
 
 use crate::program::{
     json,
@@ -25,7 +25,7 @@ use guest_support::vgem::Vgem;
 use serde_json::Value;
 
 const SNAPSHOT: &str = "/tmp/rkheap-snapshot";
-const LOAD_IT: &str = "load the module";
+const LOAD_HINT: &str = "load the module";
 
 pub fn add(tests: &mut Tests) {
     tests.add("without-module/what-is-missing", what_is_missing);
@@ -36,7 +36,7 @@ pub fn add(tests: &mut Tests) {
 fn check() -> Result<()> {
     ensure!(
         !module::is_loaded(),
-        "the module is loaded (qemu/vm: --no-module)"
+        "the module is loaded: start qemu/vm with --no-module"
     );
     Ok(())
 }
@@ -44,7 +44,7 @@ fn check() -> Result<()> {
 fn what_is_missing() -> Result<()> {
     check()?;
     for line in ["ls", "peak -- true", "map cma", "alloc cma 4K", "bench cma"] {
-        rkheap(line)?.expect(3)?.says(LOAD_IT)?;
+        rkheap(line)?.expect(3)?.reports(LOAD_HINT)?;
     }
     Ok(())
 }
@@ -54,18 +54,18 @@ fn leak() -> Result<()> {
     let vgem = Vgem::open()?;
     let _before = vgem.allocate(4096)?;
     let snapshot = rkheap("snapshot")?;
-    snapshot.expect(0)?.says(LOAD_IT)?;
+    snapshot.expect(0)?.reports(LOAD_HINT)?;
     std::fs::write(SNAPSHOT, &snapshot.stdout)?;
     run(["leak", "--since", SNAPSHOT])?.expect(0)?;
     Child::run(|| {
         rename_thread("careless")?;
         let new = vgem.allocate(640 << 10)?;
         let _mapping = new.map()?;
-        let ran = run(["--json", "leak", "--since", SNAPSHOT])?;
-        ran.expect(1)?;
-        let report = ran.json()?;
+        let output = run(["--json", "leak", "--since", SNAPSHOT])?;
+        output.expect(1)?;
+        let report = output.json()?;
         let [left] = &list(&report, "left")?[..] else {
-            anyhow::bail!("not the one: {report}");
+            anyhow::bail!("not exactly one buffer: {report}");
         };
         ensure!(number(left, "inode")? == new.inode()?, "{left}");
         ensure!(number(left, "size")? == 640 << 10, "{left}");
@@ -74,7 +74,7 @@ fn leak() -> Result<()> {
         let holder = list(left, "holders")?
             .iter()
             .find(|holder| text(holder, "name").is_ok_and(|name| name == "careless"))
-            .context("it is not named")?;
+            .context("this process is not a holder")?;
         ensure!(
             (number(holder, "descriptors")?, number(holder, "mappings")?) == (1, 1),
             "{left}"

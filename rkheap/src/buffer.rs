@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A dma-buf and the processes that hold it. This is also the format of buffers in snapshots and in
+//! JSON output.
+
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+
+/// A process that holds a dma-buf.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub name: String,
+    /// Number of open file descriptors.
+    pub descriptors: u64,
+    /// Number of mappings.
+    pub mappings: u64,
+}
+
+/// A dma-buf. Unknown fields are `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Buffer {
+    pub inode: Option<u64>,
+    /// Size in bytes.
+    pub size: u64,
+    pub exporter: String,
+    pub name: Option<String>,
+    /// Time since the export, in milliseconds.
+    pub age_ms: Option<u64>,
+    /// The process that exported the buffer.
+    pub pid: Option<u32>,
+    /// The name of the thread that exported the buffer.
+    pub thread: Option<String>,
+    pub references: Option<u64>,
+    /// Names of the attached devices.
+    pub devices: Vec<String>,
+    pub holders: Vec<Holder>,
+}
+
+/// Returns the sum of the sizes of buffers, in bytes.
+pub fn total_size(buffers: &[Buffer]) -> u64 {
+    buffers
+        .iter()
+        .fold(0, |sum, buffer| sum.saturating_add(buffer.size))
+}

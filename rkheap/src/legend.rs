@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The legend of a drawn area: the owners of its ranges, and the number of bytes per line. The text
+//! and the SVG output of `rkheap map` share it.
+
+use crate::layout::HeldRange;
+use crate::text;
+
+/// Number of cells per line of the drawing.
+pub const CELLS_PER_LINE: u64 = 64;
+
+/// Maximum number of lines of the drawing.
+const MAX_LINES: u64 = 16;
+
+/// Returns the name of the owner of a range, in printable form.
+pub fn owner(range: &HeldRange) -> String {
+    let name = range.process.as_deref().or(range.name.as_deref());
+    let name = text::escaped(name.unwrap_or("?"));
+    match (range.pid, range.inode) {
+        (Some(pid), _) => format!("{name} ({pid})"),
+        (None, None) => format!("{name} (driver)"),
+        (None, Some(_)) => name,
+    }
+}
+
+/// Returns all owners in the order of their first ranges.
+pub fn owners(ranges: &[HeldRange]) -> Vec<String> {
+    let mut owners: Vec<String> = Vec::new();
+    for range in ranges {
+        let owner = owner(range);
+        if !owners.contains(&owner) {
+            owners.push(owner);
+        }
+    }
+    owners
+}
+
+/// Returns the number of bytes that a line stands for in the drawing of an area of `size` bytes.
+pub fn bytes_per_line(size: u64) -> u64 {
+    let cell = size.div_ceil(CELLS_PER_LINE * MAX_LINES).max(4096);
+    cell.checked_next_power_of_two()
+        .and_then(|cell| cell.checked_mul(CELLS_PER_LINE))
+        .unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_lines_is_bounded() {
+        for size in [1, 4096, 24 << 20, 64 << 20, 3 << 30, u64::MAX] {
+            let lines = size.div_ceil(bytes_per_line(size));
+            assert!((1..=MAX_LINES).contains(&lines), "{size}: {lines}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All dma-bufs that this user can see, collected from the module, debugfs, sysfs and procfs.
+
+use crate::buffer::{
+    total_size,
+    Buffer, //
+};
+use crate::module;
+use crate::parse::{
+    buffers_file,
+    bufinfo,
+    list_file,
+    Parsed, //
+};
+use crate::processes;
+use crate::system::{
+    Found,
+    System, //
+};
+use crate::text;
+
+const SYSFS: &str = "/sys/kernel/dmabuf/buffers";
+
+/// The dma-bufs of a system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    pub buffers: Vec<Buffer>,
+    /// Whether `buffers` holds all dma-bufs of the system.
+    pub complete: bool,
+    /// What is missing and how to get it.
+    pub remarks: Vec<String>,
+}
+
+impl Survey {
+    /// Collects dma-bufs from every source that this user may read.
+    pub fn take(system: &System) -> Self {
+        let mut survey = Survey::default();
+        if let Found::Content(content) = system.read(buffers_file::PATH) {
+            let parsed = buffers_file::parse(&String::from_utf8_lossy(&content));
+            survey.complete = !parsed.own_only;
+            survey.add(parsed, buffers_file::PATH);
+            if survey.complete {
+                return survey;
+            }
+            survey.remarks.push(
+                "the module tracks only its own buffers (track_all=0, or a kernel without \
+                 kprobes), so other buffers are found only in processes that this user may \
+                 inspect: load the module with track_all=1 on a kernel with kprobes"
+                    .to_owned(),
+            );
+        }
+        let own_only = !survey.buffers.is_empty();
+        let loaded = module::is_loaded(system);
+        if !loaded {
+            survey.remarks.push(format!(
+                "the module rk_dma_heap is not loaded, so the creators and ages of buffers are \
+                 unknown: {}",
+                module::LOAD_HINT
+            ));
+        } else if !own_only {
+            survey.remarks.push(format!(
+                "{} is readable by root only, so creators, ages and processes of other users are \
+                 not shown: use sudo",
+                buffers_file::PATH
+            ));
+        }
+        // Without bufinfo, the lists of a loaded module still have all buffers that a user may see.
+        match system.read(bufinfo::PATH) {
+            Found::Content(content) => {
+                let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
+                survey.complete = true;
+                survey.merge(parsed, bufinfo::PATH);
+            }
+            Found::Denied if loaded => {}
+            Found::Denied => survey.remarks.push(format!(
+                "{} is readable by root only, so buffers of other users are not shown: use sudo",
+                bufinfo::PATH
+            )),
+            Found::Absent if loaded => {}
+            Found::Absent => survey.remarks.push(format!(
+                "{} is missing: run `mount -t debugfs debugfs /sys/kernel/debug` on a kernel with \
+                 CONFIG_DEBUG_FS",
+                bufinfo::PATH
+            )),
+        }
+        survey.add_sysfs(system);
+        survey.add_processes(system);
+        if loaded && !survey.complete {
+            survey.add_list(system);
+        }
+        survey
+            .buffers
+            .sort_by_key(|buffer| std::cmp::Reverse(buffer.inode));
+        survey
+    }
+
+    /// Returns the sum of the sizes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        total_size(&self.buffers)
+    }
+
+    /// Adds all buffers of the file `path`.
+    fn add(&mut self, parsed: Parsed<Buffer>, path: &str) {
+        self.buffers.extend(parsed.items);
+        if parsed.malformed > 0 {
+            self.remarks.push(format!(
+                "cannot parse {} of {path}: the output may lack buffers",
+                text::plural(parsed.malformed, "line")
+            ));
+        }
+    }
+
+    /// Adds those buffers of the file `path` that are not known yet.
+    fn merge(&mut self, mut parsed: Parsed<Buffer>, path: &str) {
+        parsed
+            .items
+            .retain(|buffer| self.by_inode(buffer.inode).is_none());
+        self.add(parsed, path);
+    }
+
+    fn by_inode(&mut self, inode: Option<u64>) -> Option<&mut Buffer> {
+        self.buffers
+            .iter_mut()
+            .find(|buffer| inode.is_some() && buffer.inode == inode)
+    }
+
+    /// Adds the buffers that older kernels list with `CONFIG_DMABUF_SYSFS_STATS`.
+    fn add_sysfs(&mut self, system: &System) {
+        for name in system.names(SYSFS) {
+            let Ok(inode) = name.parse() else { continue };
+            if self.by_inode(Some(inode)).is_some() {
+                continue;
+            }
+            let Some(size) = system.number(&format!("{SYSFS}/{name}/size")) else {
+                continue;
+            };
+            let exporter = system.text(&format!("{SYSFS}/{name}/exporter_name"));
+            self.buffers.push(Buffer {
+                inode: Some(inode),
+                size,
+                exporter: exporter.unwrap_or_default().trim_end().to_owned(),
+                ..Buffer::default()
+            });
+            self.complete = true;
+        }
+    }
+
+    /// Adds the holders of buffers, and buffers that only processes know. Covers the processes
+    /// that this user may inspect.
+    fn add_processes(&mut self, system: &System) {
+        let scan = processes::scan(system);
+        if scan.denied > 0 {
+            self.remarks.push(format!(
+                "cannot inspect {} of other users: use sudo",
+                match scan.denied {
+                    1 => "1 process".to_owned(),
+                    more => format!("{more} processes"),
+                }
+            ));
+        }
+        for found in scan.buffers {
+            match self.by_inode(found.inode) {
+                Some(buffer) => {
+                    buffer.holders = found.holders;
+                    if buffer.name.is_none() {
+                        buffer.name = found.name;
+                    }
+                }
+                None => self.buffers.push(found),
+            }
+        }
+    }
+
+    /// Adds the remaining rows of `/proc/rk_dmabuf/dev`. Every user may read this list, but it has
+    /// no inode numbers.
+    fn add_list(&mut self, system: &System) {
+        let Some(content) = system.read(list_file::DEV).content() else {
+            return;
+        };
+        let parsed = list_file::parse(&content);
+        self.complete = !parsed.own_only;
+        let mut known: Vec<&Buffer> = self.buffers.iter().collect();
+        let mut rest = Vec::new();
+        for row in parsed.items {
+            match known.iter().position(|buffer| row.matches(buffer)) {
+                Some(index) => drop(known.remove(index)),
+                None => rest.push(Buffer {
+                    size: row.size,
+                    exporter: row.exporter,
+                    name: (!row.name.is_empty()).then_some(row.name),
+                    devices: row.devices,
+                    ..Buffer::default()
+                }),
+            }
+        }
+        self.buffers.extend(rest);
+    }
+}
