@@ -35,7 +35,7 @@ pub struct Heap {
     pub buffers: Option<u64>,
     /// Number of page arrays that drivers allocated.
     pub page_arrays: Option<u64>,
-    /// Size of the page pool.
+    /// Size of the page pool, including its backlog.
     pub pooled: Option<u64>,
     /// Free memory of the area.
     pub free: Option<u64>,

@@ -23,7 +23,7 @@ use crate::survey::Survey;
 use crate::system::System;
 use std::collections::HashMap;
 
-/// Maximum number of attempts to read the lists without a change between them.
+/// Maximum number of attempts to read both lists without a change in between.
 const MAX_ATTEMPTS: usize = 5;
 
 /// The address ranges of all buffers and page arrays.

@@ -16,7 +16,7 @@ pub struct HeapStats {
     pub heap: String,
     pub buffers: u64,
     pub allocated: u64,
-    /// Zeroed pages in the page pool, and the backlog of pages that are not zeroed yet.
+    /// Size of the page pool, including its backlog.
     pub pooled: u64,
     /// Number of page arrays that drivers allocated.
     pub arrays: u64,

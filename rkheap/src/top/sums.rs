@@ -119,8 +119,7 @@ impl Sample {
             self.add(key, buffer);
         }
         if buffer.holders.is_empty() {
-            // Only the module's list for root, which also has the references, is sure to name all
-            // holders.
+            // Lists with reference counts are readable by root only, and root sees all holders.
             let holders_known = buffer.inode.is_some() && buffer.references.is_some();
             self.add(
                 if holders_known {
