@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads for `src/bindings.rs`: the helpers, the constants below (all with the prefix RK_, which the
- * bindings drop) and these functions, which the kernel's own bindings lack:
+ * Input of bindgen for src/bindings.rs: the helpers, the constants below, and the functions in the
+ * following list, which the kernel's own bindings lack. The bindings drop the prefix RK_ of the
+ * constants.
  *
  * bindgen: cma_alloc
  * bindgen: cma_get_name
@@ -63,13 +64,13 @@
 
 #include "helpers.h"
 
-/* The largest order that a range of a contiguous memory area is aligned to. */
+/* The maximum order to which cma_alloc() aligns a range. */
 static const unsigned int RK_CMA_ALIGNMENT = CONFIG_CMA_ALIGNMENT;
 
-/* The link field of a page that the owner of the page may use. */
+/* The offset of the link field that the owner of a page may use. */
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
 
-/* The order of the memory that a huge entry of a page table maps. */
+/* The order of the range that a huge (PMD) page table entry maps. */
 static const unsigned int RK_PMD_ORDER = PMD_SHIFT - PAGE_SHIFT;
 
 static const size_t RK_TASK_COMM_LEN = TASK_COMM_LEN;

@@ -43,9 +43,11 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
- * Whether the page allocator gives that much for the kernel's own data before it kills somebody. Half of the page cache counts,
- * which it reclaims first. Pages in the lists of CPUs do not: it does not look there when it decides. Below the high watermark
- * each CPU may move to its lists what little is left. The zone that has most of it is looked at first; it mostly suffices.
+ * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it
+ * triggers the OOM killer. Half of the page cache counts as available, because it is reclaimed
+ * first. Per-CPU page lists do not count: the page allocator ignores them in this decision. The
+ * limit is the high watermark, because below it each CPU may move the remaining pages to its list.
+ * Zones are checked from the largest one down, which is usually sufficient alone.
  */
 bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 {
@@ -55,17 +57,17 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 	for_each_online_node(node) {
 		for (index = ZONE_NORMAL; index >= 0; index--) {
 			struct zone *zone = &NODE_DATA(node)->node_zones[index];
-			unsigned long cached, available, kept;
+			unsigned long cached, available, reserved;
 
 			if (!populated_zone(zone))
 				continue;
 			cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
-			kept = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-			       READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
-			       zone->lowmem_reserve[ZONE_NORMAL];
-			pages += available - min(available, kept);
+			reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
+				   READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
+				   zone->lowmem_reserve[ZONE_NORMAL];
+			pages += available - min(available, reserved);
 			if (pages >= wanted)
 				return true;
 		}
@@ -126,7 +128,7 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 	return dma_coerce_mask_and_coherent(dev, mask);
 }
 
-/* With a size that the compiler knows, the allocator's cache is known as well. */
+/* With a constant size, the compiler chooses the slab cache. */
 void *rk_dma_heap_helper_kmalloc_small(size_t size)
 {
 	if (size <= 64)
@@ -145,20 +147,20 @@ char *rk_dma_heap_helper_kmalloc_name(gfp_t flags)
 	return kmalloc(DMA_BUF_NAME_LEN, flags);
 }
 
-/* The kernel fills names up with zeros. */
-void rk_dma_heap_helper_current_name(char *name)
+/* The kernel pads names with zeros. */
+void rk_dma_heap_helper_current_comm(char *comm)
 {
-	memcpy(name, current->comm, TASK_COMM_LEN);
+	memcpy(comm, current->comm, TASK_COMM_LEN);
 }
 
-int rk_dma_heap_helper_current_process(void)
+int rk_dma_heap_helper_current_tgid(void)
 {
 	return task_tgid_nr(current);
 }
 
-void rk_dma_heap_helper_task_name(struct task_struct *task, char *name)
+void rk_dma_heap_helper_task_comm(struct task_struct *task, char *comm)
 {
-	strscpy_pad(name, task->comm, TASK_COMM_LEN);
+	strscpy_pad(comm, task->comm, TASK_COMM_LEN);
 }
 
 int rk_dma_heap_helper_pid_nr(struct pid *pid)
@@ -175,7 +177,7 @@ int rk_dma_heap_helper_iterate_files(struct task_struct *task,
 	return task->files ? iterate_fd(task->files, 0, visit, data) : 0;
 }
 
-/* 0 where it is no dma-buf: their inodes are counted from 1. */
+/* Returns 0 if the file is not a dma-buf. The inode numbers of dma-bufs begin at 1. */
 u64 rk_dma_heap_helper_dma_buf_inode(struct file *file)
 {
 	if (!file || file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
@@ -281,7 +283,10 @@ long rk_dma_heap_helper_file_count(struct file *file)
 	return file_count(file);
 }
 
-/* Hashed, as %p prints it: 16 digits, with zeros before those of a 32-bit machine, and no zero byte behind them. */
+/*
+ * Writes the 16 digits of the pointer hashed as by %p, without a NUL byte. On 32-bit machines the
+ * first 8 digits are zeros.
+ */
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer)
 {
 	char text[17];
@@ -296,7 +301,7 @@ void rk_dma_heap_helper_tracepoint_synchronize_unregister(void)
 	tracepoint_synchronize_unregister();
 }
 
-/* Of the function that was just entered. */
+/* Returns an argument of the probed function at its entry. */
 unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index)
 {
 #ifdef CONFIG_ARM
@@ -336,7 +341,7 @@ unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds)
 	return msecs_to_jiffies(milliseconds);
 }
 
-/* An attribute that is no static one has to bring a class for lockdep. */
+/* Lockdep requires a lock class for each attribute that is not static. */
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute)
 {
 	sysfs_attr_init(attribute);

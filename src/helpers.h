@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Static inline functions and macros of the kernel that Rust code needs and that the kernel's own helpers lack. The
- * prefix keeps them apart from the kernel's symbols; the bindings drop it.
+ * Wrappers of static inline functions and macros that the Rust code calls and that the kernel's own
+ * helpers lack. The prefix avoids conflicts with symbols of the kernel. The bindings drop it.
  */
 #ifndef RK_DMA_HEAP_HELPERS_H
 #define RK_DMA_HEAP_HELPERS_H
@@ -46,9 +46,9 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 void *rk_dma_heap_helper_kmalloc_small(size_t size);
 char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
-void rk_dma_heap_helper_current_name(char *name);
-int rk_dma_heap_helper_current_process(void);
-void rk_dma_heap_helper_task_name(struct task_struct *task, char *name);
+void rk_dma_heap_helper_current_comm(char *comm);
+int rk_dma_heap_helper_current_tgid(void);
+void rk_dma_heap_helper_task_comm(struct task_struct *task, char *comm);
 int rk_dma_heap_helper_pid_nr(struct pid *pid);
 int rk_dma_heap_helper_iterate_files(struct task_struct *task,
 				     int (*visit)(const void *data, struct file *file,
@@ -63,7 +63,7 @@ void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size);
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
 
-/* Where the kernel knows no device trees, all of these are inline. */
+/* All of these are inline without CONFIG_OF. */
 struct device_node *rk_dma_heap_helper_of_node_get(struct device_node *node);
 void rk_dma_heap_helper_of_node_put(struct device_node *node);
 struct device_node *rk_dma_heap_helper_of_find_compatible_node(struct device_node *from,
@@ -84,9 +84,12 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
 long rk_dma_heap_helper_file_count(struct file *file);
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
-/* `index` is 0 or 1. */
+/* The index is 0 or 1. */
 unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index);
-/* Of the function that was just entered, where tracers see arguments; the pointer is to struct ftrace_regs. */
+/*
+ * Returns an argument of a traced function at its entry, or 0 without
+ * CONFIG_DYNAMIC_FTRACE_WITH_ARGS. The pointer is a struct ftrace_regs.
+ */
 unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int index);
 void *rk_dma_heap_helper_pde_data(const struct inode *inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);

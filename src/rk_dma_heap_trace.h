@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints: /sys/kernel/tracing/events/rk_dma_heap. Sizes in bytes unless a field says pages.
+ * Tracepoints in /sys/kernel/tracing/events/rk_dma_heap. Sizes are in bytes unless the name of the
+ * field is "pages".
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM rk_dma_heap

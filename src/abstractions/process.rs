@@ -127,7 +127,13 @@ impl Process {
         let mut f: &mut dyn FnMut(u64) = &mut f;
         // SAFETY: The task is valid. `visit_descriptor()` is called with open files and with the
         // pointer to `f`, which is valid during the call.
-        unsafe { c::iterate_files(self.task.as_ptr(), Some(visit_descriptor), (&raw mut f).cast()) };
+        unsafe {
+            c::iterate_files(
+                self.task.as_ptr(),
+                Some(visit_descriptor),
+                (&raw mut f).cast(),
+            )
+        };
     }
 
     /// Calls `f` with the inode number of the dma-buf for each mapping of a dma-buf.
@@ -165,7 +171,11 @@ impl Process {
 ///
 /// `f` must point to a valid `&mut dyn FnMut(u64)` that nothing else uses during the call. `file`
 /// must be an open file.
-unsafe extern "C" fn visit_descriptor(f: *const c_void, file: *mut bindings::file, _: c_uint) -> c_int {
+unsafe extern "C" fn visit_descriptor(
+    f: *const c_void,
+    file: *mut bindings::file,
+    _: c_uint,
+) -> c_int {
     // SAFETY: `f` and `file` are valid by the safety requirements.
     unsafe { visit_file(file, *f.cast_mut().cast::<&mut dyn FnMut(u64)>()) };
     0

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::digits::{
-    tenth_by_words,
+    div10_by_words,
     Digits, //
 };
 use proptest::prelude::*;
 
-/// Numbers of every length.
+/// Numbers of all lengths.
 fn numbers() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64u32).prop_map(|(number, shift)| number >> shift)
 }
@@ -26,6 +26,6 @@ proptest! {
 
     #[test]
     fn division_by_words_is_division(number in numbers()) {
-        prop_assert_eq!(tenth_by_words(number), number / 10);
+        prop_assert_eq!(div10_by_words(number), number / 10);
     }
 }

@@ -1,52 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of the module that decide without the kernel, built as ordinary Rust. The tests beside
-//! them say what holds whatever comes in; they are tried with random input (`PROPTEST_CASES` says
-//! how often).
+//! The modules of `src/decisions`, compiled for the host, and their property tests.
+//!
+//! Each property is tested with random input. `PROPTEST_CASES` sets the number of cases.
 
 #![cfg(test)]
 
-// These files know the `kernel` crate by its name. All that they need of it is constants and an
-// error type.
+// The modules import constants and error types from a crate with the name `kernel`, which this crate
+// provides.
 extern crate self as kernel;
 
-/// Sizes of pages.
+/// Page sizes.
 pub mod page {
-    /// For 4 KiB.
+    /// The shift of a 4 KiB page.
     pub const PAGE_SHIFT: usize = 12;
-    /// The size in bytes.
+    /// The page size in bytes.
     pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 }
 
-/// Strings of C.
+/// C strings.
 pub mod str {
     pub use core::ffi::CStr;
 }
 
-/// Constants of C.
+/// C constants.
 pub mod bindings {
-    /// Closed by `exec()`.
+    /// The descriptor is closed on `exec()`.
     pub const O_CLOEXEC: u32 = libc::O_CLOEXEC as u32;
-    /// The bits for read and write.
+    /// The mask of the access modes.
     pub const O_ACCMODE: u32 = libc::O_ACCMODE as u32;
 }
 
-/// What every part uses.
+/// Common imports.
 pub mod prelude {
     /// An error number.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Error(i32);
 
-    /// As in the kernel.
+    /// The result type of the kernel.
     pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
-    /// Something that came in is not right.
+    /// Invalid argument.
     pub const EINVAL: Error = Error(libc::EINVAL);
-    /// There is not that much memory.
+    /// Out of memory.
     pub const ENOMEM: Error = Error(libc::ENOMEM);
 }
 
-// Not all of it is of use without a kernel.
+// Some functions are used by the kernel module only.
 #[allow(dead_code)]
 #[path = "../../../src/decisions/mod.rs"]
 mod decisions;

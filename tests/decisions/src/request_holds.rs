@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Sizes of every magnitude, and those around whole pages and around the ends.
+/// Sizes of all magnitudes, sizes around whole pages, and sizes around both ends of the range.
 fn sizes() -> impl Strategy<Value = u64> {
     prop_oneof![
         (any::<u64>(), 0..64u32).prop_map(|(size, shift)| size >> shift),
@@ -38,17 +38,24 @@ fn heap_flags() -> impl Strategy<Value = u64> {
 
 proptest! {
     #[test]
-    fn only_what_is_right_gets_through(size in sizes(), fd_flags in flags(), heap_flags in heap_flags()) {
+    fn only_valid_requests_are_accepted(
+        size in sizes(),
+        fd_flags in flags(),
+        heap_flags in heap_flags(),
+    ) {
         let known = (libc::O_CLOEXEC | libc::O_ACCMODE) as u32;
-        let right = fd_flags & !known == 0 && heap_flags == 0 && size > 0 && size <= u64::MAX - (PAGE - 1);
+        let valid = fd_flags & !known == 0
+            && heap_flags == 0
+            && size > 0
+            && size <= u64::MAX - (PAGE - 1);
         match Request::new(size, fd_flags, heap_flags) {
             Ok(request) => {
-                prop_assert!(right);
-                let given = request.size() as u64;
-                prop_assert!(given >= size && given - size < PAGE && given % PAGE == 0);
+                prop_assert!(valid);
+                let rounded = request.size() as u64;
+                prop_assert!(rounded >= size && rounded - size < PAGE && rounded % PAGE == 0);
                 prop_assert_eq!(request.flags(), fd_flags);
             }
-            Err(error) if right => prop_assert!(error == ENOMEM && usize::try_from(size).is_err()),
+            Err(error) if valid => prop_assert!(error == ENOMEM && usize::try_from(size).is_err()),
             Err(error) => prop_assert_eq!(error, EINVAL),
         }
     }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 const PAGE: u128 = PAGE_SIZE as u128;
 
-/// Ranges that often lie close together, and near both ends of what can be addressed.
+/// Ranges that are often close to each other and to both ends of the address space.
 fn extents() -> impl Strategy<Value = Extent> {
     let small = 0..5 * PAGE_SIZE as u64;
     let base = prop_oneof![
@@ -27,15 +27,20 @@ fn end(extent: &Extent) -> u128 {
 
 proptest! {
     #[test]
-    fn parts_follow_each_other_to_the_end(pfn in 0..1usize << 40, pages in 0..10_000usize, most in 0..300usize) {
+    fn chunks_are_consecutive_and_complete(
+        pfn in 0..1usize << 40,
+        pages in 0..10_000usize,
+        max_pages in 0..300usize,
+    ) {
         let whole = Segment { pfn, pages };
-        let parts: Vec<_> = whole.parts(most).collect();
+        let chunks: Vec<_> = whole.chunks(max_pages).collect();
         let mut next = pfn;
-        for (index, part) in parts.iter().enumerate() {
-            prop_assert_eq!(part.pfn, next);
-            let most = most.max(1);
-            prop_assert!(part.pages == most || index + 1 == parts.len() && part.pages <= most);
-            next += part.pages;
+        for (index, chunk) in chunks.iter().enumerate() {
+            prop_assert_eq!(chunk.pfn, next);
+            let max_pages = max_pages.max(1);
+            let last = index + 1 == chunks.len();
+            prop_assert!(chunk.pages == max_pages || last && chunk.pages <= max_pages);
+            next += chunk.pages;
         }
         prop_assert_eq!(next, pfn + pages);
     }
@@ -50,15 +55,15 @@ proptest! {
     #[test]
     fn whole_pages_are_all_that_lie_within(extent in extents()) {
         let first = u128::from(extent.base).div_ceil(PAGE);
-        let behind = end(&extent) / PAGE;
+        let limit = end(&extent) / PAGE;
         match extent.whole_pages() {
             Ok(segment) => {
                 prop_assert_eq!(segment.pfn as u128, first);
-                prop_assert_eq!((segment.pfn + segment.pages) as u128, behind);
+                prop_assert_eq!((segment.pfn + segment.pages) as u128, limit);
                 prop_assert!(segment.pages > 0);
             }
-            // A range that reaches over the end of what can be addressed is none.
-            Err(_) => prop_assert!(behind <= first || end(&extent) > u128::from(u64::MAX)),
+            // A range beyond the end of the address space is invalid.
+            Err(_) => prop_assert!(limit <= first || end(&extent) > u128::from(u64::MAX)),
         }
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::text::{
-    cut,
     is_plain,
-    trimmed,
+    truncate,
+    until_nul,
     Column,
     Field,
     Text, //
@@ -11,7 +11,7 @@ use crate::text::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Text and what is none: names are whatever a program says they are.
+/// Valid and invalid UTF-8, as programs choose names freely.
 fn names() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         any::<String>().prop_map(String::into_bytes),
@@ -20,8 +20,8 @@ fn names() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A field as a reader takes it apart.
-fn read(field: &str) -> Vec<u8> {
+/// Decodes a field.
+fn decode(field: &str) -> Vec<u8> {
     if field == "-" {
         return Vec::new();
     }
@@ -43,27 +43,27 @@ fn read(field: &str) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn cut_is_the_longest_whole_beginning(text in names(), most in 0..50usize) {
-        let short = cut(&text, most);
-        prop_assert!(short.len() <= most && text.starts_with(short));
+    fn truncate_returns_the_longest_valid_prefix(text in names(), max_len in 0..50usize) {
+        let short = truncate(&text, max_len);
+        prop_assert!(short.len() <= max_len && text.starts_with(short));
         match std::str::from_utf8(&text) {
             Ok(text) => {
                 prop_assert!(text.is_char_boundary(short.len()));
-                // Nothing more would have fitted.
+                // The next character does not fit.
                 let next = text[short.len()..].chars().next().map_or(0, char::len_utf8);
-                prop_assert!(next == 0 || short.len() + next > most);
+                prop_assert!(next == 0 || short.len() + next > max_len);
             }
-            Err(_) => prop_assert!(short.len() + 4 > most.min(text.len())),
+            Err(_) => prop_assert!(short.len() + 4 > max_len.min(text.len())),
         }
     }
 
     #[test]
-    fn text_never_grows_beyond_its_room(parts in vec(names(), 0..5)) {
+    fn text_never_exceeds_its_capacity(parts in vec(names(), 0..5)) {
         let mut text = Text::<16>::new();
         let mut whole = Vec::new();
         for part in &parts {
             text.push(part);
-            whole.extend_from_slice(trimmed(part));
+            whole.extend_from_slice(until_nul(part));
         }
         let kept = text.as_bytes();
         prop_assert!(kept.len() < 16);
@@ -73,12 +73,14 @@ proptest! {
     }
 
     #[test]
-    fn fields_can_be_taken_apart_again(text in names()) {
+    fn fields_can_be_decoded(text in names()) {
         let field = Field(&text).to_string();
         prop_assert!(!field.is_empty());
-        prop_assert!(field.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != ',' && c != ':'));
-        // Two names print alike only where there is none, and where it is `-`.
-        prop_assert!(read(&field) == text || text == b"-");
+        prop_assert!(
+            field.chars().all(|c| !c.is_whitespace() && !c.is_control() && !",:".contains(c))
+        );
+        // Only the empty name and the name `-` have the same field.
+        prop_assert!(decode(&field) == text || text == b"-");
     }
 
     #[test]
@@ -98,8 +100,8 @@ proptest! {
     }
 
     #[test]
-    fn what_is_trimmed_ends_at_the_first_zero(text in names()) {
-        let name = trimmed(&text);
+    fn until_nul_ends_at_the_first_zero(text in names()) {
+        let name = until_nul(&text);
         prop_assert!(text.starts_with(name) && !name.contains(&0));
         prop_assert!(name.len() == text.len() || text[name.len()] == 0);
     }
