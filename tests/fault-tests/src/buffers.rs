@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What programs and importers do with buffers.
+//! Operations of programs and importers on buffers.
 
 use crate::sites::{
-    each,
-    held, //
+    boxed,
+    fail_each_allocation, //
 };
 use anyhow::Context;
 use guest_support::client::{
@@ -24,7 +24,7 @@ use guest_support::ktap::Tests;
 use nix::errno::Errno;
 use std::fs::File;
 
-/// One heap of each kind of memory.
+/// One heap of each memory type.
 pub const HEAPS: &[&str] = &[
     "system",
     "system-uncached",
@@ -35,31 +35,31 @@ pub const HEAPS: &[&str] = &[
     "rk-dma-heap-cma",
 ];
 
-/// With runs of each order that the pools keep.
+/// Needs pages of each order that the pools contain, in bytes.
 const SIZE: usize = (1 << 20) + (1 << 16) + (1 << 12);
 
 pub fn add(tests: &mut Tests) {
     for heap in HEAPS {
         tests.add(format!("open/{heap}"), move || {
             let path = format!("/dev/dma_heap/{heap}");
-            each(
+            fail_each_allocation(
                 &[Errno::ENOMEM],
                 || Ok(()),
-                |()| held(File::open(&path).map_err(|error| guest_support::errno_of(&error))),
+                |()| boxed(File::open(&path).map_err(|error| guest_support::errno_of(&error))),
             )
         });
         tests.add(format!("allocate/{heap}"), move || {
-            each(
+            fail_each_allocation(
                 &[Errno::ENOMEM],
                 || Heap::open(heap),
-                |heap| held(heap.allocate_with(&data(SIZE))),
+                |heap| boxed(heap.allocate_with(&data(SIZE))),
             )
         });
         with_buffer(tests, "mmap", heap, |buffer| {
-            held(buffer.map_range(0, SIZE))
+            boxed(buffer.map_range(0, SIZE))
         });
         with_buffer(tests, "name", heap, |buffer| {
-            held(buffer.set_name("faulty", SetName::Pointer64))
+            boxed(buffer.set_name("faulty", SetName::Pointer64))
         });
         imported(tests, "attach", heap, |client, buffer| {
             client.attach(buffer).map(drop)
@@ -90,7 +90,7 @@ fn with_buffer(
     run: impl for<'a> Fn(&'a Buffer) -> crate::sites::Outcome<'a> + Copy + 'static,
 ) {
     tests.add(format!("{what}/{heap}"), move || {
-        each(&[Errno::ENOMEM], || Heap::open(heap)?.allocate(SIZE), run)
+        fail_each_allocation(&[Errno::ENOMEM], || Heap::open(heap)?.allocate(SIZE), run)
     });
 }
 
@@ -101,13 +101,13 @@ fn imported(
     run: impl Fn(&Client, &Buffer) -> nix::Result<()> + Copy + 'static,
 ) {
     tests.add(format!("{what}/{heap}"), move || {
-        each(
+        fail_each_allocation(
             &[Errno::ENOMEM],
             || {
-                client::load("").context("the client driver is needed")?;
+                client::load("").context("cannot load the driver rk_client")?;
                 Ok((Client::open()?, Heap::open(heap)?.allocate(SIZE)?))
             },
-            |(client, buffer)| held(run(client, buffer)),
+            |(client, buffer)| boxed(run(client, buffer)),
         )
     });
 }

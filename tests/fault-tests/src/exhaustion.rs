@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory fails by running out.
+//! Exhaustion of contiguous memory.
 
 use anyhow::{
     ensure,
@@ -29,13 +29,13 @@ fn exhausted(name: &str) -> Result<()> {
     for round in &mut rounds {
         let mut buffers = Vec::new();
         let data = AllocationData::read_write(1 << 20);
-        let refused = loop {
+        let errno = loop {
             match heap.allocate_with(&data) {
                 Ok(buffer) => buffers.push(buffer),
                 Err(errno) => break errno,
             }
         };
-        expect_errno::<()>("the last allocation", Err(refused), Errno::ENOMEM)?;
+        expect_errno::<()>("the last allocation", Err(errno), Errno::ENOMEM)?;
         *round = buffers.len();
     }
     diagnose(&format!("{rounds:?} buffers of 1 MiB"));
@@ -43,7 +43,7 @@ fn exhausted(name: &str) -> Result<()> {
         rounds
             .iter()
             .all(|round| *round > 0 && round.abs_diff(rounds[0]) <= 1),
-        "the area does not come back: {rounds:?}"
+        "the number of buffers until exhaustion changes: {rounds:?}"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Making an allocation of the kernel's fail, for this thread alone: `/proc/thread-self/fail-nth`.
+//! Injection of allocation failures in this thread: `/proc/thread-self/fail-nth`.
 
 use anyhow::{
     Context,
@@ -16,8 +16,8 @@ use std::path::Path;
 
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
 
-/// Which allocations can fail: all, also those that may wait and those of single pages. Each
-/// failure would print a stack.
+/// Settings with which all allocations can fail, including those that may sleep and those of order
+/// 0, and with which failures print no stack trace.
 const SETTINGS: &[(&str, &str)] = &[
     ("failslab/ignore-gfp-wait", "N"),
     ("failslab/verbose", "0"),
@@ -31,10 +31,10 @@ const SETTINGS: &[(&str, &str)] = &[
 pub struct Injection(File);
 
 impl Injection {
-    /// Prepares it. A kernel that cannot do that skips the test.
+    /// Prepares fault injection. Skips the test if the kernel does not support it.
     pub fn prepare() -> Result<Injection> {
         if !Path::new(FAIL_NTH).exists() {
-            return Err(skip("this kernel cannot make allocations fail"));
+            return Err(skip("this kernel has no fault injection"));
         }
         for (name, value) in SETTINGS {
             let path = format!("/sys/kernel/debug/{name}");
@@ -46,14 +46,14 @@ impl Injection {
         ))
     }
 
-    /// Runs `body` with its `nth` allocation failing, counted from 1; also says whether there was
-    /// one.
+    /// Runs `body` and lets its `nth` allocation fail, counted from 1. Returns the result and
+    /// whether `body` reached this allocation.
     pub fn run<T>(&self, nth: usize, body: impl FnOnce() -> T) -> Result<(T, bool)> {
-        let mut left = [0; 16];
+        let mut remaining = [0; 16];
         self.0.write_at(nth.to_string().as_bytes(), 0)?;
         let result = body();
-        let len = self.0.read_at(&mut left, 0);
+        let len = self.0.read_at(&mut remaining, 0);
         self.0.write_at(b"0", 0)?;
-        Ok((result, left[..len?].trim_ascii() == b"0"))
+        Ok((result, remaining[..len?].trim_ascii() == b"0"))
     }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The interface for drivers.
+//! The kernel interface for drivers.
 
 use crate::sites::{
-    each,
-    held,
+    boxed,
+    fail_each_allocation,
     Outcome, //
 };
 use guest_support::allocator::{
@@ -24,27 +24,27 @@ pub fn add(tests: &mut Tests) {
         ("android", Interface::Android),
     ] {
         test(tests, &format!("{name}-buffer"), move |allocator| {
-            held(allocator.buffer(interface, HEAP, Some("faulty"), SIZE))
+            boxed(allocator.buffer(interface, HEAP, Some("faulty"), SIZE))
         });
         test(tests, &format!("{name}-descriptor"), move |allocator| {
-            held(allocator.descriptor(interface, HEAP, None, SIZE))
+            boxed(allocator.descriptor(interface, HEAP, None, SIZE))
         });
     }
     test(tests, "export", |allocator| {
-        held(
+        boxed(
             allocator
                 .buffer(Interface::Rockchip, HEAP, None, SIZE)
                 .and_then(|buffer| buffer.export()),
         )
     });
     test(tests, "pages", |allocator| {
-        held(allocator.pages(HEAP, Some("faulty"), SIZE))
+        boxed(allocator.pages(HEAP, Some("faulty"), SIZE))
     });
     test(tests, "pages-unnamed", |allocator| {
-        held(allocator.pages(HEAP, None, SIZE))
+        boxed(allocator.pages(HEAP, None, SIZE))
     });
     test(tests, "map-pages", |allocator| {
-        held(allocator.pages(HEAP, None, SIZE).and_then(|pages| {
+        boxed(allocator.pages(HEAP, None, SIZE).and_then(|pages| {
             let mut bytes = [0; 64];
             pages
                 .read_mapped(0, &mut bytes)
@@ -52,21 +52,21 @@ pub fn add(tests: &mut Tests) {
         }))
     });
     test(tests, "describe", |allocator| {
-        held(allocator.describe(HEAP))
+        boxed(allocator.describe(HEAP))
     });
     test(tests, "add-heap", |allocator| {
-        held(
+        boxed(
             allocator
                 .add_heap("faulty-heap", true, false)
-                .map(|()| Added(allocator)),
+                .map(|()| AddedHeap(allocator)),
         )
     });
 }
 
-/// The driver's own heap, which is put when this is dropped.
-struct Added<'a>(&'a Allocator);
+/// The driver's own heap; removed when dropped.
+struct AddedHeap<'a>(&'a Allocator);
 
-impl Drop for Added<'_> {
+impl Drop for AddedHeap<'_> {
     fn drop(&mut self) {
         let _ = self.0.remove_heap();
     }
@@ -78,6 +78,6 @@ fn test(
     run: impl for<'a> Fn(&'a Allocator) -> Outcome<'a> + Copy + 'static,
 ) {
     tests.add(format!("interface/{name}"), move || {
-        each(&[Errno::ENOMEM], Allocator::open, run)
+        fail_each_allocation(&[Errno::ENOMEM], Allocator::open, run)
     });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Loading the module, which is unloaded each time that it does load: this is for kernels that let
-//! it go.
+//! Allocation failures during module load. After each successful load the module is unloaded, so
+//! the kernel must support unloading it.
 
 use crate::injection::Injection;
 use anyhow::{
@@ -30,18 +30,18 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-const MANY: usize = 20_000;
+/// Larger than the number of allocations during load.
+const MAX_SITES: usize = 20_000;
 
-/// The kernel's caches have grown by no more, which is a few hundred bytes for each time that the
-/// module was loaded.
+/// Tolerated growth of the kernel's caches, in bytes: a few hundred bytes per load.
 const TOLERANCE: usize = 4 << 20;
 
-/// A device on the faux bus that cannot be made is `ENODEV`, whatever it was for want of.
+/// Permitted errors. The faux bus returns `ENODEV` for every failure to create a device.
 const ALLOWED: &[Errno] = &[Errno::ENOMEM, Errno::ENODEV];
 
-/// What the kernel does before, for the module's code and its tracepoints, is none of the module's
-/// business.
-const INITIALISATION: &str = "do_init_module";
+/// The kernel function that calls the init function of the module. Earlier allocations, for the
+/// module's code and its tracepoints, are those of the kernel and are not tested.
+const INIT_FUNCTION: &str = "do_init_module";
 
 pub fn add(tests: &mut Tests) {
     tests.add_within(Duration::from_secs(600), "load/module", load);
@@ -50,24 +50,25 @@ pub fn add(tests: &mut Tests) {
 fn load() -> Result<()> {
     lock_this_process()?;
     let injection = Injection::prepare()?;
-    only_under(INITIALISATION)?;
-    let file = File::open(module::FILE).context("the module is not there")?;
-    let (mut refused, mut harmless) = (0, 0);
+    restrict_to_function(INIT_FUNCTION)?;
+    let file = File::open(module::FILE).context("the module file is missing")?;
+    let (mut failed, mut harmless) = (0, 0);
     let before = memory::free_and_reclaimable()?;
-    for nth in 1..MANY {
-        let (answer, injected) =
+    for nth in 1..MAX_SITES {
+        let (result, injected) =
             injection.run(nth, || finit_module(&file, c"", ModuleInitFlags::empty()))?;
-        match answer {
+        match result {
             Ok(()) => {
-                works().with_context(|| format!("loaded without allocation {nth}"))?;
+                check_heaps()
+                    .with_context(|| format!("loaded although allocation {nth} failed"))?;
                 module::unload()?;
                 if !injected {
                     diagnose(&format!("{} sites, {harmless} of them harmless", nth - 1));
-                    ensure!(refused > 0, "not one allocation could fail");
+                    ensure!(failed > 0, "no injected failure made the load fail");
                     let missing = before.saturating_sub(memory::free_and_reclaimable()?);
                     ensure!(
                         missing <= checkers::tolerated(TOLERANCE),
-                        "{} KiB are gone",
+                        "{} KiB of memory are leaked",
                         missing >> 10
                     );
                     return Ok(());
@@ -79,24 +80,24 @@ fn load() -> Result<()> {
                     injected && ALLOWED.contains(&errno),
                     "failure of allocation {nth}: {errno} (injected: {injected})"
                 );
-                refused += 1;
+                failed += 1;
             }
         }
         if nth % 100 == 0 {
-            diagnose(&format!("{nth} so far, {harmless} of them harmless"));
+            diagnose(&format!("{nth} sites so far, {harmless} of them harmless"));
         }
-        for left in LEFT {
+        for path in MODULE_PATHS {
             ensure!(
-                !Path::new(left).exists(),
-                "failure of allocation {nth} leaves {left}"
+                !Path::new(path).exists(),
+                "{path} still exists after the failure of allocation {nth}"
             );
         }
     }
-    bail!("still failing at allocation {MANY}");
+    bail!("load still reaches allocation {MAX_SITES}");
 }
 
-/// Lets only those allocations fail that are made under the kernel's function `name`.
-fn only_under(name: &str) -> Result<()> {
+/// Restricts fault injection to allocations with the kernel function `name` in their stack trace.
+fn restrict_to_function(name: &str) -> Result<()> {
     let symbols = std::fs::read_to_string("/proc/kallsyms")?;
     let mut addresses = BTreeSet::new();
     let mut start = None;
@@ -110,7 +111,7 @@ fn only_under(name: &str) -> Result<()> {
         addresses.insert(address);
         start = start.or((symbol == name).then_some(address));
     }
-    let start = start.with_context(|| format!("the kernel has no {name}"))?;
+    let start = start.with_context(|| format!("the kernel has no function {name}"))?;
     let next = addresses.range(start + 1..).next();
     let end = next.with_context(|| format!("{name} is the kernel's last function"))?;
     for injection in ["failslab", "fail_page_alloc"] {
@@ -127,8 +128,8 @@ fn only_under(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What must be gone when the module is.
-const LEFT: &[&str] = &[
+/// Paths that must not exist when the module is unloaded.
+const MODULE_PATHS: &[&str] = &[
     "/dev/dma_heap",
     "/dev/rk_dma_heap",
     "/proc/rk_dma_heap",
@@ -140,8 +141,8 @@ const LEFT: &[&str] = &[
     "/sys/module/rk_dma_heap",
 ];
 
-/// What was not left out does its work.
-fn works() -> Result<()> {
+/// Checks that all registered heaps can allocate.
+fn check_heaps() -> Result<()> {
     for name in guest_support::heap::names()? {
         guest_support::heap::Heap::open(&name)?.allocate(1 << 16)?;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every allocation that an operation makes fails, one after the other: the operation then fails
-//! with the right error and leaves nothing behind, or does without. For kernels with fault
-//! injection.
+//! Tests with allocation failures. Each allocation of an operation fails in turn. The operation
+//! must either fail with the right error and release all resources, or succeed without the
+//! allocation. The kernel needs fault injection.
 
 mod buffers;
 mod exhaustion;
@@ -19,7 +19,7 @@ use guest_support::ktap::{
 };
 use std::process::ExitCode;
 
-/// Make each allocation fail in turn and report in KTAP
+/// Let each allocation fail in turn and report in KTAP
 #[derive(Parser)]
 struct Arguments {
     #[command(flatten)]

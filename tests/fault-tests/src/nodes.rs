@@ -3,8 +3,8 @@
 //! The nodes under `/proc` and `/sys`.
 
 use crate::sites::{
-    each,
-    held, //
+    boxed,
+    fail_each_allocation, //
 };
 use guest_support::errno_of;
 use guest_support::heap::Heap;
@@ -16,7 +16,7 @@ use std::io::{
     Write, //
 };
 
-const READ: &[&str] = &[
+const READ_PATHS: &[&str] = &[
     "/proc/rk_dma_heap/heaps",
     "/proc/rk_dma_heap/rk-dma-heap-info",
     "/proc/rk_dmabuf/size",
@@ -29,30 +29,30 @@ const READ: &[&str] = &[
     "/sys/kernel/rk_dma_heap/rk_total_pools_kb",
 ];
 
-const WRITTEN: &[&str] = &["/proc/rk_dmabuf/peak", "/proc/rk_dmabuf/advanced"];
+const WRITE_PATHS: &[&str] = &["/proc/rk_dmabuf/peak", "/proc/rk_dmabuf/advanced"];
 
 pub fn add(tests: &mut Tests) {
-    for path in READ {
+    for path in READ_PATHS {
         tests.add(format!("read{path}"), move || {
-            each(&[Errno::ENOMEM], some_buffers, |_| held(read(path)))
+            fail_each_allocation(&[Errno::ENOMEM], some_buffers, |_| boxed(read(path)))
         });
     }
     tests.add("read-advanced/proc/rk_dmabuf/sgt", || {
         std::fs::write("/proc/rk_dmabuf/advanced", "1")?;
-        let result = each(&[Errno::ENOMEM], some_buffers, |_| {
-            held(read("/proc/rk_dmabuf/sgt"))
+        let result = fail_each_allocation(&[Errno::ENOMEM], some_buffers, |_| {
+            boxed(read("/proc/rk_dmabuf/sgt"))
         });
         std::fs::write("/proc/rk_dmabuf/advanced", "0")?;
         result
     });
-    for path in WRITTEN {
+    for path in WRITE_PATHS {
         tests.add(format!("write{path}"), move || {
-            each(&[Errno::ENOMEM], || Ok(()), |()| held(write(path)))
+            fail_each_allocation(&[Errno::ENOMEM], || Ok(()), |()| boxed(write(path)))
         });
     }
 }
 
-/// Something to list.
+/// Allocates buffers for the lists.
 fn some_buffers() -> anyhow::Result<[guest_support::dma_buf::Buffer; 3]> {
     let allocate = |heap| Heap::open(heap)?.allocate(1 << 16);
     Ok([
@@ -62,7 +62,7 @@ fn some_buffers() -> anyhow::Result<[guest_support::dma_buf::Buffer; 3]> {
     ])
 }
 
-/// Reads all of a file, without asking for memory.
+/// Reads a whole file without allocating memory.
 fn read(path: &str) -> nix::Result<()> {
     let mut file = File::open(path).map_err(|error| errno_of(&error))?;
     let mut bytes = [0; 512];

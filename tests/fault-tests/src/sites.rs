@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An operation, tried with each of its allocations failing in turn.
+//! Runs an operation repeatedly and lets each of its allocations fail in turn.
 
 use crate::injection::Injection;
 use anyhow::{
@@ -16,60 +16,61 @@ use nix::errno::Errno;
 use std::fs;
 use std::time::Duration;
 
-/// More sites than any operation has.
-const MANY: usize = 5000;
+/// Larger than the number of allocations of any operation.
+const MAX_SITES: usize = 5000;
 
-/// How long what was dropped may take to be gone.
-const MOMENT: Duration = Duration::from_secs(5);
+/// Time within which the kernel must release dropped resources.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an operation has left to hold. It is dropped when no allocation fails any more.
-pub trait Held {}
+/// A resource that an operation returns. It is dropped when fault injection is disabled.
+pub trait Resource {}
 
-impl<T> Held for T {}
+impl<T> Resource for T {}
 
-pub type Outcome<'a> = nix::Result<Box<dyn Held + 'a>>;
+pub type Outcome<'a> = nix::Result<Box<dyn Resource + 'a>>;
 
-/// As an operation returns it.
-pub fn held<'a, T: 'a>(result: nix::Result<T>) -> Outcome<'a> {
-    result.map(|held| Box::new(held) as Box<dyn Held>)
+/// Boxes the resource of a result.
+pub fn boxed<'a, T: 'a>(result: nix::Result<T>) -> Outcome<'a> {
+    result.map(|resource| Box::new(resource) as Box<dyn Resource>)
 }
 
-/// Everything that the module has handed out, and the sum of all dma-bufs.
-fn handed_out() -> Result<(String, String)> {
-    let heaps = fs::read_to_string("/proc/rk_dma_heap/heaps").context("no list of heaps")?;
+/// Returns the allocations of each heap and the size of all dma-bufs.
+fn module_state() -> Result<(String, String)> {
+    let heaps = fs::read_to_string("/proc/rk_dma_heap/heaps")
+        .context("cannot read /proc/rk_dma_heap/heaps")?;
     let mut figures = String::new();
     for line in heaps.lines() {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let &[heap, buffers, bytes, .., arrays] = columns.as_slice() else {
-            bail!("not a line of the list of heaps: {line:?}");
+            bail!("invalid line in /proc/rk_dma_heap/heaps: {line:?}");
         };
         figures += &format!("{heap} {buffers} {bytes} {arrays}\n");
     }
     Ok((figures, fs::read_to_string("/proc/rk_dmabuf/size")?))
 }
 
-/// Tries `run` with its first allocation failing, its second, and so on until none fails. Each
-/// failure has to be one of `allowed` or harmless, has to leave nothing behind, and must not keep
-/// the next attempt from succeeding.
-pub fn each<S>(
+/// Runs `run` repeatedly and lets its first, second, ... allocation fail, until it completes
+/// without a failure. `run` must fail with one of the `allowed` errors or succeed. It must release
+/// all resources, and the next call without a failure must succeed.
+pub fn fail_each_allocation<S>(
     allowed: &[Errno],
     prepare: impl Fn() -> Result<S>,
     run: impl for<'a> Fn(&'a S) -> Outcome<'a>,
 ) -> Result<()> {
     lock_this_process()?;
     let injection = Injection::prepare()?;
-    // Once before, so that what happens once and for all has happened.
+    // Run once before, which completes one-time initialization.
     let state = prepare()?;
-    run(&state).context("it fails without a fault")?;
+    run(&state).context("fails without an injected fault")?;
     drop(state);
 
-    let before = handed_out()?;
+    let before = module_state()?;
     let mut harmless = 0;
-    for nth in 1..MANY {
+    for nth in 1..MAX_SITES {
         let state = prepare()?;
         let (result, injected) = {
             let (result, injected) = injection.run(nth, || run(&state))?;
-            // Dropped here, where nothing fails any more.
+            // Drop the resource while fault injection is disabled.
             (result.map(drop), injected)
         };
         match result {
@@ -80,11 +81,11 @@ pub fn each<S>(
             ),
         }
         drop(state);
-        eventually(MOMENT, || {
-            let after = handed_out()?;
+        eventually(RELEASE_TIMEOUT, || {
+            let after = module_state()?;
             ensure!(
                 after == before,
-                "failure of allocation {nth} leaves something behind: {after:?} after {before:?}"
+                "failure of allocation {nth} leaks resources: {before:?} before, {after:?} after"
             );
             Ok(())
         })?;
@@ -94,9 +95,9 @@ pub fn each<S>(
         if !injected {
             let sites = nth - 1;
             diagnose(&format!("{sites} sites, {harmless} of them harmless"));
-            ensure!(sites > 0, "not one allocation could fail");
+            ensure!(sites > 0, "no allocation failure was injected");
             return Ok(());
         }
     }
-    bail!("still failing at allocation {MANY}");
+    bail!("the operation still reaches allocation {MAX_SITES}");
 }
