@@ -54,7 +54,11 @@ fn newest_heading_of_the_changelog_names_the_version() {
         .lines()
         .find_map(|line| line.strip_prefix("## "))
         .expect("CHANGELOG.md has no heading");
-    assert_eq!(newest.split(' ').next(), Some(VERSION), "{newest}");
+    assert_eq!(
+        newest.split(' ').next(),
+        Some(VERSION),
+        "newest heading of CHANGELOG.md: {newest}"
+    );
 }
 
 #[test]
