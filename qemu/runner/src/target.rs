@@ -49,8 +49,8 @@ impl Target {
                 continue;
             }
             // Arch, Debian architecture, kernel, fragments and modules are for set-up alone.
-            let &[name, _, _, _, _, triple, qemu, machine, cpu, smp, memory, tree, boot, _, append] =
-                columns.as_slice()
+            let [name, _, _, _, _, triple, qemu, machine, cpu, smp, memory, tree, boot, _, append] =
+                columns[..]
             else {
                 bail!(
                     "qemu/targets: the row of target '{name}' has {} columns instead of 15",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory areas as the kernel tells of them, and where buffers lie in them.
+//! CMA areas as the kernel reports them, and the physical ranges of buffers.
 
 use anyhow::{
     ensure,
@@ -21,7 +21,7 @@ use std::path::Path;
 
 const AREAS: &str = "/sys/kernel/mm/cma";
 
-/// Physical memory, in bytes.
+/// A range of physical memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Range {
     pub base: u64,
@@ -42,7 +42,7 @@ impl Range {
     }
 }
 
-/// An area.
+/// A CMA area, with its total and available bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
     pub name: String,
@@ -50,7 +50,7 @@ pub struct Area {
     pub available: usize,
 }
 
-/// All areas, by name.
+/// Returns all areas, sorted by name.
 pub fn all() -> Result<Vec<Area>> {
     let mut areas = Vec::new();
     let folder = std::fs::read_dir(AREAS).with_context(|| format!("cannot list {AREAS}"))?;
@@ -61,7 +61,7 @@ pub fn all() -> Result<Vec<Area>> {
     Ok(areas)
 }
 
-/// The area of that name.
+/// Returns the area with that name.
 pub fn find(name: &str) -> Result<Area> {
     let read = |file: &str| -> Result<usize> {
         let path = Path::new(AREAS).join(name).join(file);
@@ -76,21 +76,20 @@ pub fn find(name: &str) -> Result<Area> {
     })
 }
 
-/// `CmaFree`, with what each CPU has counted by itself folded in.
+/// Returns `CmaFree` in bytes, after folding in the counters of all CPUs.
 ///
-/// Pages that were given back may wait in the lists of a CPU, and are not free then. The kernel
-/// empties the lists whenever it allocates from an area; so the figure is exact right after an
-/// allocation.
+/// Freed pages may be on a CPU's page lists and are not counted then. The kernel drains the lists
+/// when it allocates from an area, so the value is exact directly after an allocation.
 pub fn free() -> Result<usize> {
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
     memory::meminfo("CmaFree")
 }
 
-/// Tries a test that looks at [`free`].
+/// Repeats a test that reads [`free`] until it passes, at most five times.
 ///
-/// The kernel may move pages of its own into or out of an area at any time. It does so seldom, so
-/// one of a few attempts sees nothing but what the heap does.
-pub fn undisturbed(test: impl Fn() -> Result<()>) -> Result<()> {
+/// The kernel may move its own pages into or out of an area at any time. This is rare, so one of
+/// several attempts sees only the heap's changes.
+pub fn retry(test: impl Fn() -> Result<()>) -> Result<()> {
     const ATTEMPTS: usize = 5;
     for _ in 1..ATTEMPTS {
         if test().is_ok() {
@@ -100,27 +99,27 @@ pub fn undisturbed(test: impl Fn() -> Result<()>) -> Result<()> {
     test()
 }
 
-/// All that the kernel has said since it was started.
+/// Returns the kernel's log since boot.
 pub fn boot_log() -> Result<Vec<String>> {
     KernelLog::from_boot()?.messages()
 }
 
-/// What the module has said since it was loaded, without its name in front.
+/// Returns the module's log since it was loaded, without its prefix.
 pub fn module_log() -> Result<Vec<String>> {
     Ok(boot_log()?
         .iter()
         .filter_map(|line| line.strip_prefix("rk_dma_heap: "))
-        // What the kernel says of every module that it was not built with.
+        // The kernel's message about every out-of-tree module.
         .filter(|line| !line.contains("taint"))
         .map(str::to_owned)
         .collect())
 }
 
-/// Where the default area lies, by what the kernel said when it set it aside.
+/// Returns the range of the default area, from the kernel's log at boot.
 pub fn default_area() -> Result<Range> {
     let log = boot_log()?;
     let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
-    // "cma: Reserved 64 MiB at 0x..." for the kernel's arguments and its configuration.
+    // "cma: Reserved 64 MiB at 0x..." for the kernel arguments and the configuration.
     let by_argument = log.iter().find_map(|line| {
         let (size, base) = line
             .strip_prefix("cma: Reserved ")?
@@ -128,7 +127,7 @@ pub fn default_area() -> Result<Range> {
         let base = base.split_whitespace().next()?;
         Some(Range::new(number(base)?, size.parse::<u64>().ok()? << 20))
     });
-    // "OF: reserved mem: 0xA..0xB (N KiB) map reusable linux,cma" for a node.
+    // "OF: reserved mem: 0xA..0xB (N KiB) map reusable linux,cma" for a device tree node.
     let by_node = || {
         log.iter().find_map(|line| {
             let range = line.strip_suffix(" map reusable linux,cma")?;
@@ -140,30 +139,32 @@ pub fn default_area() -> Result<Range> {
     };
     by_argument
         .or_else(by_node)
-        .context("the kernel has not said where the default area is")
+        .context("the kernel's log does not state the range of the default area")
 }
 
-/// A device that looks at buffers.
+/// Opens a device that reads buffers.
 pub fn client() -> Result<Client> {
     client::load("")?;
     Client::open()
 }
 
-/// Where a buffer lies. It must be in one piece.
-pub fn place_of(client: &Client, buffer: &Buffer) -> Result<Range> {
+/// Returns the physical range of a buffer, which must be contiguous.
+pub fn range_of(client: &Client, buffer: &Buffer) -> Result<Range> {
     let segments = client.import(buffer)?.segments()?;
-    let (first, rest) = segments.split_first().context("a buffer of no pieces")?;
+    let (first, rest) = segments
+        .split_first()
+        .context("a buffer without segments")?;
     let mut range = Range::new(first.physical_address, first.length);
     for segment in rest {
         ensure!(
             segment.physical_address == range.end(),
-            "in pieces: {segments:x?}"
+            "not contiguous: {segments:x?}"
         );
         range.size += segment.length;
     }
     ensure!(
         range.size == buffer.size()? as u64,
-        "{range:x?} is not of the buffer's size"
+        "{range:x?} does not have the buffer's size"
     );
     Ok(range)
 }

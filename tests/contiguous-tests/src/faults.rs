@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A user mapping of contiguous memory is there when it is made, not page by page afterwards.
+//! A user mapping of contiguous memory is populated in large steps, not page by page.
 
 use anyhow::{
     ensure,
@@ -22,8 +22,8 @@ use nix::sys::resource::{
 
 const SIZE: usize = 16 << 20;
 
-/// One for each 2 MiB.
-const MOST: i64 = (SIZE >> 21) as i64;
+/// One fault per 2 MiB.
+const MAX_FAULTS: i64 = (SIZE >> 21) as i64;
 
 pub fn add(tests: &mut Tests) {
     tests.add("faults/first-write", first_write);
@@ -35,7 +35,7 @@ fn faults() -> Result<i64> {
 }
 
 fn first_write() -> Result<()> {
-    // Whatever this process itself has not touched yet.
+    // Touches the pages of this process that the call itself needs.
     faults()?;
     for name in heap::names()?
         .iter()
@@ -54,8 +54,8 @@ fn first_write() -> Result<()> {
         let count = faults()? - before;
         diagnose(&format!("{name}: {count} faults"));
         ensure!(
-            count <= MOST,
-            "{name}: {count} faults, expected at most {MOST}"
+            count <= MAX_FAULTS,
+            "{name}: {count} faults, expected at most {MAX_FAULTS}"
         );
     }
     Ok(())

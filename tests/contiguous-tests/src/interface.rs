@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module offers to drivers, by a driver that is linked against it.
+//! The module's interface for drivers, tested through a driver that links against it.
 
 use crate::areas;
 use crate::replay::HEAP;
@@ -71,17 +71,17 @@ fn buffers() -> Result<()> {
                 found.as_deref() == Some(name),
                 "called {found:?}, expected {name:?}"
             );
-            areas::place_of(&client, buffer)?;
+            areas::range_of(&client, buffer)?;
             buffer.map()?.check_zero()?;
         }
-        // The driver's reference is one of two.
+        // The driver's reference is dropped; the descriptor still holds one.
         drop(held);
         buffer.map()?.check_zero()?;
     }
     Ok(())
 }
 
-// Android's names reach all heaps, of whatever memory.
+// The interface of Android supports all heaps, whatever their memory is.
 fn android_every_heap() -> Result<()> {
     let allocator = Allocator::open()?;
     let client = areas::client()?;
@@ -93,7 +93,7 @@ fn android_every_heap() -> Result<()> {
         ensure!(buffer.size()? == 1 << 16, "{name}");
         buffer.map()?.check_zero()?;
         if !name.starts_with("system") {
-            areas::place_of(&client, &buffer).with_context(|| name.clone())?;
+            areas::range_of(&client, &buffer).with_context(|| name.clone())?;
         }
         let direct = allocator.descriptor(Interface::Android, &name, None, 1)?;
         ensure!(direct.size()? == page_size(), "{name}");
@@ -102,7 +102,7 @@ fn android_every_heap() -> Result<()> {
     Ok(())
 }
 
-// Written by one device, read by another, and through the mapping that the module offers.
+// One device writes, another one reads, directly and through the kernel mapping of the module.
 fn page_arrays() -> Result<()> {
     let allocator = Allocator::open()?;
     let size = 37 * page_size();
@@ -112,23 +112,26 @@ fn page_arrays() -> Result<()> {
         array.device_reads(NPU, 0, &mut bytes)?;
         ensure!(
             bytes.iter().all(|byte| *byte == 0),
-            "a fresh array is not zero"
+            "a new array is not zero"
         );
-        for (place, byte) in bytes.iter_mut().enumerate() {
-            *byte = (place % 251) as u8;
+        for (offset, byte) in bytes.iter_mut().enumerate() {
+            *byte = (offset % 251) as u8;
         }
         array.device_writes(ISP, 0, &bytes)?;
         let mut found = vec![0; size];
         array.device_reads(NPU, 0, &mut found)?;
         ensure!(
             found == bytes,
-            "one device does not read what another wrote"
+            "a device does not read the data that another one wrote"
         );
         found.fill(0);
         array.read_mapped(0, &mut found)?;
-        ensure!(found == bytes, "rk_vmap_contig_pfn() shows something else");
+        ensure!(
+            found == bytes,
+            "the mapping of rk_vmap_contig_pfn() has other data"
+        );
     }
-    // A dma-buf in the same place later on is zero again.
+    // A dma-buf that is later allocated in the same range is zero.
     let client = areas::client()?;
     let buffer = Heap::open(HEAP)?.allocate(size)?;
     let attachment = client.import(&buffer)?;
@@ -141,16 +144,17 @@ fn errors() -> Result<()> {
     let page = page_size();
     let total = areas::all()?.iter().map(|area| area.total).sum::<usize>();
     for interface in [Interface::Rockchip, Interface::Android] {
-        let ask = |heap: &str, size: usize| allocator.buffer(interface, heap, None, size).map(drop);
-        expect_errno("no such heap", ask("nothing", page), Errno::ENXIO)?;
-        expect_errno("no name", ask("", page), Errno::ENXIO)?;
-        expect_errno("no bytes", ask(HEAP, 0), Errno::EINVAL)?;
-        expect_errno("wrapping", ask(HEAP, usize::MAX), Errno::EINVAL)?;
-        expect_errno("too much", ask(HEAP, total + page), Errno::ENOMEM)?;
+        let allocate =
+            |heap: &str, size: usize| allocator.buffer(interface, heap, None, size).map(drop);
+        expect_errno("no such heap", allocate("nothing", page), Errno::ENXIO)?;
+        expect_errno("no name", allocate("", page), Errno::ENXIO)?;
+        expect_errno("no bytes", allocate(HEAP, 0), Errno::EINVAL)?;
+        expect_errno("wrapping", allocate(HEAP, usize::MAX), Errno::EINVAL)?;
+        expect_errno("too much", allocate(HEAP, total + page), Errno::ENOMEM)?;
         let flags = allocator.buffer_with_flags(interface, HEAP, 1).map(drop);
         expect_errno("a heap flag", flags, Errno::EINVAL)?;
     }
-    // The vendor's names are for the vendor's heap.
+    // The vendor's interface supports only the vendor's heap.
     for name in ["system", "cma"] {
         let answer = allocator
             .buffer(Interface::Rockchip, name, None, page)
@@ -186,7 +190,7 @@ fn own_heap() -> Result<()> {
         ensure!(counts == (1, 1, 1), "round {round}: {described:?}");
         drop(heap);
         allocator.remove_heap()?;
-        ensure!(!node.exists(), "the node is still there");
+        ensure!(!node.exists(), "the node still exists");
         buffer.map()?.check_zero()?;
     }
     let answer = allocator.describe(NAME).map(drop);

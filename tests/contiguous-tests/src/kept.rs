@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory that was freed a moment ago: it is used again, it is zero, and nobody misses
+//! Recently freed contiguous memory: it is reused, it is zero, and it is released when others need
 //! it.
 
 use crate::areas;
@@ -31,18 +31,18 @@ use std::time::{
     Instant, //
 };
 
-const SWITCH: &str = "/proc/rk_dma_heap/keep_ranges";
+const KEEP_RANGES: &str = "/proc/rk_dma_heap/keep_ranges";
 
-/// A heap of each kind, and its area.
-const HEAPS: [(&str, Which); 3] = [
-    ("cma", Which::Default),
-    ("cma-uncached", Which::Default),
-    ("rk-dma-heap-cma", Which::Rockchip),
+/// One heap per memory type, and its area.
+const HEAPS: [(&str, TestArea); 3] = [
+    ("cma", TestArea::Default),
+    ("cma-uncached", TestArea::Default),
+    ("rk-dma-heap-cma", TestArea::Rockchip),
 ];
 
-/// An area of the machine, which has two of them.
+/// One of the machine's two areas.
 #[derive(Clone, Copy, PartialEq)]
-enum Which {
+enum TestArea {
     Default,
     Rockchip,
 }
@@ -50,19 +50,20 @@ enum Which {
 /// The Rockchip heap's area.
 const ROCKCHIP: &str = "rockchip-pool@4c000000";
 
-/// How long a range is kept, and until it certainly is not any more.
-const KEPT: Duration = Duration::from_millis(1000);
-const GONE: Duration = Duration::from_millis(2500);
+/// How long a freed range is kept, and when it is certainly released.
+const KEEP_TIME: Duration = Duration::from_millis(1000);
+const EXPIRY_TIME: Duration = Duration::from_millis(2500);
 
-/// Until what was freed is ready again, on a machine that has time.
-const SOON: Duration = Duration::from_millis(100);
+/// When freed memory is usually prepared for reuse.
+const PREPARE_TIME: Duration = Duration::from_millis(100);
 
-/// On one that has none, another range is taken while the thread makes the first one ready.
+/// Number of allocations: on a slow machine some of them use another range, because the thread is
+/// still preparing the first one.
 const ROUNDS: usize = 12;
 
 pub fn add(tests: &mut Tests) {
     for (heap, area) in HEAPS {
-        tests.add(format!("kept/used-again/{heap}"), move || used_again(heap));
+        tests.add(format!("kept/used-again/{heap}"), move || reused(heap));
         tests.add(format!("kept/for-a-second/{heap}"), move || {
             for_a_second(heap, area)
         });
@@ -84,73 +85,80 @@ pub fn add(tests: &mut Tests) {
     tests.add("kept/switch", switch);
 }
 
-fn find(which: Which) -> Result<areas::Area> {
+fn find(wanted: TestArea) -> Result<areas::Area> {
     areas::all()?
         .into_iter()
-        .find(|area| (area.name == ROCKCHIP) == (which == Which::Rockchip))
+        .find(|area| (area.name == ROCKCHIP) == (wanted == TestArea::Rockchip))
         .context("no such area")
 }
 
-fn available(area: Which) -> Result<usize> {
+fn available(area: TestArea) -> Result<usize> {
     Ok(find(area)?.available)
 }
 
 fn switch_to(on: &str) -> Result<()> {
-    fs::write(SWITCH, on).with_context(|| format!("cannot write {SWITCH}"))
+    fs::write(KEEP_RANGES, on).with_context(|| format!("cannot write {KEEP_RANGES}"))
 }
 
-/// Nothing is kept when a test begins, and ranges are kept from then on.
+/// Releases all kept ranges and enables keeping.
 fn begin() -> Result<()> {
     switch_to("0")?;
     switch_to("1")
 }
 
-fn used_again(name: &str) -> Result<()> {
+fn reused(name: &str) -> Result<()> {
     begin()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open(name)?;
     for size in [page_size(), 64 << 10, 1 << 20, 3 << 20] {
-        let mut places = Vec::new();
-        // Ready again, and taken before the thread had time to make it so, or while it is at it.
-        for pause in [SOON, Duration::ZERO].into_iter().cycle().take(ROUNDS) {
+        let mut ranges = Vec::new();
+        // Allocates with and without a pause for the thread that prepares freed ranges.
+        for pause in [PREPARE_TIME, Duration::ZERO]
+            .into_iter()
+            .cycle()
+            .take(ROUNDS)
+        {
             let buffer = heap.allocate(size)?;
             buffer.map()?.check_zero()?;
-            places.push(areas::place_of(&client, &buffer)?);
+            ranges.push(areas::range_of(&client, &buffer)?);
             buffer.map()?.fill(Pattern(77), 0);
             drop(buffer);
             sleep(pause);
         }
-        let same = places.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        let same = ranges.windows(2).filter(|pair| pair[0] == pair[1]).count();
         diagnose(&format!(
             "{name}: {size:#x} bytes: {same} times of {ROUNDS}"
         ));
-        ensure!(same > 0, "never used again: {places:x?}");
+        ensure!(same > 0, "never reused: {ranges:x?}");
     }
     Ok(())
 }
 
-fn for_a_second(name: &str, area: Which) -> Result<()> {
+fn for_a_second(name: &str, area: TestArea) -> Result<()> {
     begin()?;
     let size = 1 << 20;
     let before = available(area)?;
     let freed = Instant::now();
     drop(Heap::open(name)?.allocate(size)?);
     let after = available(area)?;
-    // On a machine that was stopped meanwhile it may be gone again.
+    // If the machine was stopped in between, the range may be released already.
     ensure!(
-        after + size <= before || freed.elapsed() >= KEPT,
-        "not kept: {before} bytes free before, {after} after"
+        after + size <= before || freed.elapsed() >= KEEP_TIME,
+        "not kept: {before} bytes available before, {after} after"
     );
-    sleep(GONE.saturating_sub(freed.elapsed()));
-    eventually(GONE, || {
+    sleep(EXPIRY_TIME.saturating_sub(freed.elapsed()));
+    eventually(EXPIRY_TIME, || {
         let now = available(area)?;
-        ensure!(now >= before, "{before} bytes were free, {now} are");
+        ensure!(
+            now >= before,
+            "{now} bytes available, expected {before} as before"
+        );
         Ok(())
     })
 }
 
-fn no_more_than_half(name: &str, area: Which) -> Result<()> {
+fn no_more_than_half(name: &str, area: TestArea) -> Result<()> {
     begin()?;
     let total = find(area)?.total;
     let heap = Heap::open(name)?;
@@ -162,14 +170,14 @@ fn no_more_than_half(name: &str, area: Which) -> Result<()> {
     drop(buffers);
     let after = available(area)?;
     diagnose(&format!(
-        "{name}: {held} bytes free with 12 of 16 parts held, {after} when they were freed, of {total}"
+        "{name}: {held} bytes available with 12 of 16 parts held, {after} after freeing, of {total}"
     ));
     ensure!(after >= held + 4 * size, "more than half is kept");
     Ok(())
 }
 
-// What is kept is no use to a buffer of another size, and must not stand in its way.
-fn another_size(name: &str, area: Which) -> Result<()> {
+// Kept ranges cannot serve another size, and must not make such an allocation fail.
+fn another_size(name: &str, area: TestArea) -> Result<()> {
     begin()?;
     let total = find(area)?.total;
     let heap = Heap::open(name)?;
@@ -184,33 +192,39 @@ fn another_size(name: &str, area: Which) -> Result<()> {
     Ok(())
 }
 
-fn switched_off(name: &str, area: Which) -> Result<()> {
+fn switched_off(name: &str, area: TestArea) -> Result<()> {
     begin()?;
     let heap = Heap::open(name)?;
     let before = available(area)?;
     drop(heap.allocate(4 << 20)?);
     switch_to("0")?;
     let now = available(area)?;
-    ensure!(now >= before, "{before} bytes were free, {now} are");
+    ensure!(
+        now >= before,
+        "{now} bytes available, expected {before} as before"
+    );
     drop(heap.allocate(4 << 20)?);
     let now = available(area)?;
-    ensure!(now >= before, "kept although that is off: {before}, {now}");
+    ensure!(
+        now >= before,
+        "kept although keeping is disabled: {before} bytes available before, {now} after"
+    );
     switch_to("1")
 }
 
-fn reclaimed(name: &str, area: Which) -> Result<()> {
+fn reclaimed(name: &str, area: TestArea) -> Result<()> {
     begin()?;
     let heap = Heap::open(name)?;
     let before = available(area)?;
     let freed = Instant::now();
     drop(heap.allocate(4 << 20)?);
     fs::write("/proc/sys/vm/drop_caches", "2")?;
-    // Where the thread is making it ready, it goes back a moment later.
+    // A range that the thread is preparing is released shortly afterwards.
     loop {
-        let (now, took) = (available(area)?, freed.elapsed());
-        if took >= KEPT {
+        let (now, elapsed) = (available(area)?, freed.elapsed());
+        if elapsed >= KEEP_TIME {
             bail!(
-                "{before} bytes were free, {now} are after {took:?}, when nothing is kept any more"
+                "{now} bytes available after {elapsed:?}, expected {before}; ranges have expired"
             );
         }
         if now >= before {
@@ -225,25 +239,28 @@ fn page_arrays() -> Result<()> {
     let allocator = Allocator::open()?;
     let (name, size) = ("rk-dma-heap-cma", 1 << 20);
     let array = allocator.pages(name, Some("kept"), size)?;
-    let place = array.physical_address();
+    let address = array.physical_address();
     drop(array);
     let array = allocator.pages(name, Some("kept"), size)?;
-    ensure!(array.physical_address() == place, "another place");
+    ensure!(
+        array.physical_address() == address,
+        "another range than the freed one"
+    );
     let mut bytes = vec![1; page_size()];
     array.read_mapped(0, &mut bytes)?;
     ensure!(bytes.iter().all(|byte| *byte == 0), "not zero");
     Ok(())
 }
 
-// The area belongs to every driver. One that asks for most of it gets it, if not at once then a
-// moment later.
+// Other drivers allocate from the area too. A driver that allocates most of it succeeds, at the
+// latest after the kept ranges have expired.
 fn drivers_of_the_area() -> Result<()> {
     begin()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open("cma")?;
-    let total = find(Which::Default)?.total;
-    // More than the page allocator can give, and than is left where half is kept.
+    let total = find(TestArea::Default)?.total;
+    // More than the page allocator can allocate, and than is available if half is kept.
     let coherent = total / 8 * 5;
     client
         .allocates_coherent(coherent)
@@ -260,8 +277,8 @@ fn drivers_of_the_area() -> Result<()> {
             ensure!(errno == Errno::ENOMEM, "{errno}");
             failures += 1;
             ensure!(
-                freed.elapsed() < GONE,
-                "nothing after {:?}",
+                freed.elapsed() < EXPIRY_TIME,
+                "no success after {:?}",
                 freed.elapsed()
             );
             sleep(Duration::from_millis(20));
@@ -277,14 +294,17 @@ fn drivers_of_the_area() -> Result<()> {
 fn switch() -> Result<()> {
     for (text, expected) in [("0", "0\n"), ("1\n", "1\n"), ("0\n", "0\n"), ("1", "1\n")] {
         switch_to(text)?;
-        ensure!(fs::read_to_string(SWITCH)? == expected, "after {text:?}");
+        ensure!(
+            fs::read_to_string(KEEP_RANGES)? == expected,
+            "after {text:?}"
+        );
     }
     for junk in ["", "2", "on", "00", "-1"] {
-        let answer = fs::write(SWITCH, junk);
+        let answer = fs::write(KEEP_RANGES, junk);
         let refused = matches!(&answer, Err(error) if error.raw_os_error() == Some(libc::EINVAL));
-        // An empty write is none.
+        // An empty write does not reach the kernel.
         ensure!(refused || junk.is_empty(), "{junk:?}: {answer:?}");
-        ensure!(fs::read_to_string(SWITCH)? == "1\n", "after {junk:?}");
+        ensure!(fs::read_to_string(KEEP_RANGES)? == "1\n", "after {junk:?}");
     }
     Ok(())
 }

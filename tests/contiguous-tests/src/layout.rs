@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What comes of a device tree: which heaps there are, where their memory lies, and what the kernel
-//! says of it.
+//! The result of a device tree: the heaps, the ranges of their memory, and the kernel's messages.
 
 use crate::areas::{
     self,
@@ -44,7 +43,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The heaps of every machine.
+/// The heaps of all machines.
 const SYSTEM: [&str; 4] = [
     "system",
     "system-dma32",
@@ -52,7 +51,7 @@ const SYSTEM: [&str; 4] = [
     "system-uncached-dma32",
 ];
 
-/// The heaps over the default area. All machines of these tests have that below 4 GiB.
+/// The heaps of the default area, which is below 4 GiB on all machines of these tests.
 const DEFAULT_AREA: [&str; 5] = [
     "cma",
     "cma-dma32",
@@ -83,19 +82,22 @@ fn default_area(tree: &Tree) -> Result<Option<Range>> {
     }
 }
 
-/// Every heap whose memory is set aside, and where that is.
-fn places(tree: &Tree) -> Result<BTreeMap<&'static str, Range>> {
-    let mut places: BTreeMap<_, _> = tree.areas.iter().chain(tree.carveouts).copied().collect();
+/// Returns all heaps with reserved memory, and its range.
+fn reserved_ranges(tree: &Tree) -> Result<BTreeMap<&'static str, Range>> {
+    let mut reserved_ranges: BTreeMap<_, _> =
+        tree.areas.iter().chain(tree.carveouts).copied().collect();
     let default = default_area(tree)?;
     for name in DEFAULT_AREA {
-        places.extend(default.map(|range| (name, range)));
+        reserved_ranges.extend(default.map(|range| (name, range)));
     }
-    let bound = tree.rockchip.and_then(|area| places.get(area).copied());
-    places.extend(bound.or(default).map(|range| (ROCKCHIP, range)));
-    Ok(places)
+    let bound = tree
+        .rockchip
+        .and_then(|area| reserved_ranges.get(area).copied());
+    reserved_ranges.extend(bound.or(default).map(|range| (ROCKCHIP, range)));
+    Ok(reserved_ranges)
 }
 
-/// Whether the tree has more regions than the kernel can have areas.
+/// Returns whether the tree has more regions than the kernel supports areas.
 fn is_full(tree: &Tree) -> bool {
     matches!(tree.default, DefaultArea::None)
 }
@@ -103,10 +105,10 @@ fn is_full(tree: &Tree) -> bool {
 fn heaps(tree: &Tree) -> Result<()> {
     let found = heap::names()?;
     let mut expected: Vec<_> = SYSTEM.to_vec();
-    expected.extend(places(tree)?.keys());
+    expected.extend(reserved_ranges(tree)?.keys());
     expected.sort_unstable();
     if is_full(tree) {
-        // How many areas the kernel can have is its own affair; what it has are heaps.
+        // The maximum number of areas is up to the kernel. Each existing area must be a heap.
         let pools = found
             .iter()
             .filter(|name| name.starts_with("pool-"))
@@ -132,8 +134,8 @@ fn heaps(tree: &Tree) -> Result<()> {
 fn totals(tree: &Tree) -> Result<()> {
     let areas = areas::all()?;
     let sum: usize = areas.iter().map(|area| area.total).sum();
-    let told = memory::meminfo("CmaTotal")?;
-    ensure!(told == sum, "CmaTotal is {told}, the areas have {sum}");
+    let total = memory::meminfo("CmaTotal")?;
+    ensure!(total == sum, "CmaTotal is {total}, the areas have {sum}");
     if !is_full(tree) {
         let size = match tree.default {
             DefaultArea::At(range) => range.size,
@@ -142,8 +144,8 @@ fn totals(tree: &Tree) -> Result<()> {
         };
         let expected = size + tree.areas.iter().map(|(_, range)| range.size).sum::<u64>();
         ensure!(
-            told as u64 == expected,
-            "CmaTotal is {told}, expected {expected}"
+            total as u64 == expected,
+            "CmaTotal is {total}, expected {expected}"
         );
         ensure!(areas.len() == tree.areas.len() + 1, "areas: {areas:?}");
     }
@@ -157,7 +159,7 @@ fn totals(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// The area that a heap takes its memory from, by the name that the kernel has for it.
+/// Returns the kernel's name of a heap's area; `None` for a carveout.
 fn area_of(tree: &Tree, heap: &str) -> Result<Option<String>> {
     if tree.carveouts.iter().any(|(name, _)| *name == heap) {
         return Ok(None);
@@ -185,27 +187,33 @@ fn area_of(tree: &Tree, heap: &str) -> Result<Option<String>> {
 
 fn ranges(tree: &Tree) -> Result<()> {
     let client = areas::client()?;
-    for (name, place) in places(tree)? {
+    for (name, reserved) in reserved_ranges(tree)? {
         let area = area_of(tree, name)?;
-        let (page, whole) = (page_size(), place.size as usize);
-        // The default area's heaps differ in how memory is mapped, not in where it lies: one goes
-        // through all sizes.
+        let (page, whole) = (page_size(), reserved.size as usize);
+        // The heaps of the default area differ only in their mappings, so one of them is tested
+        // with all sizes.
         let sizes = if DEFAULT_AREA[1..].contains(&name) {
             &[16 * page + 1][..]
         } else {
             &[1, 3 * page, 16 * page + 1, whole / 4, whole / 2]
         };
         for &size in sizes {
-            areas::undisturbed(|| range(&client, name, place, area.as_deref(), size))
+            areas::retry(|| range(&client, name, reserved, area.as_deref(), size))
                 .with_context(|| format!("{name}, {size} bytes"))?;
         }
     }
     Ok(())
 }
 
-// The heap's area is the only one that changes, by what was allocated, and so does CmaFree. Any
-// allocation makes the figure exact, so there is one in hand wherever it is read.
-fn range(client: &Client, name: &str, place: Range, area: Option<&str>, size: usize) -> Result<()> {
+// Only the heap's area changes, by the allocated size, and CmaFree by the same. An allocation makes
+// CmaFree exact, so one precedes each read.
+fn range(
+    client: &Client,
+    name: &str,
+    reserved: Range,
+    area: Option<&str>,
+    size: usize,
+) -> Result<()> {
     let page = page_size();
     let bytes = size.next_multiple_of(page);
     let taken = |bytes: usize| if area.is_some() { bytes } else { 0 };
@@ -216,12 +224,15 @@ fn range(client: &Client, name: &str, place: Range, area: Option<&str>, size: us
     let buffer = heap.allocate(size)?;
     let now = areas::free()?;
     ensure!(free == now + taken(bytes), "CmaFree was {free}, is {now}");
-    let range = areas::place_of(client, &buffer)?;
-    ensure!(place.contains(&range), "{range:x?} is not in {place:x?}");
+    let range = areas::range_of(client, &buffer)?;
+    ensure!(
+        reserved.contains(&range),
+        "{range:x?} is not in {reserved:x?}"
+    );
     for (old, new) in before.iter().zip(areas::all()?) {
-        let here = area == Some(&old.name);
+        let is_own = area == Some(&old.name);
         ensure!(
-            old.available == new.available + if here { bytes } else { 0 },
+            old.available == new.available + if is_own { bytes } else { 0 },
             "{old:?} became {new:?}"
         );
     }
@@ -230,7 +241,7 @@ fn range(client: &Client, name: &str, place: Range, area: Option<&str>, size: us
     let now = areas::free()?;
     ensure!(
         free == now + taken(page),
-        "CmaFree was {free}, is {now} after all but a page was freed"
+        "CmaFree was {free}, is {now} after freeing all but one page"
     );
     Ok(())
 }
@@ -240,7 +251,7 @@ fn boot_log(tree: &Tree) -> Result<()> {
     for expected in tree.boot_log {
         ensure!(
             log.iter().any(|line| line.contains(expected)),
-            "the kernel did not say {expected:?}, but: {:#?}",
+            "the kernel's log has no {expected:?}, but: {:#?}",
             log.iter()
                 .filter(|line| line.to_lowercase().contains("cma") || line.contains("eserved mem"))
                 .collect::<Vec<_>>()
@@ -256,12 +267,12 @@ fn module_log(tree: &Tree) -> Result<()> {
     expected.sort();
     ensure!(
         found == expected,
-        "the module said {found:#?}, expected {expected:#?}"
+        "the module's log is {found:#?}, expected {expected:#?}"
     );
     Ok(())
 }
 
-/// The entries of `/proc/iomem` at its first level, with their names.
+/// Returns the top-level entries of `/proc/iomem` with their names.
 fn resources() -> Result<Vec<(Range, String)>> {
     let text = std::fs::read_to_string("/proc/iomem")?;
     let mut resources = Vec::new();
@@ -275,7 +286,7 @@ fn resources() -> Result<Vec<(Range, String)>> {
     Ok(resources)
 }
 
-// What the kernel keeps out of is no system memory; areas are.
+// No-map regions are not system memory; areas are.
 fn iomem(tree: &Tree) -> Result<()> {
     let resources = resources()?;
     let ram: Vec<_> = resources
@@ -290,13 +301,13 @@ fn iomem(tree: &Tree) -> Result<()> {
                 .any(|(ram, _)| ram.base < range.end() && range.base < ram.end()),
             "{range:x?} is system memory: {resources:x?}"
         );
-        // 32-bit arm does not list what it keeps out of.
+        // 32-bit Arm does not list no-map regions.
         if cfg!(target_arch = "aarch64") {
             ensure!(
                 resources
                     .iter()
                     .any(|(other, name)| other.contains(range) && name == "reserved"),
-                "{range:x?} is not told to be reserved: {resources:x?}"
+                "{range:x?} is not listed as reserved: {resources:x?}"
             );
         }
     }
@@ -304,22 +315,22 @@ fn iomem(tree: &Tree) -> Result<()> {
     for range in areas.chain(default_area(tree)?) {
         ensure!(
             ram.iter().any(|(ram, _)| ram.contains(&range)),
-            "{range:x?} is no system memory: {resources:x?}"
+            "{range:x?} is not system memory: {resources:x?}"
         );
     }
     if tree.name == "memmap" {
         let range = Range::new(0x5000_0000, 64 << 20);
         ensure!(
             ram.iter().any(|(ram, _)| ram.contains(&range)),
-            "memmap= has set memory aside: {resources:x?}"
+            "memmap= has reserved memory: {resources:x?}"
         );
         diagnose("memmap=64M$0x50000000 changes nothing");
     }
     Ok(())
 }
 
-// Loaded again and with every heap used to its end, the module leaves a pattern alone that was put
-// where it must not go.
+// A pattern in memory that the module must not use stays intact while the module is reloaded and
+// every heap is filled.
 fn untouched(tree: &Tree) -> Result<()> {
     let memory = std::fs::File::options()
         .read(true)
@@ -343,15 +354,15 @@ fn untouched(tree: &Tree) -> Result<()> {
     client::unload().context("the test client is in use")?;
     kernel_module::unload("rk_dma_heap").context("the module is in use")?;
     kernel_module::load(Path::new("/lib/modules/rk_dma_heap.ko"), "")??;
-    for (name, place) in places(tree)? {
+    for (name, reserved) in reserved_ranges(tree)? {
         let heap = Heap::open(name)?;
-        // All of it, in four parts: the default area may have users already.
+        // Allocates all of it, in quarters: the default area may have other users already.
         let mut held = Vec::new();
-        while let Ok(buffer) = heap.allocate(place.size as usize / 4) {
+        while let Ok(buffer) = heap.allocate(reserved.size as usize / 4) {
             buffer.map()?.fill(Pattern(1), 0);
             held.push(buffer);
         }
-        ensure!(held.len() >= 3, "{name} gave only {} quarters", held.len());
+        ensure!(held.len() >= 3, "{name} has only {} quarters", held.len());
     }
     for (mapping, range) in mappings {
         mapping

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests contiguous memory: where heaps get it from, where in it buffers lie, and what drivers can
-//! do with it.
+//! Tests contiguous memory: the areas of the heaps, the ranges of buffers in them, and the
+//! interface for drivers.
 
 mod areas;
 mod faults;
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 /// Test heaps of contiguous memory and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// What the machine was booted with: a device tree or kernel arguments, by name
+    /// Name of the device tree or the kernel arguments of the machine
     #[arg(long, value_name = "NAME")]
     tree: String,
 
@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode> {
     let tree = trees::TREES
         .iter()
         .find(|tree| tree.name == arguments.tree)
-        .with_context(|| format!("no tree called {}", arguments.tree))?;
+        .with_context(|| format!("tree {} is unknown: see trees.rs", arguments.tree))?;
     let mut tests = Tests::default();
     layout::add(&mut tests, tree);
     placement::add(&mut tests, tree);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel uses an area for what can be moved. When the heap needs it, that is moved.
+//! The kernel uses an area for movable pages, and migrates them when a heap allocates.
 
 use crate::areas;
 use anyhow::{
@@ -36,10 +36,10 @@ pub fn add(tests: &mut Tests) {
     );
 }
 
-/// The content of one piece of a file.
+/// Returns the content of one piece of a file.
 fn piece(number: usize) -> Vec<u8> {
     (0..PIECE)
-        .map(|place| (place / 7 + number * 13) as u8)
+        .map(|offset| (offset / 7 + number * 13) as u8)
         .collect()
 }
 
@@ -56,7 +56,7 @@ fn check(path: &Path, pieces: usize) -> Result<()> {
     Ok(())
 }
 
-/// Removes the file, whatever comes.
+/// Removes the file on drop.
 struct Scratch(PathBuf);
 
 impl Drop for Scratch {
@@ -71,7 +71,7 @@ fn busy_page_cache() -> Result<()> {
     let scratch = Scratch(PathBuf::from("/tmp/page-cache"));
     let mut file = File::create(&scratch.0)?;
     let mut pieces = 0;
-    // Until the area is half full of the file, or memory comes to an end.
+    // Fills half of the area with the file, unless memory runs out.
     while areas::free()? > start / 2 && memory::meminfo("MemFree")? > 24 * PIECE {
         file.write_all(&piece(pieces))?;
         pieces += 1;
@@ -85,7 +85,7 @@ fn busy_page_cache() -> Result<()> {
     ));
     ensure!(filled >= total / 4, "the page cache does not use the area");
 
-    // A reader keeps the pages in use all the while.
+    // A reader uses the pages all the time.
     let mut reader = Child::run({
         let path = scratch.0.clone();
         move || loop {
@@ -110,7 +110,7 @@ fn busy_page_cache() -> Result<()> {
     drop(held);
     ensure!(
         reader.wait(Duration::from_millis(1))?.is_none(),
-        "the reader found something else than was written"
+        "the reader did not find the written data"
     );
     Ok(())
 }

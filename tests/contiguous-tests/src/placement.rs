@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The Rockchip heap's area to its last page, and a buffer's last holder.
+//! The Rockchip heap's area up to its last page, and the last reference to a buffer.
 
 use crate::areas::{
     self,
@@ -74,7 +74,7 @@ fn check_all_free() -> Result<()> {
     Ok(())
 }
 
-/// How much is left when single pages are asked for: each takes the kernel some milliseconds.
+/// Number of pages that are allocated one by one, each of which takes the kernel some milliseconds.
 const LAST_PAGES: usize = 300;
 
 fn to_the_last_page() -> Result<()> {
@@ -91,7 +91,7 @@ fn to_the_last_page() -> Result<()> {
         let area = areas::find(AREA_NAME)?;
         ensure!(area.available == 0, "{area:?}");
         let data = AllocationData::read_write(1);
-        expect_errno("a page more", heap.allocate_with(&data), Errno::ENOMEM)?;
+        expect_errno("one more page", heap.allocate_with(&data), Errno::ENOMEM)?;
         drop(held);
         check_all_free()?;
     }
@@ -103,27 +103,27 @@ fn to_the_last_page_of_arrays() -> Result<()> {
     let allocator = Allocator::open()?;
     let first = AREA.size as usize - LAST_PAGES * page;
     let first = allocator.pages(HEAP, Some("filler"), first)?;
-    let mut places = BTreeSet::new();
+    let mut ranges = BTreeSet::new();
     let mut held = Vec::with_capacity(LAST_PAGES);
     for number in 0..LAST_PAGES {
         let array = allocator.pages(HEAP, Some("filler"), 1)?;
-        let place = Range::new(array.physical_address(), page as u64);
-        ensure!(AREA.contains(&place), "page {number} is at {place:x?}");
+        let range = Range::new(array.physical_address(), page as u64);
+        ensure!(AREA.contains(&range), "page {number} is at {range:x?}");
         ensure!(
-            places.insert(place),
-            "page {number} was handed out twice: {place:x?}"
+            ranges.insert(range),
+            "page {number} was allocated twice: {range:x?}"
         );
         held.push(array);
     }
     let answer = allocator.pages(HEAP, Some("filler"), 1);
-    expect_errno("a page more", answer, Errno::ENOMEM)?;
-    // Where one is given back, and nowhere else, there is one more.
+    expect_errno("one more page", answer, Errno::ENOMEM)?;
+    // Freeing one page makes exactly that page available.
     let middle = held.swap_remove(LAST_PAGES / 2);
-    let place = middle.physical_address();
+    let address = middle.physical_address();
     drop(middle);
-    let again = allocator.pages(HEAP, Some("filler"), 1)?;
-    ensure!(again.physical_address() == place);
-    drop((first, held, again));
+    let reallocated = allocator.pages(HEAP, Some("filler"), 1)?;
+    ensure!(reallocated.physical_address() == address);
+    drop((first, held, reallocated));
     check_all_free()
 }
 
@@ -132,7 +132,7 @@ fn whole_area() -> Result<()> {
     let heap = Heap::open(HEAP)?;
     for _ in 0..3 {
         let buffer = heap.allocate(size)?;
-        ensure!(areas::place_of(&areas::client()?, &buffer)? == AREA);
+        ensure!(areas::range_of(&areas::client()?, &buffer)? == AREA);
         buffer.map()?.check_zero()?;
     }
     let allocator = Allocator::open()?;
@@ -146,7 +146,7 @@ fn whole_area() -> Result<()> {
     check_all_free()
 }
 
-// The device's open file is this process's, so what a child attaches to it outlives the child.
+// The client's open file is this process's, so the attachments of a child outlive the child.
 fn last_importer() -> Result<()> {
     const SIZE: usize = 1 << 20;
     client::load("")?;
@@ -169,8 +169,7 @@ fn last_importer() -> Result<()> {
     eventually(CHILD_TIMEOUT, check_all_free)
 }
 
-// A carveout has no kernel to count for it: the order of addresses shows that what was freed is
-// found again.
+// The kernel does not count a carveout's free memory: first fit shows that freed ranges are reused.
 fn carveout_first_fit(name: &str, area: Range) -> Result<()> {
     let (heap, client, page) = (Heap::open(name)?, areas::client()?, page_size());
     let mut used = BTreeMap::new();
@@ -188,15 +187,15 @@ fn carveout_first_fit(name: &str, area: Range) -> Result<()> {
         match first_fit(&used, area, size as u64) {
             Some(expected) => {
                 let buffer = heap.allocate(size)?;
-                let place = areas::place_of(&client, &buffer)?;
+                let range = areas::range_of(&client, &buffer)?;
                 ensure!(
-                    place.base == expected,
-                    "round {round}: at {place:x?}, first fit says {expected:#x}"
+                    range.base == expected,
+                    "round {round}: at {range:x?}, expected {expected:#x} by first fit"
                 );
                 ensure!(buffer.map()?.read(0) == 0, "round {round}: not zero");
                 buffer.map()?.write(0, 1);
-                used.insert(place.base, place.size);
-                held.push((buffer, place.base));
+                used.insert(range.base, range.size);
+                held.push((buffer, range.base));
             }
             None => {
                 refused += 1;
@@ -205,7 +204,7 @@ fn carveout_first_fit(name: &str, area: Range) -> Result<()> {
             }
         }
     }
-    diagnose(&format!("{refused} of 500 times there was no gap"));
+    diagnose(&format!("{refused} of 500 times no gap was large enough"));
     drop(held);
     drop(heap.allocate(area.size as usize)?);
     Ok(())

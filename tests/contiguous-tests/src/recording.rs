@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rk-dma-heap-info` printed on the camera while the session was recorded, and what it prints
-//! here.
+//! Compares the node `rk-dma-heap-info` with its content on the camera during the recorded session.
 
 use anyhow::{
     ensure,
@@ -14,10 +13,10 @@ use std::collections::BTreeSet;
 const NODE: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
 const RECORDED: &str = include_str!("../data/rk-dma-heap-info.rv1106.txt");
 
-/// Checks that the node prints what was recorded, line by line, where the area begins at `base`.
+/// Checks that the node has the recorded lines, with the area at `base`.
 ///
-/// The first address that was recorded becomes `base`, inode numbers are those of the same rank,
-/// and a 64-bit machine prints addresses and sizes with 16 digits.
+/// The first recorded address is shifted to `base`, inode numbers are replaced by those of the same
+/// rank, and a 64-bit machine prints addresses and sizes with 16 digits.
 pub fn compare(base: u64) -> Result<()> {
     let text = std::fs::read_to_string(NODE).with_context(|| format!("cannot read {NODE}"))?;
     let first = addresses(RECORDED).min().context("no address")?;
@@ -33,7 +32,7 @@ pub fn compare(base: u64) -> Result<()> {
         );
     }
     let more = lines.next();
-    ensure!(more.is_none(), "more than was recorded: {more:?}");
+    ensure!(more.is_none(), "a line that was not recorded: {more:?}");
     let allocations = text.lines().filter(|line| line.contains("Alloc")).count();
     ensure!(allocations == 44, "{allocations} lines with \"Alloc\"");
     Ok(())
@@ -45,7 +44,7 @@ fn inodes(text: &str) -> BTreeSet<u64> {
         .collect()
 }
 
-/// The number after `0x` at the beginning of a text.
+/// Returns the number after `0x` at the beginning of a text.
 fn hexadecimal(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x")?;
     let end = digits
@@ -59,7 +58,7 @@ fn addresses(text: &str) -> impl Iterator<Item = u64> + '_ {
         .filter_map(|line| hexadecimal(line.split_once('[')?.1))
 }
 
-/// A recorded line as it has to be here.
+/// Returns a recorded line as it is expected here.
 fn translate(line: &str, shift: u64, recorded: &[u64], inodes: &[u64]) -> Result<String> {
     if let Some((before, inode)) = line.split_once("i_ino = ") {
         let rank = recorded.binary_search(&inode.parse()?);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A camera's session: 44 buffers and page arrays, which fill most of an area without a gap, and go
-//! on fitting while they come and go.
+//! A camera's session: 44 buffers and page arrays, which fill most of an area without a gap, and
+//! which continue to fit while they are freed and allocated again.
 
 use crate::areas::{
     self,
@@ -43,10 +43,10 @@ use std::time::Duration;
 pub const NODE: &str = "/dev/rk_dma_heap/rk-dma-heap-cma";
 pub const HEAP: &str = "rk-dma-heap-cma";
 
-/// The area of tree `rockchip-cma`, which the heap has for itself.
+/// The area of tree `rockchip-cma`, which only this heap uses.
 pub const AREA: Range = Range::new(0x4c00_0000, 24 << 20);
 
-/// Recorded on an RV1106; the camera's programs run as this.
+/// Thread name of the camera's programs. The session was recorded on an RV1106.
 const PROGRAM: &str = "vmpi";
 const SESSION: &str = include_str!("../data/rv1106-camera-session.tsv");
 const TOTAL: u64 = 0x0163_4000;
@@ -60,11 +60,11 @@ pub fn add(tests: &mut Tests) {
     );
 }
 
-/// A line of the record.
+/// A line of the recording.
 struct Entry {
     pages: bool,
     name: &'static str,
-    place: Range,
+    range: Range,
     devices: Vec<&'static str>,
 }
 
@@ -84,7 +84,7 @@ impl Entry {
         Ok(Entry {
             pages: kind == "pages",
             name,
-            place: Range::new(AREA.base + offset, size),
+            range: Range::new(AREA.base + offset, size),
             devices,
         })
     }
@@ -94,12 +94,12 @@ fn record() -> Result<Vec<Entry>> {
     let lines = SESSION.lines().filter(|line| !line.starts_with('#'));
     let entries: Vec<_> = lines.map(Entry::parse).collect::<Result<_>>()?;
     ensure!(entries.len() == 44, "{} entries", entries.len());
-    let sum: u64 = entries.iter().map(|entry| entry.place.size).sum();
+    let sum: u64 = entries.iter().map(|entry| entry.range.size).sum();
     ensure!(sum == TOTAL, "{sum:#x} bytes");
     Ok(entries)
 }
 
-/// "ffa50000.rkvenc" is device node "rkvenc@ffa50000".
+/// Returns the device tree node of a device: "rkvenc@ffa50000" for "ffa50000.rkvenc".
 fn node_of(device: &str) -> Result<String> {
     let (address, name) = device
         .split_once('.')
@@ -115,7 +115,7 @@ fn open_clients() -> Result<BTreeMap<String, Client>> {
         .collect()
 }
 
-/// What an entry is while it lives.
+/// An allocated entry.
 enum Held<'a> {
     Pages(Allocation<'a>),
     Buffer {
@@ -125,26 +125,25 @@ enum Held<'a> {
     },
 }
 
-/// The machine's parts that take part.
-struct Stage {
+/// The devices and drivers of the session.
+struct Session {
     heap: Heap,
     allocator: Allocator,
     clients: BTreeMap<String, Client>,
 }
 
-impl Stage {
+impl Session {
     fn open() -> Result<Self> {
-        Ok(Stage {
+        Ok(Session {
             heap: Heap::open_path(Path::new(NODE), OFlag::O_RDWR)?,
             allocator: Allocator::open()?,
             clients: open_clients()?,
         })
     }
 
-    /// Allocates an entry the way it was: by the program's ioctl, or by a driver; and attaches its
-    /// devices.
-    fn perform(&self, entry: &Entry) -> Result<Held<'_>> {
-        let size = entry.place.size as usize;
+    /// Allocates an entry as in the recording, by ioctl or by a driver, and attaches its devices.
+    fn allocate(&self, entry: &Entry) -> Result<Held<'_>> {
+        let size = entry.range.size as usize;
         if entry.pages {
             let pages = self.allocator.pages(HEAP, Some(entry.name), size)?;
             return Ok(Held::Pages(pages));
@@ -163,7 +162,7 @@ impl Stage {
             attachment.map(Direction::Both)?;
             Ok(attachment)
         };
-        // The node lists the last one first.
+        // The node lists the last attached device first.
         let attachments = entry
             .devices
             .iter()
@@ -173,7 +172,7 @@ impl Stage {
         let name = buffer.info()?.name.unwrap_or_default();
         ensure!(
             name == entry.name,
-            "the buffer is called {name:?}, expected {:?}",
+            "the buffer's name is {name:?}, expected {:?}",
             entry.name
         );
         Ok(Held::Buffer {
@@ -183,24 +182,24 @@ impl Stage {
         })
     }
 
-    fn place(&self, held: &Held, entry: &Entry) -> Result<Range> {
+    fn range(&self, held: &Held, entry: &Entry) -> Result<Range> {
         match held {
-            Held::Pages(pages) => Ok(Range::new(pages.physical_address(), entry.place.size)),
+            Held::Pages(pages) => Ok(Range::new(pages.physical_address(), entry.range.size)),
             Held::Buffer { buffer, .. } => {
                 let client = self.clients.values().next().context("no device")?;
-                areas::place_of(client, buffer)
+                areas::range_of(client, buffer)
             }
         }
     }
 }
 
-/// Runs `body` in a process that is called as the camera's.
+/// Runs `body` in a process with the name of the camera's.
 fn as_program(body: impl FnOnce() -> Result<()>, limit: Duration) -> Result<()> {
     let mut child = Child::run(|| {
         rename_thread(PROGRAM)?;
         body()
     })?;
-    let verdict = child.wait(limit)?.context("does not come to an end")?;
+    let verdict = child.wait(limit)?.context("the process does not finish")?;
     ensure!(
         verdict == guest_support::process::Verdict::Passed,
         "{verdict:?}"
@@ -211,17 +210,17 @@ fn as_program(body: impl FnOnce() -> Result<()>, limit: Duration) -> Result<()> 
 fn session() -> Result<()> {
     as_program(
         || {
-            let (stage, entries) = (Stage::open()?, record()?);
+            let (session, entries) = (Session::open()?, record()?);
             let mut held = Vec::new();
             for (number, entry) in entries.iter().enumerate() {
-                let new = stage
-                    .perform(entry)
+                let new = session
+                    .allocate(entry)
                     .with_context(|| format!("allocation {number}"))?;
-                let place = stage.place(&new, entry)?;
+                let range = session.range(&new, entry)?;
                 ensure!(
-                    place == entry.place,
-                    "allocation {number} is at {place:x?}, expected {:x?}",
-                    entry.place
+                    range == entry.range,
+                    "allocation {number} is at {range:x?}, expected {:x?}",
+                    entry.range
                 );
                 held.push(new);
             }
@@ -237,24 +236,24 @@ fn session() -> Result<()> {
     )
 }
 
-/// Where first fit puts `size` bytes, between what is there.
+/// Returns the base at which first fit allocates `size` bytes between the used ranges.
 pub fn first_fit(used: &BTreeMap<u64, u64>, area: Range, size: u64) -> Option<u64> {
-    let mut place = area.base;
+    let mut start = area.base;
     for (base, length) in used {
-        if base - place >= size {
+        if base - start >= size {
             break;
         }
-        place = base + length;
+        start = base + length;
     }
-    (area.end() - place >= size).then_some(place)
+    (area.end() - start >= size).then_some(start)
 }
 
-// Every third is freed and comes back, in random order. Each has to lie at the lowest place where
-// it fits; so all of them go on fitting where a map of the area says that they do, and only there.
+// Frees every third entry and allocates it again, in random order. Each must be at the lowest base
+// at which it fits, and allocations must fail exactly if first fit finds no gap.
 fn thousand_rounds() -> Result<()> {
     let count = checkers::rounds(1000);
     let rounds = || {
-        let (stage, entries) = (Stage::open()?, record()?);
+        let (session, entries) = (Session::open()?, record()?);
         let mut random = fastrand::Rng::with_seed(4);
         let mut used = BTreeMap::new();
         let mut held: Vec<Option<(Held, u64)>> = entries.iter().map(|_| None).collect();
@@ -274,28 +273,31 @@ fn thousand_rounds() -> Result<()> {
                     continue;
                 }
                 let entry = &entries[*index];
-                let expected = first_fit(&used, AREA, entry.place.size);
+                let expected = first_fit(&used, AREA, entry.range.size);
                 let Some(expected) = expected else {
-                    let answer = stage.perform(entry);
-                    ensure!(answer.is_err(), "round {round}: {index} fits, but nowhere");
+                    let answer = session.allocate(entry);
+                    ensure!(
+                        answer.is_err(),
+                        "round {round}: {index} was allocated, but first fit finds no gap"
+                    );
                     refused += 1;
                     continue;
                 };
-                let new = stage
-                    .perform(entry)
+                let new = session
+                    .allocate(entry)
                     .with_context(|| format!("round {round}, allocation {index}: {used:x?}"))?;
-                let place = stage.place(&new, entry)?;
+                let range = session.range(&new, entry)?;
                 ensure!(
-                    place.base == expected,
-                    "round {round}: {index} is at {:#x}, first fit says {expected:#x}",
-                    place.base
+                    range.base == expected,
+                    "round {round}: {index} is at {:#x}, expected {expected:#x} by first fit",
+                    range.base
                 );
-                used.insert(place.base, place.size);
-                held[*index] = Some((new, place.base));
+                used.insert(range.base, range.size);
+                held[*index] = Some((new, range.base));
             }
         }
         diagnose(&format!(
-            "{count} rounds; {refused} times there was no gap large enough"
+            "{count} rounds; {refused} times no gap was large enough"
         ));
         drop(held);
         let area = areas::find("rockchip-pool@4c000000")?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A driver in Rust, which checks by itself what the interface promises it, and holds memory while
-//! it is loaded.
+//! A driver in Rust, which checks the interface's promises itself and holds memory while it is
+//! loaded.
 
 use crate::areas;
 use crate::replay::HEAP;
@@ -22,23 +22,23 @@ use std::path::Path;
 const DRIVER: &str = "rk_rust_client";
 const DRIVER_FILE: &str = "/lib/modules/rk_rust_client.ko";
 
-/// Pages that it holds: a buffer and a page array.
+/// Number of pages that it holds: a buffer and a page array.
 const HELD: usize = 2 * 16;
 
 pub fn add(tests: &mut Tests) {
     tests.add("rust/driver-comes-and-goes", || {
-        areas::undisturbed(driver_comes_and_goes)
+        areas::retry(driver_comes_and_goes)
     });
 }
 
-/// Unloads the driver, whatever comes.
+/// The loaded driver; unloads it on drop.
 struct Loaded;
 
 impl Loaded {
     fn new() -> Result<Self> {
         let mut log = KernelLog::from_now_on()?;
         kernel_module::load(Path::new(DRIVER_FILE), "")?
-            .with_context(|| format!("the driver says {:?}", log.messages()))?;
+            .with_context(|| format!("the driver's messages: {:?}", log.messages()))?;
         Ok(Loaded)
     }
 
@@ -54,7 +54,7 @@ impl Drop for Loaded {
     }
 }
 
-// Any allocation makes the figure exact, so there is one in hand wherever it is read.
+// An allocation makes CmaFree exact, so one precedes each read.
 fn driver_comes_and_goes() -> Result<()> {
     let (heap, page) = (Heap::open(HEAP)?, page_size());
     let first = heap.allocate(page)?;
@@ -68,12 +68,15 @@ fn driver_comes_and_goes() -> Result<()> {
         );
         ensure!(
             kernel_module::unload("rk_dma_heap").is_err(),
-            "the module was unloaded under a driver"
+            "the module was unloaded while a driver used it"
         );
         driver.unload()?;
         let again = heap.allocate(page)?;
         let now = areas::free()?;
-        ensure!(free == now + page, "CmaFree was {free}, is {now} after it");
+        ensure!(
+            free == now + page,
+            "CmaFree was {free}, is {now} after unloading"
+        );
         drop(again);
     }
     drop(first);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the machine can be booted with, and what has to come of it. A name is that of the overlay
-//! in `dts/`, or one for kernel arguments; the table of suites puts the two together.
+//! The configurations with which the machine can be booted, and their expected results. A name is
+//! that of the overlay in `dts/`, or one for kernel arguments; the table of suites assigns them.
 
 use crate::areas::Range;
 
@@ -10,30 +10,30 @@ const MIB: u64 = 1 << 20;
 /// The default area.
 #[derive(Clone, Copy, Debug)]
 pub enum DefaultArea {
-    /// Of that size, wherever the kernel put it.
+    /// With that size, at a base that the kernel chooses.
     Size(u64),
     At(Range),
-    /// There is none: the kernel can have no more areas.
+    /// Absent: the kernel has no slot for it.
     None,
 }
 
 pub struct Tree {
     pub name: &'static str,
     pub default: DefaultArea,
-    /// Areas with nodes of their own, each of which is a heap.
+    /// Areas with their own nodes; each of them is a heap.
     pub areas: &'static [(&'static str, Range)],
-    /// The one of them that the Rockchip heap is bound to; else it has the default area.
+    /// The area to which the Rockchip heap is bound; `None` for the default area.
     pub rockchip: Option<&'static str>,
     pub carveouts: &'static [(&'static str, Range)],
-    /// What the kernel keeps out of, and the module has no business in.
+    /// Regions that neither the kernel nor the module uses.
     pub untouched: &'static [Range],
-    /// Lines of the kernel's log at boot, or parts of them.
+    /// Lines of the kernel's log at boot, or parts of lines.
     pub boot_log: &'static [&'static str],
-    /// What the module says when it is loaded: these lines and no others.
+    /// All messages of the module when it is loaded.
     pub module_log: &'static [&'static str],
 }
 
-/// What Debian's configuration of the kernel says.
+/// The size in the configuration of Debian's kernel.
 const CONFIGURED: DefaultArea =
     DefaultArea::Size(if cfg!(target_arch = "arm") { 128 } else { 64 } * MIB);
 
@@ -62,7 +62,7 @@ pub const TREES: &[Tree] = &[
         boot_log: &["cma: Reserved 32 MiB at 0x"],
         ..NOTHING
     },
-    // Memory that the kernel does not map all the time.
+    // Memory without a permanent kernel mapping.
     Tree {
         name: "highmem",
         default: DefaultArea::At(Range::new(0x7800_0000, 32 * MIB)),
@@ -83,7 +83,7 @@ pub const TREES: &[Tree] = &[
         ],
         ..NOTHING
     },
-    // The kernel's argument wins.
+    // The kernel argument overrides the node.
     Tree {
         name: "default-cma-and-argument",
         default: DefaultArea::At(Range::new(0x4d00_0000, 32 * MIB)),
@@ -96,14 +96,20 @@ pub const TREES: &[Tree] = &[
     Tree {
         name: "device-cma",
         areas: &[("npu-pool@4c000000", Range::new(0x4c00_0000, 16 * MIB))],
-        boot_log: &["OF: reserved mem: initialized node npu-pool@4c000000, compatible id shared-dma-pool"],
+        boot_log: &[concat!(
+            "OF: reserved mem: initialized node npu-pool@4c000000, ",
+            "compatible id shared-dma-pool"
+        )],
         ..NOTHING
     },
     Tree {
         name: "rockchip-cma",
         areas: &[("rockchip-pool@4c000000", Range::new(0x4c00_0000, 24 * MIB))],
         rockchip: Some("rockchip-pool@4c000000"),
-        boot_log: &["OF: reserved mem: initialized node rockchip-pool@4c000000, compatible id shared-dma-pool"],
+        boot_log: &[concat!(
+            "OF: reserved mem: initialized node rockchip-pool@4c000000, ",
+            "compatible id shared-dma-pool"
+        )],
         ..NOTHING
     },
     Tree {
@@ -139,14 +145,20 @@ pub const TREES: &[Tree] = &[
         name: "broken-alignment",
         carveouts: &[FRAMES],
         boot_log: &["Reserved memory: incorrect alignment of CMA region"],
-        module_log: &["rk-dma-heap: the kernel has not reserved region crooked@4c001000: the default area is used"],
+        module_log: &[concat!(
+            "rk-dma-heap: the kernel has not reserved region crooked@4c001000: ",
+            "the default area is used"
+        )],
         ..NOTHING
     },
     Tree {
         name: "broken-alignment-8m",
         carveouts: &[FRAMES],
         boot_log: &["Reserved memory: incorrect alignment of CMA region"],
-        module_log: &["rk-dma-heap: the kernel has not reserved region crooked@4c400000: the default area is used"],
+        module_log: &[concat!(
+            "rk-dma-heap: the kernel has not reserved region crooked@4c400000: ",
+            "the default area is used"
+        )],
         ..NOTHING
     },
     Tree {
@@ -154,13 +166,16 @@ pub const TREES: &[Tree] = &[
         carveouts: &[FRAMES],
         module_log: &[
             "carveout-empty: the kernel has not reserved region empty@4d000000: left out",
-            "rk-dma-heap: the kernel has not reserved region empty-pool@4c000000: the default area is used",
+            concat!(
+                "rk-dma-heap: the kernel has not reserved region empty-pool@4c000000: ",
+                "the default area is used"
+            ),
         ],
         ..NOTHING
     },
     Tree {
         name: "broken-overlap",
-        // The one that comes first in the tree; fdtoverlay turns the order round.
+        // The first one in the tree; fdtoverlay reverses the order.
         carveouts: &[("inner@4e100000", Range::new(0x4e10_0000, MIB))],
         boot_log: &["OVERLAP DETECTED!"],
         module_log: &[
@@ -176,7 +191,10 @@ pub const TREES: &[Tree] = &[
         module_log: &[
             "carveout-both: region both@4c000000 is both no-map and reusable: left out",
             "carveout-pool: region pool@4d000000 is not no-map: left out",
-            "rk-dma-heap: region frames@4e000000 is not a reusable shared-dma-pool: the default area is used",
+            concat!(
+                "rk-dma-heap: region frames@4e000000 is not a reusable shared-dma-pool: ",
+                "the default area is used"
+            ),
         ],
         ..NOTHING
     },
@@ -198,7 +216,9 @@ pub const TREES: &[Tree] = &[
         rockchip: Some("pool-24@56000000"),
         carveouts: &[FRAMES],
         boot_log: &["cma: Not enough slots for CMA reserved regions!"],
-        module_log: &["heaps cma and default_cma_region: left out, the kernel has no default CMA area"],
+        module_log: &[
+            "heaps cma and default_cma_region: left out, the kernel has no default CMA area",
+        ],
         ..NOTHING
     },
     Tree {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Drivers that go while their memory is in use, and the module that stays as long as it is needed.
+//! Drivers that are unloaded while their memory is in use, and the module's use count.
 
 use crate::areas;
 use crate::replay::HEAP;
@@ -39,8 +39,7 @@ fn available() -> Result<usize> {
     Ok(areas::all()?.iter().map(|area| area.available).sum())
 }
 
-// A page array goes with its driver. So does the driver's reference to a buffer, but not the
-// buffer.
+// Unloading a driver frees its page array and drops its reference to a buffer, but not the buffer.
 fn driver_with_buffers() -> Result<()> {
     let allocator = Allocator::open()?;
     let before = available()?;
@@ -67,7 +66,10 @@ fn driver_with_buffers() -> Result<()> {
         )
     })?;
     allocator::unload().context("the driver cannot be unloaded")?;
-    ensure!(before - available()? == size, "only the buffer is left");
+    ensure!(
+        before - available()? == size,
+        "only the buffer must be left"
+    );
     buffer.map()?.check(Pattern(8), 0)?;
     drop(buffer);
     eventually(Duration::from_secs(5), || {
@@ -92,12 +94,12 @@ fn module_when_unused() -> Result<()> {
     Allocator::open()?;
     ensure!(
         kernel_module::unload(MODULE).is_err(),
-        "unloaded under a driver"
+        "unloaded while a driver uses it"
     );
     allocator::unload()?;
     for _ in 0..3 {
         eventually(Duration::from_secs(2), || {
-            kernel_module::unload(MODULE).context("nobody uses the module")
+            kernel_module::unload(MODULE).context("the module has no users")
         })?;
         ensure!(!Path::new("/dev/rk_dma_heap").exists() && !Path::new("/dev/dma_heap").exists());
         kernel_module::load(Path::new(MODULE_FILE), "")??;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What drivers get wrong: refused, with one warning each, and nothing is harmed.
+//! Mistakes of drivers: each fails with one warning and has no effect.
 
 use crate::areas;
 use crate::replay::HEAP;
@@ -55,10 +55,7 @@ fn freed_wrongly() -> Result<()> {
         array.free_wrongly(mistake)?;
         let count = warnings(&mut log)?;
         ensure!(count == 1, "{mistake:?}: {count} warnings");
-        ensure!(
-            areas::all()? == before,
-            "{mistake:?}: something was given back"
-        );
+        ensure!(areas::all()? == before, "{mistake:?}: memory was freed");
         for array in [&array, &neighbour] {
             let mut found = vec![0; size];
             array.device_reads("ffa00000.rkisp", 0, &mut found)?;
@@ -68,7 +65,7 @@ fn freed_wrongly() -> Result<()> {
     drop((array, neighbour));
     ensure!(
         warnings(&mut log)? == 0,
-        "freed rightly, and there was a warning"
+        "freed correctly, but there was a warning"
     );
     let freed: usize = areas::all()?.iter().map(|area| area.available).sum();
     let held: usize = before.iter().map(|area| area.available).sum();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who may see what.
+//! Permissions of the nodes.
 
 use crate::exporters::SIZE;
 use crate::nodes;
@@ -32,8 +32,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("access/others-cannot-write", others_cannot_write);
 }
 
-/// Runs `body` as a user without privileges.
-fn as_nobody(body: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runs `body` as an unprivileged user.
+fn as_unprivileged(body: impl FnOnce() -> Result<()>) -> Result<()> {
     Child::run(|| {
         setgid(Gid::from_raw(65534))?;
         setuid(Uid::from_raw(65534))?;
@@ -48,7 +48,7 @@ fn info() -> Result<String> {
     )?)
 }
 
-/// The hexadecimal numbers in a text that may be addresses.
+/// Returns the hexadecimal numbers in a text that may be addresses.
 fn addresses(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
         .filter(|line| line.contains("..0x") || line.contains("Alloc by"))
@@ -69,7 +69,7 @@ fn others_see_no_addresses() -> Result<()> {
         let real = addresses(&text).any(|address| address.bytes().skip(2).any(|byte| byte != b'0'));
         ensure!(real, "root sees no address: {text}");
     }
-    as_nobody(|| {
+    as_unprivileged(|| {
         for text in [nodes::read("sgt")?, info()?] {
             for address in addresses(&text) {
                 let digits = address.trim_start_matches("0x").trim_start_matches('0');
@@ -79,7 +79,7 @@ fn others_see_no_addresses() -> Result<()> {
         nodes::dev()?;
         nodes::size()?;
         nodes::peak()?;
-        // Who has what open is told to nobody else.
+        // The open files of processes are visible to root only.
         let answer = std::fs::read(nodes::path("buffers"));
         ensure!(answer.is_err_and(|error| errno_of(&error) == Errno::EACCES));
         Ok(())
@@ -90,7 +90,7 @@ fn others_cannot_write() -> Result<()> {
     let _module = Module::load("")?;
     drop(Heap::open("system")?.allocate(5 << 20)?);
     let before = nodes::peak()?;
-    as_nobody(|| {
+    as_unprivileged(|| {
         for node in ["peak", "advanced", "size", "dev", "sgt", "buffers"] {
             let answer = OpenOptions::new().write(true).open(nodes::path(node));
             ensure!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Advanced mode: ranges of what nobody has mapped.
+//! Advanced mode: lists the ranges of buffers that no device has mapped.
 
 use crate::exporters::{
     self,
@@ -60,8 +60,8 @@ fn switched() -> Result<()> {
         for junk in ["2", "on", "", "11"] {
             let answer = switch(junk);
             let refused = answer.is_err_and(|error| errno_of(&error) == Errno::EINVAL);
-            // An empty write that never reaches the kernel changes nothing either.
-            ensure!(refused || junk.is_empty(), "{junk:?} is taken");
+            // An empty write does not reach the kernel.
+            ensure!(refused || junk.is_empty(), "{junk:?} is accepted");
             ensure!(nodes::read("advanced")? == "1\n", "after {junk:?}");
         }
     }
@@ -79,17 +79,17 @@ fn every_exporter() -> Result<()> {
     let all = exporters::all()?;
     ensure!(
         ranges(&nodes::read("sgt")?) == 0,
-        "off, but something is mapped"
+        "advanced mode is off, but a buffer is mapped"
     );
     switch("1")?;
     let text = nodes::read("sgt")?;
     ensure!(nodes::rows(&text, "SGLIST")?.len() == all.len());
-    for made in &all {
-        let info = made.buffer.info()?;
-        let attachment = client.attach(&made.buffer)?;
+    for exported in &all {
+        let info = exported.buffer.info()?;
+        let attachment = client.attach(&exported.buffer)?;
         attachment.map(Direction::ToDevice)?;
-        // Newest first, so the first to mention one of its ranges is that buffer's own line or one
-        // that goes on with it.
+        // Newest buffer first, so the first line with one of its ranges is that buffer's first or a
+        // continuation line.
         let first = attachment.segments()?[0].physical_address;
         let start = format!("   0: {}..", wide(first));
         ensure!(
@@ -97,12 +97,12 @@ fn every_exporter() -> Result<()> {
             "{info:?}: {start:?} is not in {text}"
         );
     }
-    for made in &all {
-        let devices = dma_buf::attached_devices(&made.buffer)?;
+    for exported in &all {
+        let devices = dma_buf::attached_devices(&exported.buffer)?;
         ensure!(
             devices.is_empty(),
-            "{}: {devices:?} are left",
-            made.exporter
+            "{}: {devices:?} are still attached",
+            exported.exporter
         );
     }
     Ok(())
@@ -110,8 +110,8 @@ fn every_exporter() -> Result<()> {
 
 fn keeps_what_the_cpu_wrote() -> Result<()> {
     let _module = Module::load("advanced=1")?;
-    for made in exporters::all()? {
-        let mapping = made.buffer.map()?;
+    for exported in exporters::all()? {
+        let mapping = exported.buffer.map()?;
         mapping.fill(Pattern(9), 0);
         nodes::read("sgt")?;
         mapping.check(Pattern(9), 0)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everybody in the guest who can make a dma-buf.
+//! All exporters of dma-bufs in the guest.
 
 use anyhow::{
     ensure,
@@ -24,37 +24,37 @@ use guest_support::vivid::{
 };
 use std::path::Path;
 
-/// The size of what [`make`] makes, as far as it can be chosen.
+/// Size of the allocated buffers, if it can be chosen.
 pub const SIZE: usize = 640 << 10;
 
-/// A dma-buf, and what has to stay open for it.
-pub struct Made {
+/// A dma-buf, and the device that must stay open for it.
+pub struct Exported {
     pub exporter: &'static str,
     pub buffer: Buffer,
     _device: Option<Device>,
 }
 
-fn made(exporter: &'static str, buffer: Buffer) -> Made {
-    Made {
+fn exported(exporter: &'static str, buffer: Buffer) -> Exported {
+    Exported {
         exporter,
         buffer,
         _device: None,
     }
 }
 
-/// A dma-buf of each exporter but this module.
-pub fn others() -> Result<Vec<Made>> {
-    let mut all = vec![made("vgem", Vgem::open()?.allocate(SIZE)?)];
+/// Allocates a dma-buf from each exporter except this module.
+pub fn others() -> Result<Vec<Exported>> {
+    let mut all = vec![exported("vgem", Vgem::open()?.allocate(SIZE)?)];
     let camera = vivid::camera(Access::Kernel)?;
     camera.set_format(BufferType::Capture, PixFormat::new(1024, 640, GREY))?;
     let buffer = camera.allocate(BufferType::Capture)?;
-    all.push(Made {
+    all.push(Exported {
         exporter: "videobuf2",
         buffer,
         _device: Some(camera),
     });
     if Path::new("/dev/udmabuf").exists() {
-        all.push(made("udmabuf", udmabuf::allocate(SIZE)?));
+        all.push(exported("udmabuf", udmabuf::allocate(SIZE)?));
     } else {
         diagnose("this kernel has no udmabuf");
     }
@@ -62,23 +62,23 @@ pub fn others() -> Result<Vec<Made>> {
     Ok(all)
 }
 
-/// The same, and one of each kind of heap.
-pub fn all() -> Result<Vec<Made>> {
+/// Allocates the same, and one per memory type of this module's heaps.
+pub fn all() -> Result<Vec<Exported>> {
     let mut all = others()?;
     for heap in ["system", "system-uncached", "cma", "rk-dma-heap-cma"] {
         let buffer = Heap::open(heap)
             .and_then(|heap| heap.allocate(SIZE))
             .with_context(|| format!("heap {heap}"))?;
-        all.push(made(heap, buffer));
+        all.push(exported(heap, buffer));
     }
     Ok(all)
 }
 
-/// The sum of their sizes, in KiB, as their descriptors know them.
-pub fn kib(buffers: &[Made]) -> Result<u64> {
+/// Returns the sum of the sizes that the descriptors report, in KiB.
+pub fn kib(buffers: &[Exported]) -> Result<u64> {
     let mut bytes = 0;
-    for made in buffers {
-        bytes += made.buffer.size()? as u64;
+    for exported in buffers {
+        bytes += exported.buffer.size()? as u64;
     }
     ensure!(bytes % 1024 == 0, "{bytes} bytes");
     Ok(bytes / 1024)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `dev` and `sgt`: what stands where, and that reading in pieces loses and repeats nothing.
+//! `dev` and `sgt`: the content of columns, and reads in pieces, which neither lose nor repeat
+//! lines.
 
 use crate::exporters::{
     self,
@@ -44,33 +45,33 @@ fn rows() -> Result<()> {
     let _module = Module::load("")?;
     ensure!(dev()?.is_empty(), "{:?}", dev()?);
     let all = exporters::all()?;
-    for (number, made) in all.iter().enumerate() {
+    for (number, exported) in all.iter().enumerate() {
         let name = format!("a name of buffer {number}");
-        made.buffer.set_name(&name, SetName::Pointer64)?;
+        exported.buffer.set_name(&name, SetName::Pointer64)?;
     }
     let rows = dev()?;
     ensure!(rows.len() == all.len(), "{rows:?}");
     // Newest first.
-    for (number, (row, made)) in rows.iter().rev().zip(&all).enumerate() {
-        let info = made.buffer.info()?;
+    for (number, (row, exported)) in rows.iter().rev().zip(&all).enumerate() {
+        let info = exported.buffer.info()?;
         let mut exporter = info.exporter.clone();
         exporter.truncate(16);
         ensure!(row.exporter == exporter, "{row:?}, {info:?}");
-        ensure!(row.kib == made.buffer.size()? as u64 / 1024, "{row:?}");
+        ensure!(row.kib == exported.buffer.size()? as u64 / 1024, "{row:?}");
         let name = format!("a name of buffer {number}");
         ensure!(row.name == name[..16], "{row:?}, expected {name:?}, cut");
         ensure!(row.rest.is_empty(), "{row:?}");
     }
     let identities: HashSet<_> = rows.iter().map(|row| &row.identity).collect();
     ensure!(identities.len() == rows.len(), "{rows:?}");
-    // No address of the kernel's begins with zeros.
+    // Kernel addresses do not begin with zeros; hashed pointers of 32 bits do.
     for row in &rows {
         ensure!(
             row.identity.starts_with("00000000"),
             "{row:?} is not hashed"
         );
     }
-    ensure!(dev()? == rows, "read again, something else is there");
+    ensure!(dev()? == rows, "a second read has other content");
     Ok(())
 }
 
@@ -94,7 +95,7 @@ fn attached_devices() -> Result<()> {
     expect("")
 }
 
-/// What the client's device is called.
+/// Returns the name of the client's device.
 fn client_device() -> Result<String> {
     let probe = Heap::open("system")?.allocate(1)?;
     let client = Client::open()?;
@@ -122,13 +123,13 @@ fn names_cannot_break_lines() -> Result<()> {
             text.lines().count() == 3,
             "{name:?} breaks the line: {text:?}"
         );
-        // Columns are as wide as ever, in bytes.
+        // The width of columns is constant, in bytes.
         ensure!(line.as_bytes().get(33..40) == Some(b" system"), "{line:?}");
     }
     Ok(())
 }
 
-// While buffers come and go, those that stay are read exactly once.
+// Buffers that exist during the whole read are listed once, while others are allocated and freed.
 fn read_in_pieces() -> Result<()> {
     let _module = Module::load("")?;
     let heap = Heap::open("system")?;
@@ -163,7 +164,7 @@ fn read_in_pieces() -> Result<()> {
                 let count = text.matches(&name).count();
                 ensure!(
                     count == 1,
-                    "{node} in pieces of {piece}: {name:?} is there {count} times"
+                    "{node} in pieces of {piece}: {name:?} is listed {count} times"
                 );
             }
             if node == "dev" {
@@ -186,7 +187,7 @@ fn ranges_of_what_is_mapped() -> Result<()> {
     };
     ensure!(
         lines()?.iter().all(|line| !line.contains("..")),
-        "nobody has mapped it"
+        "a range although no device has mapped the buffer"
     );
     let attachment = client.attach(&buffer)?;
     attachment.map(Direction::Both)?;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the debug nodes: what they say of every dma-buf in the system, in which form, and to
-//! whom.
+//! Tests of the debug nodes: their content for every dma-buf in the system, its format, and the
+//! permissions.
 //!
-//! They load the module themselves, and look at it from outside: the kernel's own list in debugfs,
-//! and what each buffer's descriptor says of itself.
+//! The tests load the module themselves. They compare the nodes with the kernel's own list in
+//! debugfs and with the fdinfo of each buffer's descriptor.
 
 mod access;
 mod advanced;
@@ -32,7 +32,7 @@ use std::process::ExitCode;
 /// Test the debug nodes and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// How long the stress test runs
+    /// Duration of the stress test
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     stress: u64,
 
@@ -44,7 +44,7 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     ensure!(
         !module::is_loaded(),
-        "module {} is loaded; these tests load it themselves (qemu/vm: --no-module)",
+        "module {} is loaded, but these tests load it: boot with qemu/vm --no-module",
         module::NAME
     );
     let mut tests = Tests::default();

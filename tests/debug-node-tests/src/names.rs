@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Default names: PID-THREADNAME, for whatever has none.
+//! Default names, PID-THREADNAME, of buffers without a name.
 
 use crate::exporters;
 use anyhow::{
@@ -40,7 +40,7 @@ fn name(buffer: &Buffer) -> Result<Option<String>> {
     Ok(buffer.info()?.name)
 }
 
-/// What a buffer of this process and a thread of that name is to be called.
+/// Returns the expected name of a buffer of this process and a thread with that name.
 fn expected(thread: &str) -> String {
     let whole = format!("{}-{thread}", std::process::id());
     let cut = (0..=16.min(whole.len())).rev();
@@ -52,17 +52,17 @@ fn every_exporter() -> Result<()> {
     let _module = Module::load("")?;
     let thread = std::fs::read_to_string("/proc/thread-self/comm")?;
     let thread = thread.trim_end();
-    for made in exporters::all()? {
-        let expected = match made.exporter {
-            // The vendor's programs expect the bare name.
+    for exported in exporters::all()? {
+        let expected = match exported.exporter {
+            // The vendor's programs expect the thread name alone.
             "rk-dma-heap-cma" => thread.to_owned(),
             _ => expected(thread),
         };
-        let name = name(&made.buffer)?;
+        let name = name(&exported.buffer)?;
         ensure!(
             name.as_deref() == Some(&*expected),
             "{}: {name:?}, expected {expected:?}",
-            made.exporter
+            exported.exporter
         );
     }
     Ok(())
@@ -72,8 +72,8 @@ fn of_threads() -> Result<()> {
     let _module = Module::load("")?;
     let child = Child::run(|| {
         let (heap, vgem) = (Heap::open("system")?, Vgem::open()?);
-        // The kernel keeps 15 bytes of a thread's name; the last of these is cut within a character
-        // there.
+        // The kernel keeps 15 bytes of a thread's name, which cuts the last one of these within a
+        // character.
         for thread in [
             "x",
             "allocator@4.0-s",
@@ -104,21 +104,21 @@ fn of_threads() -> Result<()> {
 
 fn set_later_wins() -> Result<()> {
     let _module = Module::load("")?;
-    for made in exporters::all()? {
-        made.buffer.set_name("mine", SetName::Pointer64)?;
-        let name = name(&made.buffer)?;
+    for exported in exporters::all()? {
+        exported.buffer.set_name("mine", SetName::Pointer64)?;
+        let name = name(&exported.buffer)?;
         ensure!(
             name.as_deref() == Some("mine"),
             "{}: {name:?}",
-            made.exporter
+            exported.exporter
         );
     }
     Ok(())
 }
 
-// While a thread allocates, another one changes the first one's name: every buffer has one name or
-// the other. The kernel changes a name without a lock, so there are moments at which it is neither,
-// for whoever reads it; those are few, and what is read then is text all the same.
+// One thread allocates while another one changes the first one's name: a buffer has one name or the
+// other. The kernel changes thread names without a lock, so a reader may rarely see a mixture of
+// both; that is valid text too.
 fn renamed_in_flight() -> Result<()> {
     const NAMES: [&str; 2] = ["aaaaaaaaaaaaaaa", "b"];
     let count = checkers::rounds(3000);
@@ -147,7 +147,7 @@ fn renamed_in_flight() -> Result<()> {
                     let thread = name.strip_prefix(&pid);
                     let thread = thread.with_context(|| format!("{name:?} without {pid:?}"))?;
                     let text = thread.bytes().all(|byte| matches!(byte, b'a' | b'b'));
-                    ensure!(text && name.len() <= 16, "{name:?} is no name");
+                    ensure!(text && name.len() <= 16, "{name:?} is not a valid name");
                 }
                 let [long, short, neither] = seen;
                 ensure!(long > 0 && short > 0 && neither * 100 < count, "{seen:?}");
@@ -158,7 +158,7 @@ fn renamed_in_flight() -> Result<()> {
             let renamed = renamer.join().map_err(|_| anyhow::anyhow!("panicked"))??;
             let seen = seen?;
             guest_support::ktap::diagnose(&format!(
-                "{seen:?} of each and of neither, renamed {renamed} times"
+                "[first name, second name, mixture] = {seen:?}, renamed {renamed} times"
             ));
             Ok(())
         })
@@ -168,10 +168,10 @@ fn renamed_in_flight() -> Result<()> {
 
 fn switched_off() -> Result<()> {
     let _module = Module::load("default_names=0")?;
-    for made in exporters::all()? {
-        let name = name(&made.buffer)?;
-        let given = (made.exporter == "rk-dma-heap-cma").then_some("debug-node-test");
-        ensure!(name.as_deref() == given, "{}: {name:?}", made.exporter);
+    for exported in exporters::all()? {
+        let name = name(&exported.buffer)?;
+        let given = (exported.exporter == "rk-dma-heap-cma").then_some("debug-node-test");
+        ensure!(name.as_deref() == given, "{}: {name:?}", exported.exporter);
     }
     Ok(())
 }
@@ -181,7 +181,7 @@ fn own_buffers_only() -> Result<()> {
     let name = name(&Heap::open("system")?.allocate(1)?)?;
     ensure!(
         name.is_some_and(|name| name.starts_with(&format!("{}-", std::process::id()))),
-        "a buffer of the module's own has no name"
+        "a buffer of the module itself has no name"
     );
     Ok(())
 }

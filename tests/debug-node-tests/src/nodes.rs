@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The nodes, read and taken apart.
+//! Reads and parses the nodes.
 
 use anyhow::{
     ensure,
@@ -25,17 +25,17 @@ fn number(text: &str, before: &str, after: &str) -> Result<u64> {
         .with_context(|| format!("{text:?} is not {before:?}, a number and {after:?}"))
 }
 
-/// The sum of all sizes, in KiB.
+/// Returns the sum of all sizes, in KiB.
 pub fn size() -> Result<u64> {
     number(&read("size")?, "Total: ", " KiB\n")
 }
 
-/// The peak, in MiB.
+/// Returns the peak, in MiB.
 pub fn peak() -> Result<u64> {
     number(&read("peak")?, "Peak: ", " MiB\n")
 }
 
-/// A line of `dev` or the first of a buffer in `sgt`.
+/// A line of `dev`, or a buffer's first line in `sgt`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     pub identity: String,
@@ -49,12 +49,12 @@ impl Row {
     pub fn parse(line: &str) -> Result<Self> {
         let field = |from: usize, to: usize| {
             line.get(from..to)
-                .with_context(|| format!("{line:?} is torn"))
+                .with_context(|| format!("{line:?} is incomplete"))
         };
         let separated = [16, 33, 50]
             .iter()
             .all(|at| line.as_bytes().get(*at) == Some(&b' '));
-        ensure!(separated, "{line:?}: columns are not where they belong");
+        ensure!(separated, "{line:?}: columns are at wrong offsets");
         let identity = field(0, 16)?.to_owned();
         ensure!(
             identity.bytes().all(|byte| byte.is_ascii_hexdigit()),
@@ -71,12 +71,12 @@ impl Row {
     }
 }
 
-/// The lines of `dev`.
+/// Returns the lines of `dev`.
 pub fn dev() -> Result<Vec<Row>> {
     rows(&read("dev")?, "AttachedDevices")
 }
 
-/// The lines of a list whose last column is `last`, apart from those that go on with the one above.
+/// Returns the lines of a list whose last column is `last`, without continuation lines.
 pub fn rows(text: &str, last: &str) -> Result<Vec<Row>> {
     let heading =
         format!("          DMABUF NAME             EXPORT                 SIZE:KiB {last}\n\n");
@@ -85,7 +85,7 @@ pub fn rows(text: &str, last: &str) -> Result<Vec<Row>> {
         .with_context(|| format!("{text:?} does not begin with {heading:?}"))?;
     ensure!(
         lines.is_empty() || lines.ends_with('\n'),
-        "the last line is torn: {text:?}"
+        "the last line is incomplete: {text:?}"
     );
     lines
         .lines()
@@ -94,25 +94,25 @@ pub fn rows(text: &str, last: &str) -> Result<Vec<Row>> {
         .collect()
 }
 
-/// A record of `buffers`, by the names of its columns.
+/// A record of `buffers`: its fields by column name.
 #[derive(Debug)]
 pub struct Record(BTreeMap<String, String>);
 
 impl Record {
     pub fn field(&self, name: &str) -> Result<&str> {
         let field = self.0.get(name);
-        Ok(field.with_context(|| format!("no column {name} in {self:?}"))?)
+        Ok(field.with_context(|| format!("{self:?} has no column {name}"))?)
     }
 
     pub fn number(&self, name: &str) -> Result<u64> {
         let field = self.field(name)?;
         field
             .parse()
-            .with_context(|| format!("{name}={field:?} is no number"))
+            .with_context(|| format!("{name}={field:?} is not a number"))
     }
 }
 
-/// The records of `buffers`.
+/// Returns the records of `buffers`.
 pub fn records() -> Result<Vec<Record>> {
     let text = read("buffers")?;
     let mut lines = text.lines();
@@ -131,7 +131,7 @@ pub fn records() -> Result<Vec<Record>> {
         .collect()
 }
 
-/// The record of one buffer.
+/// Returns the record of the buffer with that inode number.
 pub fn record(inode: u64) -> Result<Record> {
     records()?
         .into_iter()

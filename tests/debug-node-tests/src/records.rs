@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `buffers`: who made each dma-buf, and who holds it.
+//! `buffers`: the allocating process of each dma-buf, and its holders.
 
 use crate::exporters::{
     self,
@@ -52,10 +52,10 @@ fn every_exporter() -> Result<()> {
     let _module = Module::load("")?;
     let all = exporters::all()?;
     ensure!(records()?.len() == all.len(), "{:?}", records()?);
-    for made in &all {
-        let info = made.buffer.info()?;
-        let record = record(made.buffer.inode()?)?;
-        ensure!(record.number("size")? == made.buffer.size()? as u64);
+    for exported in &all {
+        let info = exported.buffer.info()?;
+        let record = record(exported.buffer.inode()?)?;
+        ensure!(record.number("size")? == exported.buffer.size()? as u64);
         ensure!(record.field("exporter")? == info.exporter, "{record:?}");
         ensure!(record.number("pid")? == u64::from(std::process::id()));
         ensure!(record.number("age_ms")? < 60_000, "{record:?}");
@@ -67,7 +67,7 @@ fn every_exporter() -> Result<()> {
     Ok(())
 }
 
-// A process that keeps a descriptor is the difference between two readings, and is named.
+// A process that keeps a descriptor accounts for the difference between two reads, and is listed.
 fn names_the_leaking_process() -> Result<()> {
     let _module = Module::load("")?;
     let before = size()?;
@@ -89,7 +89,7 @@ fn names_the_leaking_process() -> Result<()> {
     ensure!(lost == SIZE as u64 / 1024, "{lost} KiB");
     let all = records()?;
     let [record] = &all[..] else {
-        anyhow::bail!("more than the leak: {all:?}");
+        anyhow::bail!("other buffers than the leaked one: {all:?}");
     };
     let pid = child.pid();
     ensure!(record.number("pid")? == pid.as_raw() as u64, "{record:?}");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All nodes are read without pause while buffers come and go.
+//! Reads all nodes continuously while buffers are allocated and freed.
 
 use crate::nodes;
 use anyhow::{
@@ -34,13 +34,14 @@ use std::time::{
     Instant, //
 };
 
-/// How many threads allocate.
+/// Number of threads that allocate.
 const THREADS: u64 = 8;
-/// The largest buffer, in KiB; each of them holds one at a time.
-const LARGEST: u64 = 1024;
-/// What the threads read that do nothing else; each looks at one buffer at a time and may be the
-/// last to hold it.
+/// Maximum size of a buffer, in KiB; each thread holds one at a time.
+const MAX_KIB: u64 = 1024;
+/// Nodes of the threads that only read. Such a thread references one buffer at a time and may drop
+/// its last reference.
 const READERS: &[&str] = &["size", "peak", "dev", "sgt", "buffers", "info"];
+
 pub fn add(tests: &mut Tests, seconds: u64) {
     let limit = Duration::from_secs(seconds + 60);
     tests.add_within(limit, "stress/read-while-buffers-come-and-go", move || {
@@ -55,7 +56,7 @@ fn run(duration: Duration) -> Result<()> {
     let before = nodes::size()?;
     ensure!(
         before == kernels,
-        "{before} KiB, the kernel says {kernels} KiB"
+        "{before} KiB, the kernel reports {kernels} KiB"
     );
     let (end, rounds, reads) = (
         Instant::now() + duration,
@@ -94,7 +95,7 @@ fn run(duration: Duration) -> Result<()> {
     let (after, kernels) = (nodes::size()?, dma_buf::totals()?.bytes as u64 / 1024);
     ensure!(
         after == before && kernels == before,
-        "{before} KiB before, {after} KiB after, the kernel says {kernels} KiB"
+        "{before} KiB before, {after} KiB after, the kernel reports {kernels} KiB"
     );
     ensure!(nodes::dev()?.is_empty(), "{:?}", nodes::dev()?);
     Ok(())
@@ -109,13 +110,13 @@ fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
         .map(Heap::open)
         .collect::<Result<_>>()?;
     while Instant::now() < end {
-        let size = (random.u64(1..LARGEST) as usize) << 10;
-        let made = match random.usize(..=heaps.len()) {
+        let size = (random.u64(1..MAX_KIB) as usize) << 10;
+        let exported = match random.usize(..=heaps.len()) {
             other if other == heaps.len() => vgem.allocate(size),
             heap => heaps[heap].allocate(size),
         };
-        // An area may be full.
-        let Ok(buffer) = made else {
+        // Allocation fails if the area is full.
+        let Ok(buffer) = exported else {
             continue;
         };
         match random.u8(..4) {
@@ -134,16 +135,16 @@ fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
 }
 
 fn read(node: &str, before: u64, end: Instant, reads: &AtomicU64) -> Result<()> {
-    let most = before + (THREADS + READERS.len() as u64) * LARGEST;
+    let max = before + (THREADS + READERS.len() as u64) * MAX_KIB;
     while Instant::now() < end {
         match node {
             "size" => {
                 let size = nodes::size()?;
-                ensure!((before..=most).contains(&size), "{size} KiB");
+                ensure!((before..=max).contains(&size), "{size} KiB");
             }
             "peak" => {
                 let peak = nodes::peak()?;
-                ensure!(peak <= most / 1024, "{peak} MiB");
+                ensure!(peak <= max / 1024, "{peak} MiB");
             }
             "dev" => drop(nodes::dev()?),
             "sgt" => drop(nodes::rows(&nodes::read("sgt")?, "SGLIST")?),
@@ -155,7 +156,7 @@ fn read(node: &str, before: u64, end: Instant, reads: &AtomicU64) -> Result<()> 
     Ok(())
 }
 
-/// The sum in the last line is that of the lines above it.
+/// Checks that the last line has the sum of the sizes in the lines above.
 fn check_info() -> Result<()> {
     let text = std::fs::read_to_string("/proc/rk_dma_heap/rk-dma-heap-info")?;
     let mut sum = 0;

@@ -45,7 +45,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("peak/refused-input", refused_input);
 }
 
-/// What the kernel's own list says, in KiB.
+/// Returns the sum of the kernel's own list, in KiB.
 fn kernels_sum() -> Result<u64> {
     Ok(dma_buf::totals()?.bytes as u64 / 1024)
 }
@@ -54,7 +54,7 @@ fn check(expected: u64) -> Result<()> {
     let (size, sum) = (size()?, kernels_sum()?);
     ensure!(
         size == expected && sum == expected,
-        "the node says {size} KiB, the kernel {sum} KiB, expected {expected} KiB"
+        "the node has {size} KiB, the kernel {sum} KiB, expected {expected} KiB"
     );
     Ok(())
 }
@@ -64,18 +64,18 @@ fn every_exporter() -> Result<()> {
     let before = size()?;
     let buffers = exporters::all()?;
     check(before + exporters::kib(&buffers)?)?;
-    for made in buffers {
-        let (was, one) = (size()?, made.buffer.size()? as u64 / 1024);
-        let exporter = made.exporter;
-        drop(made);
+    for exported in buffers {
+        let (was, one) = (size()?, exported.buffer.size()? as u64 / 1024);
+        let exporter = exported.exporter;
+        drop(exported);
         let is = size()?;
         ensure!(was - is == one, "{exporter}: {was} KiB, then {is} KiB");
     }
     check(before)
 }
 
-// A 32-bit kernel prints numbers up to 9,999 without dividing 64 bits, which it cannot do
-// everywhere.
+// Up to 9,999 a number is formatted without a 64-bit division, which not every 32-bit kernel
+// supports.
 fn five_digits() -> Result<()> {
     let _module = Module::load("")?;
     let before = size()?;
@@ -113,9 +113,9 @@ fn held_by_a_mapping_alone() -> Result<()> {
     let before = size()?;
     let mut mappings = Vec::new();
     let mut kib = 0;
-    for made in exporters::all()? {
-        kib += made.buffer.size()? as u64 / 1024;
-        mappings.push(made.buffer.map()?);
+    for exported in exporters::all()? {
+        kib += exported.buffer.size()? as u64 / 1024;
+        mappings.push(exported.buffer.map()?);
     }
     check(before + kib)?;
     drop(mappings);
@@ -139,7 +139,7 @@ fn held_by_the_kernel_alone() -> Result<()> {
     check(before)
 }
 
-// What a kernel gets that lets nobody look at other exporters' buffers.
+// The nodes of a kernel that does not allow tracking the buffers of other exporters.
 fn own_buffers_only() -> Result<()> {
     let foreign = Vgem::open()?.allocate(SIZE)?;
     let _module = Module::load("track_all=0")?;
@@ -148,7 +148,7 @@ fn own_buffers_only() -> Result<()> {
             text.lines()
                 .next()
                 .is_some_and(|line| line.ends_with(" (this module's own buffers only)")),
-            "{node} does not say that it shows a part only: {text:?}"
+            "{node} is not marked as partial: {text:?}"
         );
         Ok(text)
     };
@@ -161,7 +161,7 @@ fn own_buffers_only() -> Result<()> {
     let text = nodes::read("dev")?;
     ensure!(
         text.lines().count() == 3 && text.contains(" system "),
-        "not exactly the module's own: {text:?}"
+        "not exactly the buffers of the module: {text:?}"
     );
     drop(own);
     let text = nodes::read("size")?;
@@ -180,7 +180,7 @@ fn between_two_reads() -> Result<()> {
     let before = peak()?;
     let held = burst("system", 7)?;
     drop(held);
-    // What comes later and is less changes nothing.
+    // A later, lower maximum does not change the peak.
     drop(burst("system", 2)?);
     let after = peak()?;
     ensure!(
@@ -195,7 +195,7 @@ fn between_two_reads() -> Result<()> {
     let last = peak()?;
     ensure!(
         last == before + 9,
-        "{last} MiB, expected 9 MiB above {before}"
+        "{last} MiB, expected {before} MiB and 9 MiB more"
     );
     Ok(())
 }
@@ -227,14 +227,17 @@ fn refused_input() -> Result<()> {
         let mut file = OpenOptions::new().write(true).open(nodes::path("peak"))?;
         let shown: String = input.chars().take(10).collect();
         match file.write(input.as_bytes()) {
-            Ok(written) => anyhow::bail!("{shown:?} was taken: {written} bytes"),
+            Ok(written) => anyhow::bail!("{shown:?} was accepted: {written} bytes"),
             Err(error) => ensure!(
                 errno_of(&error) == Errno::EINVAL,
-                "{shown:?} is answered by {error}"
+                "{shown:?} fails with {error}, expected EINVAL"
             ),
         }
         let after = peak()?;
-        ensure!(after == before, "{shown:?} changed {before} to {after}");
+        ensure!(
+            after == before,
+            "{shown:?} changed the peak from {before} to {after}"
+        );
     }
     Ok(())
 }
