@@ -1,28 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cleaning the CPU's caches over memory, before it is seen past them.
+//! Cleaning the CPU's caches over memory that is accessed uncached.
 //!
-//! # What makes a write-combined buffer right
+//! # Coherency of write-combined buffers
 //!
-//! Its pages are also mapped, cached, in the kernel's linear map (and, on 32-bit arm, in the
-//! passing mappings of high memory). The same memory is thus mapped with two memory types, which is
-//! right only as long as no cache line of it is dirty, and as long as nobody reads it through the
-//! cached mapping:
+//! The pages of a write-combined buffer are also mapped cached: in the kernel's linear map, and on
+//! 32-bit arm in temporary mappings of high memory. Two mappings of different memory types are
+//! coherent only if no cache line of the memory is dirty and nothing reads through the cached
+//! mapping:
 //!
-//! * Whoever writes the pages through a cached mapping does it before they are handed out: the
-//!   kernel, to zero them. [`Cleaner::clean`] then writes every line back to memory and drops it.
-//! * While they are handed out, user and kernel mappings are write-combined, and neither the kernel
-//!   nor a driver touches them through the linear map. A CPU may still load lines through it
-//!   speculatively; such lines are clean, so they are never written back over what was written past
-//!   the cache, and nobody reads them.
-//! * When they come back they are zeroed first of all, which overwrites every such line whole, and
-//!   cleaned again where the next buffer is write-combined.
+//! * Only the kernel writes the pages through a cached mapping, to zero them before they are
+//!   exported. [`Cleaner::clean`] then writes back and invalidates every line.
+//! * While the pages are exported, user and kernel mappings are write-combined, and neither the
+//!   kernel nor a driver accesses the pages through the linear map. A CPU may still load lines
+//!   speculatively. Such lines are clean, so they are never written back, and nothing reads them.
+//! * When the pages are freed, the kernel zeroes them first, which overwrites every such line. It
+//!   cleans them again if the next buffer is write-combined.
 //!
-//! On **arm64** and **32-bit arm** the cleaning is the streaming DMA interface's own, for a device
-//! that does not snoop the caches: it works by physical address, maps high memory for the time it
-//! needs, and reaches outer caches too. On **x86** devices snoop, so a write-combined buffer would
-//! gain nothing, and mapping it would need every page's type to be changed in the linear map first:
-//! there, write-combined heaps are left out ([`WRITE_COMBINED_WORKS`]).
+//! On arm64 and 32-bit arm the streaming DMA interface cleans the caches, for a device that does
+//! not snoop them. It takes physical addresses, maps high memory temporarily, and includes outer
+//! caches. On x86 devices snoop, so a write-combined buffer has no advantage, and the memory type
+//! of each page would have to be changed in the linear map first. Write-combined heaps are not
+//! supported there ([`WRITE_COMBINED_WORKS`]).
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
@@ -45,10 +44,10 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether this kernel's architecture can have write-combined buffers.
+/// Whether write-combined buffers are supported on this architecture.
 pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
 
-/// Cleans the CPU's caches over memory.
+/// A device on the faux bus through which the CPU's caches are cleaned.
 ///
 /// # Examples
 ///
@@ -66,61 +65,64 @@ pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM)
 ///
 /// # Invariants
 ///
-/// The device has a DMA mask that reaches all memory, and does not snoop the CPU's caches where the
-/// architecture lets a device choose.
+/// - The device has a 64-bit DMA mask.
+/// - The device does not snoop the CPU's caches if the architecture has devices that do not.
+#[must_use]
 pub(crate) struct Cleaner {
     device: faux::Registration,
 }
 
 impl Cleaner {
-    /// A cleaner, with a device named `name` on the faux bus.
+    /// Creates a cleaner with a device named `name`.
     ///
-    /// May sleep. Fails with `ENODEV` where there can be no such device, or as `dma_set_mask()`
-    /// does.
+    /// May sleep. Fails with `ENODEV` if the device cannot be created, and as
+    /// [`dma_device::remove_dma_limits`] does.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         let this = Self {
             device: faux::Registration::new(name, None)?,
         };
-        // INVARIANT: No firmware describes the device, so it keeps the architecture's default: on
-        // arm, no snooping. SAFETY: The device was just made, nobody else uses it yet.
-        unsafe { dma_device::reach_everything(version::faux_device(&this.device)) }?;
+        // INVARIANT: The device has no firmware node, so it keeps the architecture's default. On
+        // arm and arm64 that is no snooping.
+        // SAFETY: The device is valid. It was just created, so it has no other user.
+        unsafe { dma_device::remove_dma_limits(version::faux_device(&this.device)) }?;
         Ok(this)
     }
 
-    /// Writes every cache line of `segment` back to memory and drops it.
+    /// Writes back and invalidates every cache line of `segment`.
     ///
-    /// Does not sleep. Fails with `EIO` where the memory cannot be mapped for the device.
+    /// Does not sleep. Fails with `EIO` if the memory cannot be mapped for the device.
     ///
     /// # Safety
     ///
-    /// The caller must own the segment's pages, and they must have a `struct page`.
+    /// The caller must own the segment's pages, and each of them must have a `struct page`.
     pub(crate) unsafe fn clean(&self, segment: Segment) -> Result {
         let device = version::faux_device(&self.device);
         let direction = DataDirection::Bidirectional.into();
-        // SAFETY: The pages are valid, as the caller promises, and the device has a DMA mask.
+        // SAFETY: By the safety requirements the pages are valid. By the type invariants the device
+        // has a DMA mask.
         let address = unsafe {
             let head = c::pfn_to_page(segment.pfn);
             bindings::dma_map_page_attrs(device, head, 0, segment.bytes(), direction, 0)
         };
-        // SAFETY: The address is what the mapping of this device gave.
+        // SAFETY: The address was returned by a mapping for this device.
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);
         }
-        // Mapping has written the lines back; unmapping drops them.
-        // SAFETY: The mapping was just made with these values.
+        // Mapping wrote the lines back. Unmapping invalidates them.
+        // SAFETY: The memory was mapped above with these arguments.
         unsafe { bindings::dma_unmap_page_attrs(device, address, segment.bytes(), direction, 0) };
         Ok(())
     }
 
-    /// Attaches the device to `dma_buf` for a moment. May sleep. Fails as [`MappedAttachment::new`]
-    /// does.
-    pub(crate) fn glance<'a>(&'a self, dma_buf: &'a DmaBuf) -> Result<MappedAttachment<'a>> {
-        // SAFETY: The device is there as long as this value, and can do DMA, by the type's
-        // invariant.
+    /// Attaches the device to `dma_buf` and maps the memory for it.
+    ///
+    /// May sleep. Fails as [`MappedAttachment::new`] does.
+    pub(crate) fn attach<'a>(&'a self, dma_buf: &'a DmaBuf) -> Result<MappedAttachment<'a>> {
+        // SAFETY: The device lives as long as `self`, and has a DMA mask by the type invariants.
         unsafe { MappedAttachment::new(dma_buf, self.device()) }
     }
 
-    /// The device, for whoever needs one that reaches all memory.
+    /// Returns the device. It is valid as long as `self`.
     pub(crate) fn device(&self) -> *mut bindings::device {
         version::faux_device(&self.device)
     }

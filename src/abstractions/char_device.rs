@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Character devices: a range of minor numbers, the nodes in it, and what a file that was opened
-//! there can do.
+//! Character devices.
 //!
-//! A driver implements [`CharDevice`] on a type of its own, registers a [`ChrdevRegion`] of minors
-//! for it and adds a device to a [`Class`] for each minor in use. The nodes appear in sysfs under
-//! the class's name and in devtmpfs in a folder of that name.
+//! A driver implements [`CharDevice`] for a type, registers a [`ChrdevRegion`] for that type and
+//! creates a device in a [`Class`] for each minor number in use. The devices appear below
+//! `/sys/class/CLASS`, and their nodes below `/dev/CLASS`.
+//!
+//! The driver core and the VFS do all locking.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
@@ -37,21 +38,22 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-/// What a file of a character device can do.
+/// The file operations of a character device.
+#[vtable]
 pub(crate) trait CharDevice: 'static {
-    /// What an open file holds.
+    /// The private data of an open file.
     type File: ForeignOwnable + Send + Sync;
 
-    /// A file is opened on minor `minor`. May sleep. Fails with `ENXIO` where there is no such
-    /// device.
+    /// Opens minor number `minor`.
     ///
-    /// The module cannot be unloaded while the file is open.
+    /// May sleep. Fails with `ENXIO` if there is no such device. The module cannot be unloaded
+    /// while the file is open.
     fn open(minor: u32) -> Result<Self::File>;
 
-    /// An ioctl, by a process of the kernel's word size or of a smaller one: the argument must mean
-    /// the same for both.
+    /// Handles an ioctl.
     ///
-    /// May sleep.
+    /// May sleep. The caller may be a compat process, so `argument` must have the same meaning for
+    /// both word sizes.
     fn ioctl(
         file: <Self::File as ForeignOwnable>::Borrowed<'_>,
         command: u32,
@@ -59,88 +61,167 @@ pub(crate) trait CharDevice: 'static {
     ) -> Result<isize>;
 }
 
-/// A major number and a range of its minors, from 0, that open as `T`.
+/// A region of minor numbers, from 0, of a dynamically allocated major number.
+///
+/// Its files have the operations of `T`. Dropping it unregisters the region and may sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::char_device::{CharDevice, ChrdevRegion, Class};
+/// use kernel::sync::{Arc, ArcBorrow};
+///
+/// struct Minor(u32);
+///
+/// struct Example;
+///
+/// #[vtable]
+/// impl CharDevice for Example {
+///     type File = Arc<Minor>;
+///
+///     fn open(minor: u32) -> Result<Arc<Minor>> {
+///         Ok(Arc::new(Minor(minor), GFP_KERNEL)?)
+///     }
+///
+///     fn ioctl(file: ArcBorrow<'_, Minor>, command: u32, _argument: usize) -> Result<isize> {
+///         match command {
+///             0 => Ok(file.0 as isize),
+///             _ => Err(ENOTTY),
+///         }
+///     }
+/// }
+///
+/// let region = ChrdevRegion::<Example>::new(c"rk_dma_heap_example", 2)?;
+/// let mut class = Class::new(c"rk_dma_heap_example")?;
+/// class.create_device(&region, 0, c"first")?;
+/// class.create_device(&region, 1, c"second")?;
+/// // A device of that name exists, and minor number 2 is not part of the region.
+/// assert!(class.create_device(&region, 0, c"first").is_err());
+/// assert_eq!(class.create_device(&region, 2, c"third"), Err(EINVAL));
+/// class.destroy_device(&region, 1);
+/// class.create_device(&region, 1, c"second")?;
+/// ```
 ///
 /// # Invariants
 ///
-/// `major` was registered for `minors` minors under `name`.
+/// `major` is registered for minor numbers `0..minors` under `name`.
+#[must_use]
 pub(crate) struct ChrdevRegion<T> {
     major: c_uint,
     minors: c_uint,
     name: &'static CStr,
-    _device: PhantomData<T>,
+    _operations: PhantomData<T>,
 }
 
 impl<T: CharDevice> ChrdevRegion<T> {
-    /// Registers a new major number with `minors` minors. `name` is what `/proc/devices` shows.
+    /// Registers a new major number with `minors` minor numbers. `/proc/devices` shows it as
+    /// `name`.
     ///
-    /// May sleep. Fails with `EBUSY` where no number is free.
+    /// May sleep. Fails with `EBUSY` if no major number is free.
     pub(crate) fn new(name: &'static CStr, minors: u32) -> Result<Self> {
-        // SAFETY: The operations are a constant of this module, and name it as their owner: they
-        // stay while a file is open.
+        // SAFETY: `name` and the operations are static. The operations name this module as their
+        // owner, so it is not unloaded while a file is open.
         let major = unsafe {
-            bindings::__register_chrdev(0, 0, minors, name.as_char_ptr(), &Operations::<T>::TABLE)
+            bindings::__register_chrdev(
+                0,
+                0,
+                minors,
+                name.as_char_ptr(),
+                OperationsVTable::<T>::build(),
+            )
         };
         to_result(major)?;
-        // INVARIANT: The number was just registered.
+        // INVARIANT: The region was registered above.
         Ok(Self {
             major: major as c_uint,
             minors,
             name,
-            _device: PhantomData,
+            _operations: PhantomData,
         })
+    }
+}
+
+impl<T> ChrdevRegion<T> {
+    /// Returns the device number of `minor`. Fails with `EINVAL` if it is not in the region.
+    fn number(&self, minor: u32) -> Result<bindings::dev_t> {
+        if minor >= self.minors {
+            return Err(EINVAL);
+        }
+        Ok((self.major << bindings::MINORBITS) | minor)
     }
 }
 
 impl<T> Drop for ChrdevRegion<T> {
     fn drop(&mut self) {
-        // SAFETY: The range was registered with these values, by the type's invariant.
+        // SAFETY: By the type invariants the region is registered with these arguments.
         unsafe {
             bindings::__unregister_chrdev(self.major, 0, self.minors, self.name.as_char_ptr())
         };
     }
 }
 
-/// A class of devices and its devices, all removed when this is dropped. Its name is that of the
-/// folder in `/sys/class` and in `/dev`.
+/// A class of devices and its devices.
+///
+/// Its name is that of the folder in `/sys/class` and in `/dev`. Dropping it destroys all devices
+/// and the class, and may sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::char_device::Class;
+///
+/// let class = Class::new(c"rk_dma_heap_example")?;
+/// // The name is in use until the class is dropped.
+/// assert!(Class::new(c"rk_dma_heap_example").is_err());
+/// drop(class);
+/// drop(Class::new(c"rk_dma_heap_example")?);
+/// ```
 ///
 /// # Invariants
 ///
-/// `class` was made by `class_create()` and not destroyed; `devices` are the numbers of all devices
-/// in it.
+/// - `class` was created by `class_create()` and is not destroyed.
+/// - `devices` are the numbers of all devices in the class.
+#[must_use]
 pub(crate) struct Class {
     class: NonNull<bindings::class>,
     devices: KVec<bindings::dev_t>,
 }
 
-// SAFETY: The driver core does the locking.
+// SAFETY: A class is not bound to a thread. The driver core does the locking.
 unsafe impl Send for Class {}
-// SAFETY: As above.
+// SAFETY: No method takes a shared reference.
 unsafe impl Sync for Class {}
 
 impl Class {
-    /// Makes a class. May sleep. Fails with `ENOMEM`, or with `EEXIST` where there is one of that
-    /// name.
+    /// Creates a class without devices.
+    ///
+    /// May sleep. Fails with `ENOMEM`, and with `EEXIST` if there is a class of that name.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
-        // SAFETY: The name is static.
+        // SAFETY: `name` is static.
         let class = from_err_ptr(unsafe { bindings::class_create(name.as_char_ptr()) })?;
-        // SAFETY: The class was just made and has no devices yet that could be asked for their
-        // node.
+        // SAFETY: The class is valid. It has no devices yet, so the driver core does not read the
+        // field.
         unsafe { (*class).devnode = Some(devnode) };
-        // INVARIANT: The class was just made, without devices.
+        // INVARIANT: The class was created above and has no devices.
         Ok(Self {
             class: NonNull::new(class).ok_or(ENOMEM)?,
             devices: KVec::new(),
         })
     }
 
-    /// Makes the device with minor `minor` of `range`, and its node.
+    /// Creates the device with minor number `minor` of `region`, and its node.
     ///
-    /// May sleep. Fails with `ENOMEM`, or with `EEXIST` where there is one of that name.
-    pub(crate) fn add<T>(&mut self, range: &ChrdevRegion<T>, minor: u32, name: &CStr) -> Result {
-        let number = (range.major << bindings::MINORBITS) | minor;
+    /// May sleep. Fails with `ENOMEM`, with `EEXIST` if the class has a device of that name, and
+    /// with `EINVAL` if the region does not have the minor number.
+    pub(crate) fn create_device<T>(
+        &mut self,
+        region: &ChrdevRegion<T>,
+        minor: u32,
+        name: &CStr,
+    ) -> Result {
+        let number = region.number(minor)?;
         self.devices.reserve(1, GFP_KERNEL)?;
-        // SAFETY: The class is valid by the type's invariant; the format takes one string.
+        // SAFETY: By the type invariants the class is valid. The format takes one string.
         let device = unsafe {
             bindings::device_create(
                 self.class.as_ptr(),
@@ -152,21 +233,23 @@ impl Class {
             )
         };
         from_err_ptr(device)?;
-        // INVARIANT: The device was just made. There is room for its number.
+        // INVARIANT: The device was created above. Pushing does not fail, as the capacity was
+        // reserved.
         self.devices.push(number, GFP_KERNEL)?;
         Ok(())
     }
-}
 
-impl Class {
-    /// Removes the device with minor `minor` of `range`, and its node. May sleep.
-    pub(crate) fn remove<T>(&mut self, range: &ChrdevRegion<T>, minor: u32) {
-        let number = (range.major << bindings::MINORBITS) | minor;
+    /// Destroys the device with minor number `minor` of `region`, and its node. Does nothing if
+    /// there is no such device. May sleep.
+    pub(crate) fn destroy_device<T>(&mut self, region: &ChrdevRegion<T>, minor: u32) {
+        let Ok(number) = region.number(minor) else {
+            return;
+        };
         let before = self.devices.len();
-        // INVARIANT: The number goes with the device.
+        // INVARIANT: The device is destroyed below.
         self.devices.retain(|device| *device != number);
         if self.devices.len() < before {
-            // SAFETY: The device existed, by the type's invariant.
+            // SAFETY: By the type invariants the class is valid and has this device.
             unsafe { bindings::device_destroy(self.class.as_ptr(), number) };
         }
     }
@@ -175,26 +258,26 @@ impl Class {
 impl Drop for Class {
     fn drop(&mut self) {
         for number in &self.devices {
-            // SAFETY: The device exists, by the type's invariant.
+            // SAFETY: By the type invariants the class is valid and has this device.
             unsafe { bindings::device_destroy(self.class.as_ptr(), *number) };
         }
-        // SAFETY: The class was made by `class_create()`, by the type's invariant, and has no
-        // devices any more.
+        // SAFETY: By the type invariants the class was created by `class_create()`. Its devices
+        // were destroyed above.
         unsafe { bindings::class_destroy(self.class.as_ptr()) };
     }
 }
 
-/// The path of a device's node below `/dev`: in a folder with the name of its class. The mode is
-/// left at 0600.
+/// Returns the path of a device's node below `/dev`, which is `CLASS/DEVICE`. The mode stays 0600.
 ///
 /// # Safety
 ///
-/// For the driver core: `device` is a device of a [`Class`].
+/// `device` must be a valid device of a [`Class`].
 unsafe extern "C" fn devnode(
     device: *const bindings::device,
     _mode: *mut bindings::umode_t,
 ) -> *mut c_char {
-    // SAFETY: The device is valid and has a class and a name; the format takes two strings.
+    // SAFETY: By the safety requirements the device is valid and has a class. Both have names, and
+    // the format takes two strings.
     unsafe {
         bindings::kasprintf(
             bindings::GFP_KERNEL,
@@ -205,11 +288,11 @@ unsafe extern "C" fn devnode(
     }
 }
 
-/// The C operations of a [`CharDevice`].
-struct Operations<T>(PhantomData<T>);
+/// A vtable for the file operations of a [`CharDevice`].
+struct OperationsVTable<T>(PhantomData<T>);
 
-impl<T: CharDevice> Operations<T> {
-    const TABLE: bindings::file_operations = bindings::file_operations {
+impl<T: CharDevice> OperationsVTable<T> {
+    const VTABLE: bindings::file_operations = bindings::file_operations {
         owner: version::this_module(),
         open: Some(Self::open),
         release: Some(Self::release),
@@ -219,16 +302,21 @@ impl<T: CharDevice> Operations<T> {
         ..pin_init::zeroed()
     };
 
+    /// Returns the vtable.
+    const fn build() -> &'static bindings::file_operations {
+        &Self::VTABLE
+    }
+
     /// # Safety
     ///
-    /// For the VFS: `file` is being opened on `inode`.
+    /// `inode` must be that of a character device, and `file` a file that is being opened on it.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
-            // SAFETY: The inode is that of a character device.
+            // SAFETY: By the safety requirements the inode is valid and has a device number.
             let minor = unsafe { (*inode).i_rdev } & ((1 << bindings::MINORBITS) - 1);
             let private = T::open(minor)?;
-            // SAFETY: The file is being opened, so nobody else looks at it; both pointers are
-            // valid.
+            // SAFETY: By the safety requirements both pointers are valid. The file is being opened,
+            // so it has no other user.
             unsafe {
                 (*file).private_data = private.into_foreign();
                 bindings::nonseekable_open(inode, file);
@@ -239,24 +327,26 @@ impl<T: CharDevice> Operations<T> {
 
     /// # Safety
     ///
-    /// For the VFS: `file` was opened by `open()`, and this is its last use.
+    /// `file` must have been opened by [`Self::open`] and is not used after this call.
     unsafe extern "C" fn release(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open()` has set the field, which is not used again.
+        // SAFETY: `open()` set the field by `into_foreign()`. By the safety requirements it is not
+        // borrowed any more.
         drop(unsafe { T::File::from_foreign((*file).private_data) });
         0
     }
 
     /// # Safety
     ///
-    /// For the VFS: `file` was opened by `open()`.
+    /// `file` must have been opened by [`Self::open`] and not be released during this call.
     unsafe extern "C" fn ioctl(
         file: *mut bindings::file,
         command: c_uint,
         argument: c_ulong,
     ) -> c_long {
-        // SAFETY: `open()` has set the field, and `release()` is not called before this returns.
+        // SAFETY: By the safety requirements the file is valid. `open()` set the field.
         let private: *mut c_void = unsafe { (*file).private_data };
-        // SAFETY: As above.
+        // SAFETY: `open()` set the field by `into_foreign()`. By the safety requirements
+        // `from_foreign()` is not called during this call.
         let file = unsafe { T::File::borrow(private) };
         match T::ioctl(file, command, argument) {
             Ok(value) => value as c_long,

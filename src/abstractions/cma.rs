@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory areas: regions that the kernel keeps so free of what cannot be moved that
-//! large contiguous ranges can be had from them.
+//! Contiguous memory areas (CMA).
+//!
+//! The kernel uses such an area for movable pages only, so large contiguous ranges can be allocated
+//! from it.
+//!
+//! The C side does all locking.
 //!
 //! C headers: [`include/linux/cma.h`](srctree/include/linux/cma.h),
 //! [`include/linux/dma-map-ops.h`](srctree/include/linux/dma-map-ops.h)
@@ -32,7 +36,10 @@ use core::{
         self,
         transmute, //
     },
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -41,10 +48,39 @@ use kernel::{
     str::CStr, //
 };
 
-/// Pages that are zeroed without looking at signals: 1 MiB, with 4 KiB pages.
-const ZERO_STEP: usize = 256;
+/// The number of pages that are zeroed between two checks for signals: 1 MiB with 4 KiB pages.
+const ZERO_BATCH_PAGES: usize = 256;
 
-/// An area. The kernel never gives one up.
+/// The C type of `cma_get_base()`.
+type GetBase = unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t;
+
+/// The C type of `cma_get_size()`.
+type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
+
+/// A contiguous memory area. The kernel never frees one.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{cache_cleaner::Cleaner, cma::Area};
+/// use crate::decisions::memory::{Caching, Memory};
+///
+/// for area in Area::all() {
+///     assert!(!area.name().is_empty());
+/// }
+///
+/// if let Some(area) = Area::default() {
+///     assert!(Area::all().any(|other| other == area));
+///     // No area has that many pages.
+///     assert!(area.allocate(usize::MAX >> 1, 0).is_none());
+///
+///     let range = area.allocate(4, 2).ok_or(ENOMEM)?;
+///     let range = range.prepare(Caching::Cached, &Cleaner::new(c"rk_dma_heap_example")?)?;
+///     assert!(range.area() == area);
+///     assert_eq!(range.pages(), 4);
+///     assert_eq!(range.segment().pfn % 4, 0);
+/// }
+/// ```
 ///
 /// # Invariants
 ///
@@ -54,56 +90,56 @@ pub(crate) struct Area {
     cma: NonNull<c::cma>,
 }
 
-// SAFETY: The C side does the locking.
+// SAFETY: An area is not bound to a thread. The C side does the locking.
 unsafe impl Send for Area {}
 // SAFETY: As above.
 unsafe impl Sync for Area {}
 
 impl Area {
-    /// The largest order that the kernel aligns ranges to by itself.
-    pub(crate) const LARGEST_ALIGN: u32 = c::CMA_ALIGNMENT;
+    /// The maximum order to which the DMA interface aligns ranges.
+    pub(crate) const MAX_ALIGN_ORDER: u32 = c::CMA_ALIGNMENT;
 
-    /// The area that devices without one of their own use, if there is one.
+    /// Returns the default area, which devices without an area of their own use.
     pub(crate) fn default() -> Option<Self> {
-        // SAFETY: Without a device, the call looks at one variable.
-        let cma = unsafe { c::dev_get_cma_area(core::ptr::null_mut()) };
-        // INVARIANT: An area of the kernel.
+        // SAFETY: The call accepts null for the device and then returns the default area.
+        let cma = unsafe { c::dev_get_cma_area(ptr::null_mut()) };
+        // INVARIANT: The call returns an area of the kernel or null.
         NonNull::new(cma).map(|cma| Self { cma })
     }
 
-    /// All areas for devices, the default one among them.
+    /// Returns an iterator over all areas for devices, including the default area.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
         (0..).map_while(|index| {
-            // SAFETY: Any index may be asked for.
+            // SAFETY: The call accepts any index.
             let cma = unsafe { c::dma_contiguous_get_area_by_idx(index) };
-            // INVARIANT: An area of the kernel.
+            // INVARIANT: The call returns an area of the kernel or null.
             NonNull::new(cma).map(|cma| Self { cma })
         })
     }
 
-    /// The area's name: that of its device-tree node, if it has one.
+    /// Returns the area's name: that of its device-tree node if it has one.
     pub(crate) fn name(&self) -> &'static CStr {
-        // SAFETY: The area is the kernel's, by the type's invariant, and its name never changes.
+        // SAFETY: By the type invariants the area is valid. It is never freed, and its name never
+        // changes.
         unsafe { CStr::from_char_ptr(c::cma_get_name(self.cma.as_ptr())) }
     }
 
-    /// The C structure.
+    /// Returns the C structure.
     pub(crate) fn as_raw(&self) -> *mut c::cma {
         self.cma.as_ptr()
     }
 
-    /// Allocates `pages` pages, the first that are free and can be had, beginning at a multiple of
-    /// `2^align` pages.
+    /// Allocates the first free range of `pages` pages at a multiple of `2^align` pages.
     ///
-    /// May sleep, and moves other users' pages out of the way. The pages hold whatever was there
-    /// before.
+    /// May sleep, and migrates pages of other users. Returns `None` if the area has no such range
+    /// or if pages cannot be migrated. The pages are not zeroed.
     pub(crate) fn allocate(&self, pages: usize, align: u32) -> Option<Range> {
-        // SAFETY: The area is the kernel's, by the type's invariant.
+        // SAFETY: By the type invariants the area is valid.
         let head = unsafe { c::cma_alloc(self.cma.as_ptr(), pages, align, true) };
         let head = NonNull::new(head)?;
-        // SAFETY: The page was just allocated.
+        // SAFETY: The page was allocated above.
         let pfn = unsafe { c::page_to_pfn(head.as_ptr()) };
-        // INVARIANT: Just allocated from this area.
+        // INVARIANT: The pages were allocated above from this area.
         Some(Range {
             area: *self,
             segment: Segment { pfn, pages },
@@ -111,47 +147,54 @@ impl Area {
     }
 }
 
-/// The functions that tell where an area lies. They are not exported, so they are looked up by
-/// name.
+/// The functions that return the location of an area.
+///
+/// The kernel does not export them, so they are found by name.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::cma::{Area, AreaLookup};
+///
+/// if let Some(lookup) = AreaLookup::new() {
+///     for area in Area::all() {
+///         let extent = lookup.extent(area);
+///         assert!(extent.size > 0);
+///         assert_eq!(extent.base % 4096, 0);
+///     }
+/// }
+/// ```
 ///
 /// # Invariants
 ///
 /// `base` is `cma_get_base()` and `size` is `cma_get_size()`.
 pub(crate) struct AreaLookup {
-    base: unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t,
-    size: unsafe extern "C" fn(*const c::cma) -> c_ulong,
+    base: GetBase,
+    size: GetSize,
 }
 
 impl AreaLookup {
-    /// Looks the functions up; `None` where the kernel does not have them. May sleep.
+    /// Looks up the functions.
+    ///
+    /// May sleep. Returns `None` if the kernel does not have them or has no kprobes.
     pub(crate) fn new() -> Option<Self> {
-        let base = kernel_symbol::address(c"cma_get_base")?;
-        let size = kernel_symbol::address(c"cma_get_size")?;
-        // INVARIANT: Found by their names. SAFETY: In every kernel that this is built for, the
-        // functions of these names have these types.
+        let base = kernel_symbol::lookup(c"cma_get_base")?;
+        let size = kernel_symbol::lookup(c"cma_get_size")?;
+        // INVARIANT: The functions were found by these names.
+        // SAFETY: All supported kernels declare the functions with these types.
         Some(unsafe {
             Self {
-                base: transmute::<
-                    NonNull<c_void>,
-                    unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t,
-                >(base),
-                size: transmute::<NonNull<c_void>, unsafe extern "C" fn(*const c::cma) -> c_ulong>(
-                    size,
-                ),
+                base: transmute::<NonNull<c_void>, GetBase>(base),
+                size: transmute::<NonNull<c_void>, GetSize>(size),
             }
         })
     }
 
-    /// Where `area` lies.
+    /// Returns the physical address and size of `area`.
     pub(crate) fn extent(&self, area: Area) -> Extent {
-        // SAFETY: By the types' invariants these are the kernel's functions, and this is the
-        // kernel's area.
-        let (base, size) = unsafe {
-            (
-                (self.base)(area.cma.as_ptr()),
-                (self.size)(area.cma.as_ptr()),
-            )
-        };
+        let cma = area.cma.as_ptr();
+        // SAFETY: By the type invariants these are the kernel's functions, and the area is valid.
+        let (base, size) = unsafe { ((self.base)(cma), (self.size)(cma)) };
         Extent {
             base: phys_addr::to_u64(base),
             size: size as u64,
@@ -159,34 +202,39 @@ impl AreaLookup {
     }
 }
 
-/// Pages that were allocated from an area, and go back there.
+/// A contiguous range of pages, allocated from an area. Their content is unspecified.
+///
+/// Dropping it releases the pages to the area and may sleep.
 ///
 /// # Invariants
 ///
-/// `segment` was allocated from `area` by `cma_alloc()`, as a whole, and is owned by this value.
+/// `segment` was allocated from `area` by one call of `cma_alloc()` and is owned by this value.
+#[must_use]
 pub(crate) struct Range {
     area: Area,
     segment: Segment,
 }
 
 impl Range {
-    /// Fills the range with zeros and makes it ready to be seen with `caching`.
+    /// Zeroes the range and, for [`Caching::WriteCombined`], cleans the caches.
     ///
-    /// May sleep. Fails with `EINTR` where a fatal signal comes, or as [`Cleaner::clean`] does.
-    pub(crate) fn make_ready(self, caching: Caching, cleaner: &Cleaner) -> Result<ReadyRange> {
-        for part in self.segment.parts(ZERO_STEP) {
+    /// May sleep. Fails with `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does.
+    /// The range is released on failure.
+    pub(crate) fn prepare(self, caching: Caching, cleaner: &Cleaner) -> Result<PreparedRange> {
+        for part in self.segment.chunks(ZERO_BATCH_PAGES) {
             if signal::fatal_pending() {
                 return Err(EINTR);
             }
-            // SAFETY: The range owns these pages.
+            // SAFETY: By the type invariants the range owns these pages.
             unsafe { c::clear_pages(c::pfn_to_page(part.pfn), part.pages) };
         }
         if caching == Caching::WriteCombined {
-            // SAFETY: As above.
+            // SAFETY: By the type invariants the range owns these pages. The pages of an area have
+            // a `struct page`.
             unsafe { cleaner.clean(self.segment) }?;
         }
-        // INVARIANT: The pages were just zeroed, and cleaned where that is needed.
-        Ok(ReadyRange {
+        // INVARIANT: The pages were zeroed above, and cleaned if `caching` requires it.
+        Ok(PreparedRange {
             range: self,
             caching,
         })
@@ -195,8 +243,8 @@ impl Range {
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant the pages were allocated from the area as a whole, and
-        // nobody uses them any more.
+        // SAFETY: By the type invariants the pages were allocated from the area by one call, and
+        // this value owns them.
         unsafe {
             c::cma_release(
                 self.area.cma.as_ptr(),
@@ -207,47 +255,49 @@ impl Drop for Range {
     }
 }
 
-/// A range that can be handed out.
+/// A range that can back a buffer.
 ///
 /// # Invariants
 ///
-/// The pages were zeroed after they were allocated, and are ready to be seen with `caching`.
-pub(crate) struct ReadyRange {
+/// The pages were zeroed after they were allocated, and may be mapped with `caching`.
+#[must_use]
+pub(crate) struct PreparedRange {
     range: Range,
     caching: Caching,
 }
 
-impl ReadyRange {
-    /// The area that the pages come from.
+impl PreparedRange {
+    /// Returns the area of the pages.
     pub(crate) fn area(&self) -> Area {
         self.range.area
     }
 
-    /// The pages.
+    /// Returns the pages.
     pub(crate) fn segment(&self) -> Segment {
         self.range.segment
     }
 
-    /// The range, as it is when somebody has written to it.
-    pub(crate) fn into_used(self) -> Range {
+    /// Converts to a range of unspecified content, for pages that were mapped.
+    pub(crate) fn into_range(self) -> Range {
         self.range
     }
 
-    /// Gives up ownership of the pages, which [`ReadyRange::from_raw`] takes again.
+    /// Releases ownership of the pages without freeing them. [`PreparedRange::from_raw`] acquires
+    /// it again.
     pub(crate) fn into_raw(self) -> Segment {
         let segment = self.range.segment;
         mem::forget(self);
         segment
     }
 
-    /// Takes ownership again, of pages that are to be given back.
+    /// Acquires ownership of pages that are about to be freed, and may have been written to.
     ///
     /// # Safety
     ///
-    /// `segment` must come from [`ReadyRange::into_raw`] of a range of `area` that was ready for
-    /// `caching`, and be brought back only once.
+    /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area` that was
+    /// prepared for `caching`, and this function must be called once for it.
     pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements.
         Self {
             range: Range { area, segment },
             caching,
@@ -255,9 +305,9 @@ impl ReadyRange {
     }
 }
 
-// SAFETY: The range owns its pages, which do not change. They were zeroed and are ready, by the
-// type's invariant.
-unsafe impl Memory for ReadyRange {
+// SAFETY: By the type invariants the range owns its pages, which were zeroed and may be mapped with
+// its caching. Its segment never changes.
+unsafe impl Memory for PreparedRange {
     type Segments<'a> = iter::Once<Segment>;
 
     fn segments(&self) -> Self::Segments<'_> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Device-tree nodes, and the reserved memory that they point to.
+//! Device-tree nodes and the reserved memory that they describe.
+//!
+//! The kernel locks its device tree. A [`Node`] holds a reference to a node.
 //!
 //! C headers: [`include/linux/of.h`](srctree/include/linux/of.h),
 //! [`include/linux/of_reserved_mem.h`](srctree/include/linux/of_reserved_mem.h)
@@ -10,9 +12,12 @@ use crate::{
     bindings as c,
     decisions::segment::Extent, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    iter,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -20,30 +25,46 @@ use kernel::{
     str::CStr, //
 };
 
-/// A node, with a reference to it.
+/// A reference to a device-tree node.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::device_tree::Node;
+///
+/// assert!(Node::compatible(c"rk-dma-heap,example").next().is_none());
+/// for node in Node::compatible(c"simple-bus").filter(Node::is_available) {
+///     assert!(!node.property_read_bool(c"no-map"));
+///     assert!(node.reserved_memory().is_none());
+///     assert!(node.parse_phandle(c"rk-dma-heap,example").is_none());
+///     pr_info!("bus {}\n", node.name());
+/// }
+/// ```
 ///
 /// # Invariants
 ///
 /// `node` is valid, and this value owns a reference to it.
+#[must_use]
 pub(crate) struct Node {
     node: NonNull<bindings::device_node>,
 }
 
 impl Node {
-    /// All nodes that are compatible with `compatible`, in the order of the tree. May sleep.
+    /// Returns an iterator over all nodes that are compatible with `compatible`, in the order of
+    /// the tree. May sleep.
     pub(crate) fn compatible(compatible: &CStr) -> impl Iterator<Item = Self> + '_ {
         let mut last: Option<Self> = None;
-        core::iter::from_fn(move || {
+        iter::from_fn(move || {
             let from = last
                 .as_ref()
                 .map_or(ptr::null_mut(), |node| node.node.as_ptr());
-            // The call gives back one reference to the node that it goes on from; `last` keeps
-            // another. SAFETY: `from` is a valid node or null.
+            // SAFETY: `from` is null or, by the type invariants of `last`, a valid node. The second
+            // call drops the reference that the first one acquires.
             let node = unsafe {
                 c::of_node_get(from);
                 c::of_find_compatible_node(from, compatible.as_char_ptr())
             };
-            // INVARIANT: The call returns a node with a reference.
+            // INVARIANT: The call returns a valid node and a reference to it, or null.
             let node = Self {
                 node: NonNull::new(node)?,
             };
@@ -52,56 +73,56 @@ impl Node {
         })
     }
 
-    /// The node's name with its unit address, `name@address`.
+    /// Returns the node's name with its unit address, `name@address`.
     pub(crate) fn name(&self) -> &CStr {
-        // SAFETY: The node is valid, by the type's invariant, and its full name never changes.
+        // SAFETY: By the type invariants the node is valid. Its full name never changes.
         unsafe { CStr::from_char_ptr((*self.node.as_ptr()).full_name) }
     }
 
-    /// Whether the node has the property `name`.
-    pub(crate) fn has(&self, name: &CStr) -> bool {
-        // SAFETY: The node is valid, by the type's invariant.
+    /// Returns whether the node has the boolean property `name`.
+    pub(crate) fn property_read_bool(&self, name: &CStr) -> bool {
+        // SAFETY: By the type invariants the node is valid.
         unsafe { c::of_property_read_bool(self.node.as_ptr(), name.as_char_ptr()) }
     }
 
-    /// Whether the node's device is there and may be used: its `status` does not say otherwise.
-    pub(crate) fn available(&self) -> bool {
-        // SAFETY: The node is valid, by the type's invariant.
+    /// Returns whether the node's device may be used: `status` is absent, `okay` or `ok`.
+    pub(crate) fn is_available(&self) -> bool {
+        // SAFETY: By the type invariants the node is valid.
         unsafe { c::of_device_is_available(self.node.as_ptr()) }
     }
 
-    /// The node that the first handle in property `name` points to.
-    pub(crate) fn follow(&self, name: &CStr) -> Option<Self> {
-        // SAFETY: The node is valid, by the type's invariant.
+    /// Returns the node that the first phandle in property `name` refers to.
+    pub(crate) fn parse_phandle(&self, name: &CStr) -> Option<Self> {
+        // SAFETY: By the type invariants the node is valid.
         let node = unsafe { c::of_parse_phandle(self.node.as_ptr(), name.as_char_ptr(), 0) };
-        // INVARIANT: The call returns a node with a reference.
+        // INVARIANT: The call returns a valid node and a reference to it, or null.
         NonNull::new(node).map(|node| Self { node })
     }
 
-    /// The memory that the kernel has reserved for this node, which is one under
-    /// `/reserved-memory`.
+    /// Returns the memory that the kernel reserved for this node, a child of `/reserved-memory`.
     pub(crate) fn reserved_memory(&self) -> Option<Extent> {
-        // SAFETY: The node is valid, by the type's invariant. What is found stays for good.
-        let found = unsafe { c::of_reserved_mem_lookup(self.node.as_ptr()).as_ref() }?;
+        // SAFETY: By the type invariants the node is valid. The kernel never frees the entries of
+        // its table of reserved memory.
+        let memory = unsafe { c::of_reserved_mem_lookup(self.node.as_ptr()).as_ref() }?;
         Some(Extent {
-            base: phys_addr::to_u64(found.base),
-            size: phys_addr::to_u64(found.size),
+            base: phys_addr::to_u64(memory.base),
+            size: phys_addr::to_u64(memory.size),
         })
     }
 }
 
 impl Clone for Node {
     fn clone(&self) -> Self {
-        // SAFETY: The node is valid, by the type's invariant.
+        // SAFETY: By the type invariants the node is valid.
         unsafe { c::of_node_get(self.node.as_ptr()) };
-        // INVARIANT: A reference was just taken.
+        // INVARIANT: The reference was acquired above.
         Self { node: self.node }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // SAFETY: The reference is this value's, by the type's invariant.
+        // SAFETY: By the type invariants this value owns a reference.
         unsafe { c::of_node_put(self.node.as_ptr()) };
     }
 }

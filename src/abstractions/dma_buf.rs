@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! dma-bufs, whoever exported them.
+//! dma-bufs of any exporter.
+//!
+//! # Locks
+//!
+//! - The reservation lock of a dma-buf is a sleeping lock. It protects the list of attachments, and
+//!   a [`ResvGuard`] holds it.
+//! - The name lock of a dma-buf is a spin lock and protects its name. An [`Exported`] holds it;
+//!   [`DmaBuf::name`] and [`DmaBuf::set_name`] acquire it.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
@@ -10,9 +17,12 @@ use crate::{
     abstractions::sg_table::MappedTable,
     bindings as c, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -28,91 +38,163 @@ use kernel::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::Opaque, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 
-/// The longest name of a dma-buf, with the zero at its end.
+/// The capacity of a dma-buf's name in bytes, including the terminating NUL.
 pub(crate) const NAME_LEN: usize = c::DMA_BUF_NAME_LEN;
 
-/// A dma-buf, whoever exported it.
+/// A dma-buf whose file may have no references left.
 ///
 /// # Invariants
 ///
-/// Instances are counted by the reference count of the dma-buf's file.
+/// The dma-buf, its file and the file's inode are valid as long as a reference to this type.
 #[repr(transparent)]
-pub(crate) struct DmaBuf(Opaque<bindings::dma_buf>);
+pub(crate) struct UncountedDmaBuf(Opaque<bindings::dma_buf>);
 
-// SAFETY: A dma-buf is shared between threads by design; the C side does the locking.
-unsafe impl Send for DmaBuf {}
+// SAFETY: A dma-buf is not bound to a thread. The C side does the locking.
+unsafe impl Send for UncountedDmaBuf {}
 // SAFETY: As above.
-unsafe impl Sync for DmaBuf {}
+unsafe impl Sync for UncountedDmaBuf {}
 
-// SAFETY: The file's reference count keeps the dma-buf alive.
-unsafe impl AlwaysRefCounted for DmaBuf {
-    fn inc_ref(&self) {
-        // SAFETY: The shared reference shows that the count is not zero. `file` never changes.
-        unsafe { bindings::get_file((*self.0.get()).file) };
-    }
-
-    unsafe fn dec_ref(this: NonNull<Self>) {
-        // SAFETY: The caller passes a reference on.
-        unsafe { bindings::dma_buf_put(this.cast().as_ptr()) };
-    }
-}
-
-impl DmaBuf {
+impl UncountedDmaBuf {
+    /// Creates a reference from a pointer.
+    ///
     /// # Safety
     ///
-    /// `raw` must be valid for `'a`.
+    /// The dma-buf, its file and the file's inode must be valid for `'a`.
     pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
-        // SAFETY: As the caller promises; the type is a transparent wrapper.
+        // SAFETY: By the safety requirements `raw` is valid. The type is a transparent wrapper.
         unsafe { &*raw.cast() }
     }
 
-    /// The C structure.
+    /// Returns the C structure.
     pub(crate) fn as_raw(&self) -> *mut bindings::dma_buf {
         self.0.get()
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> usize {
-        // SAFETY: The dma-buf is valid, and its size never changes.
+        // SAFETY: By the type invariants the dma-buf is valid. Its size never changes.
         unsafe { (*self.as_raw()).size }
     }
 
-    /// The inode number: no other dma-buf has had it since boot. A dma-buf that is being released
-    /// has none any more.
+    /// Returns the inode number. Inode numbers of dma-bufs are not reused.
     pub(crate) fn inode(&self) -> u64 {
-        // SAFETY: The dma-buf is valid; its file and the file's inode never change.
+        // SAFETY: By the type invariants the dma-buf, its file and the inode are valid. The
+        // pointers to them never change.
         unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
     }
+}
 
-    /// The exporter's name.
+/// A dma-buf.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     dma_buf::DmaBuf,
+///     exporter::{self, example::PageExporter},
+/// };
+/// use kernel::page::PAGE_SIZE;
+///
+/// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;
+/// assert_eq!(dma_buf.size(), 2 * PAGE_SIZE);
+/// assert!(dma_buf.inode() > 0);
+/// assert_eq!(dma_buf.exporter(), c"rk_dma_heap_example");
+///
+/// dma_buf.set_name(b"example")?;
+/// assert!(dma_buf.name().starts_with(b"example\0"));
+/// // Longer names are truncated.
+/// dma_buf.set_name(&[b'a'; 100])?;
+/// assert_eq!(dma_buf.name().iter().position(|byte| *byte == 0), Some(31));
+///
+/// assert_eq!(dma_buf.references(), 1);
+/// let other = dma_buf.clone();
+/// assert_eq!(dma_buf.references(), 2);
+/// drop(other);
+///
+/// let guard = dma_buf.lock();
+/// assert!(dma_buf.try_lock().is_none());
+/// assert_eq!(guard.devices().count(), 0);
+/// drop(guard);
+/// assert!(dma_buf.try_lock().is_some());
+///
+/// drop(DmaBuf::into_file(dma_buf));
+/// ```
+///
+/// # Invariants
+///
+/// Instances are counted by the reference count of the dma-buf's file, which is not zero.
+#[repr(transparent)]
+pub(crate) struct DmaBuf(UncountedDmaBuf);
+
+// SAFETY: The reference count of the file keeps the dma-buf valid.
+unsafe impl AlwaysRefCounted for DmaBuf {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariants the reference count is not zero. `file` never changes.
+        unsafe { bindings::get_file((*self.as_raw()).file) };
+    }
+
+    unsafe fn dec_ref(this: NonNull<Self>) {
+        // SAFETY: By the safety requirements the caller owns a reference, which is dropped here.
+        unsafe { bindings::dma_buf_put(this.cast().as_ptr()) };
+    }
+}
+
+impl Deref for DmaBuf {
+    type Target = UncountedDmaBuf;
+
+    fn deref(&self) -> &UncountedDmaBuf {
+        &self.0
+    }
+}
+
+impl DmaBuf {
+    /// Creates a reference from a pointer.
+    ///
+    /// # Safety
+    ///
+    /// The dma-buf must be valid for `'a`, and the reference count of its file must not be zero.
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
+        // INVARIANT: By the safety requirements.
+        // SAFETY: By the safety requirements `raw` is valid. The type is a transparent wrapper.
+        unsafe { &*raw.cast() }
+    }
+
+    /// Returns the exporter's name.
     pub(crate) fn exporter(&self) -> &CStr {
-        // SAFETY: The exporter lends its name to the dma-buf.
+        // SAFETY: By the type invariants the dma-buf is valid. The exporter's name is valid as long
+        // as the dma-buf.
         unsafe { CStr::from_char_ptr((*self.as_raw()).exp_name) }
     }
 
-    /// How many references there are: descriptors, mappings, attachments and whoever else holds
-    /// one.
+    /// Returns the number of references to the file: those of descriptors, mappings, attachments
+    /// and other users.
     pub(crate) fn references(&self) -> usize {
-        // SAFETY: The dma-buf is valid.
+        // SAFETY: By the type invariants the dma-buf and its file are valid.
         unsafe { c::file_count((*self.as_raw()).file) as usize }
     }
 
-    /// 16 digits that tell dma-bufs apart and say nothing of where they are.
-    pub(crate) fn identity(&self) -> [u8; 16] {
+    /// Returns 16 digits that identify the dma-buf without disclosing its address, as `%p` does.
+    pub(crate) fn hashed_address(&self) -> [u8; 16] {
         let mut digits = [b'0'; 16];
-        // SAFETY: There is room for the digits; the address is printed hashed.
+        // SAFETY: The call writes 16 bytes and does not dereference the second pointer.
         unsafe { c::hashed_pointer(digits.as_mut_ptr(), self.as_raw().cast()) };
         digits
     }
 
-    /// The name, zeros behind it; all zeros where there is none.
+    /// Returns the name, padded with zeros. It is all zeros if the dma-buf has none.
+    ///
+    /// Acquires the name lock. Does not sleep.
     pub(crate) fn name(&self) -> [u8; NAME_LEN] {
         let mut name = [0; NAME_LEN];
         let raw = self.as_raw();
-        // SAFETY: The dma-buf is valid; the lock protects its name, which is a C string.
+        // SAFETY: By the type invariants the dma-buf is valid. The lock protects its name, which is
+        // null or a C string.
         unsafe {
             bindings::spin_lock(&raw mut (*raw).name_lock);
             if !(*raw).name.is_null() {
@@ -127,15 +209,15 @@ impl DmaBuf {
         name
     }
 
-    /// Gives the dma-buf a name, in which no byte is zero, as `DMA_BUF_SET_NAME` does; it is cut to
-    /// what fits.
+    /// Sets the name as `DMA_BUF_SET_NAME` does, truncated to [`NAME_LEN`]` - 1` bytes. The name
+    /// ends at its first NUL.
     ///
-    /// May sleep. Fails with `ENOMEM`.
+    /// Acquires the name lock. May sleep. Fails with `ENOMEM`.
     pub(crate) fn set_name(&self, name: &[u8]) -> Result {
         let copy = copy_name(name, bindings::GFP_KERNEL)?;
         let raw = self.as_raw();
-        // SAFETY: The dma-buf is valid; its name is exchanged under the lock that protects it, and
-        // the old one is freed.
+        // SAFETY: By the type invariants the dma-buf is valid. The lock protects its name. The old
+        // name is null or was allocated by `kmalloc()`, and has no other user once it is replaced.
         unsafe {
             bindings::spin_lock(&raw mut (*raw).name_lock);
             let old = core::mem::replace(&mut (*raw).name, copy);
@@ -145,103 +227,134 @@ impl DmaBuf {
         Ok(())
     }
 
-    /// Takes the reservation lock. May sleep.
-    pub(crate) fn lock(&self) -> Locked<'_> {
-        // SAFETY: The dma-buf is valid. Without a context the call cannot fail.
+    /// Acquires the reservation lock. May sleep.
+    pub(crate) fn lock(&self) -> ResvGuard<'_> {
+        // SAFETY: By the type invariants the dma-buf is valid. Without a context the call does not
+        // fail.
         unsafe { bindings::dma_resv_lock((*self.as_raw()).resv, ptr::null_mut()) };
-        // INVARIANT: The lock was just taken.
-        Locked { dma_buf: self }
+        // INVARIANT: The lock was acquired above.
+        ResvGuard {
+            dma_buf: self,
+            _not_send: NotThreadSafe,
+        }
     }
 
-    /// As [`DmaBuf::lock`], but fails with `EINTR` where a signal comes first.
-    pub(crate) fn lock_interruptible(&self) -> Result<Locked<'_>> {
-        // SAFETY: The dma-buf is valid.
+    /// Acquires the reservation lock. May sleep. Fails with `EINTR` if a signal is pending.
+    pub(crate) fn lock_interruptible(&self) -> Result<ResvGuard<'_>> {
+        // SAFETY: By the type invariants the dma-buf is valid.
         to_result(unsafe {
             c::dma_resv_lock_interruptible((*self.as_raw()).resv, ptr::null_mut())
         })
         .map_err(|_| EINTR)?;
-        // INVARIANT: The lock was just taken.
-        Ok(Locked { dma_buf: self })
+        // INVARIANT: The lock was acquired above.
+        Ok(ResvGuard {
+            dma_buf: self,
+            _not_send: NotThreadSafe,
+        })
     }
 
-    /// Takes the reservation lock if nobody holds it. Does not sleep.
-    pub(crate) fn try_lock(&self) -> Option<Locked<'_>> {
-        // SAFETY: The dma-buf is valid.
-        let taken = unsafe { c::dma_resv_trylock((*self.as_raw()).resv) };
-        // INVARIANT: The lock was just taken.
-        taken.then(|| Locked { dma_buf: self })
+    /// Acquires the reservation lock if it is free. Does not sleep.
+    pub(crate) fn try_lock(&self) -> Option<ResvGuard<'_>> {
+        // SAFETY: By the type invariants the dma-buf is valid.
+        let acquired = unsafe { c::dma_resv_trylock((*self.as_raw()).resv) };
+        // INVARIANT: The lock was acquired above.
+        acquired.then(|| ResvGuard {
+            dma_buf: self,
+            _not_send: NotThreadSafe,
+        })
     }
 
-    /// Turns a reference to the dma-buf into one to its file, for a file descriptor.
+    /// Converts a reference to the dma-buf to one to its file, for a file descriptor.
     pub(crate) fn into_file(this: ARef<Self>) -> ARef<File> {
         let raw = ARef::into_raw(this);
-        // SAFETY: The reference that was just given up keeps the dma-buf valid. `file` never
+        // SAFETY: The reference that `into_raw()` released keeps the dma-buf valid. `file` never
         // changes.
         let file = unsafe { (*raw.cast::<bindings::dma_buf>().as_ptr()).file };
-        // SAFETY: A reference to the dma-buf is one to its file. A dma-buf that was just exported
-        // or is shared has no `fdget_pos()` under way: it has no file position.
+        // SAFETY: A dma-buf has a file, and a reference to the dma-buf is one to that file. No
+        // `fdget_pos()` relies on exclusive access to its file position, as files of dma-bufs do
+        // not have `FMODE_ATOMIC_POS`.
         unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) }
     }
 }
 
-/// A reference to a dma-buf for a moment. Where it turns out to be the last one, the dma-buf is
-/// released at once: an ordinary reference that is dropped in a system call lets go at its end
-/// only, so that whoever looks at many dma-bufs in one call would keep all of those alive that end
+/// A temporary reference to a dma-buf that releases it synchronously if it is the last one.
+///
+/// An [`ARef`] that is dropped in a system call releases the dma-buf when the call returns. A call
+/// that visits many dma-bufs would keep all those alive whose other references are dropped
 /// meanwhile.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     dma_buf::ActiveRef,
+///     exporter::{self, example::PageExporter},
+/// };
+/// use core::ptr::NonNull;
+/// use kernel::page::PAGE_SIZE;
+///
+/// let dma_buf = exporter::export(PageExporter::new(1), PAGE_SIZE, 0)?;
+/// let raw = NonNull::new(dma_buf.as_raw()).ok_or(EINVAL)?;
+/// // SAFETY: `dma_buf` owns a reference.
+/// let active = unsafe { ActiveRef::new(raw) }.ok_or(EINVAL)?;
+/// assert_eq!(active.references(), 2);
+/// ```
 ///
 /// # Invariants
 ///
 /// `dma_buf` is valid, and this value owns a reference to its file.
+#[must_use]
 pub(crate) struct ActiveRef {
     dma_buf: NonNull<DmaBuf>,
 }
 
 impl ActiveRef {
-    /// Visits the dma-buf at `raw`, if there are any references left. Does not sleep.
+    /// Acquires a reference to the dma-buf at `raw`. Does not sleep. Returns `None` if the
+    /// reference count is zero.
     ///
     /// # Safety
     ///
-    /// During the call neither `raw` nor its file may be freed.
+    /// Neither the dma-buf nor its file may be freed during the call.
     pub(crate) unsafe fn new(raw: NonNull<bindings::dma_buf>) -> Option<Self> {
-        // SAFETY: The dma-buf and its file are there, as the caller promises.
+        // SAFETY: By the safety requirements the dma-buf and its file are valid.
         let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
-        // INVARIANT: The call returns a reference to the file, if it returns anything.
+        // INVARIANT: The call returns a reference to the file, which keeps the dma-buf valid, or
+        // null.
         (!file.is_null()).then(|| Self {
             dma_buf: raw.cast(),
         })
     }
 }
 
-impl core::ops::Deref for ActiveRef {
+impl Deref for ActiveRef {
     type Target = DmaBuf;
 
     fn deref(&self) -> &DmaBuf {
-        // SAFETY: Valid, by the type's invariant.
+        // SAFETY: By the type invariants the dma-buf is valid, and its reference count is not zero.
         unsafe { self.dma_buf.as_ref() }
     }
 }
 
 impl Drop for ActiveRef {
-    /// May sleep.
+    /// May sleep. The caller must not hold a lock that an exporter acquires to release a dma-buf.
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant there is a reference to give back. Nothing is held here
-        // that an exporter may want.
+        // SAFETY: By the type invariants this value owns a reference to the file.
         unsafe { c::__fput_sync((*self.as_raw()).file) };
     }
 }
 
-// SAFETY: A dma-buf may be let go of by any thread.
+// SAFETY: A reference to a dma-buf may be dropped by any thread.
 unsafe impl Send for ActiveRef {}
 
-/// A copy of `name` that a dma-buf may own, cut to what fits.
+/// Returns a copy of `name`, truncated to [`NAME_LEN`]` - 1` bytes, that a dma-buf may own.
 fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
     let text = name.get(..NAME_LEN - 1).unwrap_or(name);
-    // SAFETY: Any flags may be asked for.
+    // SAFETY: The call accepts any flags.
     let copy = unsafe { c::kmalloc_name(flags) };
     if copy.is_null() {
         return Err(ENOMEM);
     }
-    // SAFETY: There is room for `NAME_LEN` bytes, and the text with its zero is not longer.
+    // SAFETY: `copy` has `NAME_LEN` bytes. The text with its terminating NUL has no more.
     unsafe {
         ptr::copy_nonoverlapping(text.as_ptr(), copy.cast(), text.len());
         copy.add(text.len()).write(0);
@@ -249,37 +362,42 @@ fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_
     Ok(copy)
 }
 
-/// A dma-buf that is being exported: nobody but its exporter knows it yet. Its name lock is held.
+/// A dma-buf that is being exported, with its name lock held.
 ///
 /// # Invariants
 ///
-/// `dma_buf` is valid, and the lock of its name is held.
+/// The name lock of `dma_buf` is held for `'a`.
 pub(crate) struct Exported<'a> {
     dma_buf: &'a DmaBuf,
+    /// The lock was acquired by the current thread.
+    _not_send: NotThreadSafe,
 }
 
 impl<'a> Exported<'a> {
     /// # Safety
     ///
-    /// `raw` must be valid for `'a`, and its name lock be held as long.
+    /// As for [`DmaBuf::from_raw`]. The current thread must hold the name lock for `'a`.
     pub(crate) unsafe fn from_raw(raw: *mut bindings::dma_buf) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements.
         Self {
-            // SAFETY: As the caller promises.
+            // SAFETY: By the safety requirements.
             dma_buf: unsafe { DmaBuf::from_raw(raw) },
+            _not_send: NotThreadSafe,
         }
     }
 
-    /// The dma-buf. Its name must be left alone: the lock is held.
+    /// Returns the dma-buf. [`DmaBuf::name`] and [`DmaBuf::set_name`] would deadlock, as the name
+    /// lock is held.
     pub(crate) fn dma_buf(&self) -> &DmaBuf {
         self.dma_buf
     }
 
-    /// Gives the dma-buf a name, in which no byte is zero, where it has none. Does not sleep. Fails
-    /// with `ENOMEM`.
-    pub(crate) fn name_if_unnamed(&self, name: &[u8]) -> Result {
+    /// Sets the name, truncated to [`NAME_LEN`]` - 1` bytes, unless the dma-buf has one. Does not
+    /// sleep. Fails with `ENOMEM`.
+    pub(crate) fn set_default_name(&self, name: &[u8]) -> Result {
         let raw = self.dma_buf.as_raw();
-        // SAFETY: The lock is held, by the type's invariant.
+        // SAFETY: By the type invariants the dma-buf is valid and the lock that protects its name
+        // is held.
         unsafe {
             if (*raw).name.is_null() {
                 (*raw).name = copy_name(name, bindings::GFP_ATOMIC)?;
@@ -289,34 +407,38 @@ impl<'a> Exported<'a> {
     }
 }
 
-/// A dma-buf whose reservation lock is held, by this value.
+/// Guard of a dma-buf's reservation lock.
 ///
 /// # Invariants
 ///
-/// The lock was taken and is given back when this is dropped.
-pub(crate) struct Locked<'a> {
+/// The current thread holds the reservation lock of `dma_buf`, and this value owns it.
+#[must_use = "the lock is released immediately when the guard is unused"]
+pub(crate) struct ResvGuard<'a> {
     dma_buf: &'a DmaBuf,
+    _not_send: NotThreadSafe,
 }
 
-impl Locked<'_> {
-    /// The dma-buf.
+impl ResvGuard<'_> {
+    /// Returns the dma-buf.
     pub(crate) fn dma_buf(&self) -> &DmaBuf {
         self.dma_buf
     }
 
-    /// The attachments, in the dma-buf's own order. They stay while the lock is held.
+    /// Returns an iterator over the attachments, in the order of the dma-buf's list. They are valid
+    /// while the lock is held.
     pub(crate) fn attachments(
         &self,
     ) -> impl Iterator<Item = *mut bindings::dma_buf_attachment> + '_ {
-        // SAFETY: The dma-buf is valid; the lock protects its list of attachments.
+        // SAFETY: The dma-buf is valid.
         let head = unsafe { &raw mut (*self.dma_buf.as_raw()).attachments };
-        // SAFETY: As above.
+        // SAFETY: As above. By the type invariants the lock that protects the list is held.
         let mut node = unsafe { (*head).next };
         core::iter::from_fn(move || {
             if node == head {
                 return None;
             }
-            // SAFETY: Every node of this list is that of an attachment, and the lock is held.
+            // SAFETY: Every node of this list other than its head is a field of an attachment. The
+            // list does not change, as the lock is held.
             unsafe {
                 let attachment = kernel::container_of!(node, bindings::dma_buf_attachment, node);
                 node = (*node).next;
@@ -325,28 +447,32 @@ impl Locked<'_> {
         })
     }
 
-    /// The attached devices, in the dma-buf's own order.
+    /// Returns an iterator over the attached devices, in the order of the dma-buf's list.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> + '_ {
         self.attachments().map(|attachment| {
-            // SAFETY: A device stays while it is attached, and attachments stay while the lock is
-            // held.
+            // SAFETY: The attachment is valid while the lock is held. A device is valid while it is
+            // attached.
             unsafe { Device::from_raw((*attachment).dev) }
         })
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for ResvGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: The lock is held, by the type's invariant.
+        // SAFETY: By the type invariants the current thread holds the lock, and this value owns it.
         unsafe { bindings::dma_resv_unlock((*self.dma_buf.as_raw()).resv) };
     }
 }
 
-/// A device attached to a dma-buf for a moment, and mapped to be read by it.
+/// A device that is attached to a dma-buf, and a mapping of the dma-buf for reading by the device.
+///
+/// Dropping it unmaps and detaches, and may sleep. The caller must not hold the reservation lock.
 ///
 /// # Invariants
 ///
-/// `attachment` is one to `dma_buf`; `table` is its mapping, made for a device that only reads.
+/// `attachment` is an attachment to `dma_buf` that this value owns. `table` is its mapping in the
+/// direction `DMA_TO_DEVICE`, if it is mapped.
+#[must_use]
 pub(crate) struct MappedAttachment<'a> {
     dma_buf: &'a DmaBuf,
     attachment: NonNull<bindings::dma_buf_attachment>,
@@ -354,41 +480,40 @@ pub(crate) struct MappedAttachment<'a> {
 }
 
 impl<'a> MappedAttachment<'a> {
-    /// Attaches `device` and maps the memory for it. Nothing of what the memory holds is lost by
-    /// that: a device that only reads needs no cache to be thrown away.
+    /// Attaches `device` and maps the memory for it. The content of the memory is preserved: for a
+    /// device that only reads, no cache is invalidated.
     ///
-    /// May sleep. Fails with `EBUSY` where somebody holds the reservation lock, and as the exporter
-    /// does.
+    /// May sleep. Fails with `EBUSY` if the reservation lock is held, and as the exporter does.
     ///
     /// # Safety
     ///
-    /// `device` must be valid for `'a`, and must be able to do DMA.
+    /// `device` must be valid for `'a` and have a DMA mask.
     pub(crate) unsafe fn new(dma_buf: &'a DmaBuf, device: *mut bindings::device) -> Result<Self> {
-        // Attaching waits for the lock. Whoever holds it now may do so for long.
+        // Attaching acquires the lock, which another thread may hold for long.
         drop(dma_buf.try_lock().ok_or(EBUSY)?);
-        // SAFETY: The dma-buf is valid, and so is the device.
+        // SAFETY: The dma-buf is valid. By the safety requirements the device is valid.
         let attachment = from_err_ptr(unsafe { c::dma_buf_attach(dma_buf.as_raw(), device) })?;
-        // INVARIANT: Just attached, not mapped.
+        // INVARIANT: The device was attached above and is not mapped.
         let mut this = Self {
             dma_buf,
             attachment: NonNull::new(attachment).ok_or(ENOMEM)?,
             table: None,
         };
-        let locked = dma_buf.try_lock().ok_or(EBUSY)?;
-        // SAFETY: The attachment is there and the lock is held.
+        let guard = dma_buf.try_lock().ok_or(EBUSY)?;
+        // SAFETY: The attachment is valid, and the reservation lock is held.
         let table = from_err_ptr(unsafe {
             c::dma_buf_map_attachment(attachment, DataDirection::ToDevice.into())
         })?;
-        drop(locked);
-        // INVARIANT: Just mapped.
+        drop(guard);
+        // INVARIANT: The attachment was mapped above.
         this.table = NonNull::new(table);
         Ok(this)
     }
 
-    /// What the device sees.
+    /// Returns the scatter list with the device's addresses.
     pub(crate) fn table(&self) -> Option<MappedTable<'_>> {
         let table = self.table?;
-        // SAFETY: Mapped as long as this value is there, by the type's invariant.
+        // SAFETY: By the type invariants the table is mapped as long as this value lives.
         Some(unsafe { MappedTable::from_raw(table) })
     }
 }
@@ -396,8 +521,8 @@ impl<'a> MappedAttachment<'a> {
 impl Drop for MappedAttachment<'_> {
     fn drop(&mut self) {
         let raw = self.dma_buf.as_raw();
-        // SAFETY: By the type's invariant this is what was attached, and mapped where there is a
-        // table.
+        // SAFETY: By the type invariants this value owns the attachment, and `table` is its mapping
+        // in this direction.
         unsafe {
             if let Some(table) = self.table {
                 c::dma_buf_unmap_attachment_unlocked(

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Every dma-buf of the system, whoever exported it: those that there are, and those that come and
-//! go.
+//! Export and release events of all dma-bufs of the system, and iteration over the existing ones.
 //!
-//! The kernel lets nobody know by an interface of its own. What is used instead: its iterator over
-//! all dma-bufs, which is not exported but can be found by name; its tracepoint `dma_buf_export`;
-//! and a hook in the function that is called when the last reference to a dma-buf has gone.
+//! The kernel has no interface for modules that reports these events. This module uses:
+//!
+//! - for exports, the tracepoint `dma_buf_export`,
+//! - for releases, a hook of the file operation that is called after the last reference to a
+//!   dma-buf was dropped,
+//! - for existing dma-bufs, the kernel's iterator, which is not exported and is found by name.
+//!
+//! [`Observer::exported`] is called with the name lock of the dma-buf held.
 //!
 //! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
 //! [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
@@ -14,7 +18,8 @@ use crate::{
     abstractions::{
         dma_buf::{
             DmaBuf,
-            Exported, //
+            Exported,
+            UncountedDmaBuf, //
         },
         function_hook::{
             EntryHandler,
@@ -40,39 +45,76 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// The tracepoint, as the kernel names it.
+/// The name of the tracepoint.
 const EXPORT: &CStr = c"dma_buf_export";
 
-/// The function that is called when nobody refers to a dma-buf any more: its inode is still there,
-/// but not for long.
-const RELEASE: &CStr = c"dma_buf_file_release";
+/// The C type of `dma_buf_iter_begin()`.
+type IterBegin = unsafe extern "C" fn() -> *mut bindings::dma_buf;
 
-/// Who wants to know.
+/// The C type of `dma_buf_iter_next()`.
+type IterNext = unsafe extern "C" fn(*mut bindings::dma_buf) -> *mut bindings::dma_buf;
+
+/// Receives events about dma-bufs.
 pub(crate) trait Observer: 'static {
-    /// A dma-buf was exported. Must not sleep: the lock of its name is held.
+    /// A dma-buf was exported. Must not sleep, as the name lock is held.
     fn exported(new: Exported<'_>);
 
-    /// Nobody refers to a dma-buf any more; its file is about to go. Must not sleep, nor take a
-    /// lock that anybody holds who lets go of one.
-    fn released(dma_buf: &DmaBuf);
+    /// The last reference to a dma-buf was dropped, and its file is about to be freed.
+    ///
+    /// Must not sleep, and must not acquire a lock that is held by a thread that drops a reference
+    /// to a dma-buf.
+    fn released(dma_buf: &UncountedDmaBuf);
 }
 
-/// Calls of an [`Observer`]. The fields are dropped in this order, so that whatever was announced
-/// also ends.
+/// Registration of an [`Observer`]. Dropping it unregisters the observer and may sleep.
+///
+/// The fields are dropped in this order, so a release is reported for each export that was.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     dma_buf::{Exported, UncountedDmaBuf},
+///     dma_buf_events::{Events, Observer},
+///     exporter::{self, example::PageExporter},
+/// };
+/// use kernel::{page::PAGE_SIZE, sync::atomic::{Atomic, Relaxed}};
+///
+/// static LAST_SIZE: Atomic<usize> = Atomic::new(0);
+///
+/// struct Example;
+///
+/// impl Observer for Example {
+///     fn exported(new: Exported<'_>) {
+///         LAST_SIZE.store(new.dma_buf().size(), Relaxed);
+///     }
+///
+///     fn released(_dma_buf: &UncountedDmaBuf) {}
+/// }
+///
+/// let events = Events::<Example>::register(true)?;
+/// drop(exporter::export(PageExporter::new(3), 3 * PAGE_SIZE, 0)?);
+/// assert_eq!(LAST_SIZE.load(Relaxed), 3 * PAGE_SIZE);
+///
+/// drop(events);
+/// drop(exporter::export(PageExporter::new(1), PAGE_SIZE, 0)?);
+/// assert_eq!(LAST_SIZE.load(Relaxed), 3 * PAGE_SIZE);
+/// ```
+#[must_use]
 pub(crate) struct Events<O: Observer> {
     _export: ExportProbe<O>,
-    _release: Option<FunctionHook<Released<O>>>,
+    _release: Option<FunctionHook<ReleaseHandler<O>>>,
 }
 
 impl<O: Observer> Events<O> {
-    /// From now on the observer is told of dma-bufs that come and, with `release`, of those that
-    /// go. Of a dma-buf that goes it may not have been told before.
+    /// Registers the observer for exports and, with `release`, for releases. A release is also
+    /// reported for a dma-buf that was exported before.
     ///
-    /// May sleep. Fails with `ENOENT` where the kernel has no such tracepoint, and as
-    /// [`FunctionHook::new`] does.
-    pub(crate) fn observe(release: bool) -> Result<Self> {
-        // First, so that nothing is announced whose end would be missed.
-        let release = release.then(|| FunctionHook::new(RELEASE)).transpose()?;
+    /// May sleep. Fails with `ENOENT` if the kernel does not have the tracepoint, with `EEXIST` if
+    /// the observer is registered, and as [`FunctionHook::new`] does.
+    pub(crate) fn register(release: bool) -> Result<Self> {
+        // The hook comes first, so a release is reported for each export that is.
+        let release = release.then(FunctionHook::new).transpose()?;
         Ok(Self {
             _export: ExportProbe::new()?,
             _release: release,
@@ -80,18 +122,17 @@ impl<O: Observer> Events<O> {
     }
 }
 
-/// The tracepoint calls the observer.
+/// Registration of [`exported`] with the tracepoint.
 ///
 /// # Invariants
 ///
-/// `tracepoint` is the kernel's [`EXPORT`], and [`exported`] is registered with it, for as long as
-/// this value is there.
+/// `tracepoint` is the kernel's tracepoint [`EXPORT`], and [`exported`] is registered with it.
 struct ExportProbe<O: Observer> {
     tracepoint: NonNull<bindings::tracepoint>,
     _observer: PhantomData<O>,
 }
 
-// SAFETY: The kernel's own locks protect a tracepoint.
+// SAFETY: A tracepoint is not bound to a thread. The C side does the locking.
 unsafe impl<O: Observer> Send for ExportProbe<O> {}
 // SAFETY: As above.
 unsafe impl<O: Observer> Sync for ExportProbe<O> {}
@@ -99,12 +140,12 @@ unsafe impl<O: Observer> Sync for ExportProbe<O> {}
 impl<O: Observer> ExportProbe<O> {
     fn new() -> Result<Self> {
         let mut found: *mut bindings::tracepoint = ptr::null_mut();
-        // SAFETY: The function is called with each tracepoint and with `found`, which is there
-        // during the call.
+        // SAFETY: `compare()` is called with each tracepoint of the kernel and a pointer to
+        // `found`, which is valid during the call.
         unsafe { c::for_each_kernel_tracepoint(Some(compare), (&raw mut found).cast()) };
         let tracepoint = NonNull::new(found).ok_or(ENOENT)?;
-        // SAFETY: The tracepoint is the kernel's. It calls its functions with their data and the
-        // dma-buf.
+        // SAFETY: The tracepoint is part of the kernel and never freed. It calls its probes with
+        // their data and the dma-buf.
         to_result(unsafe {
             c::tracepoint_probe_register(
                 tracepoint.as_ptr(),
@@ -112,7 +153,7 @@ impl<O: Observer> ExportProbe<O> {
                 ptr::null_mut(),
             )
         })?;
-        // INVARIANT: Registered just now.
+        // INVARIANT: The function was registered above.
         Ok(Self {
             tracepoint,
             _observer: PhantomData,
@@ -122,8 +163,8 @@ impl<O: Observer> ExportProbe<O> {
 
 impl<O: Observer> Drop for ExportProbe<O> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant it is registered. The second call waits until nobody is
-        // in the function.
+        // SAFETY: By the type invariants the function is registered. The second call waits until it
+        // has returned on all CPUs.
         unsafe {
             c::tracepoint_probe_unregister(
                 self.tracepoint.as_ptr(),
@@ -135,83 +176,110 @@ impl<O: Observer> Drop for ExportProbe<O> {
     }
 }
 
+/// Stores a pointer to the tracepoint [`EXPORT`].
+///
 /// # Safety
 ///
-/// For `for_each_kernel_tracepoint()`: `found` points to a pointer to a tracepoint.
+/// `tracepoint` must be valid. `found` must be valid for writing a pointer to a tracepoint.
 unsafe extern "C" fn compare(tracepoint: *mut bindings::tracepoint, found: *mut c_void) {
-    // SAFETY: The tracepoint is valid and has a name.
+    // SAFETY: By the safety requirements the tracepoint is valid. It has a name.
     if unsafe { CStr::from_char_ptr((*tracepoint).name) } == EXPORT {
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements `found` is valid for writing.
         unsafe { *found.cast() = tracepoint };
     }
 }
 
 /// # Safety
 ///
-/// For the tracepoint: the dma-buf was just exported, and the lock of its name is held.
+/// `dma_buf` must have just been exported, and its name lock must be held during the call.
 unsafe extern "C" fn exported<O: Observer>(_: *mut c_void, dma_buf: *mut bindings::dma_buf) {
-    // SAFETY: As the caller promises.
+    // SAFETY: By the safety requirements. The exporting thread holds a reference and the lock.
     O::exported(unsafe { Exported::from_raw(dma_buf) });
 }
 
-/// Tells the observer of dma-bufs that nobody refers to any more.
-struct Released<O: Observer>(PhantomData<O>);
+/// Reports releases to an [`Observer`].
+struct ReleaseHandler<O: Observer>(PhantomData<O>);
 
-impl<O: Observer> EntryHandler for Released<O> {
-    fn entered([_inode, file]: [usize; 2]) {
+// SAFETY: The function takes an inode and a file.
+unsafe impl<O: Observer> EntryHandler for ReleaseHandler<O> {
+    /// The `release` file operation of dma-bufs. The inode is still valid when it is called.
+    const FUNCTION: &'static CStr = c"dma_buf_file_release";
+
+    unsafe fn entered([_inode, file]: [usize; 2]) {
         let file = file as *mut bindings::file;
-        // SAFETY: The function's second argument is a file, which is valid during the call.
+        // SAFETY: By the safety requirements this is the function's second argument, a file, which
+        // is valid during the call.
         let dma_buf = unsafe { (*file).private_data };
-        // A dma-buf that could not be exported leaves a file without one.
+        // The field is null if exporting failed.
         if !dma_buf.is_null() {
-            // SAFETY: The file's dma-buf, which is valid during the call.
-            O::released(unsafe { DmaBuf::from_raw(dma_buf.cast()) });
+            // SAFETY: The dma-buf of the file is valid during the call, and so are its file and the
+            // inode.
+            O::released(unsafe { UncountedDmaBuf::from_raw(dma_buf.cast()) });
         }
     }
 }
 
-/// The kernel's iterator.
+/// The kernel's iterator over all dma-bufs.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     dma_buf_events::DmaBufIter,
+///     exporter::{self, example::PageExporter},
+/// };
+/// use kernel::page::PAGE_SIZE;
+///
+/// let new = exporter::export(PageExporter::new(1), PAGE_SIZE, 0)?;
+/// if let Some(existing) = DmaBufIter::new() {
+///     let mut found = false;
+///     existing.try_for_each(|dma_buf| {
+///         found |= dma_buf.inode() == new.inode();
+///         Ok(())
+///     })?;
+///     assert!(found);
+///     assert_eq!(existing.try_for_each(|_| Err(EIO)), Err(EIO));
+/// }
+/// ```
 ///
 /// # Invariants
 ///
 /// `begin` is `dma_buf_iter_begin()` and `next` is `dma_buf_iter_next()`.
 pub(crate) struct DmaBufIter {
-    begin: unsafe extern "C" fn() -> *mut bindings::dma_buf,
-    next: unsafe extern "C" fn(*mut bindings::dma_buf) -> *mut bindings::dma_buf,
+    begin: IterBegin,
+    next: IterNext,
 }
 
 impl DmaBufIter {
-    /// Looks it up; `None` where the kernel does not have it. May sleep.
-    pub(crate) fn find() -> Option<Self> {
-        let begin = kernel_symbol::address(c"dma_buf_iter_begin")?;
-        let next = kernel_symbol::address(c"dma_buf_iter_next")?;
-        // INVARIANT: Found by their names. SAFETY: In every kernel that this is built for, the
-        // functions of these names have these types.
+    /// Looks up the functions.
+    ///
+    /// May sleep. Returns `None` if the kernel does not have them or has no kprobes.
+    pub(crate) fn new() -> Option<Self> {
+        let begin = kernel_symbol::lookup(c"dma_buf_iter_begin")?;
+        let next = kernel_symbol::lookup(c"dma_buf_iter_next")?;
+        // INVARIANT: The functions were found by these names.
+        // SAFETY: All supported kernels declare the functions with these types.
         Some(unsafe {
             Self {
-                begin: transmute::<NonNull<c_void>, unsafe extern "C" fn() -> *mut bindings::dma_buf>(
-                    begin,
-                ),
-                next: transmute::<
-                    NonNull<c_void>,
-                    unsafe extern "C" fn(*mut bindings::dma_buf) -> *mut bindings::dma_buf,
-                >(next),
+                begin: transmute::<NonNull<c_void>, IterBegin>(begin),
+                next: transmute::<NonNull<c_void>, IterNext>(next),
             }
         })
     }
 
-    /// Calls `f` with each dma-buf that is there, newest first, until it fails. Those that come
-    /// meanwhile may be missing.
+    /// Calls `f` for each dma-buf, newest first, until it fails. dma-bufs that are exported during
+    /// the call may be missing.
     ///
     /// May sleep, and so may `f`. Fails as `f` does.
     pub(crate) fn try_for_each(&self, mut f: impl FnMut(&DmaBuf) -> Result) -> Result {
-        // SAFETY: By the type's invariant, the kernel's function.
+        // SAFETY: By the type invariants this is the kernel's function.
         let mut raw = unsafe { (self.begin)() };
         while let Some(current) = NonNull::new(raw) {
-            // SAFETY: The iterator returns a reference, which is dropped or handed back to it.
+            // SAFETY: The iterator returns a dma-buf and a reference to it.
             let dma_buf: ARef<DmaBuf> = unsafe { ARef::from_raw(current.cast()) };
             f(&dma_buf)?;
-            // SAFETY: By the type's invariant, the kernel's function, which takes the reference.
+            // SAFETY: By the type invariants this is the kernel's function. It drops the reference
+            // to the dma-buf that it is called with.
             raw = unsafe { (self.next)(ARef::into_raw(dma_buf).cast().as_ptr()) };
         }
         Ok(())

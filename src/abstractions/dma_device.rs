@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device can reach by DMA.
+//! DMA limits of devices.
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
@@ -12,21 +12,26 @@ use kernel::{
     prelude::*, //
 };
 
-/// The C structure of a device.
+/// Returns the C structure of `device`.
 pub(crate) fn raw(device: &Device) -> *mut bindings::device {
-    // A `Device` is nothing but the C structure, and may be changed through a shared reference.
+    // A `Device` is a transparent wrapper of an `Opaque`, so the C side may change it through a
+    // shared reference.
     core::ptr::from_ref(device).cast_mut().cast()
 }
 
-/// Gives `device` a 64-bit DMA mask and the largest segment size.
+/// Sets the DMA mask of `device` to 64 bits and its segment size to the maximum.
 ///
-/// May sleep. Fails with `ENOMEM`, or as `dma_set_mask()` does.
+/// A device without DMA parameters gets some from devres, which frees them when the driver of the
+/// device is unbound.
+///
+/// May sleep. Fails with `ENOMEM`, and as `dma_set_mask()` does.
 ///
 /// # Safety
 ///
-/// The device must be valid, and nobody may use it for DMA meanwhile.
-pub(crate) unsafe fn reach_everything(device: *mut bindings::device) -> Result {
-    // SAFETY: As the caller promises. What is allocated goes with the device.
+/// The device must be valid, and must not be used for DMA during the call.
+pub(crate) unsafe fn remove_dma_limits(device: *mut bindings::device) -> Result {
+    // SAFETY: By the safety requirements the device is valid and is not used for DMA, so nothing
+    // reads its parameters.
     unsafe {
         to_result(c::dma_coerce_mask_and_coherent(device, u64::MAX))?;
         if (*device).dma_parms.is_null() {
@@ -43,17 +48,35 @@ pub(crate) unsafe fn reach_everything(device: *mut bindings::device) -> Result {
     Ok(())
 }
 
-/// The longest segment, in bytes, that `device` says it takes.
+/// Returns the maximum size of a DMA segment for `device`, in bytes.
 ///
-/// The DMA interface takes 64 KiB for the answer of a device that says nothing. Most of those only
-/// never said it, and count on memory that is contiguous to come as one segment, as it does from
-/// the kernel's own heaps: they get any.
-pub(crate) fn longest_segment(device: &Device) -> usize {
-    // SAFETY: The device is valid, and a driver sets its parameters before it attaches the device
-    // to anything.
+/// Returns [`usize::MAX`] for a device that sets no maximum. The DMA interface assumes 64 KiB then.
+/// Most drivers of such devices rely on contiguous memory being one segment, which it is in buffers
+/// of the kernel's own heaps.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::dma_device;
+/// use kernel::{device::Device, faux};
+///
+/// let registration = faux::Registration::new(c"rk_dma_heap_example", None)?;
+/// let raw = crate::abstractions::version::faux_device(&registration);
+/// // SAFETY: The device is valid as long as its registration.
+/// let device: &Device = unsafe { Device::from_raw(raw) };
+/// assert_eq!(dma_device::raw(device), raw);
+/// assert_eq!(dma_device::max_segment_size(device), usize::MAX);
+///
+/// // SAFETY: The device is valid, and has no other user.
+/// unsafe { dma_device::remove_dma_limits(raw) }?;
+/// assert_eq!(dma_device::max_segment_size(device), u32::MAX as usize);
+/// ```
+pub(crate) fn max_segment_size(device: &Device) -> usize {
+    // SAFETY: The device is valid. A driver sets its parameters before it attaches the device to a
+    // dma-buf.
     let parameters = unsafe { (*raw(device)).dma_parms.as_ref() };
     match parameters.map(|parameters| parameters.max_segment_size) {
         None | Some(0) => usize::MAX,
-        Some(longest) => longest as usize,
+        Some(size) => size as usize,
     }
 }

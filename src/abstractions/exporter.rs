@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Exporting dma-bufs, and looking at those that this module has exported.
+//! Exporting dma-bufs, and access to those that this module has exported.
 //!
-//! A driver implements [`Exporter`] for the type that stands behind a dma-buf and calls [`export`].
-//! The value lives as long as the dma-buf does: while a file descriptor, a mapping or an importer
-//! holds it.
+//! A driver implements [`Exporter`] for the type that owns the memory and calls [`export`]. The
+//! value lives as long as the dma-buf, which file descriptors, mappings and importers hold
+//! references to.
 //!
 //! # Locks
 //!
-//! The dma-buf core holds the reservation lock around [`Exporter::map`], [`Exporter::unmap`] and
-//! [`Exporter::vmap`]; this module takes it around [`Exporter::begin_cpu_access`] and
-//! [`Exporter::end_cpu_access`]. What an attachment holds is reached under that lock only, or when
-//! nobody else can reach it (attach, detach), so it needs none of its own.
+//! The dma-buf core holds the reservation lock when it calls [`Exporter::map`], [`Exporter::unmap`]
+//! and [`Exporter::vmap`]. This module acquires it to call [`Exporter::begin_cpu_access`] and
+//! [`Exporter::end_cpu_access`]. The data of an attachment needs no lock of its own: it is accessed
+//! under that lock, or before the attachment enters and after it has left the dma-buf's list.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
+#[cfg(CONFIG_KUNIT)]
+pub(crate) mod example;
 mod operations;
 mod view;
 
-use operations::Operations;
+use operations::OperationsVTable;
 use view::View;
 pub(crate) use view::{
     extra,
@@ -32,7 +34,7 @@ use crate::{
     abstractions::{
         dma_buf::{
             DmaBuf,
-            Locked, //
+            ResvGuard, //
         },
         kernel_mapping::KernelMapping,
         sg_table::{
@@ -54,6 +56,7 @@ use crate::{
 use core::{
     ffi::c_void,
     marker::PhantomData,
+    mem::offset_of,
     ptr::{
         self,
         NonNull, //
@@ -69,26 +72,93 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// What stands behind a dma-buf.
-pub(crate) trait Exporter: Send + Sync + Sized + 'static {
-    /// What the exporter keeps for each attached device.
+/// The memory of a dma-buf and its operations.
+///
+/// # Examples
+///
+/// `src/abstractions/exporter/example.rs` implements this trait for zeroed pages.
+///
+/// ```
+/// use crate::abstractions::exporter::{self, example::{PageExporter, Tag}};
+/// use kernel::{page::PAGE_SIZE, sync::atomic::Relaxed};
+///
+/// let dma_buf = exporter::export(PageExporter::new(4), 4 * PAGE_SIZE, 0)?;
+/// assert_eq!(dma_buf.size(), 4 * PAGE_SIZE);
+/// assert_eq!(dma_buf.exporter(), c"rk_dma_heap_example");
+///
+/// // The data that was created with the dma-buf is found by its type.
+/// exporter::extra::<Tag>(&dma_buf).ok_or(EINVAL)?.value.store(7, Relaxed);
+/// assert_eq!(exporter::extra::<Tag>(&dma_buf).ok_or(EINVAL)?.value.load(Relaxed), 7);
+/// assert!(exporter::extra::<u8>(&dma_buf).is_none());
+///
+/// let mut pages = 0;
+/// exporter::for_each_segment(&dma_buf, &mut |segment| pages += segment.pages);
+/// assert_eq!(pages, 4);
+///
+/// // The memory must be as large as the dma-buf.
+/// let failed = exporter::export(PageExporter::new(4), 5 * PAGE_SIZE, 0);
+/// assert_eq!(failed.err(), Some(EINVAL));
+/// ```
+///
+/// An importer attaches a device and maps the memory:
+///
+/// ```
+/// use crate::abstractions::{
+///     cache_cleaner::Cleaner,
+///     exporter::{self, example::PageExporter},
+/// };
+/// use kernel::page::PAGE_SIZE;
+///
+/// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;
+/// let device = Cleaner::new(c"rk_dma_heap_example")?;
+/// let attachment = device.attach(&dma_buf)?;
+/// let table = attachment.table().ok_or(EINVAL)?;
+/// assert_eq!(table.ranges().map(|(_, size)| size).sum::<usize>(), 2 * PAGE_SIZE);
+///
+/// let guard = dma_buf.lock();
+/// assert_eq!(guard.devices().count(), 1);
+/// assert!(exporter::mapped(&guard).is_some());
+/// drop(guard);
+///
+/// drop(attachment);
+/// assert!(exporter::mapped(&dma_buf.lock()).is_none());
+/// ```
+///
+/// # Safety
+///
+/// Importers and processes access the memory through what the methods return, so implementors must
+/// ensure that:
+///
+/// - the value owns memory of [`Exporter::size`] bytes, in the segments that
+///   [`Exporter::for_each_segment`] lists, until it is dropped;
+/// - the scatter list that [`Exporter::map`] returns describes this memory, is mapped for the
+///   device, and is neither moved nor unmapped before [`Exporter::unmap`];
+/// - [`Exporter::mapped`] returns a scatter list only if it is mapped;
+/// - [`Exporter::mmap`] and [`Exporter::fault`] map only this memory, and the result of the latter
+///   is valid for what it did;
+/// - the mapping that [`Exporter::vmap`] returns is one of this memory, at least as large as the
+///   dma-buf, and of memory that [`Exporter::backing`] describes.
+#[vtable]
+pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
+    /// The data of an attachment.
     type Attachment: Send;
 
-    /// What the exporter's owner keeps with each dma-buf. It is created with the dma-buf, lives as
-    /// long, and is found with [`extra`].
+    /// Data that is created with each dma-buf and lives as long. [`extra`] returns it.
     type Extra: Default + Send + Sync + 'static;
 
-    /// The exporter's name, as shown in `/sys/kernel/debug/dma_buf/bufinfo` and in the buffer's
-    /// `fdinfo`.
+    /// Returns the exporter's name, which `/sys/kernel/debug/dma_buf/bufinfo` and the `fdinfo` of
+    /// the dma-buf show.
     fn name(&self) -> &CStr;
 
-    /// A device is attached. May sleep.
+    /// Returns the size of the memory in bytes. Never changes.
+    fn size(&self) -> usize;
+
+    /// Attaches `device`. May sleep.
     fn attach(&self, device: &Device) -> Result<Self::Attachment>;
 
-    /// The attached device needs the scatter list with its own addresses. May sleep; the
-    /// reservation lock is held.
+    /// Maps the memory for the attached device and returns its scatter list.
     ///
-    /// The list must stay where it is and stay mapped until [`Exporter::unmap`].
+    /// May sleep. The reservation lock is held.
     fn map<'a>(
         &'a self,
         attachment: &'a mut Self::Attachment,
@@ -96,49 +166,51 @@ pub(crate) trait Exporter: Send + Sync + Sized + 'static {
         direction: Direction,
     ) -> Result<&'a SgTable>;
 
-    /// The attached device is done with what [`Exporter::map`] gave. May sleep; the reservation
-    /// lock is held.
+    /// Unmaps the scatter list that [`Exporter::map`] returned.
+    ///
+    /// May sleep. The reservation lock is held.
     fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
 
-    /// Whether the CPU's caches have to be looked after around an access: if not, the next two are
-    /// never called.
+    /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]
+    /// and [`Exporter::end_cpu_access`] are not called.
     fn syncs(&self) -> bool;
 
-    /// The CPU is about to access the memory. May sleep; the reservation lock is held.
+    /// Prepares the memory for CPU access. May sleep. The reservation lock is held.
     fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
 
-    /// The CPU is done. May sleep; the reservation lock is held.
+    /// Ends CPU access. May sleep. The reservation lock is held.
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
 
-    /// A process maps the buffer. The area lies inside the buffer, as the core has checked. May
-    /// sleep.
+    /// Maps the memory to a process. The core has checked that the area lies inside the dma-buf.
     ///
-    /// The area keeps the buffer alive through its file. What is not populated is asked for by
-    /// [`Exporter::fault`].
+    /// May sleep. The area holds a reference to the dma-buf's file. [`Exporter::fault`] is called
+    /// for pages that are not populated.
     fn mmap(&self, area: &VmaNew) -> Result<Populated>;
 
-    /// A process has touched what was not populated. May sleep.
+    /// Handles a page fault in an area that [`Exporter::mmap`] populated partly. May sleep.
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t;
 
-    /// The first kernel mapping is needed; it is dropped with its last user. May sleep; the
-    /// reservation lock is held.
+    /// Creates the kernel mapping for its first user. It is dropped with its last user.
+    ///
+    /// May sleep. The reservation lock is held.
     fn vmap(&self) -> Result<KernelMapping>;
 
-    /// What the kernel knows of the memory. Never changes.
+    /// Returns how the kernel knows the memory. Never changes.
     fn backing(&self) -> Backing;
 
     /// Calls `f` for each segment of the memory, in order. Does not sleep.
     fn for_each_segment(&self, f: &mut dyn FnMut(Segment));
 
-    /// The scatter list of an attachment, where it is mapped. The reservation lock is held.
+    /// Returns the scatter list of an attachment if it is mapped. The reservation lock is held.
     fn mapped(attachment: &Self::Attachment) -> Option<&SgTable>;
 
-    /// The dma-buf is being released; `extra` and the exporter are dropped after this. May sleep.
+    /// The dma-buf is being released. `extra` and the exporter are dropped afterwards. May sleep.
     fn released(extra: &Self::Extra);
 }
 
-/// What `priv` of a dma-buf of this module points to: how to look at it without knowing its
-/// exporter, and the exporter.
+/// The private data of a dma-buf of this module.
+///
+/// `view` is the first field, so it can be read without knowledge of `T`.
 #[repr(C)]
 struct Private<T: Exporter> {
     view: &'static View,
@@ -146,92 +218,103 @@ struct Private<T: Exporter> {
     exporter: T,
 }
 
-/// Exports `exporter` as a dma-buf of `size` bytes, a whole number of pages.
+/// Exports `exporter` as a dma-buf of `size` bytes, a multiple of the page size.
 ///
-/// `flags` are those of the file: an access mode, nothing else counts. The module cannot be
-/// unloaded while the dma-buf lives. May sleep. Fails with `ENOMEM` or as the C side does; the
-/// exporter is dropped then.
+/// `flags` are the file's; only the access mode has an effect. The module cannot be unloaded while
+/// the dma-buf exists.
+///
+/// May sleep. Fails with `ENOMEM`, with `EINVAL` if `size` exceeds [`Exporter::size`], as the
+/// initializer does, and as `dma_buf_export()` does. The exporter is dropped on failure.
 pub(crate) fn export<T: Exporter>(
     exporter: impl Init<T, Error>,
     size: usize,
     flags: u32,
 ) -> Result<ARef<DmaBuf>> {
-    // Made where it stays: an exporter may be large.
+    const { assert!(offset_of!(Private<T>, view) == 0) };
+    // The exporter may be large, so it is initialized in place.
     let private = try_init!(Private {
-        view: &Operations::<T>::VIEW,
+        view: OperationsVTable::<T>::VIEW,
         extra: T::Extra::default(),
         exporter <- exporter,
     }? Error);
-    let raw = SizedBox::into_raw(SizedBox::try_init(private, GFP_KERNEL)?);
-    // SAFETY: The box stays where it is until `release()` or the end of this function.
+    let private = SizedBox::try_init(private, GFP_KERNEL)?;
+    if size > private.exporter.size() {
+        return Err(EINVAL);
+    }
+    let raw = SizedBox::into_raw(private);
+    // SAFETY: The box is valid until `release()` or the end of this function.
     let name = unsafe { &(*raw).exporter }.name();
 
     let info = bindings::dma_buf_export_info {
-        // The name is borrowed from the exporter, which is only ever shared until `release()` drops
-        // it, so the borrow is good for as long as the C side may look at it.
+        // `name()` borrows the name from the exporter. Until `release()` drops the exporter there
+        // are only shared references to it, so the name is valid as long as the dma-buf.
         exp_name: name.as_char_ptr(),
         owner: version::this_module(),
-        ops: &Operations::<T>::TABLE,
+        ops: OperationsVTable::<T>::build(),
         size,
         flags: flags as c_int,
         resv: ptr::null_mut(),
         priv_: raw.cast(),
     };
-    // SAFETY: `info` is valid, and `priv` is what the operations expect.
+    // SAFETY: `info` is valid. `priv_` is the private data that the operations require.
     match from_err_ptr(unsafe { bindings::dma_buf_export(&info) }) {
         Ok(dma_buf) => {
-            // SAFETY: The new dma-buf comes with one reference, which is passed on.
+            // SAFETY: The call returns a dma-buf and a reference to it.
             Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(dma_buf.cast())) })
         }
         Err(error) => {
-            // SAFETY: There is no dma-buf that could use the exporter.
+            // SAFETY: The box was converted above. No dma-buf uses it.
             drop(unsafe { SizedBox::from_raw(raw) });
             Err(error)
         }
     }
 }
 
-/// The devices attached to a dma-buf, its reservation lock held.
+/// The attachments of a dma-buf, with its reservation lock held.
 ///
 /// # Invariants
 ///
-/// The dma-buf was exported with `T`.
+/// The dma-buf of `guard` was exported with `T`.
+#[must_use]
 pub(crate) struct Attached<'a, T: Exporter> {
-    locked: Locked<'a>,
+    guard: ResvGuard<'a>,
     _exporter: PhantomData<&'a T>,
 }
 
 impl<'a, T: Exporter> Attached<'a, T> {
-    /// Takes the lock.
+    /// Acquires the reservation lock. May sleep.
     ///
     /// # Safety
     ///
-    /// `dma_buf` must have been exported with `T` and stay valid for `'a`.
+    /// `dma_buf` must have been exported with `T`, and its reference count must not be zero for
+    /// `'a`.
     unsafe fn lock(dma_buf: *mut bindings::dma_buf) -> Self {
-        // INVARIANT: As the caller promises.
+        // INVARIANT: By the safety requirements.
         Self {
-            // SAFETY: As the caller promises.
-            locked: unsafe { DmaBuf::from_raw(dma_buf) }.lock(),
+            // SAFETY: By the safety requirements.
+            guard: unsafe { DmaBuf::from_raw(dma_buf) }.lock(),
             _exporter: PhantomData,
         }
     }
 
-    /// Calls `f` for each attached device, in the dma-buf's own order.
+    /// Calls `f` for each attached device, in the order of the dma-buf's list.
     pub(crate) fn for_each(&mut self, mut f: impl FnMut(&Device, &mut T::Attachment)) {
-        for attachment in self.locked.attachments() {
-            // SAFETY: The dma-buf was exported with `T`, by the type's invariant, and the lock is
-            // held.
+        for attachment in self.guard.attachments() {
+            // SAFETY: By the type invariants the dma-buf was exported with `T`, and its reservation
+            // lock is held. The exclusive reference to `self` shows that there is no other
+            // reference to the attachment's data.
             let (_, device, private) = unsafe { attached::<T>(attachment) };
             f(device, private);
         }
     }
 
-    /// The address and size of the kernel mapping, if there is one.
+    /// Returns the address and size in bytes of the kernel mapping, if there is one.
     pub(crate) fn kernel_mapping(&self) -> Option<(NonNull<c_void>, usize)> {
-        let dma_buf = self.locked.dma_buf();
+        let dma_buf = self.guard.dma_buf();
         let raw = dma_buf.as_raw();
-        // SAFETY: The dma-buf is valid; the lock protects its kernel mapping. This exporter only
-        // sets virtual addresses.
+        // SAFETY: The dma-buf is valid, and the lock that protects its kernel mapping is held. By
+        // the type invariants `vmap()` of this module has set the address, so the union holds
+        // `vaddr`.
         unsafe {
             if (*raw).vmapping_counter == 0 {
                 return None;
@@ -242,28 +325,29 @@ impl<'a, T: Exporter> Attached<'a, T> {
     }
 }
 
-/// The exporter behind `dma_buf`.
+/// Returns the exporter of `dma_buf`.
 ///
 /// # Safety
 ///
 /// `dma_buf` must be valid for `'a` and have been exported with `T`.
 unsafe fn exporter<'a, T: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a T {
-    // SAFETY: `priv` is the box that `export()` gave up, which `release()` takes back last of all.
+    // SAFETY: By the safety requirements `priv` is the private data that `export()` has set.
+    // `release()` frees it when the dma-buf has no other user.
     unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).exporter }
 }
 
-/// The exporter behind `attachment`, its device, and what the exporter keeps for it.
+/// Returns the exporter, the device and the data of `attachment`.
 ///
 /// # Safety
 ///
-/// `attachment` must be one to a dma-buf that was exported with `T`, whose reservation lock must be
-/// held for `'a`.
+/// - `attachment` must be an attachment to a dma-buf that was exported with `T`.
+/// - The reservation lock of the dma-buf must be held for `'a`.
+/// - There must be no other reference to the attachment's data during `'a`.
 unsafe fn attached<'a, T: Exporter>(
     attachment: *mut bindings::dma_buf_attachment,
 ) -> (&'a T, &'a Device, &'a mut T::Attachment) {
-    // SAFETY: `priv` was set by `attach()`, which is called before the attachment enters the
-    // dma-buf's list; `detach()` is called after it has left. The lock is held, so nobody else has
-    // a reference to it.
+    // SAFETY: By the safety requirements. `attach()` has set `priv` before the attachment entered
+    // the dma-buf's list, and `detach()` is called after it has left the list.
     unsafe {
         (
             exporter((*attachment).dmabuf),

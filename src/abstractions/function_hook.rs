@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Being called whenever a function of the kernel is entered.
+//! Hooks that are called when a function of the kernel is entered.
 //!
-//! Where the kernel can trace functions, and lets a tracer see their arguments, that costs about as
-//! much as a call. Elsewhere, and where the administrator has switched tracing off, a kprobe does
-//! it, which costs an exception.
+//! If the kernel has a function tracer that passes arguments, the hook is an ftrace callback, which
+//! costs about as much as a function call. Otherwise, or if tracing is disabled by
+//! `kernel.ftrace_enabled`, it is a kprobe, which may cost an exception.
+//!
+//! The C side does all locking.
 
 mod probe;
 #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_ARGS)]
@@ -12,14 +14,61 @@ mod tracer;
 
 use kernel::prelude::*;
 
-/// What is to be called.
-pub(crate) trait EntryHandler: 'static {
-    /// The function was entered; `arguments` are its first ones, pointers or numbers. Must not
-    /// sleep, nor call the function.
-    fn entered(arguments: [usize; 2]);
+/// A function that is called when another function is entered.
+///
+/// # Safety
+///
+/// [`EntryHandler::entered`] must be safe to call with the first arguments of each call of
+/// [`EntryHandler::FUNCTION`].
+pub(crate) unsafe trait EntryHandler: 'static {
+    /// The name of the hooked function.
+    const FUNCTION: &'static CStr;
+
+    /// The function was entered. `arguments` are its first arguments, pointers or integers.
+    ///
+    /// Must not sleep, and must not call the function.
+    ///
+    /// # Safety
+    ///
+    /// `arguments` must be those of a call of [`EntryHandler::FUNCTION`] that has just begun.
+    unsafe fn entered(arguments: [usize; 2]);
 }
 
-/// Calls `T` until it is dropped.
+/// A hook that calls `T`. Dropping it removes the hook and may sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     char_device::Class,
+///     function_hook::{EntryHandler, FunctionHook},
+/// };
+/// use kernel::sync::atomic::{Atomic, Relaxed};
+///
+/// static NAME: Atomic<usize> = Atomic::new(0);
+///
+/// struct Example;
+///
+/// // SAFETY: The function does not dereference the arguments.
+/// unsafe impl EntryHandler for Example {
+///     const FUNCTION: &'static CStr = c"class_create";
+///
+///     unsafe fn entered([name, _]: [usize; 2]) {
+///         NAME.store(name, Relaxed);
+///     }
+/// }
+///
+/// let hook = FunctionHook::<Example>::new()?;
+/// let name = c"rk_dma_heap_example";
+/// drop(Class::new(name)?);
+/// assert_eq!(NAME.load(Relaxed), name.as_char_ptr() as usize);
+///
+/// drop(hook);
+/// NAME.store(0, Relaxed);
+/// drop(Class::new(name)?);
+/// assert_eq!(NAME.load(Relaxed), 0);
+/// ```
+#[must_use]
 pub(crate) enum FunctionHook<T: EntryHandler> {
     #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_ARGS)]
     Tracer {
@@ -31,15 +80,17 @@ pub(crate) enum FunctionHook<T: EntryHandler> {
 }
 
 impl<T: EntryHandler> FunctionHook<T> {
-    /// Hooks `function`. May sleep. Fails as `register_kprobe()` does: with `ENOENT` where there is
-    /// no such function.
-    pub(crate) fn new(function: &'static CStr) -> Result<Self> {
+    /// Hooks [`EntryHandler::FUNCTION`].
+    ///
+    /// May sleep. Fails with `ENOENT` if the kernel does not have the function, and as
+    /// `register_kprobe()` does.
+    pub(crate) fn new() -> Result<Self> {
         #[cfg(CONFIG_DYNAMIC_FTRACE_WITH_ARGS)]
-        if let Ok(hook) = tracer::Tracer::new(function) {
+        if let Ok(hook) = tracer::Tracer::new() {
             return Ok(Self::Tracer { _hook: hook });
         }
         Ok(Self::Probe {
-            _hook: probe::Probe::new(function)?,
+            _hook: probe::Probe::new()?,
         })
     }
 }

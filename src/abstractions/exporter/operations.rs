@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An [`Exporter`] as C calls it.
+//! The C operations of an [`Exporter`].
 
 use super::{
     attached,
@@ -39,11 +39,11 @@ use kernel::{
     prelude::*, //
 };
 
-/// The C operations of an [`Exporter`].
-pub(super) struct Operations<T>(PhantomData<T>);
+/// A vtable for the operations of an [`Exporter`].
+pub(super) struct OperationsVTable<T>(PhantomData<T>);
 
-impl<T: Exporter> Operations<T> {
-    pub(super) const TABLE: bindings::dma_buf_ops = bindings::dma_buf_ops {
+impl<T: Exporter> OperationsVTable<T> {
+    const VTABLE: bindings::dma_buf_ops = bindings::dma_buf_ops {
         attach: Some(Self::attach),
         detach: Some(Self::detach),
         map_dma_buf: Some(Self::map),
@@ -57,19 +57,26 @@ impl<T: Exporter> Operations<T> {
         ..pin_init::zeroed()
     };
 
+    /// Returns the vtable.
+    pub(super) const fn build() -> &'static bindings::dma_buf_ops {
+        &Self::VTABLE
+    }
+
     /// # Safety
     ///
-    /// For the dma-buf core: `attachment` is one to `dma_buf` and nobody else knows it yet.
+    /// `attachment` must be a new attachment to `dma_buf`, which was exported with `T`, and not be
+    /// in its list yet.
     unsafe extern "C" fn attach(
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a dma-buf of this exporter and a valid device.
+            // SAFETY: By the safety requirements the dma-buf was exported with `T`, and the
+            // attachment is valid and has a device.
             let (exporter, device) =
                 unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
             let private = SizedBox::new(exporter.attach(device)?, GFP_KERNEL)?;
-            // SAFETY: The field is the exporter's.
+            // SAFETY: The attachment is valid. The field is reserved for the exporter.
             unsafe { (*attachment).priv_ = SizedBox::into_raw(private).cast() };
             Ok(0)
         })
@@ -77,24 +84,26 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the dma-buf core: `attachment` was attached and is not mapped.
+    /// [`Self::attach`] must have succeeded for `attachment`, which must not be mapped, not be in
+    /// the dma-buf's list, and not be used after this call.
     unsafe extern "C" fn detach(
         _: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: `attach()` has set the field, and the core calls this once for it, after the last
-        // use.
+        // SAFETY: `attach()` has set the field. By the safety requirements it has no other user.
         drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
     }
 
     /// # Safety
     ///
-    /// For the dma-buf core: `attachment` is attached, and the reservation lock is held.
+    /// `attachment` must be an attachment to a dma-buf that was exported with `T`, whose
+    /// reservation lock must be held.
     unsafe extern "C" fn map(
         attachment: *mut bindings::dma_buf_attachment,
         direction: Direction,
     ) -> *mut bindings::sg_table {
-        // SAFETY: As the core promises.
+        // SAFETY: By the safety requirements. The lock is held, so there is no other reference to
+        // the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         match exporter.map(private, device, direction) {
             Ok(table) => table.as_raw(),
@@ -104,78 +113,84 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the dma-buf core: `attachment` is mapped, and the reservation lock is held.
+    /// As for [`Self::map`]. `attachment` must be mapped.
     unsafe extern "C" fn unmap(
         attachment: *mut bindings::dma_buf_attachment,
         _: *mut bindings::sg_table,
         direction: Direction,
     ) {
-        // SAFETY: As the core promises.
+        // SAFETY: By the safety requirements. The lock is held, so there is no other reference to
+        // the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         exporter.unmap(private, device, direction);
     }
 
     /// # Safety
     ///
-    /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
+    /// As for [`Self::cpu_access`].
     unsafe extern "C" fn begin_cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
     ) -> c_int {
-        // SAFETY: As the core promises.
+        // SAFETY: By the safety requirements.
         unsafe { Self::cpu_access(dma_buf, direction, T::begin_cpu_access) }
     }
 
     /// # Safety
     ///
-    /// For the dma-buf core: `dma_buf` is valid and its reservation lock is not held.
+    /// As for [`Self::cpu_access`].
     unsafe extern "C" fn end_cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
     ) -> c_int {
-        // SAFETY: As the core promises.
+        // SAFETY: By the safety requirements.
         unsafe { Self::cpu_access(dma_buf, direction, T::end_cpu_access) }
     }
 
+    /// Calls `access` with the reservation lock held, if the exporter needs cache maintenance.
+    ///
     /// # Safety
     ///
-    /// `dma_buf` must be valid during the call, have been exported with `T`, and its reservation
-    /// lock not be held.
+    /// - `dma_buf` must be valid and its reference count must not be zero during the call.
+    /// - It must have been exported with `T`.
+    /// - The current thread must not hold its reservation lock.
     unsafe fn cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
         access: impl FnOnce(&T, Attached<'_, T>, Direction) -> Result,
     ) -> c_int {
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         if !exporter.syncs() {
             return 0;
         }
-        // SAFETY: As above.
+        // SAFETY: By the safety requirements.
         let attached = unsafe { Attached::lock(dma_buf) };
         from_result(|| access(exporter, attached, direction).map(|()| 0))
     }
 
     /// # Safety
     ///
-    /// For the dma-buf core: `area` is being set up and lies inside the dma-buf.
+    /// `dma_buf` must be valid and have been exported with `T`. `area` must be a new area that lies
+    /// inside the dma-buf.
     unsafe extern "C" fn mmap(
         dma_buf: *mut bindings::dma_buf,
         area: *mut bindings::vm_area_struct,
     ) -> c_int {
-        // SAFETY: The core passes a dma-buf of this exporter and an area that is being set up.
+        // SAFETY: By the safety requirements.
         let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
         from_result(|| {
-            if exporter.mmap(new)? == Populated::Partly {
-                // SAFETY: The area is being set up, and these are for areas of dma-bufs of this
-                // exporter.
-                unsafe { (*area).vm_ops = &Self::FAULTS };
+            if exporter.mmap(new)? == Populated::Partial {
+                // SAFETY: The area is new, so it has no other user. Its file is that of a dma-buf
+                // of this exporter.
+                unsafe { (*area).vm_ops = Self::FAULTS };
             }
             Ok(0)
         })
     }
 
-    const FAULTS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+    /// The operations of an area that was populated partly.
+    const FAULTS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
         ..pin_init::zeroed()
@@ -183,21 +198,22 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the kernel's memory management: a fault in an area to which `mmap()` has given these
-    /// operations.
+    /// `raw` must be a fault that the kernel is handling, in an area whose operations
+    /// [`Self::mmap`] has set.
     unsafe extern "C" fn fault(raw: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements.
         unsafe { Self::huge_fault(raw, 0) }
     }
 
     /// # Safety
     ///
-    /// As for `fault()`.
+    /// As for [`Self::fault`].
     unsafe extern "C" fn huge_fault(
         raw: *mut bindings::vm_fault,
         order: u32,
     ) -> bindings::vm_fault_t {
-        // SAFETY: The file of the area is that of a dma-buf of this exporter, which it keeps.
+        // SAFETY: By the safety requirements. The area holds a reference to the file of a dma-buf
+        // of this exporter.
         unsafe {
             let fault = Fault::from_raw(raw, order);
             exporter::<T>((*fault.file()).private_data.cast()).fault(&fault)
@@ -206,15 +222,16 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the dma-buf core: there is no kernel mapping yet, and the reservation lock is held.
+    /// `dma_buf` must be valid, have been exported with `T` and have no kernel mapping. Its
+    /// reservation lock must be held. `map` must be valid for writing.
     unsafe extern "C" fn vmap(
         dma_buf: *mut bindings::dma_buf,
         map: *mut bindings::iosys_map,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The core passes a dma-buf of this exporter.
+            // SAFETY: By the safety requirements.
             let mapping = unsafe { exporter::<T>(dma_buf) }.vmap()?;
-            // SAFETY: `map` is valid for writing.
+            // SAFETY: By the safety requirements `map` is valid for writing.
             unsafe {
                 (*map).__bindgen_anon_1.vaddr = mapping.into_raw().cast();
                 (*map).is_iomem = false;
@@ -225,11 +242,13 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the dma-buf core: `map` is what `vmap()` set, and its last user is gone.
+    /// `dma_buf` must be valid and have been exported with `T`. `map` must be the result of
+    /// [`Self::vmap`] for it and have no other user.
     unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
-        // SAFETY: The core passes a dma-buf of this exporter.
+        // SAFETY: By the safety requirements.
         let backing = unsafe { exporter::<T>(dma_buf) }.backing();
-        // SAFETY: `map` holds what `vmap()` gave up, and nobody uses it any more.
+        // SAFETY: By the safety requirements the address is that of a mapping that `vmap()`
+        // released ownership of. By the safety requirements of `Exporter` it has this backing.
         unsafe {
             if let Some(address) = NonNull::new((*map).__bindgen_anon_1.vaddr) {
                 drop(KernelMapping::from_raw(address.cast(), backing));
@@ -240,14 +259,16 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// For the dma-buf core: nobody uses `dma_buf` any more.
+    /// `dma_buf` must have been exported with `T` and have no other user.
     unsafe extern "C" fn release(dma_buf: *mut bindings::dma_buf) {
-        // SAFETY: `priv` is the box that `export()` gave up; this is its last use.
+        // SAFETY: `export()` has set `priv` to this box. By the safety requirements it has no other
+        // user.
         let private = unsafe { SizedBox::from_raw((*dma_buf).priv_.cast::<Private<T>>()) };
         T::released(&private.extra);
     }
 
-    pub(super) const VIEW: View = View {
+    /// The functions that access a dma-buf of this exporter.
+    pub(super) const VIEW: &'static View = &View {
         extra_type: TypeId::of::<T::Extra>,
         extra: Self::extra,
         segments: Self::segments,
@@ -256,29 +277,29 @@ impl<T: Exporter> Operations<T> {
 
     /// # Safety
     ///
-    /// `dma_buf` must be valid and have been exported with `T`.
+    /// As for [`View::extra`].
     unsafe fn extra(dma_buf: *mut bindings::dma_buf) -> NonNull<()> {
-        // SAFETY: `priv` is the box that `export()` gave up, as the caller promises.
+        // SAFETY: By the safety requirements `priv` is the private data that `export()` has set.
         NonNull::from(unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).extra }).cast()
     }
 
     /// # Safety
     ///
-    /// `dma_buf` must be valid and have been exported with `T`.
+    /// As for [`View::segments`].
     unsafe fn segments(dma_buf: *mut bindings::dma_buf, f: &mut dyn FnMut(Segment)) {
-        // SAFETY: As the caller promises.
+        // SAFETY: By the safety requirements.
         unsafe { exporter::<T>(dma_buf) }.for_each_segment(f);
     }
 
     /// # Safety
     ///
-    /// `attachment` must be one to a dma-buf that was exported with `T`, whose reservation lock
-    /// must be held.
+    /// As for [`View::mapped`].
     unsafe fn mapped(
         attachment: *mut bindings::dma_buf_attachment,
     ) -> Option<NonNull<bindings::sg_table>> {
-        // SAFETY: As the caller promises.
-        let (_, _, private) = unsafe { attached::<T>(attachment) };
+        // SAFETY: By the safety requirements `attach()` has set `priv`, and the lock is held, so
+        // there is no exclusive reference to the attachment's data.
+        let private = unsafe { &*(*attachment).priv_.cast::<T::Attachment>() };
         NonNull::new(T::mapped(private)?.as_raw())
     }
 }

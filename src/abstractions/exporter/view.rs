@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Looking at the dma-bufs that this module has exported, whatever their exporters are.
+//! Access to the dma-bufs that this module has exported, without knowledge of the exporter type.
 
 use crate::{
     abstractions::{
         dma_buf::{
-            DmaBuf,
-            Locked, //
+            ResvGuard,
+            UncountedDmaBuf, //
         },
         sg_table::MappedTable,
         version, //
@@ -22,26 +22,29 @@ use core::{
 };
 use kernel::bindings;
 
-/// Functions that look at a dma-buf of one exporter.
+/// Functions that access a dma-buf of one exporter type.
 #[derive(Clone, Copy)]
 pub(super) struct View {
-    /// The type that `extra` points to.
+    /// Returns the type of the exporter's [`Exporter::Extra`](super::Exporter::Extra).
     pub(super) extra_type: fn() -> TypeId,
-    /// The `Extra` of a dma-buf of that exporter.
+    /// Returns the `Extra` of a dma-buf. The dma-buf must be valid and have been exported with this
+    /// exporter type.
     pub(super) extra: unsafe fn(*mut bindings::dma_buf) -> NonNull<()>,
-    /// Only for a dma-buf of that exporter.
+    /// Calls a function for each segment of a dma-buf. The dma-buf must be valid and have been
+    /// exported with this exporter type.
     pub(super) segments: unsafe fn(*mut bindings::dma_buf, &mut dyn FnMut(Segment)),
-    /// Only for an attachment to one, its reservation lock held.
+    /// Returns the scatter list of an attachment if it is mapped. The attachment must be one to a
+    /// dma-buf that was exported with this exporter type, whose reservation lock must be held.
     pub(super) mapped:
         unsafe fn(*mut bindings::dma_buf_attachment) -> Option<NonNull<bindings::sg_table>>,
 }
 
 impl View {
-    /// The view of `dma_buf`, if this module has exported it.
-    fn of(dma_buf: &DmaBuf) -> Option<&'static Self> {
+    /// Returns the view of `dma_buf` if this module has exported it.
+    fn of(dma_buf: &UncountedDmaBuf) -> Option<&'static Self> {
         let raw = dma_buf.as_raw();
-        // SAFETY: The dma-buf is valid. Every dma-buf of this module was created by `export()`,
-        // with a `Private`, whose first field is a reference to its view.
+        // SAFETY: The dma-buf is valid. If it is one of this module, `export()` has created it with
+        // a `Private`, whose first field is a reference to its view.
         unsafe {
             if !ptr::eq((*raw).owner, version::this_module()) {
                 return None;
@@ -51,32 +54,32 @@ impl View {
     }
 }
 
-/// What is kept with `dma_buf` as [`Exporter::Extra`](super::Exporter::Extra), if this module has
-/// exported it with an `Extra` of type `E`. Does not sleep.
-pub(crate) fn extra<E: 'static>(dma_buf: &DmaBuf) -> Option<&E> {
+/// Returns the [`Exporter::Extra`](super::Exporter::Extra) of `dma_buf`, if this module has
+/// exported it and the type is `E`. Does not sleep.
+pub(crate) fn extra<E: 'static>(dma_buf: &UncountedDmaBuf) -> Option<&E> {
     let view = View::of(dma_buf).filter(|view| (view.extra_type)() == TypeId::of::<E>())?;
-    // SAFETY: The view is that of this dma-buf, and its extra has the type `E`. It lives as long as
+    // SAFETY: The view is that of this dma-buf, whose `Extra` has the type `E` and lives as long as
     // the dma-buf.
     Some(unsafe { (view.extra)(dma_buf.as_raw()).cast().as_ref() })
 }
 
-/// Calls `f` for each segment of a dma-buf that this module has exported, and not at all for
-/// others. Does not sleep.
-pub(crate) fn for_each_segment(dma_buf: &DmaBuf, f: &mut dyn FnMut(Segment)) {
+/// Calls `f` for each segment of `dma_buf` if this module has exported it. Does not sleep.
+pub(crate) fn for_each_segment(dma_buf: &UncountedDmaBuf, f: &mut dyn FnMut(Segment)) {
     if let Some(view) = View::of(dma_buf) {
         // SAFETY: The view is that of this dma-buf.
         unsafe { (view.segments)(dma_buf.as_raw(), f) };
     }
 }
 
-/// The scatter list of the first attachment that is mapped, of a dma-buf that this module has
-/// exported.
-pub(crate) fn mapped<'a>(locked: &'a Locked<'_>) -> Option<MappedTable<'a>> {
-    let view = View::of(locked.dma_buf())?;
-    locked.attachments().find_map(|attachment| {
-        // SAFETY: The view is that of this dma-buf, whose lock is held.
+/// Returns the scatter list of the first mapped attachment, if this module has exported the
+/// dma-buf. Does not sleep.
+pub(crate) fn mapped<'a>(guard: &'a ResvGuard<'_>) -> Option<MappedTable<'a>> {
+    let view = View::of(guard.dma_buf())?;
+    guard.attachments().find_map(|attachment| {
+        // SAFETY: The view is that of this dma-buf, whose reservation lock is held.
         let table = unsafe { (view.mapped)(attachment) }?;
-        // SAFETY: The table stays mapped while the lock is held.
+        // SAFETY: By the safety requirements of `Exporter` the table is mapped. It is not unmapped
+        // while the lock is held.
         Some(unsafe { MappedTable::from_raw(table) })
     })
 }
