@@ -216,9 +216,10 @@ pub const TREES: &[Tree] = &[
         rockchip: Some("pool-24@56000000"),
         carveouts: &[FRAMES],
         boot_log: &["cma: Not enough slots for CMA reserved regions!"],
-        module_log: &[
-            "heaps cma and default_cma_region: left out, the kernel has no default CMA area",
-        ],
+        module_log: &[concat!(
+            "heaps cma and default_cma_region: left out, the kernel has no default CMA area; ",
+            "boot with cma=SIZE to have one"
+        )],
         ..NOTHING
     },
     Tree {
