@@ -45,11 +45,15 @@ struct Allocation {
     heap_flags: u64,
 }
 
+// The ABI.
+static_assert!(size_of::<Allocation>() == 24);
+
 /// The number (`_IOC_NR()`) of `DMA_HEAP_IOCTL_ALLOC`.
 const ALLOC_NR: u32 = 0;
 
 /// Arguments up to this size, in bytes, are copied to the stack.
 const STACK_BUFFER_SIZE: usize = 128;
+static_assert!(size_of::<Allocation>() <= STACK_BUFFER_SIZE);
 
 /// Handles an ioctl on a heap's device node.
 ///

@@ -49,6 +49,7 @@ use kernel::{
     bindings,
     device::Device,
     mm::virt::VmaNew,
+    page::PAGE_SIZE,
     prelude::*,
     sync::{
         aref::ARef,
@@ -124,12 +125,19 @@ struct Attachment {
     mapped: Option<(Direction, usize)>,
 }
 
-impl<M: Memory> Exporter for Buffer<M> {
+// SAFETY: All methods use the memory that the buffer owns. By the invariants of `Attachment` its
+// table is mapped while `mapped` is set, and it does not move.
+#[vtable]
+unsafe impl<M: Memory> Exporter for Buffer<M> {
     type Attachment = Attachment;
     type Extra = all_buffers::Slot;
 
     fn name(&self) -> &CStr {
         self.entry.heap_name()
+    }
+
+    fn size(&self) -> usize {
+        self.memory.pages() * PAGE_SIZE
     }
 
     fn attach(&self, device: &Device) -> Result<Attachment> {

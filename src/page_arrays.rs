@@ -47,7 +47,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// Every element of `arrays` is a ready range of `area` whose ownership was given up with
+/// Every element of `arrays` is a prepared range of `area` whose ownership was given up with
 /// `HeapRange::into_raw`.
 #[pin_data]
 pub(crate) struct PageArrays {
@@ -144,10 +144,7 @@ impl PageArrays {
         let segment = Segment { pfn, pages };
         // SAFETY: By the type's invariant the removed element is a range of the area whose
         // ownership was given up.
-        drop(unsafe {
-            self.ranges
-                .range_from_raw(self.area, segment, array.caching)
-        });
+        drop(unsafe { HeapRange::from_raw(&self.ranges, self.area, segment, array.caching) });
         Ok(())
     }
 }

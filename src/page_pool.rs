@@ -77,6 +77,7 @@ const SHARD_BATCH: usize = 15;
 
 /// The number of ready pages in a shard above which freed pages are moved to the depot.
 const SHARD_HIGH: usize = 2 * SHARD_BATCH;
+static_assert!(SHARD_HIGH > SHARD_BATCH);
 
 /// A type of memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -229,7 +230,8 @@ impl Pool {
                 }
             }
             if refill.runs() > 0 {
-                self.shards.this_cpu(|shard| shard.ready.append(&mut refill));
+                self.shards
+                    .this_cpu(|shard| shard.ready.append(&mut refill));
             }
         }
         let taken = list.runs() - before;

@@ -16,8 +16,10 @@
 //! [`RangeCache::state`] is a spin lock; that of a [`DelayedWork`] is taken under it. Ranges are
 //! zeroed and released with neither held.
 
+mod heap_range;
 mod worker;
 
+pub(crate) use heap_range::HeapRange;
 pub(crate) use worker::Service;
 
 use crate::{
@@ -39,10 +41,6 @@ use crate::{
         },
         segment::Segment, //
     }, //
-};
-use core::{
-    iter,
-    mem::ManuallyDrop, //
 };
 use kernel::{
     new_spinlock,
@@ -73,14 +71,15 @@ const MAX_RANGES: usize = 64;
 /// The limit for an area of unknown size, in pages: 16 MiB with 4 KiB pages.
 const DEFAULT_LIMIT: usize = 4096;
 
-/// From this size on, in pages, allocating a new range is preferred to zeroing a cached one: 1 MiB
+/// The size, in pages, from which allocating a new range is preferred to zeroing a cached one: 1 MiB
 /// with 4 KiB pages.
-const LARGE: usize = 256;
+const LARGE_RANGE: usize = 256;
 
-/// How often, and how long each time, a drain waits for the thread to let go of the range that it
-/// prepares.
-const DRAIN_POLLS: usize = 200;
-const DRAIN_POLL: Delta = Delta::from_millis(1);
+/// How often a drain checks whether the thread still prepares a range.
+const MAX_DRAIN_POLLS: usize = 200;
+
+/// The delay between two of these checks.
+const DRAIN_POLL_INTERVAL: Delta = Delta::from_millis(1);
 
 /// The cache.
 #[pin_data]
@@ -99,7 +98,7 @@ struct State {
     /// nothing.
     ranges: KVec<CachedRange>,
     enabled: bool,
-    /// Whether the thread is going to look for ranges that are not prepared.
+    /// Whether the thread is queued to prepare ranges.
     queued: bool,
     /// The area and size of the range that the thread prepares, which is not in `ranges` meanwhile.
     preparing: Option<(Area, usize)>,
@@ -118,7 +117,7 @@ struct CachedRange {
 
 enum Contents {
     Used(Range),
-    Ready(PreparedRange),
+    Prepared(PreparedRange),
 }
 
 impl CachedRange {
@@ -141,7 +140,7 @@ impl State {
     }
 }
 
-/// The range that a heap asks for.
+/// A heap's request for a range.
 #[derive(Clone, Copy)]
 pub(crate) struct RangeRequest {
     /// The area.
@@ -150,9 +149,10 @@ pub(crate) struct RangeRequest {
     pub(crate) pages: usize,
     /// The range begins at a multiple of `2^align` pages.
     pub(crate) align: u32,
-    /// Takes the lowest range that fits. The cache releases what it holds of the area before.
+    /// Whether to allocate the lowest range that fits. The cached ranges of the area are released
+    /// before.
     pub(crate) first_fit: bool,
-    /// How the CPU will see the memory.
+    /// How the CPU will map the memory.
     pub(crate) caching: Caching,
 }
 
@@ -179,22 +179,22 @@ impl RangeCache {
         )
     }
 
-    /// Allocates a range: a cached one, else one of the area.
+    /// Allocates a range from the cache, or else from the area.
     ///
     /// May sleep. Fails with `ENOMEM`, and as [`Range::prepare`] does.
     pub(crate) fn allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
         let matches = |range: &CachedRange| range.matches(request);
         let ready = |range: &CachedRange| {
-            matches!(range.contents, Contents::Ready(_)) && range.caching == request.caching
+            matches!(range.contents, Contents::Prepared(_)) && range.caching == request.caching
         };
         let mut state = self.state.lock();
         let mut cached = state.remove(|range| matches(range) && ready(range));
-        // A pipeline frees a frame and allocates the next at once. With one range more than it
-        // uses, a prepared one is always there. So a single range that is not prepared is left to
-        // the thread, and the area is asked first.
-        let ask_area_first = !request.first_fit && request.pages >= LARGE;
+        // A pipeline frees a frame and allocates the next one at once. With one range more than it
+        // uses, there is always a prepared one. So a single range that is not prepared is left to
+        // the thread, and the area is tried first.
+        let try_area_first = !request.first_fit && request.pages >= LARGE_RANGE;
         let matching = || state.ranges.iter().filter(|range| matches(range)).count();
-        if cached.is_none() && !(ask_area_first && matching() == 1) {
+        if cached.is_none() && !(try_area_first && matching() == 1) {
             cached = state.remove(matches);
         }
         drop(state);
@@ -203,45 +203,25 @@ impl RangeCache {
                 self.drain(Some(request.area));
             }
             if let Some(range) = request.area.allocate(request.pages, request.align) {
-                return Ok(self.heap_range(range.prepare(request.caching, &self.cleaner)?));
+                return Ok(HeapRange::new(
+                    self,
+                    range.prepare(request.caching, &self.cleaner)?,
+                ));
             }
             cached = self.state.lock().remove(matches);
         }
         let range = match cached.ok_or(ENOMEM)?.contents {
-            Contents::Ready(range) if range.caching() == request.caching => range,
-            Contents::Ready(range) => {
+            Contents::Prepared(range) if range.caching() == request.caching => range,
+            Contents::Prepared(range) => {
                 let range = range.into_range();
                 range.prepare(request.caching, &self.cleaner)?
             }
             Contents::Used(range) => range.prepare(request.caching, &self.cleaner)?,
         };
-        Ok(self.heap_range(range))
+        Ok(HeapRange::new(self, range))
     }
 
-    fn heap_range(self: &Arc<Self>, range: PreparedRange) -> HeapRange {
-        // INVARIANT: The range is there.
-        HeapRange {
-            range: ManuallyDrop::new(range),
-            cache: self.clone(),
-        }
-    }
-
-    /// Takes ownership of a range again that [`HeapRange::into_raw`] gave up.
-    ///
-    /// # Safety
-    ///
-    /// As for [`PreparedRange::from_raw`].
-    pub(crate) unsafe fn range_from_raw(
-        self: &Arc<Self>,
-        area: Area,
-        segment: Segment,
-        caching: Caching,
-    ) -> HeapRange {
-        // SAFETY: As the caller promises.
-        self.heap_range(unsafe { PreparedRange::from_raw(area, segment, caching) })
-    }
-
-    /// Caches `range`, or releases it to its area where the limits forbid that. Does not sleep.
+    /// Caches `range`, or releases it to its area if the limits forbid that. Does not sleep.
     fn insert(&self, mut range: CachedRange) {
         // Nothing is released with the lock held.
         loop {
@@ -256,8 +236,8 @@ impl RangeCache {
         }
     }
 
-    /// Caches `range`. Returns it where the limits forbid that, with the oldest range of its area
-    /// where that helps.
+    /// Caches `range`. Returns it if the limits forbid that, with the oldest range of its area if
+    /// releasing that one helps.
     fn try_insert(
         &self,
         state: &mut State,
@@ -285,7 +265,7 @@ impl RangeCache {
         result.err().map(|error| (error.0, None))
     }
 
-    /// Calls `allocate`; where that fails with `ENOMEM`, drains the cache and calls it again.
+    /// Calls `allocate`. If it fails with `ENOMEM`, drains the cache and calls it again.
     ///
     /// May sleep. Fails as `allocate` does.
     pub(crate) fn retry_after_drain<T>(&self, allocate: impl Fn() -> Result<T>) -> Result<T> {
@@ -310,16 +290,16 @@ impl RangeCache {
             drop(range);
         }
         // The thread releases the range that it prepares when it sees that `drains` has changed.
-        for _ in 0..DRAIN_POLLS {
+        for _ in 0..MAX_DRAIN_POLLS {
             if !prepares(&self.state.lock()) || signal::fatal_pending() {
                 break;
             }
-            fsleep(DRAIN_POLL);
+            fsleep(DRAIN_POLL_INTERVAL);
         }
         true
     }
 
-    /// Takes the oldest range that `which` selects out of the cache. Does not sleep.
+    /// Removes the oldest range for which `which` returns true. Does not sleep.
     fn remove(&self, which: impl Fn(&CachedRange) -> bool) -> Option<CachedRange> {
         self.state.lock().remove(which)
     }
@@ -335,59 +315,5 @@ impl RangeCache {
     /// Whether the cache is enabled.
     pub(crate) fn is_enabled(&self) -> bool {
         self.state.lock().enabled
-    }
-}
-
-/// A range that a heap hands out. Dropping it puts it into the cache.
-///
-/// # Invariants
-///
-/// `range` is there until the value is dropped.
-pub(crate) struct HeapRange {
-    range: ManuallyDrop<PreparedRange>,
-    cache: Arc<RangeCache>,
-}
-
-impl HeapRange {
-    /// Gives up ownership of the pages, which [`RangeCache::range_from_raw`] takes again.
-    pub(crate) fn into_raw(self) -> Segment {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: By the type's invariant the range is there. `this` is not dropped, so nobody uses
-        // the field again.
-        let range = unsafe { ManuallyDrop::take(&mut this.range) };
-        // SAFETY: `this` is not dropped, so the reference is read once.
-        drop(unsafe { core::ptr::read(&this.cache) });
-        range.into_raw()
-    }
-}
-
-impl Drop for HeapRange {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant the range is there, and nobody uses the field after this.
-        let range = unsafe { ManuallyDrop::take(&mut self.range) };
-        self.cache.insert(CachedRange {
-            area: range.area(),
-            segment: range.segment(),
-            caching: range.caching(),
-            contents: Contents::Used(range.into_range()),
-            since: Instant::now(),
-        });
-    }
-}
-
-// SAFETY: As for `PreparedRange`, which this is until it is dropped.
-unsafe impl Memory for HeapRange {
-    type Segments<'a> = iter::Once<Segment>;
-
-    fn segments(&self) -> Self::Segments<'_> {
-        self.range.segments()
-    }
-
-    fn pages(&self) -> usize {
-        self.range.pages()
-    }
-
-    fn caching(&self) -> Caching {
-        self.range.caching()
     }
 }

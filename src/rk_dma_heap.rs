@@ -4,7 +4,7 @@
 //!
 //! # Layers
 //!
-//! | folder | content | may import |
+//! | directory | content | may import |
 //! | --- | --- | --- |
 //! | `src/decisions/` | checks, arithmetic and text; also built for the host | nothing |
 //! | `src/abstractions/` | one kernel concept per file, no heaps | `decisions`, [`bindings`] |

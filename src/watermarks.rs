@@ -39,6 +39,7 @@ const RETRY_DELAY: Delta = Delta::from_millis(5);
 
 /// The largest number of pages to reclaim per attempt.
 const RECLAIM_BATCH: usize = 1024;
+static_assert!(RECLAIM_BATCH <= MAX_RESERVE);
 
 /// Ensures that the kernel has free pages left for the small allocations that a new buffer needs.
 /// Such an allocation does not fail; it triggers the OOM killer.

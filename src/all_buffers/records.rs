@@ -17,7 +17,10 @@ use crate::abstractions::dma_buf::DmaBuf;
 use core::{
     cell::UnsafeCell,
     cmp::Ordering,
-    mem::MaybeUninit,
+    mem::{
+        offset_of,
+        MaybeUninit, //
+    },
     ptr::{
         self,
         NonNull, //
@@ -25,6 +28,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    prelude::*,
     sync::atomic::{
         Atomic,
         Relaxed, //
@@ -83,6 +87,10 @@ impl Slot {
         self.used.load(Relaxed)
     }
 }
+
+// The conversions between pointers to nodes, records and slots rely on this.
+static_assert!(offset_of!(Record, node) == 0);
+static_assert!(offset_of!(Slot, record) == 0);
 
 /// The tree, and the total size of its dma-bufs.
 ///
@@ -261,8 +269,7 @@ impl Records {
     /// Returns the slot of the record of `inode`.
     pub(super) fn slot_of(&self, inode: u64) -> Option<NonNull<Slot>> {
         let found = self.at_most(inode).filter(|found| found.inode == inode)?;
-        // The record is the first field of a slot.
-        const { assert!(core::mem::offset_of!(Slot, record) == 0) };
+        // A record is the first field of its slot.
         Some(NonNull::from(found).cast())
     }
 }

@@ -79,9 +79,7 @@ impl Pool {
         self.shards.this_cpu(|shard| {
             shard.ready.push(page);
             if shard.ready.runs() > SHARD_HIGH {
-                shard
-                    .ready
-                    .move_to(SHARD_HIGH - SHARD_BATCH, &mut surplus);
+                shard.ready.move_to(SHARD_HIGH - SHARD_BATCH, &mut surplus);
             }
         });
         if surplus.runs() > 0 {

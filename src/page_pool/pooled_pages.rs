@@ -34,6 +34,7 @@ pub(super) fn uncharge(charger: &Charger, runs: &mut Runs) {
 }
 
 /// Pages of a pool, which are freed into the pool when this is dropped.
+#[must_use = "the pages are freed when this is dropped"]
 pub(crate) struct PooledPages {
     runs: Runs,
     pool: Arc<Pool>,

@@ -17,6 +17,13 @@ use kernel::error::Result;
 /// IOMMUs map these sizes with one entry or a few.
 pub(crate) const ORDERS: [u32; 4] = [9, 8, 4, 0];
 
+// Shards have runs of the last order, which are single pages. Buffers are filled with the largest
+// orders first.
+const _: () = {
+    let [huge, large, middle, single] = ORDERS;
+    assert!(huge > large && large > middle && middle > single && single == 0);
+};
+
 /// Runs, in one list for each of [`ORDERS`].
 pub(crate) struct Runs([RunList; ORDERS.len()]);
 

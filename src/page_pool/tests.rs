@@ -42,7 +42,10 @@ mod page_pool {
     fn set_of(limit: usize) -> Result<PoolSet> {
         let cleaner = Arc::new(Cleaner::new(c"rk_dma_heap_kunit")?, GFP_KERNEL)?;
         let context = PoolContext::new(cleaner, None, limit)?;
-        let pool = Arc::pin_init(Pool::new(c"kunit", MEMORY_TYPE, context.clone()), GFP_KERNEL)?;
+        let pool = Arc::pin_init(
+            Pool::new(c"kunit", MEMORY_TYPE, context.clone()),
+            GFP_KERNEL,
+        )?;
         let mut pools = KVec::new();
         pools.push(pool, GFP_KERNEL)?;
         Ok(PoolSet { pools, context })

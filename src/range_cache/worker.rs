@@ -24,7 +24,8 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The cache works while this lives. The fields are dropped in this order.
+/// Keeps the cache enabled. The fields are dropped in this order.
+#[must_use = "dropping this disables the cache"]
 pub(crate) struct Service {
     _disable: DisableOnDrop,
     _shrinker: Shrinker<RangeCache>,
@@ -57,7 +58,7 @@ impl Drop for DisableOnDrop {
 }
 
 impl RangeCache {
-    /// Prepares the oldest range that is not prepared. Returns false where there is none.
+    /// Prepares the oldest range that is not prepared. Returns false if there is none.
     fn prepare_one(&self) -> bool {
         let mut state = self.state.lock();
         let used = state.remove(|range| matches!(range.contents, Contents::Used(_)));
@@ -69,20 +70,20 @@ impl RangeCache {
         };
         let prepared = match used.contents {
             Contents::Used(range) => range.prepare(used.caching, &self.cleaner),
-            Contents::Ready(range) => Ok(range),
+            Contents::Prepared(range) => Ok(range),
         };
         let mut state = self.state.lock();
         let refused = match prepared {
             Ok(range) if state.drains == drains => {
                 state.preparing = None;
-                let contents = Contents::Ready(range);
+                let contents = Contents::Prepared(range);
                 self.try_insert(&mut state, CachedRange { contents, ..used })
             }
             Ok(range) => {
-                let contents = Contents::Ready(range);
+                let contents = Contents::Prepared(range);
                 Some((CachedRange { contents, ..used }, None))
             }
-            // The range has gone back to its area.
+            // The range has been released to its area.
             Err(_) => None,
         };
         drop(state);
