@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory cgroups: with `mem_accounting=1` a buffer is charged to whoever allocates it, wherever
-//! its pages come from.
+//! Memory cgroups: with `mem_accounting=1` a buffer is charged to the allocating process, whatever
+//! the source of its pages is.
 
 use crate::cgroup::Cgroup;
 use crate::figures::Figures;
@@ -62,7 +62,7 @@ enum Source {
     Backlog,
 }
 
-/// Puts SIZE bytes where the next allocation is to find them.
+/// Prepares SIZE bytes at `source` for the next allocation.
 fn prepare(heap: &Heap, source: Source) -> Result<()> {
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     if source != Source::Fresh {
@@ -78,47 +78,47 @@ fn prepare(heap: &Heap, source: Source) -> Result<()> {
 fn check(what: &str, found: usize, expected: usize) -> Result<()> {
     ensure!(
         found.abs_diff(expected) <= TOLERANCE,
-        "{what}: {} KiB are charged, expected about {}",
+        "{what}: {} KiB charged, expected about {}",
         found >> 10,
         expected >> 10
     );
     Ok(())
 }
 
-/// A process in a cgroup that allocates SIZE bytes at a word, hands the buffer over and waits.
+/// A process in a cgroup that allocates SIZE bytes on request, passes the buffer on and waits.
 struct Tenant {
-    line: Channel,
+    channel: Channel,
     child: Child,
 }
 
 impl Tenant {
     fn start(cgroup: &Cgroup, heap: &'static str) -> Result<Tenant> {
-        let (line, there) = Channel::pair()?;
+        let (channel, peer) = Channel::pair()?;
         let child = Child::run(|| {
-            cgroup.enter()?;
+            cgroup.attach()?;
             let heap = Heap::open(heap)?;
-            there.send("here", None)?;
-            there.expect("allocate")?;
+            peer.send("ready", None)?;
+            peer.expect("allocate")?;
             let buffer = heap.allocate(SIZE)?;
-            there.send("allocated", Some(buffer.as_fd()))?;
+            peer.send("allocated", Some(buffer.as_fd()))?;
             drop(buffer);
-            there.send("let go of it", None)?;
-            there.expect("go")?;
+            peer.send("closed", None)?;
+            peer.expect("exit")?;
             Ok(())
         })?;
-        line.expect("here")?;
-        Ok(Tenant { line, child })
+        channel.expect("ready")?;
+        Ok(Tenant { channel, child })
     }
 
     fn allocate(&self) -> Result<Buffer> {
-        self.line.send("allocate", None)?;
-        let buffer = Buffer::from(self.line.expect_fd("allocated")?);
-        self.line.expect("let go of it")?;
+        self.channel.send("allocate", None)?;
+        let buffer = Buffer::from(self.channel.expect_fd("allocated")?);
+        self.channel.expect("closed")?;
         Ok(buffer)
     }
 
-    fn go(self) -> Result<()> {
-        self.line.send("go", None)?;
+    fn exit(self) -> Result<()> {
+        self.channel.send("exit", None)?;
         self.child.succeed()
     }
 }
@@ -137,38 +137,38 @@ fn charged_and_uncharged(source: Source) -> Result<()> {
         match source {
             Source::Pool => ensure!(
                 after.misses == before.misses,
-                "{name}: not all came from the pool: {before:?}, then {after:?}"
+                "{name}: not all pages are from the pool: {before:?}, then {after:?}"
             ),
             Source::Fresh => ensure!(
                 after.hits == before.hits,
-                "{name}: not all is fresh: {before:?}, then {after:?}"
+                "{name}: not all pages are fresh: {before:?}, then {after:?}"
             ),
             Source::Backlog => {}
         }
         check(name, cgroup.charged()?, charged + SIZE)?;
         check(name, cgroup.kernel()?, kernel + SIZE)?;
         drop(buffer);
-        // Back at once, not only when the worker has got to it.
+        // Uncharged immediately, not only after the worker has prepared the pages.
         check(&format!("{name}, freed"), cgroup.charged()?, charged)?;
         check(&format!("{name}, freed"), cgroup.kernel()?, kernel)?;
-        tenant.go()?;
+        tenant.exit()?;
         Figures::settled()?;
     }
     module.unload()
 }
 
-// The one who allocated pays for as long as the buffer lives, also when he has given it away and is
-// gone.
+// The charge stays with the allocating process's cgroup as long as the buffer lives, even after the
+// process has passed the buffer on and exited.
 fn follows_the_allocator() -> Result<()> {
     let module = Module::load("mem_accounting=1")?;
     let (payer, user) = (Cgroup::new("pool-tests")?, Cgroup::new("pool-tests-user")?);
     let tenant = Tenant::start(&payer, "system")?;
     let charged = payer.charged()?;
     let buffer = tenant.allocate()?;
-    tenant.go()?;
+    tenant.exit()?;
     check("the payer is gone", payer.charged()?, SIZE)?;
     Child::run(|| {
-        user.enter()?;
+        user.attach()?;
         let mapping = buffer.map()?;
         for offset in (0..mapping.len()).step_by(guest_support::page_size()) {
             mapping.write(offset, 1);
@@ -204,7 +204,7 @@ fn limit() -> Result<()> {
                 Figures::settled()?;
             }
             Child::run(|| {
-                cgroup.enter()?;
+                cgroup.attach()?;
                 let heap = Heap::open(name)?;
                 let half = heap.allocate(LIMIT / 2)?;
                 let charged = cgroup.charged()?;
@@ -212,10 +212,10 @@ fn limit() -> Result<()> {
                     let answer = heap.allocate_with(&AllocationData::read_write(len as u64));
                     let what = format!("{name}: {len} bytes, pooled: {pooled}");
                     expect_errno(what, answer, Errno::ENOMEM)?;
-                    check("refused", cgroup.charged()?, charged)?;
+                    check("after ENOMEM", cgroup.charged()?, charged)?;
                 }
                 drop(half);
-                // A refusal is not for ever.
+                // Later allocations within the limit succeed.
                 heap.allocate(LIMIT / 2).map(drop)
             })?
             .succeed()?;
@@ -241,14 +241,14 @@ fn off_by_itself() -> Result<()> {
                 let buffer = tenant.allocate()?;
                 let size = buffer.size().context("no buffer")?;
                 diagnose(&format!(
-                    "{name}: {} KiB more are charged for {} KiB",
+                    "{name}: {} KiB charged for {} KiB",
                     cgroup.charged()?.saturating_sub(charged) >> 10,
                     size >> 10
                 ));
                 check(name, cgroup.charged()?, charged)?;
                 check(name, cgroup.kernel()?, kernel)?;
                 drop(buffer);
-                tenant.go()?;
+                tenant.exit()?;
                 Figures::settled()?;
             }
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much the pools keep, as the load parameters say, and nonsense in them.
+//! Limits of the pools by module parameters, and invalid parameters.
 
 use crate::figures::Figures;
 use crate::{
@@ -50,7 +50,7 @@ fn bad_values() -> Result<()> {
     ];
     for parameters in cases {
         let mut log = KernelLog::from_now_on()?;
-        // What does not fit into a parameter's type, the kernel refuses before the module sees it.
+        // The kernel rejects values that do not fit the parameter's type, the module all others.
         match try_load(parameters)? {
             Err(Errno::EINVAL | Errno::ERANGE) => {}
             answer => bail!("loading with {parameters}: {answer:?}"),
@@ -58,20 +58,20 @@ fn bad_values() -> Result<()> {
         let lines = log.messages()?;
         let name = parameters.split('=').next().unwrap_or(parameters);
         match lines.iter().find(|line| line.contains(name)) {
-            Some(line) => diagnose(&format!("{parameters}: the kernel says {line:?}")),
-            None => bail!("loading with {parameters}: no line in the log names it: {lines:?}"),
+            Some(line) => diagnose(&format!("{parameters}: the kernel's message is {line:?}")),
+            None => bail!("loading with {parameters}: no message contains it: {lines:?}"),
         }
-        ensure!(!is_loaded(), "{parameters}: refused, but loaded");
+        ensure!(!is_loaded(), "{parameters}: rejected, but loaded");
         ensure!(
             heap::names()?.is_empty(),
-            "{parameters}: refused, but there are heaps"
+            "{parameters}: rejected, but there are heaps"
         );
     }
     Ok(())
 }
 
-/// Sends twice `bound` bytes through all heaps at the same time, some in large buffers and some in
-/// single pages, and checks that the pools keep as much as they may and no more.
+/// Allocates and frees twice `bound` bytes from all heaps at the same time, in large buffers and in
+/// single pages, and checks that the pools keep as much as they may and not more.
 fn check_bound(bound: usize) -> Result<()> {
     let page = guest_support::page_size();
     let mut held = Vec::new();
@@ -92,13 +92,13 @@ fn check_bound(bound: usize) -> Result<()> {
     ));
     ensure!(
         settled.pooled <= bound,
-        "{} bytes are kept, {bound} are allowed",
+        "{} bytes are kept, the limit is {bound}",
         settled.pooled
     );
-    // What came last may have been a large run that did not fit any more.
+    // The last freed run may have been a large one, which exceeded the limit.
     ensure!(
         settled.pooled + 2 * MIB > bound,
-        "only {} bytes of {bound} are kept",
+        "only {} of {bound} bytes are kept",
         settled.pooled
     );
     Ok(())
@@ -120,7 +120,7 @@ fn in_percent() -> Result<()> {
         check_bound(memory::total()? / page * percent / 100 * page)?;
         module.unload()?;
     }
-    // Of both bounds the smaller one counts.
+    // The smaller one of both limits applies.
     let module = Module::load("pool_max_percent=1 pool_max_mib=4")?;
     check_bound(4 * MIB)?;
     module.unload()

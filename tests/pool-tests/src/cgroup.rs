@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// A cgroup; removed when dropped, when no process is in it any more.
+/// A cgroup. On drop it is removed as soon as no process is in it.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -26,15 +26,15 @@ pub struct Cgroup {
 impl Cgroup {
     pub fn new(name: &str) -> Result<Cgroup> {
         std::fs::write(Path::new(ROOT).join("cgroup.subtree_control"), "+memory")
-            .with_context(|| format!("no memory controller; mount cgroup2 on {ROOT}"))?;
+            .with_context(|| format!("no memory controller: mount cgroup2 on {ROOT}"))?;
         let path = Path::new(ROOT).join(name);
         std::fs::create_dir(&path)
-            .with_context(|| format!("cannot make cgroup {}", path.display()))?;
+            .with_context(|| format!("cannot create cgroup {}", path.display()))?;
         Ok(Cgroup { path })
     }
 
-    /// Moves the calling process into it.
-    pub fn enter(&self) -> Result<()> {
+    /// Moves the calling process into the cgroup.
+    pub fn attach(&self) -> Result<()> {
         self.write("cgroup.procs", "0")
     }
 
@@ -43,17 +43,17 @@ impl Cgroup {
         self.write("memory.max", &bytes.to_string())
     }
 
-    /// The bytes that are charged to it.
+    /// Returns the charged bytes.
     pub fn charged(&self) -> Result<usize> {
         Ok(self.read("memory.current")?.trim().parse()?)
     }
 
-    /// The bytes of them that are the kernel's.
+    /// Returns the charged bytes of kernel memory.
     pub fn kernel(&self) -> Result<usize> {
         self.field("memory.stat", "kernel")
     }
 
-    /// How many of its processes were killed because it was full.
+    /// Returns the number of processes that the OOM killer has killed in the cgroup.
     pub fn kills(&self) -> Result<usize> {
         self.field("memory.events", "oom_kill")
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The test client itself: what it is asked wrongly it refuses, and what it holds it lets go of.
+//! The test client itself: it rejects invalid requests, and releases its buffers on close.
 
 use crate::MIB;
 use anyhow::{
@@ -32,8 +32,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("client/segments-as-short-as-declared", || {
         segments_of("max_segment=65536", |length| length <= 1 << 16)
     });
-    // The kernel's own heaps give it whole pieces too, and drivers count on that. A kernel that
-    // checks DMA reports it.
+    // The kernel's own heaps do not split segments for such a device either, and drivers rely on
+    // that. The kernel's DMA debugging reports it.
     tests.add("undeclared/segments-are-whole", || {
         segments_of("max_segment=0", |length| length == MIB as u64)
     });
@@ -77,7 +77,7 @@ fn refuses_nonsense() -> Result<()> {
     expect_errno("another file's handle", stranger.segments(), Errno::ENOENT)?;
     expect_errno("another file's handle", stranger.unmap(), Errno::ENOENT)?;
     drop(stranger);
-    // It was not let go of through the wrong file.
+    // The attachment still exists.
     ensure!(!device.segments()?.is_empty());
     let pipe = dma_buf::Buffer::from(nix::unistd::pipe()?.0);
     expect_errno("no dma-buf", client.attach(&pipe), Errno::EINVAL)?;
@@ -95,13 +95,13 @@ fn lets_go() -> Result<()> {
         let buffer = heap.allocate(MIB)?;
         let device = client.import(&buffer)?;
         device.vmap()?;
-        // The file is what holds it from here on.
+        // From here on the file owns the attachment.
         std::mem::forget(device);
     }
     drop(heap);
     ensure!(
         dma_buf::totals()?.buffers == before.buffers + 10,
-        "an attached buffer went away"
+        "an attached buffer was released"
     );
     expect_errno("unloading the client", client::unload(), Errno::EAGAIN)?;
     drop(client);
@@ -114,7 +114,7 @@ fn lets_go() -> Result<()> {
     module.unload()
 }
 
-// The client against an exporter with which the module has nothing to do.
+// The client with an exporter outside the module.
 fn sees_what_others_export() -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -136,8 +136,8 @@ fn sees_what_others_export() -> Result<()> {
     Ok(())
 }
 
-/// What a device gets to see of a buffer is all of it, in segments of a length that is `right`.
-fn segments_of(parameters: &str, right: impl Fn(u64) -> bool) -> Result<()> {
+/// Checks that a device's segments cover the whole buffer, and that each length is `valid`.
+fn segments_of(parameters: &str, valid: impl Fn(u64) -> bool) -> Result<()> {
     let module = Module::load("")?;
     if client::is_loaded() {
         client::unload()?;
@@ -151,7 +151,7 @@ fn segments_of(parameters: &str, right: impl Fn(u64) -> bool) -> Result<()> {
         let sum: u64 = segments.iter().map(|segment| segment.length).sum();
         ensure!(sum == MIB as u64, "{name}: {sum} bytes of {MIB}");
         ensure!(
-            segments.iter().all(|segment| right(segment.length)),
+            segments.iter().all(|segment| valid(segment.length)),
             "{name}: {segments:?}"
         );
     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What one side writes, the other reads: the CPU through a process's mapping and through the
-//! kernel's, and a device that does not snoop the CPU's caches, which is a mapping that bypasses
-//! them.
+//! Data that one side writes is read by the other. One side is the CPU, through a process's mapping
+//! and through the kernel's; the other is a device that does not snoop the CPU's caches, represented
+//! by a mapping that bypasses them.
 //!
-//! In QEMU without KVM there are no caches, so there this shows that all sides reach the same
-//! memory in the same order; a forgotten cache maintenance only shows on a real machine.
-//! `maintenance` counts that in QEMU too.
+//! QEMU without KVM has no caches. There this shows only that all sides access the same memory in
+//! the same order; missing cache maintenance is detected on real hardware only. `maintenance`
+//! counts the operations in QEMU too.
 
 use crate::HEAPS;
 use anyhow::{
@@ -53,8 +53,8 @@ fn read(attachment: &Attachment<'_>, view: View, len: usize) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// A cached buffer needs to be told of each access. An uncached one does not, so it is not told
-/// here.
+/// Accesses to a cached buffer must be bracketed by DMA_BUF_IOCTL_SYNC. An uncached buffer does not
+/// need this, so it is omitted.
 fn access(name: &str, buffer: &Buffer, body: impl FnOnce() -> Result<()>) -> Result<()> {
     if name.contains("uncached") {
         return body();
@@ -81,7 +81,7 @@ fn process(name: &str) -> Result<()> {
         let seen = read(&device, View::Uncached, mapping.len())?;
         ensure!(
             seen == bytes(ours, mapping.len()),
-            "round {round}: the device does not see what the process wrote"
+            "round {round}: the device does not read the data of the process"
         );
         device.write(View::Uncached, 0, &bytes(theirs, mapping.len()))?;
         access(name, &buffer, || mapping.check(theirs, 0))?;
@@ -108,13 +108,13 @@ fn kernel(name: &str) -> Result<()> {
         })?;
         ensure!(
             read(&device, View::Uncached, len)? == ours,
-            "round {round}: the device does not see what the kernel wrote"
+            "round {round}: the device does not read the data of the kernel"
         );
         device.write(View::Uncached, 0, &theirs)?;
         access(name, &buffer, || {
             ensure!(
                 read(&device, View::Kernel, len)? == theirs,
-                "round {round}: the kernel does not see what the device wrote"
+                "round {round}: the kernel does not read the data of the device"
             );
             Ok(())
         })?;

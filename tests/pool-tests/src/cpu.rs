@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which CPU a test runs on.
+//! CPU affinity of tests.
 
 use anyhow::{
     Context,
@@ -12,9 +12,9 @@ use nix::sched::{
 };
 use nix::unistd::Pid;
 
-/// Keeps this thread on one CPU from here on.
-pub fn stay_on_cpu(cpu: usize) -> Result<()> {
+/// Binds the calling thread to one CPU.
+pub fn bind_to_cpu(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("there is no CPU {cpu}"))
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("cannot run on CPU {cpu}"))
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for devices with 32 address bits, on a machine that has more memory than they reach.
+//! Memory for devices with 32 address bits, on a machine with more memory than they can address.
 
 use crate::figures::Figures;
 use crate::MIB;
@@ -47,7 +47,7 @@ pub fn add(tests: &mut Tests) {
 const LIMIT: u64 = 1 << 32;
 const HEAPS_32: [&str; 2] = ["system-dma32", "system-uncached-dma32"];
 
-/// Free bytes below 4 GiB, and above.
+/// Returns the free bytes below and above 4 GiB.
 fn free_below_and_above() -> Result<(usize, usize)> {
     let text = std::fs::read_to_string("/proc/zoneinfo")?;
     let (mut below, mut above) = (0, 0);
@@ -63,7 +63,7 @@ fn free_below_and_above() -> Result<(usize, usize)> {
     Ok((below, above))
 }
 
-/// These tests need more memory than 32 bits reach.
+/// Skips the test if the machine does not have enough memory above 4 GiB.
 fn need_memory_above() -> Result<()> {
     let (_, above) = free_below_and_above()?;
     if above < 1 << 30 {
@@ -77,7 +77,7 @@ fn segments(client: &Client, buffer: &Buffer) -> Result<Vec<Segment>> {
     let bytes: u64 = segments.iter().map(|segment| segment.length).sum();
     ensure!(
         bytes == buffer.size()? as u64,
-        "the device got {bytes} bytes: {segments:x?}"
+        "the device has {bytes} bytes: {segments:x?}"
     );
     Ok(segments)
 }
@@ -93,13 +93,13 @@ fn check_below(segments: &[Segment]) -> Result<()> {
     Ok(())
 }
 
-/// No page may belong to two buffers.
+/// Checks that no page belongs to two buffers.
 fn check_disjoint(mut segments: Vec<Segment>) -> Result<()> {
     segments.sort_by_key(|segment| segment.physical_address);
     for pair in segments.windows(2) {
         ensure!(
             pair[0].physical_address + pair[0].length <= pair[1].physical_address,
-            "the same memory twice: {pair:x?}"
+            "the same memory in two buffers: {pair:x?}"
         );
     }
     Ok(())
@@ -117,7 +117,7 @@ fn system_goes_above() -> Result<()> {
             for segment in segments(&client, &buffer)? {
                 ensure!(
                     segment.physical_address >= LIMIT,
-                    "{name} takes low memory while there is other: {segment:x?}"
+                    "{name} uses low memory while other memory is free: {segment:x?}"
                 );
             }
         }
@@ -125,7 +125,7 @@ fn system_goes_above() -> Result<()> {
     module.unload()
 }
 
-// What `system` leaves behind is of no use here, and must not be taken for it.
+// Pages above 4 GiB from the pool of `system` must not be allocated here.
 fn not_from_another_pool() -> Result<()> {
     need_memory_above()?;
     client::load("")?;
@@ -137,7 +137,7 @@ fn not_from_another_pool() -> Result<()> {
     ] {
         drop(Heap::open(other)?.allocate(32 * MIB)?);
         let heap = Heap::open(name)?;
-        // Once while the other's memory waits to be made ready, once when it is.
+        // First while the other heap's memory is on the backlog, then after it was prepared.
         check_below(&segments(&client, &heap.allocate(16 * MIB)?)?)?;
         let pooled = Figures::settled()?.pooled;
         ensure!(pooled >= 32 * MIB, "only {pooled} bytes are pooled");
@@ -146,7 +146,7 @@ fn not_from_another_pool() -> Result<()> {
     module.unload()
 }
 
-/// Takes low memory until there is no more. It all lies where it must, and nobody is killed for it.
+/// Allocates low memory until ENOMEM. All of it must be low, and the OOM killer must not run.
 fn exhaust(client: &Client, heap: &Heap) -> Result<Vec<Buffer>> {
     const PIECE: usize = 64 * MIB;
     let kills = memory::oom_kills()?;
@@ -155,7 +155,7 @@ fn exhaust(client: &Client, heap: &Heap) -> Result<Vec<Buffer>> {
         match heap.allocate_with(&AllocationData::read_write(PIECE as u64)) {
             Ok(buffer) => held.push(buffer),
             Err(Errno::ENOMEM) => break,
-            Err(errno) => anyhow::bail!("low memory ran out with {errno:?}, expected ENOMEM"),
+            Err(errno) => anyhow::bail!("allocation fails with {errno:?}, expected ENOMEM"),
         }
     }
     ensure!(memory::oom_kills()? == kills, "a process was killed");
@@ -167,12 +167,12 @@ fn exhaust(client: &Client, heap: &Heap) -> Result<Vec<Buffer>> {
     check_disjoint(all)?;
     let (below, above) = free_below_and_above()?;
     diagnose(&format!(
-        "{} MiB of low memory taken, then refused; {} MiB were free below, {} above",
+        "{} MiB of low memory allocated until ENOMEM; {} MiB free below 4 GiB, {} above",
         held.len() * PIECE / MIB,
         below / MIB,
         above / MIB
     ));
-    ensure!(above > 1 << 30, "memory above 4 GiB was taken as well");
+    ensure!(above > 1 << 30, "memory above 4 GiB was used as well");
     Ok(held)
 }
 
@@ -182,7 +182,7 @@ fn scarce_low_memory() -> Result<()> {
     memory::lock_this_process()?;
     client::load("")?;
     let client = Client::open()?;
-    // Pools so small that most of what is given back is free memory again.
+    // The pools are so small that most freed memory returns to the page allocator.
     let module = Module::load("pool_max_mib=16")?;
     let mut held = exhaust(&client, &Heap::open(HEAPS_32[0])?)?;
     held.truncate(held.len().saturating_sub(4));
@@ -210,25 +210,25 @@ fn scarce_low_memory() -> Result<()> {
     check_below(&all)?;
     check_disjoint(all)?;
     diagnose(&format!(
-        "{BUFFERS} buffers of {} MiB in all, with {} MiB free below 4 GiB and {} above",
+        "{BUFFERS} buffers of {} MiB in total; {} MiB free below 4 GiB, {} above",
         bytes / MIB,
         below / MIB,
         above / MIB
     ));
-    // Others do not have to share the shortage.
+    // Heaps without the limit are not affected.
     let buffer = Heap::open("system")?.allocate(256 * MIB)?;
     let above = segments(&client, &buffer)?;
     ensure!(
         above
             .iter()
             .all(|segment| segment.physical_address >= LIMIT),
-        "`system` takes low memory while it is scarce"
+        "`system` uses low memory while it is scarce"
     );
     drop((buffer, buffers, held, heaps));
     module.unload()
 }
 
-// What these heaps are for: such a device reaches the memory itself, not a copy of it.
+// The purpose of these heaps: such a device accesses the memory itself, not a bounce buffer.
 fn device_of_32_bits() -> Result<()> {
     need_memory_above()?;
     if client::is_loaded() {
@@ -241,7 +241,7 @@ fn device_of_32_bits() -> Result<()> {
         let buffer = Heap::open(name)?.allocate(32 * MIB)?;
         let segments = segments(&client, &buffer)?;
         check_below(&segments)?;
-        // No synchronisation: a copy would not have it.
+        // Without synchronization, a bounce buffer would not have the data.
         buffer.map()?.write(0, 0x1234);
         let view = match name.contains("uncached") {
             true => View::Uncached,
@@ -251,7 +251,7 @@ fn device_of_32_bits() -> Result<()> {
         client.import(&buffer)?.read(view, 0, &mut word)?;
         ensure!(
             u64::from_ne_bytes(word) == 0x1234,
-            "{name}: the device has a copy"
+            "{name}: the device has a bounce buffer"
         );
     }
     drop(client);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dma_heap/heaps`: what each heap has handed out, and what its pool holds.
+//! `/proc/rk_dma_heap/heaps`: the allocated and the pooled memory of each heap.
 
 use anyhow::{
     ensure,
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 const FILE: &str = "/proc/rk_dma_heap/heaps";
 
-/// How long the worker may take until nothing waits for it.
+/// Maximum time until the worker has prepared all memory.
 const WORK_LIMIT: Duration = Duration::from_secs(20);
 
-/// The figures of one heap, or the sum of several. Sizes in bytes; hits and misses in runs of
+/// The counters of one heap, or the sum of several. Sizes are in bytes, hits and misses in runs of
 /// pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -31,7 +31,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Of one heap.
+    /// Returns the counters of one heap.
     pub fn of(heap: &str) -> Result<Figures> {
         let all = read()?;
         let found = all.into_iter().find(|(name, _)| name == heap);
@@ -40,29 +40,29 @@ impl Figures {
             .1)
     }
 
-    /// Of all heaps together.
+    /// Returns the sum over all heaps.
     pub fn total() -> Result<Figures> {
         Ok(read()?.into_iter().map(|(_, figures)| figures).sum())
     }
 
-    /// Of all heaps together, once nothing waits to be made ready.
+    /// Returns the sum over all heaps, after waiting until the backlog is empty.
     pub fn settled() -> Result<Figures> {
         let mut last = Self::total()?;
         eventually(WORK_LIMIT, || {
-            // What the worker has in its hands is in no figure; it is put back soon.
+            // Memory that the worker is preparing is in no counter until it is in the pool.
             std::thread::sleep(Duration::from_millis(30));
             let now = Self::total()?;
             let before = std::mem::replace(&mut last, now);
             ensure!(
                 now.backlog == 0 && now == before,
-                "still at work: {before:?}, then {now:?}"
+                "the worker is still busy: {before:?}, then {now:?}"
             );
             Ok(())
         })?;
         Ok(last)
     }
 
-    /// All that the pools hold.
+    /// Returns all bytes that the pools hold.
     pub fn kept(&self) -> usize {
         self.pooled + self.backlog
     }
@@ -73,7 +73,7 @@ impl Figures {
             let index = columns.iter().position(|column| *column == name);
             index
                 .and_then(|index| values.get(index))
-                .with_context(|| format!("{FILE}: no column {name} in {line:?}"))
+                .with_context(|| format!("{FILE} has no column {name} in {line:?}"))
         };
         let number = |name| -> Result<usize> {
             let text = value(name)?;
@@ -115,7 +115,7 @@ impl Sum for Figures {
     }
 }
 
-/// All heaps by name, in the file's order.
+/// Returns all heaps by name, in the order of the file.
 pub fn read() -> Result<Vec<(String, Figures)>> {
     parse(&std::fs::read_to_string(FILE).with_context(|| format!("cannot read {FILE}"))?)
 }

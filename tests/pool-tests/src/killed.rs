@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Processes that are killed in the middle of an allocation, many times.
+//! Processes that are killed during an allocation, many times.
 
 use crate::figures::Figures;
 use crate::{
@@ -44,8 +44,8 @@ pub fn add(tests: &mut Tests) {
 const ROUNDS: usize = 1000;
 const SIZE: usize = 16 * MIB;
 
-/// What the kernel's own caches may take in a thousand rounds of fork and exit. One page lost in
-/// every third round would be more; a run of pages lost in three of them too.
+/// Memory that the kernel's own caches may use during a thousand rounds of fork and exit. A leak of
+/// one page in every third round would exceed it, and so would three leaked runs of pages.
 const TOLERANCE: usize = 2 * MIB;
 
 fn allocate_for_ever(heap: &Heap) -> Result<()> {
@@ -60,14 +60,14 @@ fn kill_one(heap: &Heap, pause: Duration) -> Result<()> {
     child.signal(Signal::SIGKILL)?;
     let verdict = child
         .wait(Duration::from_secs(20))?
-        .context("does not die")?;
+        .context("the process does not exit")?;
     ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
     Ok(())
 }
 
 fn thousand_times() -> Result<()> {
-    // So small a pool that most memory is allocated or made ready in the allocation, which takes
-    // its time.
+    // With such a small pool most memory is allocated or prepared during the allocation, which
+    // takes long enough to be interrupted.
     let module = Module::load("pool_max_mib=8")?;
     let rounds = checkers::rounds(ROUNDS);
     let mut heaps = HEAPS
@@ -76,11 +76,11 @@ fn thousand_times() -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let start = Instant::now();
     drop(heaps[0].allocate(SIZE)?);
-    // On a busy machine one allocation may have taken far longer than most will.
+    // On a busy machine the first allocation may take far longer than most others.
     let whole = start.elapsed().min(Duration::from_millis(20));
     let mut random = fastrand::Rng::with_seed(3);
     let mut pause = || Duration::from_micros(500) + whole.mul_f64(random.f64() * 1.2);
-    // Caches of the kernel fill up with the first rounds; that is no loss.
+    // Caches of the kernel fill up in the first rounds; that is not a leak.
     for heap in heaps.iter().cycle().take(40) {
         kill_one(heap, pause())?;
     }
@@ -99,22 +99,26 @@ fn thousand_times() -> Result<()> {
         let now = Figures::settled()?;
         ensure!(
             now.buffers == 0 && now.allocated == 0,
-            "buffers of the dead are still there: {now:?}"
+            "buffers of killed processes still exist: {now:?}"
         );
         left = memory::free_and_reclaimable()?;
         ensure!(
             left + checkers::tolerated(TOLERANCE) >= before,
-            "{} KiB are gone",
+            "{} KiB are lost",
             (before - left) >> 10
         );
         Ok(())
     })?;
     diagnose(&format!(
-        "{hits} of {rounds} kills interrupted an allocation of {} MiB; the memory at rest changed by {} KiB",
+        "{hits} of {rounds} kills interrupted an allocation of {} MiB; free memory changed by \
+         {} KiB",
         SIZE / MIB,
         (left as i64 - before as i64) / 1024
     ));
-    ensure!(hits >= rounds / 4, "only {hits} kills hit an allocation");
+    ensure!(
+        hits >= rounds / 4,
+        "only {hits} kills interrupted an allocation"
+    );
     heaps.clear();
     module.unload()
 }

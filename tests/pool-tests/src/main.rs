@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the system heaps' memory: that it is always zeroed, lies where it must, is mapped as it
-//! must be, and that pools, deferred freeing and accounting add up, also when memory is short.
+//! Tests of the system heaps' memory: it is always zeroed, is in the right zone and has the right
+//! mapping type, and pools, deferred freeing and accounting are consistent, also when memory is
+//! short.
 //!
-//! The tests load the module themselves, each with the parameters that it needs.
+//! The tests load the module themselves, each one with its parameters.
 
 mod accounting;
 mod bounds;
@@ -37,7 +38,7 @@ use guest_support::ktap::{
 use guest_support::module;
 use std::process::ExitCode;
 
-/// Every system heap.
+/// All system heaps.
 const HEAPS: [&str; 4] = [
     "system",
     "system-uncached",
@@ -51,11 +52,11 @@ const MIB: usize = 1 << 20;
 /// Test the memory of the system heaps and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// How long everything happens at once
+    /// Duration of the stress test
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     stress_seconds: u64,
 
-    /// Also run everything at once, in rounds with memory short, for so many minutes
+    /// Also run the soak test, in rounds with little memory, for this number of minutes
     #[arg(long, value_name = "MINUTES")]
     soak: Option<u64>,
 
@@ -67,7 +68,7 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     ensure!(
         !module::is_loaded(),
-        "module {} is loaded; these tests load it themselves, so unload it first (qemu/vm: --no-module)",
+        "module {} is loaded, but these tests load it: boot with qemu/vm --no-module",
         module::NAME
     );
     let mut tests = Tests::default();

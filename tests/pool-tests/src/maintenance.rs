@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cache maintenance, counted: the kernel does it for the client's device, which does not snoop the
-//! CPU's caches, and probes on the two functions that do it tell for which memory.
+//! Counts cache maintenance. The kernel performs it for the client's device, which does not snoop
+//! the CPU's caches, and kprobes on the two functions that perform it report the memory ranges.
 //!
-//! QEMU without KVM has no caches: what the instructions behind these functions achieve cannot be
-//! seen there, but which memory they are given can, and that is all the module decides.
+//! QEMU without KVM has no caches. The effect of the instructions in these functions is invisible
+//! there, but their ranges are not, and the module determines only the ranges.
 
-use crate::cpu::stay_on_cpu;
+use crate::cpu::bind_to_cpu;
 use crate::figures::Figures;
 use crate::trace::{
     Event,
@@ -56,26 +56,25 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// Heaps of contiguous memory, one of each kind. They have no pools.
+/// Heaps of contiguous memory, one per mapping and pool type. They have no page pools.
 const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// The first two arguments of both functions. The kernel knows arguments by their place on some
-/// architectures only.
+/// The first two arguments of both functions. Only some architectures have $argN.
 #[cfg(not(target_arch = "arm"))]
 const ARGUMENTS: &str = "address=$arg1:x64 size=$arg2:u64";
 #[cfg(target_arch = "arm")]
 const ARGUMENTS: &str = "address=%r0:x32 size=%r1:u32";
 
-/// Sees every piece of memory for which caches are looked after.
+/// Traces all cache maintenance.
 struct Watch {
-    // Dropped before the probes, which could not be removed otherwise.
+    // Dropped before the probes, which cannot be removed while they are traced.
     trace: Trace,
     _probes: [Probe; 2],
 }
 
-/// Bytes of a buffer for which caches were looked after.
+/// Bytes of a buffer with cache maintenance.
 #[derive(Debug, PartialEq, Eq)]
 struct Maintenance {
     for_device: u64,
@@ -100,7 +99,7 @@ impl Watch {
         })
     }
 
-    /// What was done to these segments since the last time.
+    /// Returns the maintenance of these segments since the last call.
     fn take(&self, segments: &[Segment]) -> Result<Maintenance> {
         let events = self.trace.take()?;
         let bytes = |function| -> Result<u64> {
@@ -114,7 +113,7 @@ impl Watch {
     }
 }
 
-/// Address and size of each call of `function`.
+/// Returns address and size of each call of `function`.
 fn ranges(events: &[Event], function: &str) -> Result<Vec<(u64, u64)>> {
     let events = events.iter().filter(|event| event.name == function);
     events
@@ -122,7 +121,7 @@ fn ranges(events: &[Event], function: &str) -> Result<Vec<(u64, u64)>> {
         .collect()
 }
 
-/// How many bytes of the range lie in the segments.
+/// Returns the number of bytes of the range that are in the segments.
 fn overlap(segments: &[Segment], (address, size): (u64, u64)) -> u64 {
     let segments = segments.iter().map(|segment| {
         let start = segment.physical_address.max(address);
@@ -140,8 +139,8 @@ fn expect(what: &str, found: Maintenance, expected: Maintenance) -> Result<()> {
     Ok(())
 }
 
-/// Maps, accesses and unmaps with one and with two importers. Each mapping and each access has to
-/// reach all of the buffer once for each device that has it mapped, or nothing at all.
+/// Maps, accesses and unmaps with one and with two importers. Each mapping and each access must
+/// cover the whole buffer once per device that has it mapped, or nothing at all.
 fn for_importers(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -209,7 +208,7 @@ fn access(
     expect("end_cpu_access", watch.take(segments)?, ended())
 }
 
-/// Checks that maintenance for a device has reached every byte of the segments, and each once.
+/// Checks that maintenance for a device covers every byte of the segments exactly once.
 fn expect_cleaned_once(what: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
     for segment in segments {
         let mut at = segment.physical_address;
@@ -222,7 +221,7 @@ fn expect_cleaned_once(what: &str, events: &[Event], segments: &[Segment]) -> Re
         for (address, size) in inside {
             ensure!(
                 address == at,
-                "{what}: cleaned from {address:#x} on, expected from {at:#x}"
+                "{what}: cleaned from {address:#x}, expected from {at:#x}"
             );
             at += size;
         }
@@ -234,15 +233,15 @@ fn expect_cleaned_once(what: &str, events: &[Event], segments: &[Segment]) -> Re
     Ok(())
 }
 
-// Memory that will be mapped past the caches is cleaned, exactly it, once before it is handed out:
-// when it is fresh, and when it has come back and was zeroed. What a pool holds ready costs nothing
-// more.
+// Memory that will be mapped uncached is cleaned exactly once before it is allocated: fresh memory
+// during the allocation, freed memory after it was zeroed. Pooled memory needs no further
+// maintenance.
 fn handing_out(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
     let module = Module::load("")?;
-    // A CPU may keep single pages for itself.
-    stay_on_cpu(0)?;
+    // A CPU may keep single pages in its own list.
+    bind_to_cpu(0)?;
     for pages in [1, 256 + 32] {
         check_handing_out(name, &client, pages).with_context(|| format!("{pages} pages"))?;
     }
@@ -268,29 +267,29 @@ fn check_handing_out(name: &str, client: &Client, pages: usize) -> Result<()> {
     let pooled = watch.trace.take()?;
     ensure!(
         segments_of(&buffer)? == segments,
-        "the buffer did not come out of the pool"
+        "the buffer is not from the pool"
     );
 
     if name.contains("uncached") {
         expect_cleaned_once("fresh memory", &fresh, &segments)?;
-        expect_cleaned_once("memory that came back", &returned, &segments)?;
+        expect_cleaned_once("freed memory", &returned, &segments)?;
     } else {
         expect_not_cleaned("fresh memory", &fresh, &segments)?;
-        expect_not_cleaned("memory that came back", &returned, &segments)?;
+        expect_not_cleaned("freed memory", &returned, &segments)?;
     }
-    expect_not_cleaned("memory from the pool", &pooled, &segments)
+    expect_not_cleaned("pooled memory", &pooled, &segments)
 }
 
 fn expect_not_cleaned(what: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
     let ranges = ranges(events, "arch_sync_dma_for_device")?;
     ensure!(
         ranges.iter().all(|range| overlap(segments, *range) == 0),
-        "{what} was cleaned for no reason: {ranges:x?}"
+        "{what} was cleaned unnecessarily: {ranges:x?}"
     );
     Ok(())
 }
 
-// Without a pool all memory is fresh, and it is nobody's business once it has come back.
+// Without a pool all memory is fresh, and freed memory needs no maintenance.
 fn handing_out_contiguous(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -309,7 +308,7 @@ fn handing_out_contiguous(name: &str) -> Result<()> {
         } else {
             expect_not_cleaned("fresh memory", &fresh, &segments)?;
         }
-        expect_not_cleaned("memory that came back", &returned, &segments)?;
+        expect_not_cleaned("freed memory", &returned, &segments)?;
     }
     drop((heap, watch));
     module.unload()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How buffers are mapped: the page tables of a process and of the kernel say it page by page.
+//! Memory types of mappings, from the page tables of a process and of the kernel, page by page.
 
 use crate::HEAPS;
 use anyhow::{
@@ -33,10 +33,10 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// Runs of each order that a pool has, with 4 KiB pages.
+/// One run of each order of a pool, with 4 KiB pages.
 const PAGES: usize = 512 + 256 + 16 + 1;
 
-/// What a huge entry of the page table maps, with 4 KiB pages.
+/// Size of a PMD entry, with 4 KiB pages.
 const HUGE: usize = 2 << 20;
 
 fn expected(heap: &str) -> MemoryType {
@@ -56,7 +56,7 @@ fn check(heap: &str, offset: usize, found: MemoryType) -> Result<()> {
     Ok(())
 }
 
-// What every kernel maps write-back, so that the next tests compare with something known.
+// Memory that every kernel maps write-back, as a reference for the next tests.
 fn control() -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -77,7 +77,7 @@ fn user(name: &str) -> Result<()> {
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let page = page_size();
-    // Fresh memory, and then the same out of the pool.
+    // First fresh memory, then the same memory from the pool.
     for _ in 0..2 {
         let buffer = heap.allocate(PAGES * page)?;
         let mapping = buffer.map()?;
@@ -85,14 +85,14 @@ fn user(name: &str) -> Result<()> {
             let found = client.memory_type(mapping.address() + offset)?;
             check(name, offset, found)?;
         }
-        // A part of it, which begins inside of a run.
+        // A part that begins within a run.
         let part = buffer.map_range(7 * page, 260 * page)?;
         for offset in (0..part.len()).step_by(page) {
             let found = client.memory_type(part.address() + offset)?;
             check(name, offset + 7 * page, found)?;
         }
-        // Where huge entries can be, which page faults make, and after the kernel has made the
-        // entries anew.
+        // Also in a mapping that allows huge entries, which page faults create, and after mprotect,
+        // after which the kernel creates the entries again.
         let aligned = Mapping::aligned(buffer.as_fd(), 0, PAGES * page, HUGE, 0)?;
         for protection in [
             ProtFlags::PROT_READ,
@@ -130,11 +130,11 @@ fn kernel(name: &str) -> Result<()> {
     for offset in (0..buffer.size()?).step_by(page_size()) {
         check(name, offset, attachment.memory_type(View::Kernel, offset)?)?;
     }
-    // For the reader. All RAM has such a mapping, but nobody reads or writes a write-combined
+    // For information only. All RAM is in the linear map, but nothing accesses a write-combined
     // buffer through it.
     match attachment.memory_type(View::Cached, 0) {
         Ok(found) => diagnose(&format!("{name}: in the kernel's linear map: {found:?}")),
-        Err(errno) => diagnose(&format!("{name}: no page of the linear map: {errno:?}")),
+        Err(errno) => diagnose(&format!("{name}: not in the linear map: {errno:?}")),
     }
     drop(attachment);
     drop((buffer, heap));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! When memory is short, the pools give way before anybody is killed.
+//! When memory is short, the pools shrink before the OOM killer runs.
 
 use crate::figures::Figures;
 use crate::trace::Trace;
@@ -49,10 +49,10 @@ pub fn add(tests: &mut Tests) {
 
 const FILL: usize = 240 * MIB;
 
-/// The largest run of pages that a pool has, on a machine with 4 KiB pages.
+/// The largest run of pages in a pool, with 4 KiB pages.
 const RUN: usize = 2 * MIB;
 
-/// Large pools, so that there is something to give back.
+/// Large pools, so that there is memory to reclaim.
 const PARAMETERS: &str = "pool_max_percent=60";
 
 /// Allocates `bytes`, spread over all heaps, and frees them again.
@@ -75,7 +75,7 @@ fn fill() -> Result<Figures> {
 fn report(what: &str) -> Result<()> {
     let figures = Figures::total()?;
     diagnose(&format!(
-        "{what}: {} KiB pooled, {} KiB waiting, {} KiB reclaimed so far, {} KiB free",
+        "{what}: {} KiB pooled, {} KiB on the backlog, {} KiB reclaimed so far, {} KiB free",
         figures.pooled >> 10,
         figures.backlog >> 10,
         figures.reclaimed >> 10,
@@ -92,10 +92,10 @@ fn drop_caches() -> Result<()> {
         std::fs::write("/proc/sys/vm/drop_caches", "3")?;
         let empty = Figures::total()?;
         report("dropped")?;
-        ensure!(empty.kept() == 0, "something is left: {empty:?}");
+        ensure!(empty.kept() == 0, "the pools are not empty: {empty:?}");
         ensure!(
             empty.reclaimed == full.reclaimed + FILL,
-            "{FILL} bytes went, {full:?} became {empty:?}"
+            "not {FILL} bytes were reclaimed: {full:?} became {empty:?}"
         );
     }
     module.unload()
@@ -110,14 +110,14 @@ fn drop_caches_with_backlog() -> Result<()> {
     report("dropped, then settled")?;
     ensure!(
         before.backlog > FILL / 2,
-        "most was ready before it could be dropped: {before:?}"
+        "most of the backlog was prepared before it could be reclaimed: {before:?}"
     );
-    // The run that the worker has in its hands at that moment can stay.
-    ensure!(after.kept() <= RUN, "something is left: {after:?}");
+    // The run that the worker is preparing at that time may stay.
+    ensure!(after.kept() <= RUN, "the pools are not empty: {after:?}");
     module.unload()
 }
 
-/// Takes memory until there is none, page by page, in the sight of the out-of-memory killer.
+/// Allocates and touches memory page by page until the OOM killer ends the process.
 fn eat() -> Result<()> {
     std::fs::write("/proc/self/oom_score_adj", "1000")?;
     let mut eaten = Vec::new();
@@ -130,8 +130,8 @@ fn eat() -> Result<()> {
     }
 }
 
-// The order of events tells it exactly: what the shrinker had freed when the kernel chose whom to
-// kill.
+// The order of trace events shows how much the shrinker had freed when the kernel selected the
+// victim.
 fn eater() -> Result<()> {
     memory::lock_this_process()?;
     let module = Module::load(PARAMETERS)?;
@@ -143,14 +143,14 @@ fn eater() -> Result<()> {
     let pid = eater.pid();
     let verdict = eater
         .wait(Duration::from_secs(80))?
-        .context("the eater still finds memory")?;
+        .context("the eater was not killed")?;
     let after = Figures::total()?;
     report("after the kill")?;
     let events = trace.take()?;
 
     ensure!(
         verdict == Verdict::Killed(Signal::SIGKILL),
-        "the eater ended otherwise: {verdict:?}"
+        "the eater ended in another way: {verdict:?}"
     );
     let killed = memory::oom_kills()? - kills;
     ensure!(
@@ -160,7 +160,7 @@ fn eater() -> Result<()> {
     let kill = events
         .iter()
         .position(|event| event.name == "mark_victim")
-        .context("nobody was chosen to be killed")?;
+        .context("the kernel selected no victim")?;
     let victim = events[kill].number("pid")?;
     ensure!(
         victim == pid.as_raw() as u64,
@@ -173,17 +173,17 @@ fn eater() -> Result<()> {
         .map(|event| Ok(event.number("freed")? as usize * page_size()))
         .sum::<Result<usize>>()?;
     diagnose(&format!(
-        "{} of {} KiB were given back before the kill",
+        "{} of {} KiB were reclaimed before the kill",
         freed >> 10,
         full.pooled >> 10
     ));
-    // Less than what the kernel asks a shrinker for at a time (128 objects) may be left.
+    // Less than one batch of the shrinker (128 objects) may be left.
     ensure!(
         freed + RUN >= full.pooled,
-        "only {freed} of {} bytes were given back before the kill",
+        "only {freed} of {} bytes were reclaimed before the kill",
         full.pooled
     );
-    ensure!(after.kept() <= RUN, "the pools still hold {after:?}");
+    ensure!(after.kept() <= RUN, "the pools are not empty: {after:?}");
 
     drop(trace);
     let again = {
@@ -199,11 +199,11 @@ fn eater() -> Result<()> {
     module.unload()
 }
 
-// What one heap's pool holds is there for the others too.
+// The memory in one heap's pool is available to the other heaps.
 fn large_buffers_need_it() -> Result<()> {
     let module = Module::load("pool_max_percent=70")?;
     let kills = memory::oom_kills()?;
-    // A kernel that checks DMA keeps, for a while, a note of each page that was cleaned.
+    // DMA debugging keeps records of cleaned pages for a while, which need memory.
     let share = if checkers::enabled() { 4 } else { 2 };
     let size = memory::total()? / share / MIB * MIB;
     for name in HEAPS {
@@ -215,7 +215,7 @@ fn large_buffers_need_it() -> Result<()> {
     module.unload()
 }
 
-// Just above its watermarks the kernel asks nobody to give memory back.
+// Slightly above its watermarks the kernel does not call shrinkers.
 fn small_buffers_need_it() -> Result<()> {
     const PIECE: usize = 4 * MIB;
     let module = Module::load(PARAMETERS)?;

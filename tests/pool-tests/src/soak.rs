@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything at once for as long as one likes, with memory short again and again. After each round
-//! all comes to rest, and what was lost by then is told: a leak, however small, shows as a drift.
+//! Everything at once for a given time, with little memory again and again. After each round the
+//! heaps become idle and the lost memory is printed: even a small leak shows as a drift.
 
 use crate::figures::{
     self,
@@ -44,10 +44,10 @@ use std::time::{
     Instant, //
 };
 
-/// How long everything happens before it comes to rest.
+/// Duration of a round.
 const ROUND: Duration = Duration::from_secs(60);
 
-/// What the kernel may have taken for itself by the end.
+/// Memory that the kernel may have allocated for itself by the end.
 const TOLERANCE: isize = 8 * MIB as isize;
 
 const NODES: &[&str] = &[
@@ -63,14 +63,14 @@ const NODES: &[&str] = &[
 pub fn add(tests: &mut Tests, minutes: u64) {
     let duration = Duration::from_secs(60 * minutes);
     tests.add_within(
-        // Coming to rest takes its time as well.
+        // Includes the time in which the heaps become idle.
         2 * duration + Duration::from_secs(120),
         "soak/everything",
         move || everything(duration),
     );
 }
 
-/// Out of memory is an answer here; any other failure is none.
+/// Accepts ENOMEM; any other failure is an error.
 fn may_be_short<T>(answer: nix::Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(value) => Ok(Some(value)),
@@ -79,15 +79,15 @@ fn may_be_short<T>(answer: nix::Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Buffers of any size from any heap, written and read.
+/// Allocates buffers of any size from any heap, reads and writes them.
 fn buffers(seed: u64, until: Instant) -> Result<()> {
     let names = heap::names()?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut held = Vec::new();
     while Instant::now() < until {
         let heap = Heap::open(&names[random.usize(0..names.len())])?;
-        let most = 1 << random.usize(0..=10);
-        let size = random.usize(1..=most) * page_size();
+        let max = 1 << random.usize(0..=10);
+        let size = random.usize(1..=max) * page_size();
         let data = heap::AllocationData::read_write(size as u64);
         if let Some(buffer) = may_be_short(heap.allocate_with(&data))? {
             if random.u8(0..4) == 0 {
@@ -106,7 +106,7 @@ fn buffers(seed: u64, until: Instant) -> Result<()> {
     Ok(())
 }
 
-/// What drivers do: buffers and page arrays through the kernel's interface.
+/// Allocates buffers and page arrays like a driver, through the kernel interface.
 fn drivers(until: Instant) -> Result<()> {
     let allocator = Allocator::open()?;
     let mut round = 0;
@@ -124,7 +124,7 @@ fn drivers(until: Instant) -> Result<()> {
     Ok(())
 }
 
-/// Takes most of what is free, uses it, and gives it back.
+/// Allocates most of the available memory, touches it, and frees it.
 fn eater(until: Instant) -> Result<()> {
     while Instant::now() < until {
         let size = memory::meminfo("MemAvailable")? / 10 * 8;
@@ -166,7 +166,7 @@ fn round(number: u64, length: Duration) -> Result<()> {
     for worker in &mut workers {
         let verdict = worker
             .wait(length + Duration::from_secs(60))?
-            .context("a process does not come to an end")?;
+            .context("a process does not finish")?;
         ensure!(verdict == Verdict::Passed, "{verdict:?}");
     }
     Ok(())
@@ -176,7 +176,7 @@ fn everything(duration: Duration) -> Result<()> {
     let _module = Module::load("pool_max_percent=30")?;
     client::load("")?;
     guest_support::allocator::load()?;
-    // Caches of the kernel fill up at first; that is no loss.
+    // Caches of the kernel fill up at first; that is not a leak.
     round(0, Duration::from_secs(10))?;
     Figures::settled()?;
     let before = memory::free_and_reclaimable()? as isize;
@@ -191,7 +191,7 @@ fn everything(duration: Duration) -> Result<()> {
         for (name, figures) in figures::read()? {
             ensure!(
                 figures.buffers == 0 && figures.allocated == 0,
-                "{name}: not all came back: {figures:?}"
+                "{name}: not everything was freed: {figures:?}"
             );
         }
         drift = before - memory::free_and_reclaimable()? as isize;
@@ -204,6 +204,6 @@ fn everything(duration: Duration) -> Result<()> {
             drift / 1024,
         ));
     }
-    ensure!(drift <= TOLERANCE, "{} KiB are gone", drift / 1024);
+    ensure!(drift <= TOLERANCE, "{} KiB are lost", drift / 1024);
     Ok(())
 }

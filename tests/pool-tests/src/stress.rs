@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything at once, for a while, on all CPUs: afterwards every counter is back at zero.
+//! All operations at once, on all CPUs. Afterwards every counter is zero again.
 
 use crate::figures::{
     self,
@@ -56,9 +56,9 @@ pub fn add(tests: &mut Tests, seconds: u64) {
 
 const PROCESSES: u64 = 8;
 
-/// The most that one process holds, so that all together hold half of memory; a kernel that checks
-/// needs more itself.
-fn most_held() -> Result<usize> {
+/// Returns the maximum bytes per process, so that all together hold half of the memory. A kernel
+/// with checkers needs more memory itself.
+fn max_held() -> Result<usize> {
     let share = if checkers::enabled() { 4 } else { 2 };
     Ok(memory::total()? / share / PROCESSES as usize)
 }
@@ -70,7 +70,7 @@ fn random_size(random: &mut fastrand::Rng) -> usize {
     (pages + random.usize(0..pages)) * page_size()
 }
 
-/// Checks the first word of every page, and leaves one there.
+/// Checks the first word of every page and overwrites it.
 fn use_mapped(buffer: &Buffer) -> Result<()> {
     let mapping = buffer.map()?;
     for offset in (0..mapping.len()).step_by(page_size()) {
@@ -99,7 +99,7 @@ pub fn work(seed: u64, duration: Duration) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let client = Client::open()?;
     let mut random = fastrand::Rng::with_seed(seed);
-    let most = most_held()?;
+    let max = max_held()?;
     let mut held: Vec<(Buffer, usize)> = Vec::new();
     while start.elapsed() < duration {
         let size = random_size(&mut random);
@@ -107,7 +107,7 @@ pub fn work(seed: u64, duration: Duration) -> Result<()> {
         match random.u8(0..8) {
             0 => use_mapped(&buffer)?,
             1 => use_imported(&buffer, &client)?,
-            // A descriptor too many, and a mapping that outlives it.
+            // A duplicated descriptor, and a mapping that outlives it.
             2 => {
                 let mapping = buffer.duplicate()?.map()?;
                 mapping.check_zero_range(size - 8, 8)?;
@@ -115,15 +115,14 @@ pub fn work(seed: u64, duration: Duration) -> Result<()> {
             _ => {}
         }
         held.push((buffer, size));
-        while held.iter().map(|(_, size)| size).sum::<usize>() > most || held.len() > 50 {
+        while held.iter().map(|(_, size)| size).sum::<usize>() > max || held.len() > 50 {
             held.swap_remove(random.usize(0..held.len()));
         }
     }
     Ok(())
 }
 
-/// Reads the figures all the time; none may ever be more than all memory, as one would be that fell
-/// below zero.
+/// Reads the counters continuously. None may exceed the total memory, as a negative one would.
 fn watch(until: Instant) -> Result<usize> {
     let all = memory::total()?;
     let mut rounds = 0;
@@ -132,7 +131,7 @@ fn watch(until: Instant) -> Result<usize> {
             ensure!(
                 figures.allocated.max(figures.pooled).max(figures.backlog) <= all
                     && figures.buffers < 1 << 20,
-                "{name}: impossible: {figures:?}"
+                "{name}: impossible counters: {figures:?}"
             );
         }
         rounds += 1;
@@ -148,7 +147,7 @@ fn all_at_once(duration: Duration) -> Result<()> {
     client::load("")?;
     let module = Module::load("")?;
     let cpus = std::thread::available_parallelism()?;
-    // Caches of the kernel fill up at first; that is no loss.
+    // Caches of the kernel fill up at first; that is not a leak.
     work(99, Duration::from_millis(500))?;
     Figures::settled()?;
     let before = memory::free_and_reclaimable()?;
@@ -161,13 +160,14 @@ fn all_at_once(duration: Duration) -> Result<()> {
     for mut worker in workers {
         let verdict = worker
             .wait(Duration::from_secs(30))?
-            .context("a process does not come to an end")?;
+            .context("a process does not finish")?;
         ensure!(verdict == Verdict::Passed, "{verdict:?}");
     }
 
     let end = Figures::settled()?;
     diagnose(&format!(
-        "{PROCESSES} processes on {cpus} CPUs for {duration:?}, figures read {rounds} times: {} runs from the pools, {} not, {} MiB reclaimed",
+        "{PROCESSES} processes on {cpus} CPUs for {duration:?}, counters read {rounds} times: \
+         {} runs from the pools, {} not, {} MiB reclaimed",
         end.hits - start.hits,
         end.misses - start.misses,
         (end.reclaimed - start.reclaimed) / MIB
@@ -175,23 +175,20 @@ fn all_at_once(duration: Duration) -> Result<()> {
     for (name, figures) in figures::read()? {
         ensure!(
             figures.buffers == 0 && figures.allocated == 0 && figures.backlog == 0,
-            "{name}: not all came back: {figures:?}"
+            "{name}: not everything was freed: {figures:?}"
         );
     }
     eventually(Duration::from_secs(2), || {
         let missing = before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             missing <= checkers::tolerated(TOLERANCE),
-            "{} KiB are gone",
+            "{} KiB are lost",
             missing >> 10
         );
         Ok(())
     })?;
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     let empty = Figures::total()?;
-    ensure!(
-        empty.kept() == 0,
-        "the pools say that something is left: {empty:?}"
-    );
+    ensure!(empty.kept() == 0, "the pools are not empty: {empty:?}");
     module.unload()
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! That the figures in different files are the same, and add up.
+//! The counters in different files are the same, and are consistent.
 
-use crate::cpu::stay_on_cpu;
+use crate::cpu::bind_to_cpu;
 use crate::figures::{
     self,
     Figures, //
@@ -46,12 +46,12 @@ const FILES: [&str; 2] = [
     "/sys/kernel/rk_dma_heap/rk_total_pools_kb",
 ];
 
-/// A decimal number and a newline, and nothing else.
+/// Reads a file that must consist of a decimal number and a newline.
 fn read_number(file: &str) -> Result<usize> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?;
     let digits = text.strip_suffix('\n');
     let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    let digits = digits.with_context(|| format!("{file} holds {text:?}"))?;
+    let digits = digits.with_context(|| format!("{file} has {text:?}, expected a number"))?;
     Ok(digits.parse()?)
 }
 
@@ -61,7 +61,7 @@ fn check_files() -> Result<usize> {
         let kib = read_number(file)?;
         ensure!(
             kib * 1024 == settled.pooled,
-            "{file}: {kib} KiB, but the heaps' pools hold {} bytes",
+            "{file}: {kib} KiB, but the heaps' pools have {} bytes",
             settled.pooled
         );
         let mode = std::fs::metadata(file)?.permissions().mode() & 0o7777;
@@ -72,7 +72,7 @@ fn check_files() -> Result<usize> {
 
 fn files_agree() -> Result<()> {
     let module = Module::load("")?;
-    ensure!(check_files()? == 0, "fresh pools are not empty");
+    ensure!(check_files()? == 0, "new pools are not empty");
     for (index, name) in HEAPS.into_iter().enumerate() {
         let heap = Heap::open(name)?;
         let before = check_files()?;
@@ -81,17 +81,17 @@ fn files_agree() -> Result<()> {
         let after = check_files()?;
         ensure!(
             after == before + size,
-            "{name}: {size} bytes came back, {before} became {after}"
+            "{name}: {size} bytes were freed, but {before} became {after}"
         );
         let own = Figures::of(name)?.pooled;
-        ensure!(own == size, "{name}: pools {own} of {size} bytes");
+        ensure!(own == size, "{name}: {own} of {size} bytes are pooled");
     }
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
-    ensure!(check_files()? == 0, "reclaimed, and yet not empty");
+    ensure!(check_files()? == 0, "not empty after reclaim");
     module.unload()
 }
 
-// Whatever a heap ever got is handed out, pooled or waiting, at every moment.
+// All memory of a heap is allocated, pooled or on the backlog at any time.
 fn sums_add_up() -> Result<()> {
     let module = Module::load("pool_max_percent=50")?;
     for name in HEAPS {
@@ -107,7 +107,7 @@ fn sums_add_up() -> Result<()> {
         let full = Figures::of(name)?;
         ensure!(
             full.buffers == 40 && full.allocated == bytes && full.kept() == 0,
-            "{name}: 40 buffers of {bytes} bytes in all: {full:?}"
+            "{name}: 40 buffers of {bytes} bytes in total: {full:?}"
         );
         while !buffers.is_empty() {
             buffers.truncate(buffers.len() / 2);
@@ -116,28 +116,28 @@ fn sums_add_up() -> Result<()> {
             let now = Figures::of(name)?;
             ensure!(
                 now.buffers == buffers.len() && now.allocated == left,
-                "{name}: {} buffers of {left} bytes are left: {now:?}",
+                "{name}: expected {} buffers of {left} bytes: {now:?}",
                 buffers.len()
             );
             ensure!(
                 now.allocated + now.kept() == bytes,
-                "{name}: of {bytes} bytes some are in no figure: {now:?}"
+                "{name}: some of {bytes} bytes are in no counter: {now:?}"
             );
         }
-        // From the pool it comes without a single miss.
+        // An allocation from the pool has no misses.
         let before = Figures::of(name)?;
         drop(heap.allocate(bytes / 2 / MIB * MIB)?);
         let after = Figures::of(name)?;
         ensure!(
             after.misses == before.misses && after.hits > before.hits,
-            "{name}: what was pooled was not used: {before:?}, then {after:?}"
+            "{name}: pooled memory was not used: {before:?}, then {after:?}"
         );
         Figures::settled()?;
         std::fs::write("/proc/sys/vm/drop_caches", "2")?;
         let empty = Figures::of(name)?;
         ensure!(
             empty.kept() == 0 && empty.reclaimed == bytes,
-            "{name}: {bytes} bytes could be reclaimed: {empty:?}"
+            "{name}: not all of {bytes} bytes were reclaimed: {empty:?}"
         );
     }
     let (listed, heaps) = (figures::read()?.len(), heap::names()?.len());
@@ -145,20 +145,20 @@ fn sums_add_up() -> Result<()> {
     module.unload()
 }
 
-// Single pages are the hard case: what comes back on one CPU is wanted on another. Each CPU may
-// keep a few.
+// Single pages are the difficult case: they are freed on one CPU and allocated on another. Each CPU
+// may keep a few.
 fn every_cpu_gets_what_is_pooled() -> Result<()> {
     const PAGES: usize = 500;
-    const KEPT: usize = 64;
+    const MAX_KEPT: usize = 64;
     let module = Module::load("")?;
     let cpus = std::thread::available_parallelism()?.get();
     for name in HEAPS {
         let heap = Heap::open(name)?;
         let single = || -> Result<Vec<Buffer>> { (0..PAGES).map(|_| heap.allocate(1)).collect() };
-        // Freed one by one, and through the worker, which runs anywhere.
+        // Freed one by one, and by the worker, which runs on any CPU.
         for whole in [false, true] {
             std::fs::write("/proc/sys/vm/drop_caches", "2")?;
-            stay_on_cpu(0)?;
+            bind_to_cpu(0)?;
             if whole {
                 // Too small for a larger run.
                 let part = 15 * page_size();
@@ -170,14 +170,15 @@ fn every_cpu_gets_what_is_pooled() -> Result<()> {
             let pooled = Figures::settled()?;
             ensure!(pooled.pooled >= PAGES * page_size(), "{name}: {pooled:?}");
             for cpu in 0..cpus {
-                stay_on_cpu(cpu)?;
+                bind_to_cpu(cpu)?;
                 let before = Figures::of(name)?;
                 let buffers = single()?;
                 let after = Figures::of(name)?;
                 let missed = after.misses - before.misses;
                 ensure!(
-                    missed <= KEPT,
-                    "{name}: CPU {cpu} missed {missed} pages of {PAGES}, of which {} KiB were pooled; by the worker: {whole}",
+                    missed <= MAX_KEPT,
+                    "{name}: CPU {cpu} missed {missed} pages of {PAGES}, of which {} KiB were \
+                     pooled; by the worker: {whole}",
                     before.pooled >> 10
                 );
                 drop(buffers);
@@ -187,17 +188,17 @@ fn every_cpu_gets_what_is_pooled() -> Result<()> {
     module.unload()
 }
 
-// The figures against the kernel's own count of free memory. The tolerance is what the kernel's
-// other caches do meanwhile: a twentieth of what is moved.
+// Compares the counters with the kernel's own count of free memory. The tolerance, a twentieth of
+// the allocated memory, is for the kernel's other caches.
 fn memory_is_where_they_say() -> Result<()> {
     const SIZE: usize = 100 * MIB;
     const TOLERANCE: usize = SIZE / 20;
     let module = Module::load("pool_max_percent=50")?;
     let free = memory::free;
-    let about = |what: &str, found: usize, expected: usize| -> Result<()> {
+    let check_about = |what: &str, found: usize, expected: usize| -> Result<()> {
         ensure!(
             found.abs_diff(expected) <= TOLERANCE,
-            "{what}: {} KiB are free, expected about {}",
+            "{what}: {} KiB free, expected about {}",
             found >> 10,
             expected >> 10
         );
@@ -206,13 +207,13 @@ fn memory_is_where_they_say() -> Result<()> {
     std::fs::write("/proc/sys/vm/drop_caches", "3")?;
     let before = free()?;
     let buffer = Heap::open("system")?.allocate(SIZE)?;
-    about("allocated", free()?, before - SIZE)?;
+    check_about("allocated", free()?, before - SIZE)?;
     drop(buffer);
     Figures::settled()?;
-    about("pooled", free()?, before - SIZE)?;
+    check_about("pooled", free()?, before - SIZE)?;
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     eventually(Duration::from_secs(2), || {
-        about("reclaimed", free()?, before)
+        check_about("reclaimed", free()?, before)
     })?;
     module.unload()
 }

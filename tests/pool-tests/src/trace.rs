@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's tracing, in an instance of its own.
+//! The kernel's tracing, in a separate instance.
 
 use anyhow::{
     bail,
@@ -17,10 +17,10 @@ use std::path::{
 
 pub const TRACING: &str = "/sys/kernel/tracing";
 
-/// Room for events, for each CPU.
+/// Size of the ring buffer per CPU.
 const BUFFER_KIB: &str = "16384";
 
-/// Something that happened.
+/// A trace event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
     pub name: String,
@@ -28,13 +28,13 @@ pub struct Event {
 }
 
 impl Event {
-    /// A field's text.
+    /// Returns the text of a field.
     pub fn text(&self, field: &str) -> Result<&str> {
         let text = self.fields.get(field);
         Ok(text.with_context(|| format!("event {} has no field {field}: {self:?}", self.name))?)
     }
 
-    /// A field's number, decimal or hexadecimal.
+    /// Returns the number in a field, decimal or hexadecimal.
     pub fn number(&self, field: &str) -> Result<u64> {
         let text = self.text(field)?;
         match text.strip_prefix("0x") {
@@ -44,7 +44,7 @@ impl Event {
         .with_context(|| format!("event {}: {field} is {text}", self.name))
     }
 
-    /// "comm-12 [001] ..... 1.234: name: (place) field=value field=value"
+    /// Parses "comm-12 [001] ..... 1.234: name: (place) field=value field=value".
     fn parse(line: &str) -> Option<Event> {
         let (_, rest) = line.split_once("] ")?;
         let mut parts = rest.splitn(3, ": ");
@@ -58,19 +58,19 @@ impl Event {
     }
 }
 
-/// An instance of tracing; gone when dropped.
+/// A tracing instance; removed on drop.
 #[derive(Debug)]
 pub struct Trace {
     path: PathBuf,
 }
 
 impl Trace {
-    /// Traces these events, named SYSTEM/EVENT.
+    /// Creates an instance with these events enabled, named SYSTEM/EVENT.
     pub fn of(events: &[&str]) -> Result<Trace> {
         let path = Path::new(TRACING).join(format!("instances/pool-tests-{}", std::process::id()));
         std::fs::create_dir(&path).with_context(|| {
             format!(
-                "cannot make {}; mount tracefs on {TRACING}, and be root",
+                "cannot create {}: run as root, and mount tracefs on {TRACING}",
                 path.display()
             )
         })?;
@@ -87,12 +87,12 @@ impl Trace {
         std::fs::write(&path, text).with_context(|| format!("cannot write to {}", path.display()))
     }
 
-    /// Forgets what was traced.
+    /// Discards the recorded events.
     pub fn clear(&self) -> Result<()> {
         self.write("trace", "")
     }
 
-    /// What happened, in order, since the start or the last time this was called.
+    /// Returns the recorded events in order and discards them.
     pub fn take(&self) -> Result<Vec<Event>> {
         self.write("tracing_on", "0")?;
         let text = std::fs::read_to_string(self.path.join("trace"))?;
@@ -109,14 +109,14 @@ impl Trace {
 
 impl Drop for Trace {
     fn drop(&mut self) {
-        // An event stays on when its instance goes, and a probe could then not be removed.
+        // Removing an instance does not disable its events, and the probe would stay in use.
         let _ = self.write("events/enable", "0");
         let _ = std::fs::remove_dir(&self.path);
     }
 }
 
-/// An event for each call of a kernel function; gone when dropped, which must be after every trace
-/// of it.
+/// A kprobe, whose event records each call of a kernel function. It is removed on drop, which must
+/// be after that of every trace of the event.
 #[derive(Debug)]
 pub struct Probe {
     name: String,
@@ -126,14 +126,14 @@ impl Probe {
     /// `arguments` as in `Documentation/trace/kprobetrace.rst`. The event is `pool_tests/FUNCTION`.
     pub fn of(function: &str, arguments: &str) -> Result<Probe> {
         let name = format!("pool_tests/{function}");
-        // What a test that was killed has left.
+        // Removes the probe of a previous test that was killed.
         let _ = command(&format!("-:{name}"));
         command(&format!("p:{name} {function} {arguments}"))
-            .with_context(|| format!("cannot put a probe on {function}"))?;
+            .with_context(|| format!("cannot add a kprobe for {function}"))?;
         Ok(Probe { name })
     }
 
-    /// The event's name, SYSTEM/EVENT.
+    /// Returns the name of the event, SYSTEM/EVENT.
     pub fn event(&self) -> &str {
         &self.name
     }
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn events_are_understood() {
-        let line = "  pool-tests-81  [001] ..... 12.345678: rk_dma_heap_shrink: heap=system wanted=128 freed=256 pages";
+        let line = "  pool-tests-81  [001] ..... 12.345678: rk_dma_heap_shrink: heap=system \
+            wanted=128 freed=256 pages";
         let event = Event::parse(line).unwrap();
         assert_eq!(event.name, "rk_dma_heap_shrink");
         assert_eq!(event.text("heap").unwrap(), "system");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tracepoints: each is there, comes when its thing happens, and tells the truth about it.
+//! Tracepoints: each one exists, is triggered by its operation, and has correct values.
 
 use crate::figures::Figures;
 use crate::trace::{
@@ -27,7 +27,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("tracepoints/events", events);
 }
 
-/// Every event with its fields.
+/// All events with their fields.
 const EVENTS: [(&str, &[&str]); 6] = [
     ("rk_dma_heap_allocate", &["heap", "bytes"]),
     ("rk_dma_heap_free", &["heap", "bytes"]),
@@ -37,8 +37,8 @@ const EVENTS: [(&str, &[&str]); 6] = [
     ("rk_dma_heap_shrink", &["heap", "wanted", "freed"]),
 ];
 
-// What trace-cmd and perf read: a number, and a description of the fields by which they decode what
-// is recorded.
+// trace-cmd and perf read the event's ID and the description of its fields, with which they decode
+// the recording.
 fn formats() -> Result<()> {
     let module = Module::load("")?;
     let listed = std::fs::read_to_string(Path::new(TRACING).join("available_events"))?;
@@ -57,9 +57,9 @@ fn formats() -> Result<()> {
                 let line = line.trim_start();
                 line.starts_with("field:") && line.contains(&format!(" {field};"))
             });
-            ensure!(described, "{event}: field {field} is not in its format");
+            ensure!(described, "{event}: the format lacks field {field}");
         }
-        // Without a `print fmt` that they can evaluate, tools show bare numbers.
+        // Without a `print fmt` that they can evaluate, tools print raw numbers.
         let print = format.lines().find(|line| line.starts_with("print fmt: "));
         let print = print.with_context(|| format!("{event} has no print fmt"))?;
         ensure!(
@@ -76,7 +76,7 @@ fn formats() -> Result<()> {
     module.unload()?;
     ensure!(
         !Path::new(TRACING).join("events/rk_dma_heap").exists(),
-        "events of a module that is gone"
+        "events exist after unloading the module"
     );
     Ok(())
 }
@@ -85,13 +85,13 @@ fn only<'a>(events: &'a [Event], name: &str) -> Result<&'a Event> {
     let found: Vec<_> = events.iter().filter(|event| event.name == name).collect();
     ensure!(
         found.len() == 1,
-        "{} times {name}, not once: {events:#?}",
+        "{name} occurs {} times, expected once: {events:#?}",
         found.len()
     );
     Ok(found[0])
 }
 
-/// The pages of all runs that events of this name tell of.
+/// Returns the pages of all runs in events of this name.
 fn pages(events: &[Event], name: &str) -> Result<u64> {
     let events = events.iter().filter(|event| event.name == name);
     events
@@ -114,7 +114,7 @@ fn check_events(name: &str) -> Result<()> {
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let heap = Heap::open(name)?;
-    // One run of each order, in pages of 4 KiB.
+    // One run of each order, with 4 KiB pages.
     let expected_pages = 256 + 16 + 1;
     let size = expected_pages as usize * page_size();
 
@@ -129,7 +129,7 @@ fn check_events(name: &str) -> Result<()> {
     let missed = pages(&events, "rk_dma_heap_pool_miss")?;
     ensure!(
         missed == expected_pages,
-        "{missed} pages missed of {expected_pages}"
+        "{missed} of {expected_pages} pages missed"
     );
     let hit = pages(&events, "rk_dma_heap_pool_hit")?;
     ensure!(hit == 0, "{hit} pages from an empty pool");
@@ -145,23 +145,20 @@ fn check_events(name: &str) -> Result<()> {
     let events = trace.take()?;
     let hit = pages(&events, "rk_dma_heap_pool_hit")?;
     let missed = pages(&events, "rk_dma_heap_pool_miss")?;
-    // A CPU may keep single pages for itself.
+    // A CPU may keep single pages in its own list.
     ensure!(
         hit + missed == expected_pages && missed <= 1,
-        "{hit} pages from the pool and {missed} not, of {expected_pages}"
+        "{hit} pages are from the pool and {missed} are not, of {expected_pages}"
     );
 
-    // Large enough that the kernel asks for it at all.
+    // Large enough for one batch of the shrinker.
     drop(buffer);
     drop(heap.allocate(8 * MIB)?);
     let held = Figures::settled()?.pooled / page_size();
     trace.clear()?;
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     eventually(Duration::from_secs(2), || {
-        ensure!(
-            Figures::total()?.kept() == 0,
-            "not everything was given back"
-        );
+        ensure!(Figures::total()?.kept() == 0, "the pools are not empty");
         Ok(())
     })?;
     let events = trace.take()?;
@@ -176,7 +173,7 @@ fn check_events(name: &str) -> Result<()> {
     }
     ensure!(
         freed == held as u64,
-        "{freed} pages freed by events, {held} were held"
+        "{freed} pages freed according to events, {held} were held"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Unloading gives back what the pools hold, and what waits to get there.
+//! Unloading frees the pools and the backlog.
 
 use crate::figures::Figures;
 use crate::{
@@ -34,10 +34,10 @@ pub fn add(tests: &mut Tests) {
 
 const POOLED: usize = 200 * MIB;
 
-/// A hundredth of what is moved: slabs and page tables of the test itself come and go.
+/// One percent of the allocated memory, for slabs and page tables of the test itself.
 const TOLERANCE: usize = 4 * MIB;
 
-/// Buffers of `bytes` in all, spread over all heaps; some of each are single pages.
+/// Allocates buffers of `bytes` in total from all heaps, some of them single pages.
 fn allocate(bytes: usize) -> Result<Vec<Buffer>> {
     const SINGLE: usize = 64;
     let page = guest_support::page_size();
@@ -66,30 +66,30 @@ fn unloads(backlog: usize) -> Result<()> {
     ensure!(pooled == POOLED, "{pooled} of {POOLED} bytes are pooled");
     let full = memory::free()?;
     drop(held);
-    let at_last = Figures::total()?;
+    let before_unload = Figures::total()?;
     let start = Instant::now();
     module.unload().context("with a full pool")?;
-    let took = start.elapsed();
+    let elapsed = start.elapsed();
 
     diagnose(&format!(
-        "{} KiB pooled and {} KiB waiting; unloading took {took:?}",
-        at_last.pooled >> 10,
-        at_last.backlog >> 10
+        "{} KiB pooled and {} KiB on the backlog; unloading took {elapsed:?}",
+        before_unload.pooled >> 10,
+        before_unload.backlog >> 10
     ));
-    // A slow kernel's worker may be ahead of a test.
+    // On a slow kernel the worker may be faster than the test.
     ensure!(
-        checkers::enabled() || at_last.backlog >= backlog / 4,
-        "most of the backlog was gone already: {at_last:?}"
+        checkers::enabled() || before_unload.backlog >= backlog / 4,
+        "most of the backlog was prepared already: {before_unload:?}"
     );
     ensure!(
         before > full + POOLED / 2,
-        "a full pool did not show in the free memory: {before} became {full}"
+        "the pool does not reduce the free memory: {before} became {full}"
     );
     eventually(Duration::from_secs(2), || {
         let missing = before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             missing <= checkers::tolerated(TOLERANCE),
-            "{} KiB are gone",
+            "{} KiB are lost",
             missing >> 10
         );
         Ok(())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory is zeroed whenever it is handed out, wherever it was before.
+//! Memory is zeroed in every allocation, whatever its source is.
 
 use crate::figures::Figures;
 use crate::{
@@ -41,8 +41,8 @@ pub fn add(tests: &mut Tests) {
 const ROUNDS: usize = 10_000;
 const THREADS: usize = 4;
 
-/// How many of 1,000 rounds have a size between these, in KiB. Large ones are few: in QEMU a round
-/// over 32 MiB takes a second of its own, in which nothing else is tried.
+/// Number of 1,000 rounds per range of sizes, in KiB. Large sizes are rare: in QEMU a round with
+/// 32 MiB takes a second.
 const SIZES: [(usize, usize, usize); 5] = [
     (600, 4, 16),
     (250, 16, 256),
@@ -62,12 +62,12 @@ fn random_size(random: &mut fastrand::Rng) -> usize {
             }
             None => true,
         });
-    let (_, least, most) = size.unwrap_or(&SIZES[0]);
-    let bytes = random.usize(*least << 10..=*most << 10);
+    let (_, min, max) = size.unwrap_or(&SIZES[0]);
+    let bytes = random.usize(*min << 10..=*max << 10);
     bytes.next_multiple_of(page_size()).min(32 * MIB)
 }
 
-/// Where a buffer is looked at and filled from.
+/// The side from which a buffer is checked and filled.
 #[derive(Clone, Copy, Debug)]
 enum Side {
     Process,
@@ -77,7 +77,7 @@ enum Side {
 
 const SIDES: [Side; 3] = [Side::Process, Side::Kernel, Side::Device];
 
-/// Never zero, and different in each round.
+/// Checks that the buffer is zero and fills it with a value that differs in each round.
 fn check_and_fill(
     client: &Client,
     buffer: &Buffer,
@@ -101,7 +101,7 @@ fn check_and_fill(
             Side::Kernel => attachment.vmap()?,
             Side::Device => attachment.map(client::Direction::Both)?,
         }
-        // As a device that does not snoop the caches: it finds what is in memory.
+        // Reads memory like a device that does not snoop the caches.
         let view = match side {
             Side::Kernel => View::Kernel,
             _ => View::Uncached,
@@ -119,7 +119,7 @@ fn check_and_fill(
     Ok(())
 }
 
-/// Returns how many bytes it was.
+/// Returns the number of allocated bytes.
 fn rounds(seed: u64, count: usize) -> Result<usize> {
     let client = Client::open()?;
     let heaps = HEAPS
@@ -128,7 +128,7 @@ fn rounds(seed: u64, count: usize) -> Result<usize> {
         .collect::<Result<Vec<_>>>()?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = 0;
-    // Some stay for a while, so that memory comes back in another order than it went.
+    // Some buffers are held for a while, so that memory is freed in another order.
     let mut held = Vec::new();
     for round in 0..count {
         let index = random.usize(0..heaps.len());
@@ -166,14 +166,14 @@ fn ten_thousand_rounds() -> Result<()> {
     }
     let total = Figures::settled()?;
     diagnose(&format!(
-        "{count} rounds over {} MiB by {THREADS} threads: {} runs came from the pools, {} did not",
+        "{count} rounds over {} MiB by {THREADS} threads: {} runs from the pools, {} not",
         bytes / MIB,
         total.hits,
         total.misses
     ));
     ensure!(
         total.hits > count / 2,
-        "hardly any memory was used twice: {total:?}"
+        "hardly any memory was reused: {total:?}"
     );
     ensure!(total.buffers == 0 && total.allocated == 0, "{total:?}");
     module.unload()
