@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The allocation ioctl: what the kernel has to answer, and whether it does.
+//! The allocation ioctl and the checks of its result.
 
-use crate::call::Answer;
-use crate::places::Pointer;
+use crate::argument_memory::Pointer;
+use crate::call::Outcome;
 use crate::process::Process;
 use crate::random::Length;
 use crate::system;
@@ -28,11 +28,11 @@ use std::os::fd::{
     OwnedFd, //
 };
 
-/// Of 256 calls that find no heap, this many load the module.
+/// Number of 256 calls without a heap that load the module.
 const LOADS: u8 = 16;
 
-/// The heap behind a number, opened where that has not been done.
-pub fn opened(process: &mut Process, heap: u8) -> nix::Result<File> {
+/// Returns a heap, modulo the number of heaps. Opens it if necessary.
+pub fn open_heap(process: &mut Process, heap: u8) -> nix::Result<File> {
     let count = process.targets.heaps.len();
     let which = usize::from(heap) % count.max(1);
     let path = process.targets.heaps.get(which).ok_or(Errno::ENOENT)?;
@@ -41,7 +41,7 @@ pub fn opened(process: &mut Process, heap: u8) -> nix::Result<File> {
         Some(open) => open,
         None => match File::open(path).map_err(|error| guest_support::errno_of(&error)) {
             Ok(open) => slot.insert(open),
-            // Whoever has unloaded the module may have been killed before loading it again.
+            // The process that unloaded the module may have been killed before it reloaded it.
             Err(Errno::ENOENT) if heap < LOADS && nix::unistd::geteuid().is_root() => {
                 let _ = system::load("");
                 return Err(Errno::ENOENT);
@@ -53,7 +53,8 @@ pub fn opened(process: &mut Process, heap: u8) -> nix::Result<File> {
         .map_err(|error| guest_support::errno_of(&error))
 }
 
-/// What the kernel has to answer to a request, as far as that depends on nothing else.
+/// Returns the error that the kernel must return for a request, apart from errors that depend on
+/// the state of the system.
 fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Option<Errno> {
     if request.number != 0 {
         return Some(Errno::EINVAL);
@@ -62,7 +63,7 @@ fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Optio
     if reads && request.size > 0 && !pointer.can_be_read() {
         return Some(Errno::EFAULT);
     }
-    // What is not passed counts as 0.
+    // Bytes that are not passed are zero.
     let mut bytes = [0; size_of::<AllocationData>()];
     let passed = if reads { request.size } else { 0 };
     for (target, source) in bytes.iter_mut().zip(data.to_bytes().iter().take(passed)) {
@@ -93,9 +94,9 @@ fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Optio
     (returns && request.size > 0 && !pointer.can_be_written()).then_some(Errno::EFAULT)
 }
 
-/// The length that is asked for: as it was thought of, unless that is more than this process's
-/// share but not more than the machine has.
-pub fn bounded(process: &mut Process, length: Length) -> Result<u64> {
+/// Returns the length to allocate. A length that exceeds the quota of the process, but not the
+/// memory of the machine, is reduced.
+pub fn bounded_length(process: &mut Process, length: Length) -> Result<u64> {
     let len = length.bytes();
     let (quota, page) = (process.quota as u64 / 2, page_size() as u64);
     if len > quota && len <= memory::total()? as u64 {
@@ -104,18 +105,17 @@ pub fn bounded(process: &mut Process, length: Length) -> Result<u64> {
     Ok(len)
 }
 
-/// Allocates a buffer and judges what comes back: the answer, the descriptor, and the buffer's
-/// contents.
+/// Allocates a buffer and checks the result, the descriptor, and the contents of the buffer.
 pub fn allocate(
     process: &mut Process,
     heap: u8,
     data: AllocationData,
     request: Request,
     pointer: Pointer,
-) -> Result<Answer> {
-    let heap = match opened(process, heap) {
+) -> Result<Outcome> {
+    let heap = match open_heap(process, heap) {
         Ok(heap) => heap,
-        Err(errno) => return Ok(Answer::Failed(errno)),
+        Err(errno) => return Ok(Outcome::Failed(errno)),
     };
     let path = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(
         &heap,
@@ -123,53 +123,53 @@ pub fn allocate(
     )?);
     let size = usize::try_from(data.len).unwrap_or(usize::MAX);
     if size <= process.quota {
-        process.make_room(size + page_size());
+        process.reserve_quota(size + page_size());
     }
     let Some(next) = process.next_descriptor() else {
-        return Ok(Answer::Failed(Errno::EMFILE));
+        return Ok(Outcome::Failed(Errno::EMFILE));
     };
-    let result = process.places.ioctl(
+    let result = process.arguments.ioctl(
         heap.as_fd(),
         request.code(),
         pointer,
         &data.to_bytes(),
         request.size,
     )?;
-    let must = match path.contains(nix::fcntl::OFlag::O_PATH) {
+    let expected_errno = match path.contains(nix::fcntl::OFlag::O_PATH) {
         true => Some(Errno::EBADF),
         false => expected(&request, pointer, &data),
     };
-    match (result, must) {
+    match (result, expected_errno) {
         (Ok(_), None) => {}
-        (Ok(_), Some(errno)) => anyhow::bail!("a buffer was handed out, expected {errno:?}"),
-        (Err(errno), must) => {
+        (Ok(_), Some(errno)) => anyhow::bail!("allocation succeeded, expected {errno:?}"),
+        (Err(errno), expected_errno) => {
             ensure!(
                 process.next_descriptor() == Some(next),
-                "failed with {errno:?}, but there is a new descriptor {next}"
+                "failed with {errno:?}, but descriptor {next} was installed"
             );
-            // The memory may be short before the last error is found.
-            let early =
-                matches!(errno, Errno::ENOMEM | Errno::EINTR) && must == Some(Errno::EFAULT);
+            // The allocation may fail before the kernel detects the last error.
+            let early = matches!(errno, Errno::ENOMEM | Errno::EINTR)
+                && expected_errno == Some(Errno::EFAULT);
             ensure!(
-                must.is_none_or(|must| must == errno || early),
-                "failed with {errno:?}, expected {must:?}"
+                expected_errno.is_none_or(|expected_errno| expected_errno == errno || early),
+                "failed with {errno:?}, expected {expected_errno:?}"
             );
-            return Ok(Answer::Failed(errno));
+            return Ok(Outcome::Failed(errno));
         }
     }
     let whole = size_of::<AllocationData>();
     if request.direction == Direction::ReadWrite && request.size >= whole {
-        let told = process.places.get(pointer, 8, 4);
+        let returned = process.arguments.read(pointer, 8, 4);
         ensure!(
-            told == (next as u32).to_ne_bytes(),
-            "descriptor {next} was expected, and {told:?} was told"
+            returned == (next as u32).to_ne_bytes(),
+            "the kernel returned descriptor {returned:?}, expected {next}"
         );
     }
-    // SAFETY: The call has made this descriptor: it was the next one that was free, and this
-    // process has one thread.
+    // SAFETY: The call has installed this descriptor, which was the lowest free one. This process
+    // is single-threaded.
     let fd = unsafe { OwnedFd::from_raw_fd(next) };
     let len = match request.size {
-        0..8 => return Ok(Answer::Done),
+        0..8 => return Ok(Outcome::Done),
         _ => data.len,
     };
     let flags = match request.size {
@@ -179,12 +179,12 @@ pub fn allocate(
     let on_exec = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_GETFD)?;
     ensure!(
         (on_exec & libc::FD_CLOEXEC != 0) == (flags & libc::O_CLOEXEC != 0),
-        "the descriptor's flags are {on_exec:#x}, {flags:#x} was asked for"
+        "the descriptor's flags are {on_exec:#x}, requested {flags:#x}"
     );
     match flags & libc::O_ACCMODE {
-        // Neither: nothing can be done with it.
+        // The buffer is neither readable nor writable.
         libc::O_ACCMODE => drop(fd),
-        access => process.adopt(fd, len, access)?,
+        access => process.add_new_buffer(fd, len, access)?,
     }
-    Ok(Answer::Done)
+    Ok(Outcome::Done)
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A range of addresses that is kept for mappings at addresses of one's own choice. Nothing else is
-//! ever there, so whatever is mapped, moved and unmapped hits nothing that the program itself
-//! needs.
+//! An address range for mappings at fixed addresses. It is reserved for the arena, so mapping,
+//! moving and unmapping in it never affects other memory of the program.
 //!
-//! It is read and written by the kernel (`pread`, `pwrite`), which answers `EFAULT` where an access
-//! would kill.
+//! The arena is accessed through `pread` and `pwrite`, which return `EFAULT` where a direct access
+//! would kill the process.
 
 use crate::contents::Contents;
 use anyhow::{
@@ -28,35 +27,35 @@ use std::os::fd::{
 };
 use std::os::unix::fs::FileExt;
 
-/// How many pages there are.
+/// Number of pages in the arena.
 pub const PAGES: usize = 256;
 
-/// What is known of a page.
+/// The expected state of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// Nothing.
+    /// The state is unknown.
     Unknown,
-    /// It is this page of the buffer with that serial number.
+    /// A page of the buffer with this serial number.
     Shared {
         serial: u64,
         number: usize,
         contents: Contents,
         own: bool,
     },
-    /// It is nobody else's.
+    /// Private memory of this process.
     Private,
 }
 
 pub struct Arena {
     start: usize,
     pages: Vec<Page>,
-    /// Whether a child may have holes where this process has something.
+    /// Whether child processes lack some mappings (`MADV_DONTFORK`).
     holes_in_children: bool,
-    /// Through which it is read and written.
+    /// The file through which the arena is read and written.
     copy: File,
 }
 
-/// Pages of the arena: some, and inside of it.
+/// Returns a non-empty range of pages within the arena.
 pub fn range(at: u8, pages: u8) -> Range<usize> {
     let start = usize::from(at) % PAGES;
     start..(start + usize::from(pages).max(1)).min(PAGES)
@@ -65,7 +64,7 @@ pub fn range(at: u8, pages: u8) -> Range<usize> {
 impl Arena {
     pub fn new() -> Result<Arena> {
         let len = PAGES * page_size();
-        // SAFETY: The kernel picks an address where nothing else is.
+        // SAFETY: The kernel chooses an unused address.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -76,7 +75,7 @@ impl Arena {
                 0,
             )
         };
-        ensure!(start != libc::MAP_FAILED, "no addresses are left");
+        ensure!(start != libc::MAP_FAILED, "the address space is exhausted");
         let copy = File::from(memfd_create(c"copy", MFdFlags::MFD_CLOEXEC)?);
         copy.set_len(len as u64)?;
         Ok(Arena {
@@ -87,7 +86,7 @@ impl Arena {
         })
     }
 
-    /// The address of a page.
+    /// Returns the address of a page.
     pub fn address(&self, page: usize) -> usize {
         self.start + page.min(PAGES) * page_size()
     }
@@ -96,19 +95,19 @@ impl Arena {
         self.address(page) as *mut c_void
     }
 
-    /// What is known of a page.
+    /// Returns the expected state of a page.
     pub fn page(&self, page: usize) -> Page {
         self.pages.get(page).copied().unwrap_or(Page::Unknown)
     }
 
-    fn know(&mut self, range: Range<usize>, known: impl Fn(usize) -> Page) {
+    fn set_known(&mut self, range: Range<usize>, known: impl Fn(usize) -> Page) {
         for (index, page) in self.pages.get_mut(range).into_iter().flatten().enumerate() {
             *page = known(index);
         }
     }
 
-    /// The process has written something else into its buffer.
-    pub fn rewritten(&mut self, buffer: u64, new: Contents) {
+    /// Records that this process has written new contents to a buffer.
+    pub fn update_contents(&mut self, buffer: u64, new: Contents) {
         for page in &mut self.pages {
             match page {
                 Page::Shared {
@@ -119,10 +118,10 @@ impl Arena {
         }
     }
 
-    /// For a process that was just made: no buffer is its own.
+    /// Marks all buffers as foreign in a child process.
     pub fn disown(&mut self) -> nix::Result<()> {
         if self.holes_in_children {
-            // Before anything else comes to lie there.
+            // Reserve the range again before other mappings use it.
             self.clear(0..PAGES)?;
         }
         for page in &mut self.pages {
@@ -133,7 +132,7 @@ impl Arena {
         Ok(())
     }
 
-    /// `mmap` of a file over a range; `known` says of each page what it is then.
+    /// Maps a file over a range with `mmap`; `known` returns the new state of each page.
     pub fn map(
         &mut self,
         range: Range<usize>,
@@ -143,7 +142,7 @@ impl Arena {
     ) -> nix::Result<()> {
         let offset = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
         let len = range.len() * page_size();
-        // SAFETY: What lies in the arena is this one's alone, and no reference points there.
+        // SAFETY: The range belongs to the arena, and there are no references to it.
         let result = unsafe {
             libc::mmap64(
                 self.pointer(range.start),
@@ -155,18 +154,18 @@ impl Arena {
             )
         };
         if result == libc::MAP_FAILED {
-            // What was there is gone, if the kernel got as far as that.
+            // The kernel may have removed the previous mappings.
             let errno = Errno::last();
             self.clear(range)?;
             return Err(errno);
         }
-        self.know(range, known);
+        self.set_known(range, known);
         Ok(())
     }
 
-    /// Keeps a range for itself again, whatever was there.
+    /// Replaces all mappings in a range by the reservation.
     pub fn clear(&mut self, range: Range<usize>) -> nix::Result<()> {
-        // SAFETY: As above.
+        // SAFETY: As in `map`.
         let result = unsafe {
             libc::mmap(
                 self.pointer(range.start),
@@ -177,23 +176,23 @@ impl Arena {
                 0,
             )
         };
-        self.know(range, |_| Page::Unknown);
+        self.set_known(range, |_| Page::Unknown);
         Errno::result(result as isize).map(drop)
     }
 
-    /// `munmap`, and the range is kept for the arena again.
+    /// Unmaps a range with `munmap` and reserves it again.
     pub fn unmap(&mut self, range: Range<usize>) -> nix::Result<()> {
-        // SAFETY: As above. This process has one thread, so nothing else can come to lie there in
-        // between.
+        // SAFETY: As in `map`. This process is single-threaded, so no other mapping can use the
+        // range in between.
         let result = unsafe { libc::munmap(self.pointer(range.start), range.len() * page_size()) };
         self.clear(range)?;
         Errno::result(result).map(drop)
     }
 
-    /// `mremap` of a range to another one.
+    /// Moves a range with `mremap`.
     pub fn remap(&mut self, from: Range<usize>, to: Range<usize>, flags: i32) -> nix::Result<()> {
         let page = page_size();
-        // SAFETY: Both ranges are the arena's.
+        // SAFETY: Both ranges belong to the arena, and there are no references to them.
         let result = unsafe {
             libc::mremap(
                 self.pointer(from.start),
@@ -206,57 +205,57 @@ impl Arena {
         let result = Errno::result(result as isize).map(drop);
         let known: Vec<_> = from.clone().map(|page| self.page(page)).collect();
         if result.is_ok() {
-            self.know(to.clone(), |index| {
+            self.set_known(to.clone(), |index| {
                 known.get(index).copied().unwrap_or(Page::Unknown)
             });
-            // What was moved has left a hole; with `MREMAP_DONTUNMAP` it has left other memory.
+            // The move leaves a hole, or with `MREMAP_DONTUNMAP` other memory.
             self.clear(from)?;
         } else {
-            // The kernel may have unmapped either before it failed.
+            // The kernel may have unmapped either range before it failed.
             self.clear(to)?;
             self.clear(from)?;
         }
         result
     }
 
-    /// `mprotect`.
+    /// Calls `mprotect`.
     pub fn protect(&self, range: Range<usize>, protection: i32) -> nix::Result<()> {
         let len = range.len() * page_size();
-        // SAFETY: As above.
+        // SAFETY: As in `map`.
         let result = unsafe { libc::mprotect(self.pointer(range.start), len, protection) };
         Errno::result(result).map(drop)
     }
 
-    /// `madvise`. Memory that is nobody else's may lose its contents by it, that of a buffer may
-    /// not.
+    /// Calls `madvise`. It may discard the contents of private memory, but not those of a buffer.
     pub fn advise(&mut self, range: Range<usize>, advice: i32) -> nix::Result<()> {
         let len = range.len() * page_size();
         self.holes_in_children |= advice == libc::MADV_DONTFORK;
-        // SAFETY: As above; no page outside of the arena is changed.
+        // SAFETY: As in `map`. The call affects pages of the arena only.
         let result = unsafe { libc::madvise(self.pointer(range.start), len, advice) };
         Errno::result(result).map(drop)
     }
 
-    /// `msync`, `mlock`, `munlock` or `mincore`.
-    pub fn ask(&self, range: Range<usize>, question: Question) -> nix::Result<()> {
+    /// Calls `msync`, `mlock`, `munlock` or `mincore`.
+    pub fn query(&self, range: Range<usize>, query: RangeQuery) -> nix::Result<()> {
         let (start, len) = (self.pointer(range.start), range.len() * page_size());
-        let mut answer = [0u8; PAGES];
-        // SAFETY: None of these changes what is in memory, and the answer has room for each page.
+        let mut page_states = [0u8; PAGES];
+        // SAFETY: These calls do not change the contents of memory, and `page_states` has an
+        // element for each page.
         let result = unsafe {
-            match question {
-                Question::Msync(flags) => libc::msync(start, len, flags),
-                Question::Mlock => libc::mlock(start, len),
-                Question::Munlock => libc::munlock(start, len),
-                Question::Mincore => libc::mincore(start, len, answer.as_mut_ptr().cast()),
+            match query {
+                RangeQuery::Msync(flags) => libc::msync(start, len, flags),
+                RangeQuery::Mlock => libc::mlock(start, len),
+                RangeQuery::Munlock => libc::munlock(start, len),
+                RangeQuery::Mincore => libc::mincore(start, len, page_states.as_mut_ptr().cast()),
             }
         };
         Errno::result(result).map(drop)
     }
 
-    /// Reads a page, and checks it against what is known of it.
+    /// Reads a page and checks it against its expected state.
     pub fn check(&self, page: usize) -> Result<nix::Result<()>> {
         let len = page_size();
-        // SAFETY: The kernel reads there or reports `EFAULT`.
+        // SAFETY: The kernel reads the page or returns `EFAULT`.
         let result = unsafe { libc::pwrite64(self.copy.as_raw_fd(), self.pointer(page), len, 0) };
         let copied = match Errno::result(result) {
             Ok(copied) => copied as usize,
@@ -276,15 +275,16 @@ impl Arena {
             if let Some(at) = wrong {
                 let (found, expected) = (found.get(at..at + 1), expected.get(at..at + 1));
                 anyhow::bail!(
-                    "byte {at:#x} of page {number} of a buffer, mapped at page {page}, is {found:?}, expected {expected:?}"
+                    "byte {at:#x} of page {number} of a buffer, mapped at page {page}, \
+                    is {found:?}, expected {expected:?}"
                 );
             }
         }
         Ok(Ok(()))
     }
 
-    /// Writes a page: what is there already, where it is this process's own buffer, and `junk`
-    /// where it is private.
+    /// Writes a page: the expected contents if it belongs to a buffer of this process, `junk` if it
+    /// is private.
     pub fn write(&mut self, page: usize, junk: u8) -> Result<Option<nix::Result<()>>> {
         let bytes = match self.page(page) {
             Page::Shared {
@@ -299,17 +299,17 @@ impl Arena {
         self.copy
             .write_all_at(&bytes, 0)
             .context("cannot fill the copy")?;
-        // SAFETY: The kernel writes to a page of the arena, to which no reference points, or
-        // reports `EFAULT`.
+        // SAFETY: The kernel writes to a page of the arena, to which there are no references, or
+        // returns `EFAULT`.
         let result =
             unsafe { libc::pread64(self.copy.as_raw_fd(), self.pointer(page), bytes.len(), 0) };
         Ok(Some(Errno::result(result).map(drop)))
     }
 }
 
-/// What can be asked of a range that does not change it.
+/// A system call on a range that does not change its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Question {
+pub enum RangeQuery {
     Msync(i32),
     Mlock,
     Munlock,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls on a dma-buf's descriptor: its own ioctls, and those of any file.
+//! Calls on the descriptor of a dma-buf: its ioctls and generic file system calls.
 
+use crate::argument_memory::Pointer;
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
 use crate::file_calls;
-use crate::places::Pointer;
 use crate::process::Process;
 use crate::random::{
     Length,
@@ -53,26 +53,26 @@ pub enum BufferCall {
         command: u32,
         pointer: Pointer,
     },
-    /// Calls that every file has.
+    /// A generic file system call.
     File {
         buffer: u8,
         call: file_calls::FileCall,
     },
-    /// Reads what `/proc` says of it.
+    /// Reads and checks its `/proc/self/fdinfo`.
     Describe {
         buffer: u8,
     },
-    /// Checks what is in it.
+    /// Checks its contents.
     Check {
         buffer: u8,
         at: u32,
     },
-    /// Writes something else into it.
+    /// Writes new contents.
     Rewrite {
         buffer: u8,
         seed: u64,
     },
-    /// One of another exporter.
+    /// Allocates a buffer from another exporter.
     Udmabuf {
         length: Length,
     },
@@ -81,7 +81,7 @@ pub enum BufferCall {
     },
 }
 
-/// Which descriptor is passed.
+/// The descriptor that is passed as an argument.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FileChoice {
     File(u8),
@@ -93,7 +93,7 @@ impl FileChoice {
     fn generate(random: &mut Random) -> FileChoice {
         match random.below(6) {
             0 => FileChoice::Buffer(random.index()),
-            1 => FileChoice::Number(random.odd() as i32),
+            1 => FileChoice::Number(random.boundary_value() as i32),
             _ => FileChoice::File(random.index()),
         }
     }
@@ -107,10 +107,10 @@ impl FileChoice {
     }
 }
 
-/// The type of a dma-buf's own ioctls.
+/// The ioctl type of dma-bufs.
 const TYPE: u8 = b'b';
 
-/// The size of their argument, and of their file's number and flags.
+/// The size of `struct dma_buf_sync` and of the sync file structs, in bytes.
 const SYNC_SIZE: usize = 8;
 
 fn set_name(wide: bool) -> u32 {
@@ -129,7 +129,7 @@ impl BufferCall {
             0..12 => BufferCall::Sync {
                 buffer,
                 flags: match random.below(4) {
-                    0 => random.odd(),
+                    0 => random.boundary_value(),
                     _ => u64::from(random.below(8)),
                 },
                 pointer: Pointer::generate(random),
@@ -144,7 +144,7 @@ impl BufferCall {
             22..28 => BufferCall::ExportSyncFile {
                 buffer,
                 flags: match random.below(4) {
-                    0 => random.odd() as u32,
+                    0 => random.boundary_value() as u32,
                     _ => 1 + random.below(3),
                 },
                 pointer: Pointer::generate(random),
@@ -152,7 +152,7 @@ impl BufferCall {
             28..34 => BufferCall::ImportSyncFile {
                 buffer,
                 flags: match random.below(4) {
-                    0 => random.odd() as u32,
+                    0 => random.boundary_value() as u32,
                     _ => 1 + random.below(3),
                 },
                 file: FileChoice::generate(random),
@@ -187,7 +187,7 @@ impl BufferCall {
     }
 }
 
-/// An ioctl on a buffer; what it answers.
+/// Issues an ioctl on a buffer and returns its outcome.
 fn ioctl(
     process: &Process,
     buffer: u8,
@@ -195,21 +195,21 @@ fn ioctl(
     pointer: Pointer,
     bytes: &[u8],
     len: usize,
-) -> Result<Answer> {
+) -> Result<Outcome> {
     let Some(fd) = process.buffer(buffer) else {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     };
-    let result = process.places.ioctl(fd, command, pointer, bytes, len)?;
+    let result = process.arguments.ioctl(fd, command, pointer, bytes, len)?;
     Ok(result.map(drop).into())
 }
 
-/// Flags and a descriptor, as two of the ioctls take them.
+/// Returns a sync file struct: flags and descriptor.
 fn sync_file(flags: u32, fd: i32) -> Vec<u8> {
     [flags.to_ne_bytes(), fd.to_ne_bytes()].concat()
 }
 
 impl Perform for BufferCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         match self {
             BufferCall::Sync {
                 buffer,
@@ -238,17 +238,18 @@ impl Perform for BufferCall {
                 pointer,
             } => {
                 let Some(next) = process.next_descriptor() else {
-                    return Ok(Answer::Failed(Errno::EMFILE));
+                    return Ok(Outcome::Failed(Errno::EMFILE));
                 };
                 let command = code(nix::request_code_readwrite!(TYPE, 2, SYNC_SIZE));
                 let bytes = sync_file(*flags, -1);
-                let answer = ioctl(process, *buffer, command, *pointer, &bytes, bytes.len())?;
-                if matches!(answer, Answer::Done) {
-                    // SAFETY: The call has made this descriptor: it was the next that was free.
+                let outcome = ioctl(process, *buffer, command, *pointer, &bytes, bytes.len())?;
+                if matches!(outcome, Outcome::Done) {
+                    // SAFETY: The call has installed this descriptor, which was the lowest free
+                    // one.
                     let file = unsafe { OwnedFd::from_raw_fd(next) };
-                    process.keep(file);
+                    process.add_file(file);
                 }
-                Ok(answer)
+                Ok(outcome)
             }
             BufferCall::ImportSyncFile {
                 buffer,
@@ -257,7 +258,7 @@ impl Perform for BufferCall {
                 pointer,
             } => {
                 let Some(fd) = file.raw(process) else {
-                    return Ok(Answer::Skipped);
+                    return Ok(Outcome::Skipped);
                 };
                 let command = code(nix::request_code_write!(TYPE, 3, SYNC_SIZE));
                 let bytes = sync_file(*flags, fd);
@@ -274,31 +275,31 @@ impl Perform for BufferCall {
                     set_name(true),
                 ];
                 if known.contains(command) {
-                    return Ok(Answer::Skipped);
+                    return Ok(Outcome::Skipped);
                 }
                 let size = ((command >> 16) & 0x3fff) as usize;
                 ioctl(process, *buffer, *command, *pointer, &[0xa5; 64], size)
             }
             BufferCall::File { buffer, call } => {
                 let Some(fd) = process.buffer(*buffer) else {
-                    return Ok(Answer::Skipped);
+                    return Ok(Outcome::Skipped);
                 };
-                call.perform(fd, process).map(Answer::from)
+                call.perform(fd, process).map(Outcome::from)
             }
             BufferCall::Describe { buffer } => {
                 let Some(held) = process.held(*buffer) else {
-                    return Ok(Answer::Skipped);
+                    return Ok(Outcome::Skipped);
                 };
                 let (info, size) = (held.buffer.info()?, held.size);
                 anyhow::ensure!(info.size == size, "{info:?}, expected {size} bytes");
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
             BufferCall::Check { buffer, at } => process.check(*buffer, *at),
             BufferCall::Rewrite { buffer, seed } => process.rewrite(*buffer, *seed),
             BufferCall::Udmabuf { length } => udmabuf(process, *length),
             BufferCall::Close { buffer } => Ok(match process.close(*buffer) {
-                Some(()) => Answer::Done,
-                None => Answer::Skipped,
+                Some(()) => Outcome::Done,
+                None => Outcome::Skipped,
             }),
         }
     }
@@ -313,25 +314,25 @@ impl Perform for BufferCall {
             BufferCall::Udmabuf { .. } => {
                 &[Errno::EINVAL, Errno::ENOMEM, Errno::EMFILE, Errno::ENOENT]
             }
-            // A mapping takes page tables.
+            // Mappings need page tables.
             BufferCall::Check { .. } | BufferCall::Rewrite { .. } => &[Errno::ENOMEM],
             BufferCall::Describe { .. } | BufferCall::Close { .. } => &[],
         }
     }
 }
 
-fn udmabuf(process: &mut Process, length: Length) -> Result<Answer> {
+fn udmabuf(process: &mut Process, length: Length) -> Result<Outcome> {
     let len = usize::try_from(length.bytes())?;
-    if !process.make_room(len) {
-        return Ok(Answer::Skipped);
+    if !process.reserve_quota(len) {
+        return Ok(Outcome::Skipped);
     }
     match guest_support::udmabuf::allocate(len) {
         Ok(buffer) => {
-            process.adopt(into_fd(buffer)?, len as u64, libc::O_RDWR)?;
-            Ok(Answer::Done)
+            process.add_new_buffer(into_fd(buffer)?, len as u64, libc::O_RDWR)?;
+            Ok(Outcome::Done)
         }
         Err(error) => crate::call::errno_in(&error)
-            .map(Answer::Failed)
+            .map(Outcome::Failed)
             .ok_or(error),
     }
 }

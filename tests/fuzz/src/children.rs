@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Processes that are made in the midst of it, and end by themselves or are killed.
+//! Child processes that exit by themselves or are killed.
 
 use crate::call::{
     self,
-    Answer,
     Call,
+    Outcome,
     Perform, //
 };
 use crate::process::Process;
@@ -29,23 +29,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ChildCall {
-    /// A copy of the process makes some calls of its own, and ends without tidying up.
+    /// A copy of the process makes its own calls and exits without cleanup.
     Fork { seed: u64, calls: u8 },
-    /// It is killed after a while.
+    /// A copy of the process makes calls until it is killed.
     ForkAndKill { seed: u64, after: Duration },
-    /// A child allocates and is killed meanwhile.
+    /// A child is killed while it allocates.
     KillAllocating {
         heap: u8,
         pages: u32,
         after: Duration,
     },
-    /// A child closes what it was given.
+    /// A child closes inherited descriptors.
     CloseInChild { buffer: u8 },
 }
 
-/// How long a child is waited for that should be done. A hang is found before, by whoever watches
-/// all processes.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Timeout of a child. The supervisor detects hangs earlier.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl ChildCall {
     pub fn generate(random: &mut Random) -> ChildCall {
@@ -70,8 +69,11 @@ impl ChildCall {
     }
 }
 
-/// Makes a child that dies with this process.
-fn child(process: &mut Process, body: impl FnOnce(&mut Process) -> Result<()>) -> Result<Child> {
+/// Forks a child that is killed when this process exits.
+fn fork_child(
+    process: &mut Process,
+    body: impl FnOnce(&mut Process) -> Result<()>,
+) -> Result<Child> {
     Child::run(|| {
         process.fork()?;
         set_pdeathsig(Signal::SIGKILL)?;
@@ -79,24 +81,24 @@ fn child(process: &mut Process, body: impl FnOnce(&mut Process) -> Result<()>) -
     })
 }
 
-/// Makes calls of a generator of its own.
-fn some_calls(process: &mut Process, seed: u64, calls: usize) -> Result<()> {
+/// Makes calls with a separate random number generator.
+fn run_calls(process: &mut Process, seed: u64, calls: usize) -> Result<()> {
     let mut random = Random::new(seed, process.depth as u64);
     for number in 0..calls {
         let call = Call::generate(&mut random);
-        call::make(&call, process)
+        call::execute(&call, process)
             .with_context(|| format!("in a child, call {number}: {call:?}"))?;
     }
     Ok(())
 }
 
-fn allocate_for_ever(process: &mut Process, heap: u8, pages: u32) -> Result<()> {
+fn allocate_forever(process: &mut Process, heap: u8, pages: u32) -> Result<()> {
     let count = process.targets.heaps.len().max(1);
     let path = process
         .targets
         .heaps
         .get(usize::from(heap) % count)
-        .context("no heap")?;
+        .context("no heap exists")?;
     let Ok(heap) = File::open(path) else {
         return Ok(());
     };
@@ -104,7 +106,7 @@ fn allocate_for_ever(process: &mut Process, heap: u8, pages: u32) -> Result<()> 
     loop {
         let mut data = AllocationData::read_write(len as u64);
         let command = guest_support::heap::Request::default().code();
-        // SAFETY: The kernel reads and writes the one struct.
+        // SAFETY: The kernel only reads and writes `data`.
         let result = unsafe {
             libc::ioctl(
                 heap.as_raw_fd(),
@@ -119,51 +121,51 @@ fn allocate_for_ever(process: &mut Process, heap: u8, pages: u32) -> Result<()> 
 }
 
 impl Perform for ChildCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         if process.depth > 0 {
-            return Ok(Answer::Skipped);
+            return Ok(Outcome::Skipped);
         }
         if matches!(self, ChildCall::KillAllocating { .. }) {
-            // The child's buffer counts for this process.
-            process.make_room(process.quota / 2);
+            // The buffer of the child is charged to this process.
+            process.reserve_quota(process.quota / 2);
         }
-        let made = match *self {
+        let child = match *self {
             ChildCall::Fork { seed, calls } => {
-                child(process, |process| some_calls(process, seed, calls.into()))
+                fork_child(process, |process| run_calls(process, seed, calls.into()))
             }
             ChildCall::ForkAndKill { seed, .. } => {
-                child(process, |process| some_calls(process, seed, usize::MAX))
+                fork_child(process, |process| run_calls(process, seed, usize::MAX))
             }
             ChildCall::KillAllocating { heap, pages, .. } => {
-                child(process, |process| allocate_for_ever(process, heap, pages))
+                fork_child(process, |process| allocate_forever(process, heap, pages))
             }
-            ChildCall::CloseInChild { buffer } => child(process, |process| {
+            ChildCall::CloseInChild { buffer } => fork_child(process, |process| {
                 process.close(buffer);
                 process.close_file(buffer);
                 Ok(())
             }),
         };
-        let mut made = match made {
-            Ok(made) => made,
+        let mut child = match child {
+            Ok(child) => child,
             Err(error) => {
                 return crate::call::errno_in(&error)
-                    .map(Answer::Failed)
+                    .map(Outcome::Failed)
                     .ok_or(error)
             }
         };
         let killed = match self {
             ChildCall::ForkAndKill { after, .. } | ChildCall::KillAllocating { after, .. } => {
                 std::thread::sleep(*after);
-                made.signal(Signal::SIGKILL)?;
+                child.signal(Signal::SIGKILL)?;
                 true
             }
             _ => false,
         };
-        match made.wait(LIMIT)? {
-            Some(Verdict::Passed) => Ok(Answer::Done),
-            Some(Verdict::Killed(Signal::SIGKILL)) if killed => Ok(Answer::Done),
+        match child.wait(CHILD_TIMEOUT)? {
+            Some(Verdict::Passed) => Ok(Outcome::Done),
+            Some(Verdict::Killed(Signal::SIGKILL)) if killed => Ok(Outcome::Done),
             Some(Verdict::Failed(text)) => anyhow::bail!(text),
-            other => anyhow::bail!("a child ended so: {other:?}"),
+            other => anyhow::bail!("unexpected result of a child: {other:?}"),
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a buffer has to contain: zeroes when it is new, and afterwards what its process wrote.
+//! The expected contents of a buffer: zeroes after allocation, then the pattern that its process
+//! has written.
 
 use anyhow::{
     ensure,
@@ -13,46 +14,47 @@ use guest_support::mapping::{
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 
-/// Up to this many bytes a buffer is written whole; of a larger one the beginning of each page.
-const WHOLE: usize = 64 << 10;
+/// Buffers up to this size are filled completely, larger ones only at the start of each page. In
+/// bytes.
+const FULL_FILL_LIMIT: usize = 64 << 10;
 
-/// How much of a page is written then.
-const BEGINNING: usize = 8 * WORD;
+/// Number of bytes that are filled in each page of a larger buffer.
+const PAGE_PREFIX: usize = 8 * WORD;
 
-/// What every word of a buffer is.
+/// The expected value of each word of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
     pattern: Option<Pattern>,
-    whole: bool,
+    is_full: bool,
 }
 
 impl Contents {
-    /// As it is handed out.
+    /// The contents of a new buffer.
     pub const ZERO: Contents = Contents {
         pattern: None,
-        whole: true,
+        is_full: true,
     };
 
-    /// What is written into a buffer of `size` bytes.
+    /// Returns the contents to write into a buffer of `size` bytes.
     pub fn of(seed: u64, size: usize) -> Contents {
         Contents {
             pattern: Some(Pattern(seed)),
-            whole: size <= WHOLE,
+            is_full: size <= FULL_FILL_LIMIT,
         }
     }
 
-    fn written(self, offset: usize) -> Option<Pattern> {
+    fn pattern_at(self, offset: usize) -> Option<Pattern> {
         self.pattern
-            .filter(|_| self.whole || offset % page_size() < BEGINNING)
+            .filter(|_| self.is_full || offset % page_size() < PAGE_PREFIX)
     }
 
-    /// The word at byte `offset` of the buffer.
+    /// Returns the word at byte `offset` of the buffer.
     pub fn word(self, offset: usize) -> u64 {
-        self.written(offset)
+        self.pattern_at(offset)
             .map_or(0, |pattern| pattern.word(offset))
     }
 
-    /// A page of the buffer.
+    /// Returns the contents of a page of the buffer.
     pub fn page(self, number: usize) -> Vec<u8> {
         let start = number * page_size();
         (start..start + page_size())
@@ -61,10 +63,10 @@ impl Contents {
             .collect()
     }
 
-    /// Writes a mapping of the whole buffer.
+    /// Writes the contents to a mapping of the complete buffer.
     pub fn fill(self, mapping: &Mapping) {
-        let step = if self.whole { WORD } else { page_size() };
-        let some = if self.whole { WORD } else { BEGINNING };
+        let step = if self.is_full { WORD } else { page_size() };
+        let some = if self.is_full { WORD } else { PAGE_PREFIX };
         for start in (0..mapping.len()).step_by(step) {
             for offset in (start..start + some).step_by(WORD) {
                 mapping.write(offset, self.word(offset));
@@ -72,7 +74,7 @@ impl Contents {
         }
     }
 
-    /// Checks a mapping that begins with byte `base` of the buffer.
+    /// Checks a mapping that starts at byte `base` of the buffer.
     pub fn check(self, mapping: &Mapping, base: usize) -> Result<()> {
         for offset in (0..mapping.len()).step_by(WORD) {
             let (found, expected) = (mapping.read(offset), self.word(base + offset));
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn what_is_written_is_found_and_nothing_else() {
         let page = page_size();
-        for size in [page, WHOLE + page] {
+        for size in [page, FULL_FILL_LIMIT + page] {
             let mapping = Mapping::anonymous(size).unwrap();
             Contents::ZERO.check(&mapping, 0).unwrap();
             let contents = Contents::of(7, size);

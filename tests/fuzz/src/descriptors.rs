@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Descriptors that are copied, passed on, and taken from other processes.
+//! Calls that duplicate, send and receive descriptors, and take them from other processes.
 
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
 use crate::process::Process;
@@ -47,7 +47,7 @@ pub enum DescriptorCall {
     Dup {
         buffer: u8,
     },
-    /// Onto another buffer's descriptor.
+    /// Duplicates onto the descriptor of another buffer.
     DupTwo {
         from: u8,
         to: u8,
@@ -60,24 +60,24 @@ pub enum DescriptorCall {
     CloseFile {
         file: u8,
     },
-    /// Opens it again through `/proc/self/fd`.
+    /// Opens the descriptor again through `/proc/self/fd`.
     OpenAgain {
         buffer: u8,
         flags: i32,
     },
-    /// Sends it to another process.
+    /// Sends the descriptor to another process.
     Send {
         buffer: u8,
         process: u8,
         copies: u8,
     },
     Receive,
-    /// Sends it, and the socket, over that very socket: the kernel has to find out that nobody can
-    /// get at them.
+    /// Sends the descriptor and the socket over the same socket. The kernel must detect that they
+    /// are unreachable.
     Cycle {
         buffer: u8,
     },
-    /// Takes a descriptor of another process.
+    /// Takes a descriptor of another process with pidfd_getfd().
     Steal {
         process: u8,
         number: u8,
@@ -120,19 +120,20 @@ impl DescriptorCall {
     }
 }
 
-fn send(process: &Process, buffer: u8, to: u8, copies: u8) -> Result<Answer> {
-    let which = usize::from(to) % process.lines.len().max(1);
-    let (Some(fd), Some(line)) = (process.buffer(buffer), process.lines.get(which)) else {
-        return Ok(Answer::Skipped);
+fn send(process: &Process, buffer: u8, to: u8, copies: u8) -> Result<Outcome> {
+    let which = usize::from(to) % process.sockets.senders.len().max(1);
+    let (Some(fd), Some(socket)) = (process.buffer(buffer), process.sockets.senders.get(which))
+    else {
+        return Ok(Outcome::Skipped);
     };
-    // What lies in a queue counts for nobody.
+    // Buffers in a queue are not charged to any quota, so only small ones are sent.
     let size = nix::unistd::lseek64(fd, 0, nix::unistd::Whence::SeekEnd).unwrap_or(i64::MAX);
     if size > process.quota as i64 / 32 {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     }
     let fds = vec![fd.as_raw_fd(); copies.into()];
     let result = sendmsg::<()>(
-        line.as_raw_fd(),
+        socket.as_raw_fd(),
         &[IoSlice::new(b"x")],
         &[ControlMessage::ScmRights(&fds)],
         MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL,
@@ -141,29 +142,30 @@ fn send(process: &Process, buffer: u8, to: u8, copies: u8) -> Result<Answer> {
     Ok(result.into())
 }
 
-pub fn receive(process: &mut Process) -> Result<Answer> {
-    let inbox = process
-        .inbox
+pub fn receive(process: &mut Process) -> Result<Outcome> {
+    let receiver = process
+        .sockets
+        .receivers
         .get(process.number)
-        .context("a process without inbox")?;
+        .context("no receive socket for this process")?;
     let mut byte = [0];
     let mut data = [IoSliceMut::new(&mut byte)];
     let mut control = nix::cmsg_space!([i32; 8]);
     let message = recvmsg::<()>(
-        inbox.as_raw_fd(),
+        receiver.as_raw_fd(),
         &mut data,
         Some(&mut control),
         MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC,
     );
     let message = match message {
         Ok(message) => message,
-        Err(errno) => return Ok(Answer::Failed(errno)),
+        Err(errno) => return Ok(Outcome::Failed(errno)),
     };
     let mut received = Vec::new();
-    // Where descriptors were short, some are missing, and that is said.
+    // If the process has too few free descriptors, some are missing (`MSG_CTRUNC`).
     for part in message.cmsgs().into_iter().flatten() {
         if let ControlMessageOwned::ScmRights(fds) = part {
-            // SAFETY: The kernel has just installed them for this process.
+            // SAFETY: The kernel has installed these descriptors; nothing else owns them.
             received.extend(
                 fds.into_iter()
                     .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
@@ -171,14 +173,14 @@ pub fn receive(process: &mut Process) -> Result<Answer> {
         }
     }
     for fd in received {
-        process.take(fd)?;
+        process.add_descriptor(fd)?;
     }
-    Ok(Answer::Done)
+    Ok(Outcome::Done)
 }
 
-fn cycle(process: &Process, buffer: u8) -> Result<Answer> {
+fn cycle(process: &Process, buffer: u8) -> Result<Outcome> {
     let Some(fd) = process.buffer(buffer) else {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     };
     let pair = socketpair(
         AddressFamily::Unix,
@@ -188,7 +190,7 @@ fn cycle(process: &Process, buffer: u8) -> Result<Answer> {
     );
     let (a, b) = match pair {
         Ok(pair) => pair,
-        Err(errno) => return Ok(Answer::Failed(errno)),
+        Err(errno) => return Ok(Outcome::Failed(errno)),
     };
     let fds = [fd.as_raw_fd(), a.as_raw_fd(), b.as_raw_fd()];
     let result = sendmsg::<()>(
@@ -201,21 +203,21 @@ fn cycle(process: &Process, buffer: u8) -> Result<Answer> {
     Ok(result.into())
 }
 
-/// A descriptor, of what a system call returns.
+/// Converts the result of a system call to a descriptor.
 #[allow(clippy::unnecessary_cast)] // of another type on some architectures
 fn descriptor(result: libc::c_long) -> i32 {
     result as i32
 }
 
-fn steal(process: &mut Process, from: u8, number: u8) -> Result<Answer> {
+fn steal(process: &mut Process, from: u8, number: u8) -> Result<Outcome> {
     let all = process.shared.processes();
     let pid = usize::from(from)
         .checked_rem(all.len())
         .map_or(0, |which| process.shared.pid(which));
     if pid <= 0 {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     }
-    // SAFETY: Neither call has to do with memory; each makes a descriptor for this process.
+    // SAFETY: The calls do not access memory. Each installs a descriptor that nothing else owns.
     let result = unsafe {
         Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0)).and_then(|pidfd| {
             let pidfd = OwnedFd::from_raw_fd(descriptor(pidfd));
@@ -225,26 +227,27 @@ fn steal(process: &mut Process, from: u8, number: u8) -> Result<Answer> {
         })
     };
     match result {
-        // What is no dma-buf may be another process's tool, which has to stay as it is.
+        // A descriptor that is not a dma-buf may be internal to the other process and must not be
+        // used.
         Ok(fd) => {
-            process.take_dma_buf(fd)?;
-            Ok(Answer::Done)
+            process.add_if_dma_buf(fd)?;
+            Ok(Outcome::Done)
         }
-        Err(errno) => Ok(Answer::Failed(errno)),
+        Err(errno) => Ok(Outcome::Failed(errno)),
     }
 }
 
 impl Perform for DescriptorCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         let made = match *self {
             DescriptorCall::Dup { buffer } => match process.buffer(buffer) {
                 Some(fd) => nix::unistd::dup(fd),
-                None => return Ok(Answer::Skipped),
+                None => return Ok(Outcome::Skipped),
             },
             DescriptorCall::DupTwo { from, to } => {
                 return Ok(match process.replace(from, to) {
                     Some(result) => result.into(),
-                    None => Answer::Skipped,
+                    None => Outcome::Skipped,
                 })
             }
             DescriptorCall::DupFrom {
@@ -257,15 +260,15 @@ impl Perform for DescriptorCall {
                     false => FcntlArg::F_DUPFD(least),
                 };
                 match process.buffer(buffer) {
-                    // SAFETY: The call has just made the descriptor.
+                    // SAFETY: The call has installed the descriptor; nothing else owns it.
                     Some(fd) => fcntl(fd, command).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                    None => return Ok(Answer::Skipped),
+                    None => return Ok(Outcome::Skipped),
                 }
             }
             DescriptorCall::CloseFile { file } => {
                 return Ok(match process.close_file(file) {
-                    Some(()) => Answer::Done,
-                    None => Answer::Skipped,
+                    Some(()) => Outcome::Done,
+                    None => Outcome::Skipped,
                 })
             }
             DescriptorCall::OpenAgain { buffer, flags } => match process.buffer(buffer) {
@@ -276,7 +279,7 @@ impl Perform for DescriptorCall {
                     .open(format!("/proc/self/fd/{}", fd.as_raw_fd()))
                     .map(OwnedFd::from)
                     .map_err(|error| errno_of(&error)),
-                None => return Ok(Answer::Skipped),
+                None => return Ok(Outcome::Skipped),
             },
             DescriptorCall::Send {
                 buffer,
@@ -292,10 +295,10 @@ impl Perform for DescriptorCall {
         };
         match made {
             Ok(fd) => {
-                process.take(fd)?;
-                Ok(Answer::Done)
+                process.add_descriptor(fd)?;
+                Ok(Outcome::Done)
             }
-            Err(errno) => Ok(Answer::Failed(errno)),
+            Err(errno) => Ok(Outcome::Failed(errno)),
         }
     }
 
@@ -305,7 +308,7 @@ impl Perform for DescriptorCall {
             DescriptorCall::DupTwo { .. } | DescriptorCall::CloseFile { .. } => &[],
             DescriptorCall::DupFrom { .. } => &[Errno::EMFILE, Errno::EINVAL],
             DescriptorCall::OpenAgain { .. } => &[Errno::ENXIO, Errno::EACCES, Errno::EMFILE],
-            // Full, or too many on their way.
+            // The queue is full, or too many descriptors are in flight.
             DescriptorCall::Send { .. } => &[Errno::EAGAIN, Errno::ETOOMANYREFS],
             DescriptorCall::Receive => &[Errno::EAGAIN, Errno::EMFILE],
             DescriptorCall::Cycle { .. } => &[Errno::EMFILE, Errno::ETOOMANYREFS],

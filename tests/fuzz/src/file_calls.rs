@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls that every file has, on a dma-buf's descriptor. Hardly any of them means anything there.
+//! Generic file system calls on the descriptor of a dma-buf. Most of them are not supported.
 
 use crate::process::Process;
 use crate::random::Random;
@@ -87,7 +87,7 @@ pub enum FileCall {
 impl FileCall {
     pub fn generate(random: &mut Random) -> FileCall {
         let len = random.pick(&[0, 1, 7, 8, 512, 4096, 65536]);
-        let offset = random.odd() as i64;
+        let offset = random.boundary_value() as i64;
         match random.below(17) {
             0 => FileCall::Seek {
                 offset: random.pick(&[0, 1, 4096, -1, offset]),
@@ -114,7 +114,7 @@ impl FileCall {
             9 => FileCall::Allocate {
                 mode: random.flags(&[1, 2, 4, 8, 16, 32, 64]),
                 offset,
-                len: random.odd() as i64,
+                len: random.boundary_value() as i64,
             },
             10 => FileCall::Splice { len },
             11 => FileCall::Sendfile {
@@ -141,7 +141,7 @@ impl FileCall {
                     libc::F_SETPIPE_SZ,
                     libc::F_NOTIFY,
                 ]),
-                argument: random.odd() as i32,
+                argument: random.boundary_value() as i32,
             },
             15 => FileCall::Datasync,
             _ => FileCall::ReadAhead {
@@ -155,8 +155,8 @@ impl FileCall {
     pub fn perform(&self, fd: BorrowedFd<'_>, process: &Process) -> Result<nix::Result<()>> {
         let raw = fd.as_raw_fd();
         let scratch = process.scratch.as_raw_fd();
-        let mut room = vec![0u8; 65536];
-        let pointer = room.as_mut_ptr().cast();
+        let mut buffer = vec![0u8; 65536];
+        let pointer = buffer.as_mut_ptr().cast();
         let none: *mut libc::loff_t = std::ptr::null_mut();
         let result = match self {
             FileCall::Poll { events } => {
@@ -172,8 +172,8 @@ impl FileCall {
                     .map(drop));
             }
             FileCall::Seek { offset, whence } => {
-                // SAFETY: No memory is involved. The result is longer than the others', on some
-                // machines.
+                // SAFETY: The call does not access memory. The result is wider than the others on
+                // some architectures.
                 let place = unsafe { libc::lseek64(raw, *offset, *whence) };
                 return Ok(Errno::result(place).map(drop));
             }
@@ -181,7 +181,7 @@ impl FileCall {
             FileCall::Splice { len } => {
                 let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK)?;
                 let _ = nix::unistd::write(&writer, b"junk")?;
-                // SAFETY: No memory of this process is involved.
+                // SAFETY: The calls do not access memory of this process.
                 let results = unsafe {
                     let flags = libc::SPLICE_F_NONBLOCK;
                     let out = libc::splice(raw, none, writer.as_raw_fd(), none, *len, flags);
@@ -191,7 +191,8 @@ impl FileCall {
                 };
                 return Ok(results.0.and(results.1).map(drop));
             }
-            // SAFETY: No memory of this process is involved, or as much of `room` as there is.
+            // SAFETY: The calls do not access memory of this process, or at most the length of
+            // `buffer`.
             _ => unsafe {
                 match *self {
                     FileCall::Read { len } => libc::read(raw, pointer, len),
@@ -223,7 +224,7 @@ impl FileCall {
                         advice,
                     } => {
                         let result = libc::readahead(raw, offset, len);
-                        // This one returns its error.
+                        // This function returns the error number.
                         let error = libc::posix_fadvise64(raw, offset, len as i64, advice);
                         Errno::set_raw(error.max(Errno::last_raw()));
                         result

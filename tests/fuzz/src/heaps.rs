@@ -4,14 +4,14 @@
 
 use crate::allocation::{
     allocate,
-    bounded,
-    opened, //
+    bounded_length,
+    open_heap, //
 };
+use crate::argument_memory::Pointer;
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
-use crate::places::Pointer;
 use crate::process::Process;
 use crate::random::{
     Length,
@@ -39,7 +39,7 @@ use std::os::unix::fs::OpenOptionsExt;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum HeapCall {
-    /// Opens a node anew, in some mode.
+    /// Opens a device node again with other flags.
     Open {
         heap: u8,
         flags: i32,
@@ -47,13 +47,13 @@ pub enum HeapCall {
     Close {
         heap: u8,
     },
-    /// As programs do.
+    /// Allocates with valid arguments.
     Allocate {
         heap: u8,
         length: Length,
         flags: i32,
     },
-    /// As they should not.
+    /// Allocates with any arguments.
     AllocateOddly {
         heap: u8,
         length: Length,
@@ -63,15 +63,15 @@ pub enum HeapCall {
         request: Request,
         pointer: Pointer,
     },
-    /// With no descriptor left.
+    /// Allocates without a free descriptor.
     AllocateWithoutDescriptor {
         heap: u8,
         length: Length,
     },
 }
 
-/// The largest buffer, in pages.
-const LARGEST: u32 = 2048;
+/// The maximum size of a buffer, in pages.
+const MAX_PAGES: u32 = 2048;
 
 fn request(random: &mut Random) -> Request {
     let mut request = random.pick(&[Request::default(), Request::vendor()]);
@@ -87,7 +87,8 @@ fn request(random: &mut Random) -> Request {
         1 => request.ioctl_type = random.index(),
         2 => request.number = random.pick(&[0, 0, 1, 2, 127, 255]),
         3 => {
-            // Half a field of flags is left out: then it is hard to say what the caller gets.
+            // A partial `fd_flags` field is excluded, because its expected result is hard to
+            // compute.
             let some = match random.below(1 << 14) as usize {
                 13..16 => 16,
                 some => some,
@@ -125,7 +126,7 @@ impl HeapCall {
             8..55 => HeapCall::Allocate {
                 heap,
                 length: {
-                    let most = random.weighted(&[(70, 16), (25, 300), (5, LARGEST)]);
+                    let most = random.weighted(&[(70, 16), (25, 300), (5, MAX_PAGES)]);
                     random.length(most)
                 },
                 flags: random.weighted(&[
@@ -137,18 +138,18 @@ impl HeapCall {
             },
             _ => HeapCall::AllocateOddly {
                 heap,
-                length: random.odd_length(),
+                length: random.boundary_length(),
                 fd: match random.below(4) {
-                    0 => random.odd() as u32,
+                    0 => random.boundary_value() as u32,
                     _ => 0,
                 },
                 fd_flags: match random.below(4) {
-                    0 => random.odd() as u32,
+                    0 => random.boundary_value() as u32,
                     1 => random.flags(&[libc::O_CREAT, libc::O_NONBLOCK, libc::O_DIRECT]) as u32,
                     _ => (libc::O_RDWR | libc::O_CLOEXEC) as u32,
                 },
                 heap_flags: match random.below(5) {
-                    0 => random.odd(),
+                    0 => random.boundary_value(),
                     _ => 0,
                 },
                 request: request(random),
@@ -159,11 +160,11 @@ impl HeapCall {
 }
 
 impl Perform for HeapCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         match self {
             HeapCall::Open { heap, flags } => {
                 let which = usize::from(*heap) % process.targets.heaps.len().max(1);
-                let path = process.targets.heaps.get(which).context("no heap")?;
+                let path = process.targets.heaps.get(which).context("no heap exists")?;
                 let mode = flags & libc::O_ACCMODE;
                 let opened = File::options()
                     .read(mode != libc::O_WRONLY)
@@ -173,16 +174,16 @@ impl Perform for HeapCall {
                 match (opened, process.heaps.get_mut(which)) {
                     (Ok(file), Some(slot)) => *slot = Some(file),
                     (Ok(_), None) => {}
-                    (Err(error), _) => return Ok(Answer::Failed(guest_support::errno_of(&error))),
+                    (Err(error), _) => return Ok(Outcome::Failed(guest_support::errno_of(&error))),
                 }
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
             HeapCall::Close { heap } => {
                 let which = usize::from(*heap) % process.targets.heaps.len().max(1);
                 if let Some(slot) = process.heaps.get_mut(which) {
                     *slot = None;
                 }
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
             HeapCall::Allocate {
                 heap,
@@ -190,7 +191,7 @@ impl Perform for HeapCall {
                 flags,
             } => {
                 let data = AllocationData {
-                    len: bounded(process, *length)?,
+                    len: bounded_length(process, *length)?,
                     fd_flags: *flags as u32,
                     ..Default::default()
                 };
@@ -206,7 +207,7 @@ impl Perform for HeapCall {
                 pointer,
             } => {
                 let data = AllocationData {
-                    len: bounded(process, *length)?,
+                    len: bounded_length(process, *length)?,
                     fd: *fd,
                     fd_flags: *fd_flags,
                     heap_flags: *heap_flags,
@@ -214,16 +215,16 @@ impl Perform for HeapCall {
                 allocate(process, *heap, data, *request, *pointer)
             }
             HeapCall::AllocateWithoutDescriptor { heap, length } => {
-                let data = AllocationData::read_write(bounded(process, *length)?.max(1));
-                let heap = match opened(process, *heap) {
+                let data = AllocationData::read_write(bounded_length(process, *length)?.max(1));
+                let heap = match open_heap(process, *heap) {
                     Ok(heap) => heap,
-                    Err(errno) => return Ok(Answer::Failed(errno)),
+                    Err(errno) => return Ok(Outcome::Failed(errno)),
                 };
-                process.make_room(usize::try_from(data.len).unwrap_or(usize::MAX));
+                process.reserve_quota(usize::try_from(data.len).unwrap_or(usize::MAX));
                 let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
                 setrlimit(Resource::RLIMIT_NOFILE, 0, hard)?;
                 let request = Request::default();
-                let result = process.places.ioctl(
+                let result = process.arguments.ioctl(
                     heap.as_fd(),
                     request.code(),
                     Pointer::Good,
@@ -232,15 +233,15 @@ impl Perform for HeapCall {
                 );
                 setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
                 match result? {
-                    Ok(_) => anyhow::bail!("a descriptor was handed out where none was left"),
-                    Err(errno) => Ok(Answer::Failed(errno)),
+                    Ok(_) => anyhow::bail!("allocation succeeded without a free descriptor"),
+                    Err(errno) => Ok(Outcome::Failed(errno)),
                 }
             }
         }
     }
 
     fn allowed(&self) -> &'static [Errno] {
-        // ENOENT, ENXIO, ENODEV: the module was just unloaded.
+        // ENOENT, ENXIO, ENODEV: the module was unloaded.
         match self {
             HeapCall::Open { .. } => &[
                 Errno::ENOENT,
@@ -250,7 +251,7 @@ impl Perform for HeapCall {
                 Errno::EMFILE,
             ],
             HeapCall::Close { .. } => &[],
-            // What a heap that is opened meanwhile answers comes in addition.
+            // Includes the errors of opening a heap.
             HeapCall::Allocate { .. } => &[
                 Errno::ENOMEM,
                 Errno::EBADF,

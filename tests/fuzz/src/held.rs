@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A buffer that a process has, and what has to be in it.
+//! A buffer that a process holds, and its expected contents.
 
-use crate::call::Answer;
+use crate::call::Outcome;
 use crate::contents::Contents;
 use anyhow::{
     bail,
@@ -21,24 +21,24 @@ use nix::sys::mman::{
     ProtFlags, //
 };
 
-/// The largest buffer that is written a second time, in bytes.
-const REWRITTEN: usize = 1 << 20;
+/// The maximum size of a buffer that is rewritten, in bytes.
+const MAX_REWRITE_SIZE: usize = 1 << 20;
 
-/// A buffer that a process has.
-pub struct Held {
+/// A buffer that a process holds.
+pub struct HeldBuffer {
     pub buffer: Buffer,
     pub serial: u64,
     pub size: usize,
     /// `O_RDONLY`, `O_WRONLY` or `O_RDWR`.
     pub access: i32,
-    /// Nobody else writes into it.
+    /// No other process writes to the buffer.
     pub own: bool,
-    /// What it contains, where that is known.
+    /// The expected contents, if known.
     pub contents: Option<Contents>,
 }
 
-impl Held {
-    /// How many bytes of it count for this process.
+impl HeldBuffer {
+    /// Returns the number of bytes charged to the quota of the process.
     pub fn charge(&self) -> usize {
         if self.own {
             self.size
@@ -47,10 +47,10 @@ impl Held {
         }
     }
 
-    /// Checks some pages from page `at` on, counted round, through a new mapping.
-    pub fn check(&self, at: usize) -> Result<Answer> {
+    /// Checks pages from page `at` (modulo the buffer size) through a new mapping.
+    pub fn check(&self, at: usize) -> Result<Outcome> {
         let Some(contents) = self.contents else {
-            return Ok(Answer::Skipped);
+            return Ok(Outcome::Skipped);
         };
         let page = page_size();
         let start = (at % (self.size / page)) * page;
@@ -64,16 +64,16 @@ impl Held {
         match mapped {
             Ok(mapping) => {
                 contents.check(&mapping, start)?;
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
-            Err(errno) => Ok(Answer::Failed(errno)),
+            Err(errno) => Ok(Outcome::Failed(errno)),
         }
     }
 
-    /// Checks the whole of it, and writes something else.
-    pub fn rewrite(&mut self, seed: u64) -> Result<Answer> {
-        if !self.own || self.access != libc::O_RDWR || self.size > REWRITTEN {
-            return Ok(Answer::Skipped);
+    /// Checks the complete buffer and writes new contents.
+    pub fn rewrite(&mut self, seed: u64) -> Result<Outcome> {
+        if !self.own || self.access != libc::O_RDWR || self.size > MAX_REWRITE_SIZE {
+            return Ok(Outcome::Skipped);
         }
         match self.buffer.map_range(0, self.size) {
             Ok(mapping) => {
@@ -84,9 +84,9 @@ impl Held {
                 zero(&mapping);
                 contents.fill(&mapping);
                 self.contents = Some(contents);
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
-            Err(errno) => Ok(Answer::Failed(errno)),
+            Err(errno) => Ok(Outcome::Failed(errno)),
         }
     }
 }
@@ -97,8 +97,13 @@ fn zero(mapping: &Mapping) {
     }
 }
 
-/// Checks that a new buffer is all zero, and writes into it where that is possible.
-pub fn written(buffer: &Buffer, size: usize, access: i32, seed: u64) -> Result<Contents> {
+/// Checks that a new buffer is zeroed, and fills it if it is writable.
+pub fn check_zero_and_fill(
+    buffer: &Buffer,
+    size: usize,
+    access: i32,
+    seed: u64,
+) -> Result<Contents> {
     let writable = access == libc::O_RDWR;
     let mut protection = ProtFlags::PROT_READ;
     if writable {
@@ -107,12 +112,12 @@ pub fn written(buffer: &Buffer, size: usize, access: i32, seed: u64) -> Result<C
     let mapped = buffer.map_with(0, size, protection, MapFlags::MAP_SHARED);
     let mapping = match mapped {
         Ok(mapping) => mapping,
-        Err(Errno::ENOMEM) => bail!("no memory for the page tables of {size:#x} bytes"),
-        Err(errno) => return Err(errno).context("a new buffer cannot be mapped"),
+        Err(Errno::ENOMEM) => bail!("ENOMEM for the page tables of {size:#x} bytes"),
+        Err(errno) => return Err(errno).context("cannot map a new buffer"),
     };
     mapping
         .check_zero()
-        .with_context(|| format!("a new buffer of {size:#x} bytes is not zero"))?;
+        .with_context(|| format!("a new buffer of {size:#x} bytes is not zeroed"))?;
     if !writable {
         return Ok(Contents::ZERO);
     }

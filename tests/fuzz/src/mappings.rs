@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls on mappings of dma-bufs, in the arena.
+//! Calls on mappings of dma-bufs in the arena.
 
 use crate::arena::{
     self,
     Page,
-    Question, //
+    RangeQuery, //
 };
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
 use crate::process::Process;
@@ -31,7 +31,7 @@ pub enum MappingCall {
         pages: u8,
         protection: i32,
         flags: i32,
-        /// Offset and length are counted round until they lie inside of the buffer.
+        /// Offset and length are reduced to a range within the buffer.
         inside: bool,
     },
     Unmap {
@@ -72,7 +72,7 @@ pub enum MappingCall {
         at: u8,
         pages: u8,
     },
-    /// Reads pages and checks them.
+    /// Reads and checks pages.
     Read {
         at: u8,
         pages: u8,
@@ -84,7 +84,7 @@ pub enum MappingCall {
     },
 }
 
-/// All kinds of advice but those that have the kernel take memory for broken.
+/// Generates advice. Excludes hardware poisoning.
 fn advice(random: &mut Random) -> i32 {
     match random.below(10) {
         0 => random.pick(&[-1, 5, 7, 26, 50, 99, 104, 255]),
@@ -114,7 +114,7 @@ impl MappingCall {
             0..30 => MappingCall::Map {
                 buffer: random.index(),
                 offset: match random.below(3) {
-                    0 => random.odd_length(),
+                    0 => random.boundary_length(),
                     1 => Length::Bytes(0),
                     _ => Length::Pages {
                         pages: random.below(16),
@@ -178,7 +178,7 @@ impl MappingCall {
     }
 }
 
-fn map(process: &mut Process, call: &MappingCall) -> Result<Answer> {
+fn map(process: &mut Process, call: &MappingCall) -> Result<Outcome> {
     let MappingCall::Map {
         buffer,
         offset,
@@ -189,18 +189,18 @@ fn map(process: &mut Process, call: &MappingCall) -> Result<Answer> {
         inside,
     } = call
     else {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     };
     let mut offset = offset.bytes();
     let mut range = arena::range(*at, *pages);
     let Some(held) = process.held(*buffer) else {
-        return Ok(Answer::Skipped);
+        return Ok(Outcome::Skipped);
     };
     let (serial, contents, own) = (held.serial, held.contents, held.own);
     let size = held.size as u64;
-    // As it was when the range was chosen: the arena is borrowed anew below.
+    // The arena is borrowed mutably below.
     let raw = held.buffer.raw_fd();
-    // SAFETY: The buffer stays where it is: nothing is closed before the mapping is made.
+    // SAFETY: The buffer is not closed before the descriptor is used.
     let fd = unsafe { BorrowedFd::borrow_raw(raw) };
     if *inside {
         let (page, all) = (page_size() as u64, size / page_size() as u64);
@@ -236,7 +236,7 @@ fn map(process: &mut Process, call: &MappingCall) -> Result<Answer> {
 }
 
 impl Perform for MappingCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         use arena::range;
         let arena = &mut process.arena;
         let result = match *self {
@@ -256,14 +256,18 @@ impl Perform for MappingCall {
             } => arena.protect(range(at, pages), protection),
             MappingCall::Advise { at, pages, advice } => arena.advise(range(at, pages), advice),
             MappingCall::Msync { at, pages, flags } => {
-                arena.ask(range(at, pages), Question::Msync(flags))
+                arena.query(range(at, pages), RangeQuery::Msync(flags))
             }
-            MappingCall::Mlock { at, pages } => arena.ask(range(at, pages), Question::Mlock),
-            MappingCall::Munlock { at, pages } => arena.ask(range(at, pages), Question::Munlock),
-            MappingCall::Mincore { at, pages } => arena.ask(range(at, pages), Question::Mincore),
+            MappingCall::Mlock { at, pages } => arena.query(range(at, pages), RangeQuery::Mlock),
+            MappingCall::Munlock { at, pages } => {
+                arena.query(range(at, pages), RangeQuery::Munlock)
+            }
+            MappingCall::Mincore { at, pages } => {
+                arena.query(range(at, pages), RangeQuery::Mincore)
+            }
             MappingCall::Read { at, pages } => {
                 for page in range(at, pages) {
-                    // One that cannot be read says nothing of the next.
+                    // Continue with the next page if a page is not readable.
                     if let Err(errno) = arena.check(page)? {
                         anyhow::ensure!(errno == Errno::EFAULT, "reading a mapping: {errno:?}");
                     }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and writing the files under `/proc` and `/sys`.
+//! Calls on the files of the module in `/proc` and `/sys`.
 
+use crate::argument_memory::Pointer;
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
-use crate::places::Pointer;
 use crate::process::Process;
 use crate::random::Random;
 use anyhow::{
@@ -23,22 +23,22 @@ use std::os::unix::fs::OpenOptionsExt;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum NodeCall {
-    /// Opens a node and does something with it, several times.
+    /// Opens a node and performs several steps on it.
     Read { node: u8, steps: Vec<Step> },
-    /// Opens it for writing, whether or not that is allowed, and writes.
+    /// Opens a node for writing, with or without permission, and writes to it.
     Write {
         node: u8,
         text: Vec<u8>,
         offset: Option<i64>,
         pointer: Pointer,
     },
-    /// Reads the whole of it.
+    /// Reads a complete node.
     ReadAll { node: u8, piece: usize },
-    /// Maps it, which no node allows.
+    /// Maps a node, which no node supports.
     Map { node: u8 },
 }
 
-/// What is done with an open node.
+/// A step on an open node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
     Read { len: usize, pointer: Pointer },
@@ -67,11 +67,11 @@ const TEXTS: &[&[u8]] = &[
     b"\xff\xfe",
 ];
 
-/// The largest part that is read or written at a time.
-const ROOM: usize = 1 << 16;
+/// The maximum number of bytes per read or write.
+const MAX_TRANSFER: usize = 1 << 16;
 
-/// More than any node says.
-const ENDLESS: usize = 16 << 20;
+/// Larger than the contents of any node, in bytes.
+const MAX_NODE_SIZE: usize = 16 << 20;
 
 impl NodeCall {
     pub fn generate(random: &mut Random) -> NodeCall {
@@ -86,10 +86,10 @@ impl NodeCall {
             45..75 => NodeCall::Write {
                 node,
                 text: match random.below(4) {
-                    // What some nodes take.
+                    // Values that some nodes accept.
                     0 => random.pick(&[b"0", b"1"]).to_vec(),
                     1 => {
-                        let len = random.pick(&[1, 2, 31, 32, 33, 4095, 4096, 4097, ROOM]);
+                        let len = random.pick(&[1, 2, 31, 32, 33, 4095, 4096, 4097, MAX_TRANSFER]);
                         vec![random.pick(b"0 1a\n\0"); len]
                     }
                     _ => random.pick(TEXTS).to_vec(),
@@ -101,7 +101,7 @@ impl NodeCall {
             },
             75..97 => NodeCall::ReadAll {
                 node,
-                piece: random.pick(&[16, 61, 512, 4096, ROOM]),
+                piece: random.pick(&[16, 61, 512, 4096, MAX_TRANSFER]),
             },
             _ => NodeCall::Map { node },
         }
@@ -110,8 +110,8 @@ impl NodeCall {
 
 impl Step {
     fn generate(random: &mut Random) -> Step {
-        let offset = random.odd() as i64;
-        let len = random.pick(&[0, 1, 2, 3, 100, 4095, 4096, ROOM]);
+        let offset = random.boundary_value() as i64;
+        let len = random.pick(&[0, 1, 2, 3, 100, 4095, 4096, MAX_TRANSFER]);
         match random.below(3) {
             0 => Step::Read {
                 len,
@@ -130,23 +130,22 @@ impl Step {
 
     fn perform(self, file: &File, process: &Process) -> Result<nix::Result<()>> {
         let fd = file.as_raw_fd();
-        let mut room = vec![0u8; ROOM];
+        let mut buffer = vec![0u8; MAX_TRANSFER];
         let result = match self {
             Step::Read { len, pointer } => {
                 let len = len.min(1 << 14);
-                let address = process.places.put(pointer, &[], len)?;
-                // SAFETY: The kernel writes to no memory of this process but the places, which have
-                // room.
+                let address = process.arguments.write(pointer, &[], len)?;
+                // SAFETY: The kernel can only write to the argument memory, which is large enough.
                 unsafe { libc::read(fd, address as *mut _, len) }
             }
-            // SAFETY: `room` is as long as the longest read.
+            // SAFETY: `buffer` has the size of the longest read.
             Step::ReadAt { len, offset } => unsafe {
-                libc::pread64(fd, room.as_mut_ptr().cast(), len, offset)
+                libc::pread64(fd, buffer.as_mut_ptr().cast(), len, offset)
             },
             Step::Seek { offset, whence } => {
-                // SAFETY: No memory is involved.
+                // SAFETY: The call does not access memory.
                 let place = unsafe { libc::lseek64(fd, offset, whence) };
-                // Longer than the others' results, on some machines.
+                // Wider than the other results on some architectures.
                 return Ok(Errno::result(place).map(drop));
             }
         };
@@ -186,15 +185,18 @@ fn read_all(process: &Process, node: u8, piece: usize) -> Result<nix::Result<()>
         Ok(file) => file,
         Err(errno) => return Ok(Err(errno)),
     };
-    let mut room = vec![0; piece];
+    let mut buffer = vec![0; piece];
     let mut all = 0;
     loop {
-        match file.read(&mut room) {
+        match file.read(&mut buffer) {
             Ok(0) => return Ok(Ok(())),
             Ok(len) => all += len,
             Err(error) => return Ok(Err(errno_of(&error))),
         }
-        ensure!(all < ENDLESS, "the node says more than {ENDLESS} bytes");
+        ensure!(
+            all < MAX_NODE_SIZE,
+            "the node contains more than {MAX_NODE_SIZE} bytes"
+        );
     }
 }
 
@@ -212,9 +214,9 @@ fn write(
     let fd = file.as_raw_fd();
     let address = match pointer {
         Pointer::Good => text.as_ptr() as usize,
-        other => process.places.put(other, text, text.len())?,
+        other => process.arguments.write(other, text, text.len())?,
     };
-    // What is not all in one place is shorter.
+    // Other addresses have a limited capacity.
     let len = match pointer {
         Pointer::Good => text.len(),
         _ => text.len().min(1 << 14),
@@ -229,11 +231,11 @@ fn write(
     if let Ok(written) = written {
         ensure!(
             usize::try_from(written).is_ok_and(|written| written <= len),
-            "{written} bytes of {len} were written"
+            "{written} of {len} bytes were written"
         );
         ensure!(
             pointer.can_be_read() || len == 0,
-            "{written} bytes were written from memory that cannot be read"
+            "{written} bytes were written from unreadable memory"
         );
     }
     Ok(written.map(drop))
@@ -262,7 +264,7 @@ fn map(process: &Process, node: u8) -> Result<nix::Result<()>> {
 }
 
 impl Perform for NodeCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         let path = |node: &u8| {
             let nodes = &process.targets.nodes;
             nodes.get(usize::from(*node) % nodes.len().max(1))
@@ -290,7 +292,7 @@ impl Perform for NodeCall {
     }
 
     fn allowed(&self) -> &'static [Errno] {
-        // ENOENT, ENODEV and EIO come when the module goes while its node is used.
+        // ENOENT, ENODEV and EIO are returned if the module is unloaded during the call.
         match self {
             NodeCall::Read { .. } => &[
                 Errno::EINVAL,

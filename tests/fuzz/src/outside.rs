@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mappings that are looked at in other ways than by their process's own reads: as pages, and by
+//! Access to mappings other than by reads of their own process: page references and access from
 //! other processes.
 
 use crate::arena::{
@@ -8,7 +8,7 @@ use crate::arena::{
     Page, //
 };
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
 use crate::process::Process;
@@ -22,11 +22,11 @@ use std::os::unix::fs::FileExt;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum OutsideCall {
-    /// Hands pages to a pipe.
+    /// Passes pages to a pipe.
     Vmsplice { at: u8, pages: u8, gift: bool },
-    /// Reads a process's memory, as a debugger does.
+    /// Reads the memory of a process with process_vm_readv().
     ReadMemory { process: u8, at: u8, pages: u8 },
-    /// The same through `/proc/PID/mem`.
+    /// Accesses the memory of a process through `/proc/PID/mem`.
     MemoryFile { process: u8, at: u8, write: bool },
 }
 
@@ -53,7 +53,7 @@ impl OutsideCall {
     }
 }
 
-/// Another process's pid, and whether there is one.
+/// Returns the PID of a process, if it has been started.
 fn other(process: &Process, index: u8) -> Option<i32> {
     let all = process.shared.processes();
     let which = usize::from(index).checked_rem(all.len())?;
@@ -67,20 +67,20 @@ fn read_memory_file(process: &Process, pid: i32, at: u8, write: bool) -> nix::Re
         .open(format!("/proc/{pid}/mem"))
         .map_err(|error| guest_support::errno_of(&error))?;
     let address = process.arena.address(at.into()) as u64;
-    let mut room = vec![0; page_size()];
-    // What is written there could be anything of the other process's, but for the arena of this
-    // one.
+    let mut buffer = vec![0; page_size()];
+    // Only write to private pages of the arena of this process. Elsewhere a write could destroy any
+    // memory.
     let result = if write && pid == std::process::id() as i32 && may_write(process, at) {
-        file.write_at(&room, address)
+        file.write_at(&buffer, address)
     } else {
-        file.read_at(&mut room, address)
+        file.read_at(&mut buffer, address)
     };
     result
         .map(drop)
         .map_err(|error| guest_support::errno_of(&error))
 }
 
-/// Whether a page holds nothing that is checked.
+/// Returns whether the contents of a page are not checked.
 fn may_write(process: &Process, at: u8) -> bool {
     process.arena.page(at.into()) == Page::Private
 }
@@ -92,30 +92,30 @@ fn vmsplice(process: &Process, range: std::ops::Range<usize>, gift: bool) -> nix
         iov_len: range.len() * page_size(),
     };
     let flags = libc::SPLICE_F_NONBLOCK | if gift { libc::SPLICE_F_GIFT } else { 0 };
-    // SAFETY: The kernel takes the pages or reports `EFAULT`; no reference points there.
+    // SAFETY: The kernel reads the pages or returns `EFAULT`; there are no references to them.
     let result = unsafe { libc::vmsplice(writer.as_raw_fd(), &pages, 1, flags) };
     Errno::result(result).map(drop)
 }
 
 fn read_other(process: &Process, pid: i32, range: std::ops::Range<usize>) -> nix::Result<()> {
-    let mut room = vec![0u8; range.len() * page_size()];
+    let mut buffer = vec![0u8; range.len() * page_size()];
     let local = libc::iovec {
-        iov_base: room.as_mut_ptr().cast(),
-        iov_len: room.len(),
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
     };
     let remote = libc::iovec {
-        // All processes have been forked by one, but their arenas may lie elsewhere: then there is
-        // nothing.
+        // The processes are forked from one parent, but their arenas may have different addresses.
+        // The range is unmapped then.
         iov_base: process.arena.address(range.start) as *mut _,
-        iov_len: room.len(),
+        iov_len: buffer.len(),
     };
-    // SAFETY: The kernel writes to `room`, which is as long as it says.
+    // SAFETY: The kernel writes to `buffer`, which has the given length.
     let result = unsafe { libc::process_vm_readv(pid, &local, 1, &remote, 1, 0) };
     Errno::result(result).map(drop)
 }
 
 impl Perform for OutsideCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         use arena::range;
         let result = match *self {
             OutsideCall::Vmsplice { at, pages, gift } => vmsplice(process, range(at, pages), gift),
@@ -125,7 +125,7 @@ impl Perform for OutsideCall {
                 pages,
             } => match other(process, index) {
                 Some(pid) => read_other(process, pid, range(at, pages)),
-                None => return Ok(Answer::Skipped),
+                None => return Ok(Outcome::Skipped),
             },
             OutsideCall::MemoryFile {
                 process: index,
@@ -133,7 +133,7 @@ impl Perform for OutsideCall {
                 write,
             } => match other(process, index) {
                 Some(pid) => read_memory_file(process, pid, at, write),
-                None => return Ok(Answer::Skipped),
+                None => return Ok(Outcome::Skipped),
             },
         };
         Ok(result.into())
@@ -142,7 +142,7 @@ impl Perform for OutsideCall {
     fn allowed(&self) -> &'static [Errno] {
         match self {
             OutsideCall::Vmsplice { .. } => &[Errno::EFAULT, Errno::ENOMEM],
-            // A kernel may be without this call.
+            // The kernel may lack this system call.
             OutsideCall::ReadMemory { .. } => {
                 &[Errno::EFAULT, Errno::ENOSYS, Errno::EPERM, Errno::ESRCH]
             }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a process has: heaps, buffers, other descriptors, and a share of the memory.
+//! The resources of a process: heaps, buffers, other descriptors, and a memory quota.
 
 use crate::arena::Arena;
-use crate::call::Answer;
+use crate::argument_memory::ArgumentMemory;
+use crate::call::Outcome;
 use crate::contents::Contents;
 use crate::held::{
-    written,
-    Held, //
+    check_zero_and_fill,
+    HeldBuffer, //
 };
-use crate::places::Places;
 use crate::shared::Shared;
 use crate::targets::Targets;
 use anyhow::{
@@ -35,35 +35,51 @@ use std::os::fd::{
 use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 
-/// How many buffers a process holds at a time.
+/// Maximum number of buffers that a process holds.
 const BUFFERS: usize = 16;
 
-/// How many of them may be those of others, which count for them.
+/// Maximum number of buffers from other processes, which are charged to those processes.
 const FOREIGN: usize = 3;
 
-/// How many other descriptors.
+/// Maximum number of other descriptors.
 const FILES: usize = 16;
 
-/// How many descriptors a process may have.
+/// Limit of open files of a process.
 pub const DESCRIPTORS: rlim_t = 160;
 
+/// A pair of connected sockets for each process, through which descriptors are passed.
+pub struct Sockets {
+    /// The ends for sending to the processes.
+    pub senders: Vec<UnixDatagram>,
+    /// The ends from which the processes receive.
+    pub receivers: Vec<UnixDatagram>,
+}
+
+impl Sockets {
+    pub fn new(processes: usize) -> Result<Sockets> {
+        let pairs = (0..processes).map(|_| UnixDatagram::pair());
+        let pairs = pairs.collect::<std::io::Result<Vec<_>>>()?;
+        let (senders, receivers) = pairs.into_iter().unzip();
+        Ok(Sockets { senders, receivers })
+    }
+}
+
+/// The state of a worker process.
 pub struct Process {
     pub number: usize,
-    /// Of the processes that other processes forked, how deep.
+    /// The depth of this process in the tree of forked processes.
     pub depth: usize,
     pub targets: Rc<Targets>,
     pub shared: Rc<Shared>,
-    /// A line to each process, and this one's end of its own.
-    pub lines: Rc<Vec<UnixDatagram>>,
-    pub inbox: Rc<Vec<UnixDatagram>>,
+    pub sockets: Rc<Sockets>,
     pub heaps: Vec<Option<File>>,
-    buffers: Vec<Held>,
+    buffers: Vec<HeldBuffer>,
     pub files: Vec<OwnedFd>,
-    pub places: Places,
+    pub arguments: ArgumentMemory,
     pub arena: Arena,
-    /// A plain file in memory, for calls that take one.
+    /// A memfd, for calls that need a regular file.
     pub scratch: File,
-    /// How many bytes it may have in use.
+    /// The memory quota, in bytes.
     pub quota: usize,
     serial: u64,
 }
@@ -74,8 +90,7 @@ impl Process {
         quota: usize,
         targets: Rc<Targets>,
         shared: Rc<Shared>,
-        lines: Rc<Vec<UnixDatagram>>,
-        inbox: Rc<Vec<UnixDatagram>>,
+        sockets: Rc<Sockets>,
     ) -> Result<Process> {
         let scratch = File::from(memfd_create(c"scratch", MFdFlags::MFD_CLOEXEC)?);
         scratch.set_len(16 * page_size() as u64)?;
@@ -85,11 +100,10 @@ impl Process {
             heaps: targets.heaps.iter().map(|_| None).collect(),
             targets,
             shared,
-            lines,
-            inbox,
+            sockets,
             buffers: Vec::new(),
             files: Vec::new(),
-            places: Places::new()?,
+            arguments: ArgumentMemory::new()?,
             arena: Arena::new()?,
             scratch,
             quota,
@@ -97,21 +111,21 @@ impl Process {
         })
     }
 
-    /// What a process that was just forked has: the same, but nothing of it is its own.
+    /// Updates the state after a fork: no buffer belongs to this process.
     pub fn fork(&mut self) -> Result<()> {
         self.arena.disown()?;
         self.depth += 1;
         for held in &mut self.buffers {
             held.own = false;
         }
-        // Its parent's share is its own while that waits for it.
+        // The parent waits for the child and gives it half of its quota.
         self.quota /= 2;
         Ok(())
     }
 
-    /// Lets go of every heap and buffer, those included that are on their way to this process.
+    /// Releases all heaps and buffers, including buffers in the receive queue of this process.
     pub fn release(&mut self) -> Result<()> {
-        while crate::descriptors::receive(self)? == Answer::Done {}
+        while crate::descriptors::receive(self)? == Outcome::Done {}
         self.heaps.iter_mut().for_each(|heap| *heap = None);
         self.buffers.clear();
         self.files.clear();
@@ -119,44 +133,44 @@ impl Process {
         Ok(())
     }
 
-    /// The lowest descriptor that is free: the one that the next call makes.
+    /// Returns the lowest free descriptor, which the next call will use.
     pub fn next_descriptor(&self) -> Option<RawFd> {
         let copy = self.scratch.try_clone().ok()?;
         Some(copy.as_raw_fd())
     }
 
-    /// Which of the buffers is meant, counted round.
-    pub fn which(&self, index: u8) -> Option<usize> {
+    /// Returns the index of a buffer, modulo the number of buffers.
+    fn buffer_index(&self, index: u8) -> Option<usize> {
         usize::from(index).checked_rem(self.buffers.len())
     }
 
-    /// A buffer.
-    pub fn held(&mut self, index: u8) -> Option<&mut Held> {
-        let which = self.which(index)?;
+    /// Returns a buffer.
+    pub fn held(&mut self, index: u8) -> Option<&mut HeldBuffer> {
+        let which = self.buffer_index(index)?;
         self.buffers.get_mut(which)
     }
 
-    /// A buffer's descriptor.
+    /// Returns the descriptor of a buffer.
     pub fn buffer(&self, index: u8) -> Option<BorrowedFd<'_>> {
-        let held = self.buffers.get(self.which(index)?)?;
+        let held = self.buffers.get(self.buffer_index(index)?)?;
         Some(held.buffer.as_fd())
     }
 
-    /// A descriptor that is no buffer's.
+    /// Returns a descriptor that is not a buffer.
     pub fn file(&self, index: u8) -> Option<BorrowedFd<'_>> {
         let which = usize::from(index).checked_rem(self.files.len())?;
         Some(self.files.get(which)?.as_fd())
     }
 
-    /// Keeps a descriptor, for which another one may have to go.
-    pub fn keep(&mut self, file: OwnedFd) {
+    /// Adds a descriptor. Closes the oldest one if there are too many.
+    pub fn add_file(&mut self, file: OwnedFd) {
         if self.files.len() >= FILES {
             self.files.remove(0);
         }
         self.files.push(file);
     }
 
-    /// Closes a descriptor.
+    /// Closes a descriptor that is not a buffer.
     pub fn close_file(&mut self, index: u8) -> Option<()> {
         let which = usize::from(index).checked_rem(self.files.len())?;
         self.files.remove(which);
@@ -165,55 +179,59 @@ impl Process {
 
     /// Closes a buffer.
     pub fn close(&mut self, index: u8) -> Option<()> {
-        let which = self.which(index)?;
+        let which = self.buffer_index(index)?;
         self.buffers.remove(which);
         Some(())
     }
 
-    /// How many bytes are left of this process's share.
-    fn left(&self) -> usize {
-        let used: usize = self.buffers.iter().map(Held::charge).sum();
+    /// Returns the unused part of the quota, in bytes.
+    fn remaining_quota(&self) -> usize {
+        let used: usize = self.buffers.iter().map(HeldBuffer::charge).sum();
         self.quota.saturating_sub(used)
     }
 
-    /// Makes room for `size` bytes, for which the oldest buffers go. False where the share is too
-    /// small.
-    pub fn make_room(&mut self, size: usize) -> bool {
-        while self.left() < size && !self.buffers.is_empty() {
+    /// Closes the oldest buffers until the unused quota is at least `size` bytes. Returns false if
+    /// the quota is smaller.
+    pub fn reserve_quota(&mut self, size: usize) -> bool {
+        while self.remaining_quota() < size && !self.buffers.is_empty() {
             self.buffers.remove(0);
         }
-        self.left() >= size
+        self.remaining_quota() >= size
     }
 
-    /// Takes a buffer that was just made with `len` bytes: checks all that it has to be, and writes
-    /// into it.
-    pub fn adopt(&mut self, fd: OwnedFd, len: u64, access: i32) -> Result<()> {
+    /// Adds a new buffer that was requested with `len` bytes: checks its size and contents and
+    /// fills it.
+    pub fn add_new_buffer(&mut self, fd: OwnedFd, len: u64, access: i32) -> Result<()> {
         let buffer = Buffer::from(fd);
         let size = buffer.size()?;
         let expected = len.next_multiple_of(page_size() as u64);
         ensure!(
             size as u64 == expected,
-            "the new buffer has {size:#x} bytes, {len:#x} were asked for"
+            "the new buffer has {size:#x} bytes, {len:#x} were requested"
         );
         let contents = if access == libc::O_WRONLY {
             None
         } else {
-            Some(written(&buffer, size, access, self.serial ^ 0x5eed)?)
+            Some(check_zero_and_fill(
+                &buffer,
+                size,
+                access,
+                self.serial ^ 0x5eed,
+            )?)
         };
         self.add(buffer, size, access, true, contents);
         Ok(())
     }
 
-    /// Takes a descriptor that came from somewhere else; one that is no dma-buf's is closed, or
-    /// kept as a plain file.
-    pub fn take(&mut self, fd: OwnedFd) -> Result<()> {
+    /// Adds a descriptor from another source, either as a buffer or as another file.
+    pub fn add_descriptor(&mut self, fd: OwnedFd) -> Result<()> {
         if !is_dma_buf(&fd) {
-            self.keep(fd);
+            self.add_file(fd);
             return Ok(());
         }
         let flags = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_GETFL)?;
         let buffer = Buffer::from(fd);
-        // What was opened with `O_PATH` can do nothing.
+        // Descriptors opened with `O_PATH` do not support seeking.
         let Ok(size) = buffer.size() else {
             return Ok(());
         };
@@ -227,10 +245,10 @@ impl Process {
         Ok(())
     }
 
-    /// Takes a descriptor that may be any; one that is no dma-buf's is closed.
-    pub fn take_dma_buf(&mut self, fd: OwnedFd) -> Result<()> {
+    /// Adds a descriptor if it is a dma-buf, and closes it otherwise.
+    pub fn add_if_dma_buf(&mut self, fd: OwnedFd) -> Result<()> {
         match is_dma_buf(&fd) {
-            true => self.take(fd),
+            true => self.add_descriptor(fd),
             false => Ok(()),
         }
     }
@@ -247,7 +265,7 @@ impl Process {
             self.buffers.remove(0);
         }
         self.serial += 1;
-        self.buffers.push(Held {
+        self.buffers.push(HeldBuffer {
             buffer,
             serial: self.serial,
             size,
@@ -257,11 +275,11 @@ impl Process {
         });
     }
 
-    /// `dup2` of a buffer's descriptor onto that of another.
+    /// Duplicates the descriptor of a buffer onto that of another buffer with `dup2`.
     pub fn replace(&mut self, from: u8, to: u8) -> Option<nix::Result<()>> {
-        let (from, to) = (self.which(from)?, self.which(to)?);
+        let (from, to) = (self.buffer_index(from)?, self.buffer_index(to)?);
         let (source, target) = (self.buffers.get(from)?, self.buffers.get(to)?);
-        // SAFETY: The target's descriptor is open before and after.
+        // SAFETY: The descriptor of the target is open before and after the call.
         let result = unsafe { libc::dup2(source.buffer.raw_fd(), target.buffer.raw_fd()) };
         let (size, access) = (source.size, source.access);
         if from != to && result >= 0 {
@@ -274,28 +292,28 @@ impl Process {
         Some(Errno::result(result).map(drop))
     }
 
-    /// Checks some pages of a buffer.
-    pub fn check(&mut self, index: u8, at: u32) -> Result<Answer> {
+    /// Checks pages of a buffer.
+    pub fn check(&mut self, index: u8, at: u32) -> Result<Outcome> {
         match self.held(index) {
             Some(held) => held.check(at as usize),
-            None => Ok(Answer::Skipped),
+            None => Ok(Outcome::Skipped),
         }
     }
 
-    /// Writes something else into a buffer.
-    pub fn rewrite(&mut self, index: u8, seed: u64) -> Result<Answer> {
+    /// Writes new contents to a buffer.
+    pub fn rewrite(&mut self, index: u8, seed: u64) -> Result<Outcome> {
         let Some(held) = self.held(index) else {
-            return Ok(Answer::Skipped);
+            return Ok(Outcome::Skipped);
         };
-        let answer = held.rewrite(seed)?;
-        if let (Answer::Done, serial, Some(contents)) = (answer, held.serial, held.contents) {
-            self.arena.rewritten(serial, contents);
+        let outcome = held.rewrite(seed)?;
+        if let (Outcome::Done, serial, Some(contents)) = (outcome, held.serial, held.contents) {
+            self.arena.update_contents(serial, contents);
         }
-        Ok(answer)
+        Ok(outcome)
     }
 }
 
-/// Whether a descriptor is a dma-buf's.
+/// Returns whether a descriptor is a dma-buf.
 fn is_dma_buf(fd: &OwnedFd) -> bool {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     std::fs::read_link(path).is_ok_and(|path| path.to_string_lossy().starts_with("/dmabuf:"))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The generator: every call is made from it alone, so a seed and a process number stand for a
-//! sequence of calls.
+//! The random number generator. Calls are generated from it alone, so a seed and a process number
+//! determine a sequence of calls.
 
 use guest_support::page_size;
 use rand::{
@@ -10,12 +10,11 @@ use rand::{
 };
 use rand_pcg::Pcg32;
 
-/// A process's own generator.
+/// The generator of a process.
 #[derive(Clone, Debug)]
 pub struct Random(Pcg32);
 
-/// A length or an offset. Pages are counted and not bytes, because the kernel decides how large
-/// they are.
+/// A length or an offset. It is expressed in pages, because the page size depends on the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     Bytes(u64),
@@ -23,7 +22,7 @@ pub enum Length {
 }
 
 impl Length {
-    /// In bytes, on this machine.
+    /// Returns the length in bytes on this machine.
     pub fn bytes(self) -> u64 {
         match self {
             Length::Bytes(bytes) => bytes,
@@ -35,37 +34,37 @@ impl Length {
 }
 
 impl Random {
-    /// The generator of process `process`: the seed is the state, the process chooses the stream.
+    /// Creates the generator of a process: `seed` is the state, `process` selects the stream.
     pub fn new(seed: u64, process: u64) -> Self {
         Random(Pcg32::new(seed, process))
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which is not 0.
     pub fn below(&mut self, end: u32) -> u32 {
         self.0.random_range(0..end)
     }
 
-    /// A number below 256: which of several things, counted round.
+    /// Returns an index below 256; users take it modulo the number of objects.
     pub fn index(&mut self) -> u8 {
         self.below(256) as u8
     }
 
-    /// True `percent` times in a hundred.
+    /// Returns true with a probability of `percent` percent.
     pub fn chance(&mut self, percent: u32) -> bool {
         self.below(100) < percent
     }
 
-    /// One of `choices`, of which there are some.
+    /// Returns one of `choices`, which is not empty.
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u32) as usize]
     }
 
-    /// One of `choices`, as often as its weight says.
+    /// Returns one of `choices` with a probability proportional to its weight.
     pub fn weighted<T: Copy>(&mut self, choices: &[(u32, T)]) -> T {
         let mut left = self.below(choices.iter().map(|(weight, _)| weight).sum());
         for (weight, choice) in choices {
@@ -77,14 +76,15 @@ impl Random {
         unreachable!("the weights add up")
     }
 
-    /// Some of `flags`, mostly few of them.
+    /// Returns a combination of at most two of `flags`.
     pub fn flags(&mut self, flags: &[i32]) -> i32 {
         let some = self.below(3);
         (0..some).fold(0, |all, _| all | self.pick(flags))
     }
 
-    /// A number of the kind that programs get wrong: near a power of two, near the end, or any.
-    pub fn odd(&mut self) -> u64 {
+    /// Returns a number that often exposes errors: small, near a power of two, near the maximum, or
+    /// any.
+    pub fn boundary_value(&mut self) -> u64 {
         match self.below(5) {
             0 => self.pick(&[0, 1, 2, 3, 4, 7, 8]),
             1 => (1u64 << self.below(64)).wrapping_add(u64::from(self.below(3)).wrapping_sub(1)),
@@ -94,7 +94,7 @@ impl Random {
         }
     }
 
-    /// A length that a buffer could have, up to `most` pages; small ones are likelier.
+    /// Returns a possible length of a buffer of up to `most` pages; small ones are more likely.
     pub fn length(&mut self, most: u32) -> Length {
         let bits = self.below(u32::BITS - most.leading_zeros()) + 1;
         Length::Pages {
@@ -103,10 +103,10 @@ impl Random {
         }
     }
 
-    /// A length or an offset that may be as wrong as any.
-    pub fn odd_length(&mut self) -> Length {
+    /// Returns any length or offset, including invalid ones.
+    pub fn boundary_length(&mut self) -> Length {
         if self.chance(50) {
-            Length::Bytes(self.odd())
+            Length::Bytes(self.boundary_value())
         } else {
             self.length(64)
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all processes see of each other: what each is doing, and what came of it.
+//! State shared by all processes: the current call of fields process and statistics.
 
-use crate::call::Answer;
+use crate::call::Outcome;
 use anyhow::{
     ensure,
     Result, //
@@ -14,12 +14,12 @@ use std::sync::atomic::{
     Ordering::Relaxed, //
 };
 
-/// Numbers in memory that all processes share.
+/// An array of numbers in shared memory.
 struct Numbers(&'static [AtomicU64]);
 
 impl Numbers {
     fn new(count: usize) -> Result<Numbers> {
-        // SAFETY: The kernel picks an address where nothing else is.
+        // SAFETY: The kernel chooses an unused address.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -30,8 +30,8 @@ impl Numbers {
                 0,
             )
         };
-        ensure!(start != libc::MAP_FAILED, "no memory to share");
-        // SAFETY: The memory is zeroed, which is a valid number, aligned to a page, and never
+        ensure!(start != libc::MAP_FAILED, "cannot map shared memory");
+        // SAFETY: The mapping is page-aligned, zeroed, which is valid for `AtomicU64`, and is never
         // unmapped.
         Ok(Numbers(unsafe {
             std::slice::from_raw_parts(start.cast(), count)
@@ -39,37 +39,37 @@ impl Numbers {
     }
 }
 
-/// A place in what a process tells.
+/// A field of the state of a process.
 #[derive(Clone, Copy)]
 enum Field {
-    /// The process.
+    /// The process ID.
     Pid,
-    /// How many calls it has made.
+    /// The number of completed calls.
     Calls,
-    /// When the present one began, in milliseconds; 0 between two.
-    Since,
-    /// How often it has been asked to let go of everything.
-    Released,
+    /// The start of the current call in milliseconds; 0 if there is none.
+    CallStart,
+    /// The number of release requests that the process has handled.
+    ReleasesHandled,
     Count,
 }
 
-/// How many numbers belong to no process: the end, how often all were asked to let go, whether to
-/// keep quiet, and whether the module stays.
+/// Number of global fields: end of the run, number of release requests, quiet phase, and module
+/// pinned.
 const COMMON: usize = 4;
 
-/// How many outcomes a call can have: done, skipped, and the error numbers.
+/// Number of possible outcomes of a call: done, skipped, and the error numbers.
 const OUTCOMES: usize = 2 + 134;
 
-/// The place where an outcome is counted.
-fn place(answer: Answer) -> usize {
-    match answer {
-        Answer::Done => 0,
-        Answer::Skipped => 1,
-        Answer::Failed(errno) => (1 + errno as usize).min(OUTCOMES - 1),
+/// Returns the index of the counter of an outcome.
+fn outcome_index(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::Done => 0,
+        Outcome::Skipped => 1,
+        Outcome::Failed(errno) => (1 + errno as usize).min(OUTCOMES - 1),
     }
 }
 
-/// How often a kind of calls was made, by what came of it.
+/// The number of calls of a kind by outcome.
 #[derive(Debug, Default)]
 pub struct Outcomes {
     pub done: u64,
@@ -77,7 +77,7 @@ pub struct Outcomes {
     pub failed: Vec<(Errno, u64)>,
 }
 
-/// What all processes share.
+/// The state shared by all processes.
 pub struct Shared {
     numbers: Numbers,
     processes: usize,
@@ -86,9 +86,9 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(processes: usize, kinds: usize) -> Result<Shared> {
-        let each = Field::Count as usize + kinds * OUTCOMES;
+        let fields = Field::Count as usize + kinds * OUTCOMES;
         Ok(Shared {
-            numbers: Numbers::new(COMMON + processes * each)?,
+            numbers: Numbers::new(COMMON + processes * fields)?,
             processes,
             kinds,
         })
@@ -98,56 +98,58 @@ impl Shared {
         0..self.processes
     }
 
-    fn at(&self, index: usize) -> &AtomicU64 {
-        // There is always a first number.
+    fn number(&self, index: usize) -> &AtomicU64 {
+        // The array is never empty.
         self.numbers.0.get(index).unwrap_or(&self.numbers.0[0])
     }
 
-    fn of(&self, process: usize, place: usize) -> &AtomicU64 {
-        let each = Field::Count as usize + self.kinds * OUTCOMES;
-        self.at(COMMON + process * each + place)
+    fn process_number(&self, process: usize, field: usize) -> &AtomicU64 {
+        let fields = Field::Count as usize + self.kinds * OUTCOMES;
+        self.number(COMMON + process * fields + field)
     }
 
     fn field(&self, process: usize, field: Field) -> &AtomicU64 {
-        self.of(process, field as usize)
+        self.process_number(process, field as usize)
     }
 
-    /// Asks all processes to come to an end.
+    /// Requests all processes to end.
     pub fn end(&self) {
-        self.at(0).store(1, Relaxed);
+        self.number(0).store(1, Relaxed);
     }
 
-    pub fn ends(&self) -> bool {
-        self.at(0).load(Relaxed) != 0
+    pub fn is_ending(&self) -> bool {
+        self.number(0).load(Relaxed) != 0
     }
 
-    /// Asks all processes to let go of all heaps and buffers, once.
+    /// Requests all processes to release all heaps and buffers once.
     pub fn release_all(&self) {
-        self.at(1).fetch_add(1, Relaxed);
+        self.number(1).fetch_add(1, Relaxed);
     }
 
-    /// Asks all processes to leave heaps alone, or not to any more.
-    pub fn keep_quiet(&self, quiet: bool) {
-        self.at(2).store(quiet.into(), Relaxed);
+    /// Starts or ends a quiet phase, in which processes make no calls on heaps.
+    pub fn set_quiet(&self, quiet: bool) {
+        self.number(2).store(quiet.into(), Relaxed);
     }
 
-    /// From here on the module stays: a new one has forgotten what the old one counted wrongly.
-    pub fn stay_loaded(&self) {
-        self.at(3).store(1, Relaxed);
+    /// Keeps the module loaded from now on, because a reload would reset its counters.
+    pub fn pin_module(&self) {
+        self.number(3).store(1, Relaxed);
     }
 
-    pub fn stays_loaded(&self) -> bool {
-        self.at(3).load(Relaxed) != 0
+    pub fn is_module_pinned(&self) -> bool {
+        self.number(3).load(Relaxed) != 0
     }
 
     pub fn is_quiet(&self) -> bool {
-        self.at(2).load(Relaxed) != 0
+        self.number(2).load(Relaxed) != 0
     }
 
-    /// Whether process `process` has to let go; it is told once each time.
-    pub fn must_release(&self, process: usize) -> bool {
-        let wanted = self.at(1).load(Relaxed);
-        self.field(process, Field::Released).swap(wanted, Relaxed) != wanted
+    /// Returns whether a process must release its heaps and buffers. Returns true once per request.
+    pub fn take_release_request(&self, process: usize) -> bool {
+        let wanted = self.number(1).load(Relaxed);
+        self.field(process, Field::ReleasesHandled)
+            .swap(wanted, Relaxed)
+            != wanted
     }
 
     pub fn set_pid(&self, process: usize, pid: i32) {
@@ -158,34 +160,35 @@ impl Shared {
         self.field(process, Field::Pid).load(Relaxed) as i32
     }
 
-    /// Process `process` begins a call.
+    /// Marks the start of a call of a process.
     pub fn begin(&self, process: usize, now: u64) {
-        self.field(process, Field::Since).store(now.max(1), Relaxed);
+        self.field(process, Field::CallStart)
+            .store(now.max(1), Relaxed);
     }
 
-    /// It is done with it.
-    pub fn finish(&self, process: usize, kind: usize, answer: Answer) {
-        let place = Field::Count as usize + kind * OUTCOMES + place(answer);
-        self.of(process, place).fetch_add(1, Relaxed);
+    /// Marks the end of a call and counts its outcome.
+    pub fn finish(&self, process: usize, kind: usize, outcome: Outcome) {
+        let field = Field::Count as usize + kind * OUTCOMES + outcome_index(outcome);
+        self.process_number(process, field).fetch_add(1, Relaxed);
         self.field(process, Field::Calls).fetch_add(1, Relaxed);
-        self.field(process, Field::Since).store(0, Relaxed);
+        self.field(process, Field::CallStart).store(0, Relaxed);
     }
 
-    /// How many calls the process has made; this is also the number of the present one.
+    /// Returns the number of completed calls, which is also the number of the current call.
     pub fn calls(&self, process: usize) -> u64 {
         self.field(process, Field::Calls).load(Relaxed)
     }
 
-    /// Since when it has been in its present call.
-    pub fn since(&self, process: usize) -> Option<u64> {
-        Some(self.field(process, Field::Since).load(Relaxed)).filter(|since| *since != 0)
+    /// Returns the start of the current call.
+    pub fn call_start(&self, process: usize) -> Option<u64> {
+        Some(self.field(process, Field::CallStart).load(Relaxed)).filter(|start| *start != 0)
     }
 
-    /// What came of all processes' calls of a kind.
+    /// Returns the outcomes of all calls of a kind.
     pub fn outcomes(&self, kind: usize) -> Outcomes {
         let count = |outcome: usize| {
-            let place = Field::Count as usize + kind * OUTCOMES + outcome;
-            let of = |process| self.of(process, place).load(Relaxed);
+            let field = Field::Count as usize + kind * OUTCOMES + outcome;
+            let of = |process| self.process_number(process, field).load(Relaxed);
             self.processes().map(of).sum::<u64>()
         };
         let failed =

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Starts the processes, watches that none hangs, and says what they have done.
+//! Starts the processes, detects hangs, and reports statistics.
 
 use crate::call::kinds;
-use crate::process::Process;
+use crate::process::{
+    Process,
+    Sockets, //
+};
 use crate::shared::Shared;
 use crate::targets::Targets;
 use crate::verdict;
@@ -20,34 +23,33 @@ use guest_support::process::{
     Verdict, //
 };
 use nix::sys::signal::Signal;
-use std::os::unix::net::UnixDatagram;
 use std::rc::Rc;
 use std::time::{
     Duration,
     Instant, //
 };
 
-/// What is to be run.
+/// The parameters of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
     pub duration: Duration,
     pub processes: usize,
-    /// One process alone, if any.
+    /// The only process to run, if any.
     pub alone: Option<usize>,
     pub uid: u32,
-    /// How long a call may take.
+    /// Timeout of a call.
     pub hang: Duration,
 }
 
-/// How often progress is told.
-const PROGRESS: Duration = Duration::from_secs(15);
+/// Interval of progress messages.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How often the processes are looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// Interval of checks of the processes.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The share of memory that all processes may have in use.
-const SHARE: usize = 4;
+/// All processes together may use 1/4 of the memory.
+const MEMORY_DIVISOR: usize = 4;
 
 struct Workers {
     plan: Plan,
@@ -56,11 +58,11 @@ struct Workers {
     running: Vec<(usize, Child)>,
 }
 
-/// Runs the plan. An error says what was found.
+/// Runs the plan. An error describes the detected defect.
 pub fn run(plan: &Plan) -> Result<()> {
-    Targets::open_to_everybody()?;
+    Targets::make_world_accessible()?;
     let targets = Rc::new(Targets::find()?);
-    let quota = memory::total()? / SHARE / plan.processes.max(1);
+    let quota = memory::total()? / MEMORY_DIVISOR / plan.processes.max(1);
     diagnose(&format!(
         "seed {}, {} s, {} processes, every second one as user {}, {} KiB each, {} heaps, {} nodes",
         plan.seed,
@@ -72,13 +74,7 @@ pub fn run(plan: &Plan) -> Result<()> {
         targets.nodes.len()
     ));
     let shared = Rc::new(Shared::new(plan.processes, kinds().len())?);
-    let mut lines = (Vec::new(), Vec::new());
-    for _ in 0..plan.processes {
-        let (here, there) = UnixDatagram::pair()?;
-        lines.0.push(here);
-        lines.1.push(there);
-    }
-    let (lines, inbox) = (Rc::new(lines.0), Rc::new(lines.1));
+    let sockets = Rc::new(Sockets::new(plan.processes)?);
     let mut workers = Workers {
         plan: plan.clone(),
         shared: Rc::clone(&shared),
@@ -96,18 +92,17 @@ pub fn run(plan: &Plan) -> Result<()> {
                 quota,
                 targets,
                 Rc::clone(&shared),
-                Rc::clone(&lines),
-                Rc::clone(&inbox),
+                Rc::clone(&sockets),
             )?;
             let user = (number % 2 == 1).then_some(plan.uid);
-            worker::work(&mut process, &shared, plan.seed, workers.start, user)
+            worker::run(&mut process, &shared, plan.seed, workers.start, user)
         })?;
         shared.set_pid(number, child.pid().as_raw());
         workers.running.push((number, child));
     }
     let result = workers.watch();
     shared.end();
-    workers.table();
+    workers.print_statistics();
     drop(workers);
     result
 }
@@ -118,32 +113,32 @@ impl Workers {
         all.map(|process| self.shared.calls(process)).sum()
     }
 
-    /// Waits for the end.
+    /// Waits for all processes.
     fn watch(&mut self) -> Result<()> {
-        let mut told = PROGRESS;
+        let mut next_report = PROGRESS_INTERVAL;
         while !self.running.is_empty() {
             let elapsed = self.start.elapsed();
             if elapsed >= self.plan.duration {
                 self.shared.end();
             }
-            // A module that is loaded anew counts from zero: what the last one gets wrong has to
-            // stay to be seen.
-            if elapsed >= self.plan.duration / 2 && !self.shared.stays_loaded() {
-                self.shared.stay_loaded();
+            // The counters of a reloaded module start at zero. The module stays loaded in the
+            // second half, so that accounting errors remain visible at the end.
+            if elapsed >= self.plan.duration / 2 && !self.shared.is_module_pinned() {
+                self.shared.pin_module();
                 verdict::load()?;
-                Targets::open_to_everybody()?;
+                Targets::make_world_accessible()?;
             }
-            if elapsed >= told {
-                told += PROGRESS;
+            if elapsed >= next_report {
+                next_report += PROGRESS_INTERVAL;
                 diagnose(&format!("{} s: {} calls", elapsed.as_secs(), self.calls()));
             }
-            self.look()?;
-            std::thread::sleep(LOOK);
+            self.poll_children()?;
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
-    fn look(&mut self) -> Result<()> {
+    fn poll_children(&mut self) -> Result<()> {
         let now = self.start.elapsed();
         let mut index = 0;
         while let Some((number, child)) = self.running.get_mut(index) {
@@ -157,20 +152,20 @@ impl Workers {
                 Some(Verdict::Failed(text)) => bail!(text),
                 Some(Verdict::Skipped(text)) => bail!("process {number} skipped: {text}"),
                 Some(Verdict::Killed(signal)) => bail!(
-                    "process {number} was ended by {signal} in {}",
-                    self.present(number)
+                    "process {number} was killed by {signal} in {}",
+                    self.current_call(number)
                 ),
             }
             let pid = child.pid().as_raw();
-            if let Some(since) = self.shared.since(number) {
-                let taken = now.saturating_sub(Duration::from_millis(since));
-                if taken > self.plan.hang {
-                    tell_of_hanging(pid);
+            if let Some(start) = self.shared.call_start(number) {
+                let duration = now.saturating_sub(Duration::from_millis(start));
+                if duration > self.plan.hang {
+                    report_hung_process(pid);
                     let _ = child.signal(Signal::SIGKILL);
                     bail!(
-                        "process {number} hangs since {:.1} s in {}",
-                        taken.as_secs_f64(),
-                        self.present(number)
+                        "process {number} hangs for {:.1} s in {}",
+                        duration.as_secs_f64(),
+                        self.current_call(number)
                     );
                 }
             }
@@ -179,18 +174,18 @@ impl Workers {
         Ok(())
     }
 
-    /// A process's present call.
-    fn present(&self, number: usize) -> String {
+    /// Describes the current call of a process.
+    fn current_call(&self, number: usize) -> String {
         let (seed, calls) = (self.plan.seed, self.shared.calls(number));
         let call = worker::nth(seed, number, calls);
         format!("call {calls} of seed {seed}: {call:?}")
     }
 
-    /// All calls by kind.
-    fn table(&self) {
+    /// Prints the number of calls by kind and outcome.
+    fn print_statistics(&self) {
         let seconds = self.start.elapsed().as_secs_f64();
         diagnose(&format!(
-            "{} calls, {:.0} a second",
+            "{} calls, {:.0} per second",
             self.calls(),
             self.calls() as f64 / seconds
         ));
@@ -215,8 +210,8 @@ impl Workers {
     }
 }
 
-/// What the kernel says of a process that hangs.
-fn tell_of_hanging(pid: i32) {
+/// Prints the kernel's information about a hung process.
+fn report_hung_process(pid: i32) {
     for file in ["status", "wchan", "syscall", "stack"] {
         let path = format!("/proc/{pid}/{file}");
         let text = std::fs::read_to_string(&path)

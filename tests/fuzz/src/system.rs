@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What concerns the whole machine: the module comes and goes, and memory is short.
+//! Calls that affect the complete system: module load and unload, and memory pressure.
 
 use crate::call::{
-    Answer,
+    Outcome,
     Perform, //
 };
 use crate::process::Process;
@@ -27,8 +27,9 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SystemCall {
-    /// Has all processes let go of everything, tries to unload, and loads again after a while.
-    /// Quiet: the others leave heaps alone until it is unloaded.
+    /// Requests all processes to release their resources, tries to unload the module, and loads it
+    /// again after a pause. If `quiet` is set, the other processes make no calls on heaps until it
+    /// is unloaded.
     Reload {
         quiet: bool,
         tries: u8,
@@ -43,7 +44,7 @@ pub enum SystemCall {
         what: u8,
     },
     CompactMemory,
-    /// Takes memory, this many hundredths of the process's share, and gives it back.
+    /// Allocates and frees `share` percent of the quota of the process.
     TakeMemory {
         share: u8,
     },
@@ -51,7 +52,7 @@ pub enum SystemCall {
 
 const MODULE_FILE: &str = "/lib/modules/rk_dma_heap.ko";
 
-/// Parameters that the module takes.
+/// Parameters that the module accepts.
 const GOOD: &[&str] = &[
     "",
     "",
@@ -64,7 +65,7 @@ const GOOD: &[&str] = &[
     "advanced=1 mem_accounting=1 pool_max_mib=4",
 ];
 
-/// And those that it does not take.
+/// Parameters that the module rejects.
 const BAD: &[&str] = &[
     "max_percent=0",
     "pool_max_percent=101",
@@ -101,12 +102,12 @@ impl SystemCall {
     }
 }
 
-/// Loads the module. The kernel gives those who load one file at the same time one answer: it may
-/// be that to the parameters of another process.
+/// Loads the module. The kernel returns one result to all processes that load the same file
+/// concurrently, so the result may belong to the parameters of another process.
 pub fn load(parameters: &str) -> Result<nix::Result<()>> {
     let result = kernel_module::load(Path::new(MODULE_FILE), parameters)?;
     if result.is_ok() {
-        Targets::open_to_everybody()?;
+        Targets::make_world_accessible()?;
     }
     Ok(result)
 }
@@ -117,60 +118,60 @@ fn reload(
     tries: u8,
     pause: Duration,
     parameters: &str,
-) -> Result<Answer> {
+) -> Result<Outcome> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(kernel_module::unload(module::NAME).into());
     }
     if process.depth > 0 {
-        // It could be killed, and nobody would end the quiet.
-        return Ok(Answer::Skipped);
+        // If this process were killed, the quiet phase would not end.
+        return Ok(Outcome::Skipped);
     }
     if quiet {
-        process.shared.keep_quiet(true);
+        process.shared.set_quiet(true);
     }
     process.shared.release_all();
     process.release()?;
     let mut result = Err(Errno::EAGAIN);
     for _ in 0..tries {
-        // The kernel looks for sockets that nobody can get at when one is closed.
+        // Closing a socket triggers the kernel's garbage collection of unreachable sockets.
         drop(std::os::unix::net::UnixDatagram::pair());
         result = kernel_module::unload(module::NAME);
-        // Another process may have been faster.
+        // Another process may have unloaded it.
         if matches!(result, Ok(()) | Err(Errno::ENOENT)) {
             break;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
     if quiet {
-        process.shared.keep_quiet(false);
+        process.shared.set_quiet(false);
     }
     if matches!(result, Ok(()) | Err(Errno::ENOENT)) {
         std::thread::sleep(pause);
         for _ in 0..tries {
             match load(parameters)? {
-                // Another process was faster.
+                // Another process has loaded it.
                 Ok(()) | Err(Errno::EEXIST | Errno::EBUSY) => break,
-                // Another process was refused, or killed: the kernel answers all who load a file at
-                // the same time alike.
+                // The load by another process failed or was interrupted. The kernel returns its
+                // result to all processes that load the same file concurrently.
                 Err(Errno::EINVAL | Errno::EINTR) => {}
-                Err(errno) => return Ok(Answer::Failed(errno)),
+                Err(errno) => return Ok(Outcome::Failed(errno)),
             }
         }
     }
     Ok(result.into())
 }
 
-fn write(path: &str, text: &str) -> Answer {
+fn write(path: &str, text: &str) -> Outcome {
     std::fs::write(path, text)
         .map_err(|error| errno_of(&error))
         .into()
 }
 
 impl Perform for SystemCall {
-    fn perform(&self, process: &mut Process) -> Result<Answer> {
+    fn perform(&self, process: &mut Process) -> Result<Outcome> {
         match self {
-            SystemCall::Reload { .. } | SystemCall::Unload if process.shared.stays_loaded() => {
-                Ok(Answer::Skipped)
+            SystemCall::Reload { .. } | SystemCall::Unload if process.shared.is_module_pinned() => {
+                Ok(Outcome::Skipped)
             }
             SystemCall::Reload {
                 quiet,
@@ -187,26 +188,26 @@ impl Perform for SystemCall {
             SystemCall::TakeMemory { share } => {
                 let len = process.quota / 100 * usize::from(*share);
                 let len = len.next_multiple_of(page_size()).max(page_size());
-                if !process.make_room(len) {
-                    return Ok(Answer::Skipped);
+                if !process.reserve_quota(len) {
+                    return Ok(Outcome::Skipped);
                 }
-                let memory = Mapping::anonymous(len).context("no addresses")?;
+                let memory = Mapping::anonymous(len).context("cannot map memory")?;
                 for offset in (0..len).step_by(page_size()) {
                     memory.write(offset, 1);
                 }
-                Ok(Answer::Done)
+                Ok(Outcome::Done)
             }
         }
     }
 
     fn allowed(&self) -> &'static [Errno] {
         match self {
-            // EAGAIN: it is in use. EBUSY: it is just coming or going.
+            // EAGAIN: the module is in use. EBUSY: it is being loaded or unloaded.
             SystemCall::Reload { .. } | SystemCall::Unload => {
                 &[Errno::EAGAIN, Errno::EBUSY, Errno::EPERM, Errno::ENOENT]
             }
             // EINTR: another process was killed while it loaded the same file, and the kernel
-            // answers both alike.
+            // returns the result to both.
             SystemCall::Load { .. } => &[
                 Errno::EEXIST,
                 Errno::EBUSY,

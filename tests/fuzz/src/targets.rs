@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What there is to call: the nodes of heaps, and the files that the module makes.
+//! The targets of calls: the device nodes of heaps and the files of the module.
 
 use anyhow::{
     ensure,
@@ -13,10 +13,10 @@ use std::path::{
     PathBuf, //
 };
 
-/// Where nodes of heaps are.
+/// Directories of heap device nodes.
 const HEAPS: &[&str] = &["/dev/dma_heap", "/dev/rk_dma_heap"];
 
-/// Where files are that tell or take something.
+/// Directories of files that can be read or written.
 const NODES: &[&str] = &[
     "/proc/rk_dmabuf",
     "/proc/rk_dma_heap",
@@ -31,26 +31,26 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// All that is there now. The same machine has the same, in the same order.
+    /// Finds all existing targets. The order is the same in each run on a machine.
     pub fn find() -> Result<Targets> {
         let mut heaps = Vec::new();
-        for folder in HEAPS {
-            list(Path::new(folder), &mut heaps)?;
+        for directory in HEAPS {
+            list(Path::new(directory), &mut heaps)?;
         }
         let mut nodes = Vec::new();
-        for folder in NODES {
-            list(Path::new(folder), &mut nodes)?;
+        for directory in NODES {
+            list(Path::new(directory), &mut nodes)?;
         }
-        ensure!(!heaps.is_empty(), "there is no heap");
-        ensure!(!nodes.is_empty(), "there is no node");
+        ensure!(!heaps.is_empty(), "no heap exists");
+        ensure!(!nodes.is_empty(), "no node exists");
         Ok(Targets { heaps, nodes })
     }
 
-    /// Lets everybody use the heaps, as a rule for udev does on a board.
-    pub fn open_to_everybody() -> Result<()> {
+    /// Makes the heaps accessible to all users, as a udev rule does.
+    pub fn make_world_accessible() -> Result<()> {
         let mut nodes = vec![PathBuf::from("/dev/udmabuf")];
-        for folder in HEAPS {
-            list(Path::new(folder), &mut nodes)?;
+        for directory in HEAPS {
+            list(Path::new(directory), &mut nodes)?;
         }
         for node in nodes {
             match std::fs::set_permissions(&node, std::fs::Permissions::from_mode(0o666)) {
@@ -64,11 +64,11 @@ impl Targets {
     }
 }
 
-/// Adds the files in a folder; nothing where there is no such folder.
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = match std::fs::read_dir(folder) {
+/// Adds the files in a directory, if it exists.
+fn list(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.with_context(|| format!("cannot list {}", folder.display()))?,
+        other => other.with_context(|| format!("cannot list {}", directory.display()))?,
     };
     let mut entries = entries.collect::<std::io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);

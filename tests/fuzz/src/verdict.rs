@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's figures, before and after: when everybody is gone, nothing may be left.
+//! Leak checks: compares the state of the module and of the memory before and after the test.
 
 use anyhow::{
     ensure,
@@ -22,23 +22,23 @@ use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the module and the kernel say.
+/// The figures of the module and of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figures {
     size: String,
     totals: Totals,
 }
 
-/// How long the kernel may take to release what the processes held.
-const SOON: Duration = Duration::from_secs(5);
+/// Time within which the kernel must release the resources of the processes.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How much less memory there may be afterwards.
-const NOISE: usize = 1 << 20;
+/// Tolerated loss of memory, in bytes.
+const TOLERANCE: usize = 1 << 20;
 
-/// The memory that is free, or whose use the kernel can name: what is missing from it afterwards
-/// has been lost. Slabs only ever grow here, most of all where a kernel keeps what was freed for a
-/// while, to find those who use it still.
-pub fn accounted() -> Result<usize> {
+/// Returns the memory that is free or accounted for by the kernel, in bytes. Memory that is missing
+/// from it afterwards is leaked. Unreclaimable slabs are included because they grow during the
+/// test, most of all if the kernel quarantines freed objects to detect use after free.
+pub fn accounted_memory() -> Result<usize> {
     let mut bytes = memory::free_and_reclaimable()?;
     for field in [
         "SUnreclaim",
@@ -65,23 +65,23 @@ impl Figures {
     }
 }
 
-/// Loads the module where a process has left it unloaded.
+/// Loads the module if a process has left it unloaded.
 pub fn load() -> Result<()> {
     match module::try_load("")? {
         Ok(module) => std::mem::forget(module),
-        // It is there, or another process is just loading it.
+        // The module is loaded or is being loaded by another process.
         Err(Errno::EEXIST | Errno::EBUSY | Errno::EINVAL) => {}
         Err(errno) => return Err(errno).context("cannot load the module"),
     }
     Ok(())
 }
 
-/// Checks the heaps' own figures: no buffer, no page array, nothing allocated.
+/// Checks that all heaps have no buffers, no page arrays and no allocated memory.
 fn check_heaps(text: &str) -> Result<()> {
     let mut lines = text.lines();
     let names: Vec<_> = lines
         .next()
-        .context("no heading")?
+        .context("no header line")?
         .split_whitespace()
         .collect();
     let mut heaps = 0;
@@ -97,11 +97,11 @@ fn check_heaps(text: &str) -> Result<()> {
         }
         heaps += 1;
     }
-    ensure!(heaps > 0, "there are no heaps");
+    ensure!(heaps > 0, "no heaps are listed");
     Ok(())
 }
 
-/// Checks that everything is as it was.
+/// Checks that the state is the same as before.
 fn check(before: &Figures) -> Result<()> {
     check_heaps(&read("/proc/rk_dma_heap/heaps")?)?;
     let after = Figures::now()?;
@@ -109,37 +109,37 @@ fn check(before: &Figures) -> Result<()> {
     Ok(())
 }
 
-/// Checks that nothing is left: as the module says, as it says when it is loaded anew, and as the
-/// machine's memory does.
-pub fn nothing_is_left(before: &Figures, memory_before: usize) -> Result<()> {
+/// Checks that nothing is leaked: in the figures of the module, in those of the reloaded module,
+/// and in the memory of the machine.
+pub fn check_no_leaks(before: &Figures, memory_before: usize) -> Result<()> {
     load()?;
-    eventually(SOON, || check(before)).context("after the last process has ended")?;
-    let unloaded = eventually(SOON, || {
+    eventually(RELEASE_TIMEOUT, || check(before)).context("after the last process exited")?;
+    let unloaded = eventually(RELEASE_TIMEOUT, || {
         guest_support::kernel_module::unload(module::NAME).context("cannot unload the module")
     });
     match unloaded {
         Ok(()) => load()?,
-        // There it stays until the next boot.
-        Err(error) if pinned() => diagnose(&format!("{error:#}: the kernel's heaps pin it")),
+        // The module stays loaded until the next boot.
+        Err(error) if is_pinned() => diagnose(&format!("{error:#}: the kernel's heaps pin it")),
         Err(error) => return Err(error),
     }
-    check(before).context("after the module was loaded anew")?;
-    let memory_after = accounted()?;
+    check(before).context("after the module was reloaded")?;
+    let memory_after = accounted_memory()?;
     diagnose(&format!(
         "memory accounted for: {} KiB before, {} KiB after",
         memory_before / 1024,
         memory_after / 1024
     ));
     ensure!(
-        memory_after + checkers::tolerated(NOISE) >= memory_before,
-        "{} KiB of memory are lost",
+        memory_after + checkers::tolerated(TOLERANCE) >= memory_before,
+        "{} KiB of memory are leaked",
         (memory_before - memory_after) / 1024
     );
     Ok(())
 }
 
-/// Whether the kernel has a registry of heaps, from which the module's cannot be taken back.
-fn pinned() -> bool {
+/// Returns whether the kernel has a heap registry, from which heaps cannot be removed.
+fn is_pinned() -> bool {
     Path::new("/sys/module/dma_heap").exists()
 }
 
@@ -148,18 +148,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_is_found() {
+    fn leaks_are_detected() {
         let heading = "heap buffers allocated pooled backlog hits misses reclaimed arrays\n";
         let line = |line: &str| check_heaps(&format!("{heading}{line}\n"));
         assert!(line("system 0 0 77 0 5 5 5 0").is_ok());
-        for left in [
+        for leaked in [
             "system 1 0 0 0 0 0 0 0",
             "system 0 4 0 0 0 0 0 0",
             "system 0 0 0 4 0 0 0 0",
             "system 0 0 0 0 0 0 0 1",
             "system 0",
         ] {
-            assert!(line(left).is_err(), "{left}");
+            assert!(line(leaked).is_err(), "{leaked}");
         }
         assert!(check_heaps(heading).is_err());
         assert!(check_heaps("").is_err());

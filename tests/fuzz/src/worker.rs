@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One of the processes: it makes calls until it is told to end.
+//! The main loop of a worker process.
 
 use crate::call::{
     self,
     kinds,
-    Answer,
     Call, //
+    Outcome,
 };
 use crate::process::{
     Process,
@@ -33,18 +33,18 @@ use nix::unistd::{
 };
 use std::time::Instant;
 
-/// Gives up all privileges.
+/// Drops all privileges and changes to user `uid`.
 pub fn become_user(uid: u32) -> Result<()> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;
-    // Else the others of this user could not take descriptors from it.
+    // Otherwise other processes of this user could not use pidfd_getfd() on this one.
     set_dumpable(true)?;
     Ok(())
 }
 
-/// The call with that number, of those that a process makes.
+/// Returns the call with this number in the sequence of a process.
 pub fn nth(seed: u64, process: usize, number: u64) -> Call {
     let mut random = Random::new(seed, process as u64);
     for _ in 0..number {
@@ -53,8 +53,8 @@ pub fn nth(seed: u64, process: usize, number: u64) -> Call {
     Call::generate(&mut random)
 }
 
-/// Makes calls. An error is a defect, and says which call has found it.
-pub fn work(
+/// Performs calls until the end of the run. An error is a detected defect and names the call.
+pub fn run(
     process: &mut Process,
     shared: &Shared,
     seed: u64,
@@ -64,34 +64,34 @@ pub fn work(
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(hard), hard)?;
     if let Some(uid) = user {
-        become_user(uid).context("cannot become an ordinary user")?;
+        become_user(uid).context("cannot change to an unprivileged user")?;
     }
     let kinds = kinds();
     let own = process.number;
     let mut random = Random::new(seed, own as u64);
-    while !shared.ends() {
-        if shared.must_release(own) {
+    while !shared.is_ending() {
+        if shared.take_release_request(own) {
             process.release()?;
         }
         let call = Call::generate(&mut random);
         let kind = kinds.iter().position(|kind| *kind == call.kind());
         let number = shared.calls(own);
         shared.begin(own, start.elapsed().as_millis() as u64);
-        let left_alone = shared.is_quiet() && matches!(call, Call::Heap(_));
-        let answer = if left_alone {
-            Ok(Answer::Skipped)
+        let is_suspended = shared.is_quiet() && matches!(call, Call::Heap(_));
+        let outcome = if is_suspended {
+            Ok(Outcome::Skipped)
         } else {
-            call::make(&call, process)
+            call::execute(&call, process)
         };
-        let answer = answer.with_context(|| {
-            let who = if user.is_some() {
-                "an ordinary user"
+        let outcome = outcome.with_context(|| {
+            let privileges = if user.is_some() {
+                "unprivileged"
             } else {
                 "root"
             };
-            format!("seed {seed}, process {own} ({who}), call {number}: {call:?}")
+            format!("seed {seed}, process {own} ({privileges}), call {number}: {call:?}")
         })?;
-        shared.finish(own, kind.context("a call of no kind")?, answer);
+        shared.finish(own, kind.context("unknown kind of call")?, outcome);
     }
     Ok(())
 }

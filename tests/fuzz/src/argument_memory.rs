@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where the arguments of calls lie: in memory as it should be, and in memory as it should not.
+//! Memory for the arguments of calls, at valid and invalid addresses.
 
 use crate::random::Random;
 use anyhow::Result;
@@ -13,12 +13,12 @@ use std::os::fd::{
     BorrowedFd, //
 };
 
-/// An address that a program could pass.
+/// The kind of address that is passed to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pointer {
     Good,
     Unaligned,
-    /// The second half lies in a page that is not there.
+    /// The second half of the argument is in an unmapped page.
     Crossing,
     ReadOnly,
     Unmapped,
@@ -27,7 +27,7 @@ pub enum Pointer {
 }
 
 impl Pointer {
-    /// Mostly a good one.
+    /// Generates a kind of address; most are valid.
     pub fn generate(random: &mut Random) -> Pointer {
         random.weighted(&[
             (14, Pointer::Good),
@@ -49,44 +49,46 @@ impl Pointer {
     }
 }
 
-/// As long as an ioctl's argument can say that it is.
-const LONGEST: usize = 1 << 14;
+/// The maximum argument size that an ioctl number can encode, plus one.
+const MAX_ARGUMENT: usize = 1 << 14;
 
-/// The places themselves: memory with enough room, then a page that is not there, then one that is
-/// read-only.
-pub struct Places {
+/// Memory for arguments, followed by an inaccessible page and a read-only area.
+pub struct ArgumentMemory {
     memory: Mapping,
-    room: usize,
+    capacity: usize,
 }
 
-impl Places {
-    pub fn new() -> Result<Places> {
-        let (page, room) = (page_size(), (2 * LONGEST).next_multiple_of(page_size()));
-        let read_only = (2 * LONGEST).next_multiple_of(page);
-        let memory = Mapping::anonymous(room + page + read_only)?;
-        memory.protect_range(room, page, ProtFlags::PROT_NONE)?;
-        memory.protect_range(room + page, read_only, ProtFlags::PROT_READ)?;
-        Ok(Places { memory, room })
+impl ArgumentMemory {
+    pub fn new() -> Result<ArgumentMemory> {
+        let (page, capacity) = (
+            page_size(),
+            (2 * MAX_ARGUMENT).next_multiple_of(page_size()),
+        );
+        let read_only = (2 * MAX_ARGUMENT).next_multiple_of(page);
+        let memory = Mapping::anonymous(capacity + page + read_only)?;
+        memory.protect_range(capacity, page, ProtFlags::PROT_NONE)?;
+        memory.protect_range(capacity + page, read_only, ProtFlags::PROT_READ)?;
+        Ok(ArgumentMemory { memory, capacity })
     }
 
-    /// Puts `bytes` where `pointer` says, as far as that is possible, and returns the address. The
-    /// argument is `len` bytes long, which may be more.
-    pub fn put(&self, pointer: Pointer, bytes: &[u8], len: usize) -> Result<usize> {
+    /// Writes `bytes` to the address selected by `pointer`, as far as possible, and returns the
+    /// address. `len` is the length of the argument and may be larger than `bytes`.
+    pub fn write(&self, pointer: Pointer, bytes: &[u8], len: usize) -> Result<usize> {
         let page = page_size();
         let start = self.memory.address();
         let offset = match pointer {
             Pointer::Good => 0,
             Pointer::Unaligned => 3,
-            Pointer::Crossing => self.room - len.min(LONGEST) / 2,
-            Pointer::ReadOnly => self.room + page,
-            Pointer::Unmapped => return Ok(start + self.room),
+            Pointer::Crossing => self.capacity - len.min(MAX_ARGUMENT) / 2,
+            Pointer::ReadOnly => self.capacity + page,
+            Pointer::Unmapped => return Ok(start + self.capacity),
             Pointer::Null => return Ok(0),
-            // The highest addresses are the kernel's, on every machine.
+            // The highest addresses belong to the kernel on every architecture.
             Pointer::Kernel => return Ok(usize::MAX - (1 << 20) + 1),
         };
         let bytes = match pointer {
-            Pointer::Crossing => bytes.get(..(self.room - offset).min(bytes.len())),
-            _ => bytes.get(..LONGEST.min(bytes.len())),
+            Pointer::Crossing => bytes.get(..(self.capacity - offset).min(bytes.len())),
+            _ => bytes.get(..MAX_ARGUMENT.min(bytes.len())),
         };
         let bytes = bytes.unwrap_or_default();
         if pointer == Pointer::ReadOnly {
@@ -102,13 +104,13 @@ impl Places {
         Ok(start + offset)
     }
 
-    /// Reads back what the kernel may have written at a place that can be written.
-    pub fn get(&self, pointer: Pointer, offset: usize, len: usize) -> Vec<u8> {
+    /// Reads memory that the kernel may have written. `pointer` must be writable.
+    pub fn read(&self, pointer: Pointer, offset: usize, len: usize) -> Vec<u8> {
         let start = if pointer == Pointer::Unaligned { 3 } else { 0 };
         self.memory.copy_out(start + offset, len)
     }
 
-    /// An ioctl with `bytes` as its argument, which is `len` bytes long.
+    /// Issues an ioctl with `bytes` as its argument of `len` bytes.
     pub fn ioctl(
         &self,
         fd: BorrowedFd<'_>,
@@ -117,9 +119,9 @@ impl Places {
         bytes: &[u8],
         len: usize,
     ) -> Result<nix::Result<i32>> {
-        let address = self.put(pointer, bytes, len)?;
-        // SAFETY: The kernel can write to no memory of this process there but to the places, which
-        // have room for the longest argument and which no reference points into.
+        let address = self.write(pointer, bytes, len)?;
+        // SAFETY: The kernel can only write to the argument memory, which has capacity for the
+        // longest argument and to which there are no references.
         let result = unsafe { libc::ioctl(fd.as_raw_fd(), command as libc::Ioctl, address) };
         Ok(Errno::result(result))
     }
