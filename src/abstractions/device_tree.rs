@@ -37,7 +37,7 @@ use kernel::{
 ///     assert!(!node.property_read_bool(c"no-map"));
 ///     assert!(node.reserved_memory().is_none());
 ///     assert!(node.parse_phandle(c"rk-dma-heap,example").is_none());
-///     pr_info!("bus {}\n", node.name());
+///     assert!(!node.name().is_empty());
 /// }
 /// ```
 ///
