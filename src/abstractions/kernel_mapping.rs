@@ -40,7 +40,7 @@ use kernel::{
 ///
 /// struct Run(PageRun);
 ///
-/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// // SAFETY: The run owns its pages, which are zeroed and need no preparation for cached access.
 /// unsafe impl Memory for Run {
 ///     type Segments<'a> = core::option::IntoIter<Segment>;
 ///

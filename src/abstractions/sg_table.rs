@@ -52,7 +52,7 @@ pub(crate) use bindings::dma_data_direction as Direction;
 ///
 /// struct Run(PageRun);
 ///
-/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// // SAFETY: The run owns its pages, which are zeroed and need no preparation for cached access.
 /// unsafe impl Memory for Run {
 ///     type Segments<'a> = core::option::IntoIter<Segment>;
 ///
@@ -117,8 +117,8 @@ impl SgTable {
         let table = Opaque::zeroed();
         // SAFETY: `table` is valid for writing. The caller may sleep, so `GFP_KERNEL` is allowed.
         to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, bindings::GFP_KERNEL) })?;
-        // INVARIANT: `sg_alloc_table()` initialised the table. The loop below sets the pages of each
-        // entry. A table of page frames has one entry, as checked above.
+        // INVARIANT: `sg_alloc_table()` initialised the table. The loop below sets the pages of
+        // each entry. A table of page frames has one entry, as checked above.
         let this = Self {
             table,
             pfns,

@@ -79,8 +79,8 @@ unsafe impl Allocator for SizedKmalloc {
     #[inline]
     unsafe fn free(memory: NonNull<u8>, layout: Layout) {
         if layout.size() > 0 {
-            // SAFETY: The memory was allocated by this allocator by the safety requirements, hence by
-            // `kmalloc()`.
+            // SAFETY: By the safety requirements the memory was allocated by this allocator, which
+            // uses `kmalloc()`.
             unsafe { bindings::kfree(memory.as_ptr().cast()) };
         }
     }

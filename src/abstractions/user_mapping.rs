@@ -78,13 +78,14 @@ pub(crate) unsafe fn populate(
     // SAFETY: The VMA is being set up, so nothing else accesses it.
     let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
     // The dirty state of these pages is not used. On CPUs without hardware dirty bit management,
-    // dirty entries avoid a fault on the first write to each page. Read-only entries stay read-only.
+    // dirty entries avoid a fault on the first write to each page. Read-only entries stay
+    // read-only.
     // SAFETY: The function converts a value and has no requirements.
     let prot = unsafe { c::pgprot_dirty(prot) };
     let remap = |address, part: Segment| match part.pages {
         0 => Ok(()),
-        // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated by
-        // the safety requirements.
+        // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated
+        // by the safety requirements.
         _ => to_result(unsafe {
             bindings::remap_pfn_range(area.as_ptr(), address, part.pfn, part.bytes(), prot)
         }),
@@ -235,8 +236,8 @@ impl Fault {
         }
     }
 
-    /// Inserts single pages for the whole range of a huge entry. This is needed if the VMA was split
-    /// or moved, or if huge pages are disabled for the process.
+    /// Inserts single pages for the whole range of a huge entry. This is needed if the VMA was
+    /// split or moved, or if huge pages are disabled for the process.
     ///
     /// # Safety
     ///
@@ -249,8 +250,8 @@ impl Fault {
             };
             let part = part.truncate(addresses.len() >> PAGE_SHIFT);
             for pfn in part.pfn..part.pfn + part.pages {
-                // SAFETY: By the type invariant the VMA is valid and maps page frames. The memory may
-                // be mapped by the safety requirements.
+                // SAFETY: By the type invariant the VMA is valid and maps page frames. The memory
+                // may be mapped by the safety requirements.
                 let result = unsafe { bindings::vmf_insert_pfn(self.area(), addresses.start, pfn) };
                 if result != bindings::vm_fault_reason_VM_FAULT_NOPAGE {
                     return result;

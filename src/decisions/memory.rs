@@ -9,7 +9,7 @@ use crate::decisions::segment::Segment;
 pub(crate) enum Caching {
     /// Mappings are cached. Cache maintenance keeps devices and CPU coherent.
     Cached,
-    /// Mappings are write-combined. There is no cache maintenance during the lifetime of the buffer.
+    /// Mappings are write-combined. The buffer needs no cache maintenance while it exists.
     WriteCombined,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Backing {
 ///
 /// struct Run(PageRun);
 ///
-/// // SAFETY: The run owns its pages, which are zeroed and which the CPU accesses through its cache.
+/// // SAFETY: The run owns its pages, which are zeroed and need no preparation for cached access.
 /// unsafe impl Memory for Run {
 ///     type Segments<'a> = core::option::IntoIter<Segment>;
 ///

@@ -19,8 +19,8 @@ pub(crate) fn share(pages: usize, percent: u8) -> usize {
     pages / 100 * percent + pages % 100 * percent / 100
 }
 
-/// Returns the limit for prepared pages in page pools: `percent` percent of `ram` pages, but at most
-/// `mib` MiB.
+/// Returns the limit for prepared pages in page pools: `percent` percent of `ram` pages, but at
+/// most `mib` MiB.
 ///
 /// # Examples
 ///

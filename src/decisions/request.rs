@@ -104,7 +104,10 @@ mod tests {
             let flag = 1 << bit;
             let request = Request::new(PAGE, flag, 0);
             assert_eq!(request.is_ok(), flag & known != 0);
-            assert!(request.map_or_else(|error| error == EINVAL, |request| request.flags() == flag));
+            match request {
+                Ok(request) => assert_eq!(request.flags(), flag),
+                Err(error) => assert_eq!(error, EINVAL),
+            }
         }
         for bit in 0..u64::BITS {
             assert_eq!(Request::new(PAGE, 0, 1 << bit), Err(EINVAL));

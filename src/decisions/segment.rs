@@ -65,8 +65,8 @@ impl Segment {
         }
     }
 
-    /// Splits the segment into chunks of at most `max_pages` pages, in order. A limit of 0 counts as
-    /// 1.
+    /// Splits the segment into chunks of at most `max_pages` pages, in order. A limit of 0
+    /// counts as 1.
     #[inline]
     pub(crate) fn chunks(self, max_pages: usize) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);

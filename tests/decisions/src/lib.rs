@@ -6,8 +6,8 @@
 
 #![cfg(test)]
 
-// The modules import constants and error types from a crate with the name `kernel`, which this crate
-// provides.
+// The modules import constants and error types from a crate with the name `kernel`, which this
+// crate provides.
 extern crate self as kernel;
 
 /// Page sizes.
