@@ -125,9 +125,9 @@ struct Attachment {
     mapped: Option<(Direction, usize)>,
 }
 
+#[vtable]
 // SAFETY: All methods use the memory that the buffer owns. By the invariants of `Attachment` its
 // table is mapped while `mapped` is set, and it does not move.
-#[vtable]
 unsafe impl<M: Memory> Exporter for Buffer<M> {
     type Attachment = Attachment;
     type Extra = all_buffers::Slot;
