@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reading and writing a buffer's memory, from where the request says.
+ * Reading and writing a buffer's memory through the view of the request.
  */
 
 #include <linux/highmem.h>
@@ -13,10 +13,10 @@
 
 #include "client.h"
 
-/* Stops an access that has found what it looks for. */
+/* Return value that ends an access whose search was successful. */
 #define FOUND 1
 
-/* Does what `request` says with a piece of the memory, which begins `done` bytes from its start. */
+/* Executes `request` on a part of the memory that begins at byte `done` of the range. */
 static int access_piece(struct rk_client_access *request, size_t done, void *memory, size_t length)
 {
 	void __user *user = u64_to_user_ptr(request->data + done);
@@ -76,15 +76,15 @@ static int access_mapping(struct rk_client_access *request, void *memory)
 	return ret;
 }
 
-static int access_carveout(phys_addr_t place, struct rk_client_access *request)
+static int access_carveout(phys_addr_t start, struct rk_client_access *request)
 {
-	void *memory = memremap(place, request->length, MEMREMAP_WC);
+	void *memory = memremap(start, request->length, MEMREMAP_WC);
 	int ret;
 
 	if (!memory)
 		return -ENOMEM;
 	ret = access_mapping(request, memory);
-	/* What was written is in memory before the caller goes on. */
+	/* Writes must be in memory before the caller continues. */
 	mb();
 	memunmap(memory);
 	return ret;
@@ -109,7 +109,7 @@ static int access_as_device(struct attachment *attachment, struct rk_client_acce
 		memory = vmap(pages, count, VM_MAP, pgprot_writecombine(PAGE_KERNEL));
 		if (memory) {
 			ret = access_mapping(request, memory + offset_in_page(request->offset));
-			/* What was written is in memory before the caller goes on. */
+			/* Writes must be in memory before the caller continues. */
 			mb();
 			vunmap(memory);
 		} else {

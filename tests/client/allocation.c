@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Buffers and page arrays, through the interfaces that the module offers to drivers.
+ * Buffers and page arrays, allocated through the module's interfaces for drivers.
  */
 
 #include <linux/err.h>
@@ -14,7 +14,7 @@ static const char *name_or_null(const char *name)
 	return *name ? name : NULL;
 }
 
-/* Android's functions are looked up at run time, as drivers for those kernels do. */
+/* Looks up Android's functions at run time, as drivers for those kernels do. */
 static struct dma_buf *android_buffer(struct rk_allocator_request *request)
 {
 	typeof(dma_heap_find) *find = symbol_get(dma_heap_find);
@@ -60,7 +60,7 @@ static void android_buffer_free(struct dma_buf *buffer)
 	symbol_put(dma_heap_buffer_free);
 }
 
-/* Pages keep the heap's reference, with which they are given back. */
+/* A page array keeps the heap's reference, which is needed to free it. */
 static int rockchip_allocate(struct allocation *this, struct rk_allocator_request *request)
 {
 	const char *name = name_or_null(request->name);
@@ -156,7 +156,7 @@ int allocation_free_wrongly(struct allocation *this, enum rk_allocator_mistake m
 		if (!page)
 			return -ENOMEM;
 		rk_dma_heap_free_contig_pages(this->heap, page, PAGE_SIZE, name);
-		/* Still ours: a page that had been taken would be freed twice here. */
+		/* The driver owns the page: if the heap has freed it, this is a double free. */
 		__free_page(page);
 		return 0;
 	default:

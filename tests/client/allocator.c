@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The test allocator: a driver that has memory allocated by the module, as drivers for cameras and codecs do. Test
- * programs drive it through /dev/rk_allocator. It is linked against the module, with the module's own header.
+ * The test allocator: a driver that allocates memory from the module, like drivers of cameras and
+ * codecs. Test programs control it through /dev/rk_allocator. It is linked against the module and
+ * uses the module's own header.
  */
 
 #include <linux/fs.h>
@@ -20,7 +21,7 @@ struct allocator_file {
 	struct xarray allocations;
 };
 
-/* What is kept until the driver goes. */
+/* Allocations that are freed when the driver is unloaded, and their lock. */
 static DEFINE_MUTEX(kept_lock);
 static LIST_HEAD(kept);
 
@@ -88,7 +89,7 @@ static int keep(struct allocator_file *this, u32 handle)
 	return 0;
 }
 
-/* Every argument; those that are about an allocation begin with its handle. */
+/* All arguments; those for an allocation begin with its handle. */
 union allocator_argument {
 	u32 handle;
 	struct rk_allocator_request request;
@@ -189,6 +190,6 @@ static void __exit allocator_exit(void)
 module_init(allocator_init);
 module_exit(allocator_exit);
 MODULE_AUTHOR("The rk_dma_heap authors");
-MODULE_DESCRIPTION("Has memory allocated by heaps, for tests");
+MODULE_DESCRIPTION("Allocates memory from heaps, for tests");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

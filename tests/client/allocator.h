@@ -7,7 +7,7 @@
 
 #include "allocator_uapi.h"
 
-/* What was allocated: a buffer, or a page array. The open file that it belongs to does the locking. */
+/* A buffer or a page array. Protected by the lock of the open file that it belongs to. */
 struct allocation {
 	struct list_head kept;
 	enum rk_allocator_interface interface;
@@ -15,24 +15,27 @@ struct allocation {
 	struct rk_dma_heap *heap;
 	struct page *pages;
 	size_t length;
-	/* Passed with every call; empty: none is. */
+	/* Passed with every call; if empty, NULL is passed. */
 	char name[RK_ALLOCATOR_NAME_SIZE];
 };
 
-/* Allocates what `request` says. NULL with a descriptor, which is nobody's but the caller's. */
+/*
+ * Allocates as `request` says. Returns NULL if the result is a descriptor, which belongs to the
+ * caller alone.
+ */
 struct allocation *allocation_create(struct rk_allocator_request *request);
 void allocation_destroy(struct allocation *this);
 
-/* Gives pages back wrongly. They stay. */
+/* Frees a page array in a wrong way. The array must stay allocated. */
 int allocation_free_wrongly(struct allocation *this, enum rk_allocator_mistake mistake);
 
-/* A new file descriptor of a buffer. */
+/* Returns a new file descriptor of a buffer. */
 int allocation_export(struct allocation *this);
 
 int allocation_transfer(struct allocation *this, struct rk_allocator_transfer *transfer);
 int allocation_mapped(struct allocation *this, struct rk_allocator_transfer *transfer);
 
-/* The driver's own heap; there is one at a time. */
+/* The driver's own heap. At most one exists at a time. */
 int own_heap_add(struct rk_allocator_heap *description);
 int own_heap_remove(void);
 int own_heap_describe(struct rk_allocator_description *description);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What test programs ask of /dev/rk_allocator. `tests/guest-support/src/allocator.rs` says the same in Rust.
+ * Requests of test programs to /dev/rk_allocator. `tests/guest-support/src/allocator.rs` has the
+ * same definitions in Rust.
  *
- * A handle stands for a buffer or a page array that the driver has allocated. Handles belong to the open file and go
- * with it, unless they are kept. Errors are those of the interface under test, and: ENOENT no such handle, ENXIO no such
- * heap, ENODEV no such device.
+ * A handle refers to a buffer or a page array that the driver has allocated. Handles belong to the
+ * open file and are freed with it, unless RK_ALLOCATOR_KEEP is used. Errors are those of the
+ * interface under test, and: ENOENT if the handle is unknown, ENXIO if the heap is unknown, ENODEV
+ * if the device is unknown.
  */
 #ifndef RK_ALLOCATOR_UAPI_H
 #define RK_ALLOCATOR_UAPI_H
@@ -15,9 +17,9 @@
 #define RK_ALLOCATOR_NAME_SIZE 64
 
 enum rk_allocator_interface {
-	/* rk_dma_heap_*(), linked. */
+	/* rk_dma_heap_*(), linked */
 	RK_ALLOCATOR_ROCKCHIP,
-	/* dma_heap_*(), looked up. */
+	/* dma_heap_*(), looked up at run time */
 	RK_ALLOCATOR_ANDROID,
 };
 
@@ -33,28 +35,28 @@ struct rk_allocator_request {
 	/* enum rk_allocator_kind */
 	__u32 kind;
 	char heap[RK_ALLOCATOR_NAME_SIZE];
-	/* Empty: the driver passes none. */
+	/* If empty, the driver passes NULL. */
 	char name[RK_ALLOCATOR_NAME_SIZE];
 	__u64 length;
 	__u32 fd_flags;
 	__u32 heap_flags;
-	/* out, of a descriptor */
+	/* out, for a descriptor */
 	__s32 fd;
-	/* out, of anything else */
+	/* out, for a buffer or pages */
 	__u32 handle;
-	/* out, of pages: the physical address of the first */
+	/* out, for pages: physical address of the first page */
 	__u64 physical_address;
 };
 
-/* How a driver gets it wrong when it gives a page array back; it keeps the array then. */
+/* How a driver frees a page array wrongly; the array stays allocated. */
 enum rk_allocator_mistake {
 	RK_ALLOCATOR_RIGHT,
-	/* One page less than was allocated, one more. */
+	/* One page less than allocated, and one page more. */
 	RK_ALLOCATOR_SHORT,
 	RK_ALLOCATOR_LONG,
-	/* The second page in place of the first. */
+	/* The second page instead of the first. */
 	RK_ALLOCATOR_SECOND_PAGE,
-	/* A page of the kernel's that was never the heap's. */
+	/* A page of the page allocator that the heap never owned. */
 	RK_ALLOCATOR_FOREIGN_PAGE,
 };
 
@@ -75,11 +77,11 @@ struct rk_allocator_transfer {
 	__u64 data;
 };
 
-/* The driver's own heap. Buffers and pages of it are the Rockchip heap's, which the driver passes on. */
+/* The driver's own heap. It allocates its buffers and pages from the Rockchip heap. */
 struct rk_allocator_heap {
 	char name[RK_ALLOCATOR_NAME_SIZE];
 	__u32 contiguous;
-	/* One of the operations is missing, so it must be refused. */
+	/* An operation is missing, so rk_dma_heap_add() must fail. */
 	__u32 incomplete;
 };
 
@@ -87,19 +89,22 @@ struct rk_allocator_description {
 	char heap[RK_ALLOCATOR_NAME_SIZE];
 	/* out: rk_dma_heap_get_name() */
 	char name[RK_ALLOCATOR_NAME_SIZE];
-	/* out: rk_dma_heap_get_drvdata() is what the driver added the heap with; it is NULL */
+	/* out: whether rk_dma_heap_get_drvdata() is the driver's pointer, or NULL */
 	__u32 own_data;
 	__u32 no_data;
-	/* out: rk_dma_heap_get_dev() can be used for DMA of this many bits */
+	/* out: number of DMA address bits of the device of rk_dma_heap_get_dev() */
 	__u32 device_bits;
 	/* out: rk_dma_heap_get_cma() is not NULL */
 	__u32 has_area;
-	/* out: rk_dma_heap_set_dev() of NULL, and of a device; the bits and the segment size that it has then */
+	/*
+	 * out: result of rk_dma_heap_set_dev() for NULL and for a device, and the DMA bits and
+	 * maximum segment size of that device afterwards
+	 */
 	__s32 set_no_device;
 	__s32 set_device;
 	__u32 set_bits;
 	__u32 set_segment_size;
-	/* out: how often the driver's own heap was asked for a buffer, for pages, and to take pages back */
+	/* out: calls that allocate buffers, allocate pages and free pages of the own heap */
 	__u32 buffers;
 	__u32 arrays;
 	__u32 returned;
@@ -110,7 +115,7 @@ struct rk_allocator_description {
 #define RK_ALLOCATOR_FREE     _IOW('a', 0x01, struct rk_allocator_free)
 /* Returns a new file descriptor. */
 #define RK_ALLOCATOR_EXPORT _IOW('a', 0x02, __u32)
-/* The handle's memory stays until the driver is unloaded. */
+/* Keeps the memory of the handle until the driver is unloaded. */
 #define RK_ALLOCATOR_KEEP     _IOW('a', 0x03, __u32)
 #define RK_ALLOCATOR_TRANSFER _IOW('a', 0x04, struct rk_allocator_transfer)
 /* The same through rk_vmap_contig_pfn(); `device` is ignored. */

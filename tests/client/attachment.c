@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A dma-buf that is attached to a device, and what the device gets to see of it.
+ * A dma-buf that is attached to a device, and the device's mapping of it.
  */
 
 #include <linux/dma-direct.h>
@@ -74,7 +74,7 @@ int attachment_unmap(struct attachment *this)
 	return 0;
 }
 
-/* From the device's address, not from the list's pages: this is what the device would find. */
+/* Derived from the DMA address, not from the list's pages: this is what the device would access. */
 static phys_addr_t physical_address(struct attachment *this, struct scatterlist *sg)
 {
 	return dma_to_phys(this->attachment->dev, sg_dma_address(sg));

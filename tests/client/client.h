@@ -9,20 +9,20 @@
 
 #include "uapi.h"
 
-/* A device. There is one for each device-tree node, or one that the module makes itself. */
+/* A device: one per device tree node, or one that the module registers. */
 struct client {
 	struct device *dev;
 	struct miscdevice misc;
 };
 
-/* A dma-buf that is attached to a device. The open file that it belongs to does the locking. */
+/* A dma-buf attached to a device. Protected by the lock of the open file that it belongs to. */
 struct attachment {
 	struct dma_buf *buffer;
 	struct dma_buf_attachment *attachment;
-	/* NULL while it is not mapped. */
+	/* NULL if not mapped. */
 	struct sg_table *table;
 	enum dma_data_direction direction;
-	/* NULL while there is no kernel mapping. */
+	/* NULL if there is no kernel mapping. */
 	struct iosys_map mapping;
 };
 
@@ -37,12 +37,15 @@ int attachment_vmap(struct attachment *attachment);
 int attachment_vunmap(struct attachment *attachment);
 
 /*
- * Whether the device reaches memory that the kernel keeps out of; `start` is where it begins. There is no mapping of the
- * kernel's, and no struct page that could be used.
+ * Returns whether the device accesses memory that the kernel does not use, and its start. Such
+ * memory has no kernel mapping and no valid struct page.
  */
 bool attachment_is_carveout(struct attachment *attachment, phys_addr_t *start);
 
-/* The pages that the device reaches from `offset` on, `count` of them; to be given back by kvfree(). */
+/*
+ * Returns the `count` pages that the device accesses from `offset` on. The caller frees the array
+ * by kvfree().
+ */
 struct page **attachment_pages(struct attachment *attachment, unsigned long offset, size_t count);
 
 int attachment_access(struct attachment *attachment, struct rk_client_access *request);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The test client: a driver for devices that do nothing but look at dma-bufs, for test programs to drive. Each device
- * is /dev/rk_client/NAME, where NAME is that of its device-tree node. Without such a node the module makes a device
- * of its own, named rk-client.
+ * The test client: a driver for devices that only access dma-bufs, controlled by test programs.
+ * Each device is /dev/rk_client/NAME, where NAME is that of its device tree node. Without such a
+ * node the module registers a device named rk-client.
  */
 
 #include <linux/dma-mapping.h>
@@ -15,13 +15,12 @@
 
 static unsigned int dma_bits = 64;
 module_param(dma_bits, uint, 0444);
-MODULE_PARM_DESC(dma_bits, "How many address bits the devices have (default 64)");
+MODULE_PARM_DESC(dma_bits, "Number of DMA address bits of the devices (default 64)");
 
 static unsigned int max_segment = UINT_MAX;
 module_param(max_segment, uint, 0444);
-MODULE_PARM_DESC(
-	max_segment,
-	"The longest segment that the devices say they take, in bytes; 0: they say nothing");
+MODULE_PARM_DESC(max_segment,
+		 "Maximum segment size that the devices declare, in bytes; 0: they declare none");
 
 static int client_probe(struct platform_device *pdev)
 {
@@ -32,7 +31,7 @@ static int client_probe(struct platform_device *pdev)
 
 	ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
 	if (ret)
-		return dev_err_probe(dev, ret, "no DMA with %u address bits\n", dma_bits);
+		return dev_err_probe(dev, ret, "%u DMA address bits are not supported\n", dma_bits);
 	if (max_segment)
 		dma_set_max_seg_size(dev, max_segment);
 
@@ -51,7 +50,7 @@ static int client_probe(struct platform_device *pdev)
 	return misc_register(&client->misc);
 }
 
-/* No file is open any more: open files pin the module, and nobody else can unbind a device. */
+/* No file is open: open files pin the module, and bind attributes are suppressed. */
 static void client_remove(struct platform_device *pdev)
 {
 	struct client *client = platform_get_drvdata(pdev);
@@ -109,6 +108,6 @@ static void __exit client_exit(void)
 module_init(client_init);
 module_exit(client_exit);
 MODULE_AUTHOR("The rk_dma_heap authors");
-MODULE_DESCRIPTION("Devices that look at dma-bufs, for tests");
+MODULE_DESCRIPTION("Devices that access dma-bufs, for tests");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("DMA_BUF");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An open device: its handles, and what is asked of them.
+ * An open device: its handles and their requests.
  */
 
 #include <linux/delay.h>
@@ -87,7 +87,7 @@ static int client_coherent(struct client *client, u64 length)
 	return 0;
 }
 
-/* Every argument; those that are about an attachment begin with its handle. */
+/* All arguments; those for an attachment begin with its handle. */
 union client_argument {
 	u32 handle;
 	struct rk_client_attach attach;
@@ -158,7 +158,7 @@ static long client_ioctl(struct file *file, unsigned int request, unsigned long 
 
 	mutex_lock(&this->lock);
 	ret = client_request(this, request, &argument);
-	/* A handle that nobody gets to know would stay until the file is closed. */
+	/* The caller does not know the handle, so it must not stay until the file is closed. */
 	if (!ret && (_IOC_DIR(request) & _IOC_READ) &&
 	    copy_to_user(user, &argument, _IOC_SIZE(request))) {
 		if (request == RK_CLIENT_ATTACH)

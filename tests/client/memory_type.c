@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How the page tables say that the CPU treats memory.
+ * Memory types of mappings, from the page tables.
  *
- * On arm64 the CPU's own address translation tells. On 32-bit arm its answer has no attributes in QEMU, so there the
- * kernel's page tables are read.
+ * On arm64 they are read by the CPU's address translation instructions. On 32-bit Arm the result of
+ * these has no attributes in QEMU, so the kernel's page tables are read there.
  */
 
 #include <linux/highmem.h>
@@ -25,7 +25,7 @@ static int attribute_of(unsigned long address, bool user, u32 *attribute)
 	unsigned long flags;
 	u64 result;
 
-	/* An interrupt might translate an address too. */
+	/* An interrupt handler might translate an address too. */
 	local_irq_save(flags);
 	if (user) {
 		uaccess_ttbr0_enable();
@@ -50,7 +50,7 @@ static enum rk_client_memory_type type_of(u32 attribute)
 	switch (attribute) {
 	case 0x44:
 		return RK_CLIENT_TYPE_WRITE_COMBINED;
-	/* The second is the same with memory tags. */
+	/* 0xf0: the same with memory tagging. */
 	case 0xff:
 	case 0xf0:
 		return RK_CLIENT_TYPE_WRITE_BACK;
@@ -84,7 +84,7 @@ static int attribute_of(unsigned long address, bool user, u32 *attribute)
 	pgd_t *pgd;
 	int ret = -EFAULT;
 
-	/* The kernel's half is the same in every process as soon as it was touched there. */
+	/* An access copies the kernel's entries into the page table of this process. */
 	if (!user)
 		(void)READ_ONCE(*(const u8 *)address);
 	mmap_read_lock(mm);
@@ -126,7 +126,7 @@ static enum rk_client_memory_type type_of(u32 attribute)
 
 #endif
 
-/* The kernel's own, lasting mapping of the page at `offset`; high memory has none. */
+/* Returns the address of the page at `offset` in the linear map. High memory is not in it. */
 static int linear_address(struct attachment *attachment, unsigned long offset,
 			  unsigned long *address)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The driver's own heap. It passes everything on to the Rockchip heap and counts.
+ * The driver's own heap. It forwards all calls to the Rockchip heap and counts them.
  */
 
 #include <linux/atomic.h>
@@ -59,7 +59,7 @@ static const struct rk_dma_heap_ops plain_ops = {
 	.allocate = own_allocate,
 };
 
-/* Without what every heap needs, and without what a contiguous one needs. */
+/* Lacks the operation that every heap needs. plain_ops lacks those of a contiguous one. */
 static const struct rk_dma_heap_ops no_allocate_ops = {
 	.alloc_contig_pages = own_allocate_pages,
 	.free_contig_pages = own_free_pages,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reading and writing page arrays: as a device that they are mapped for, and through a mapping of the kernel's.
+ * Reading and writing page arrays: like a device for which they are mapped, and through a kernel
+ * mapping.
  */
 
 #include <linux/dma-direct.h>
@@ -26,7 +27,7 @@ static bool outside(struct allocation *this, struct rk_allocator_transfer *trans
 	       transfer->length > this->length - transfer->offset || transfer->length == 0;
 }
 
-/* Page by page, from the address at which the device finds the array. */
+/* Copies page by page, from the address at which the device accesses the array. */
 static int copy_at(struct device *dev, dma_addr_t address, struct rk_allocator_transfer *transfer)
 {
 	phys_addr_t start = dma_to_phys(dev, address) + transfer->offset;
@@ -34,11 +35,12 @@ static int copy_at(struct device *dev, dma_addr_t address, struct rk_allocator_t
 	int ret = 0;
 
 	for (done = 0; done < transfer->length && !ret; done += length) {
-		phys_addr_t place = start + done;
-		void *memory = kmap_local_page(pfn_to_page(PHYS_PFN(place)));
+		phys_addr_t current_address = start + done;
+		void *memory = kmap_local_page(pfn_to_page(PHYS_PFN(current_address)));
 
-		length = min_t(u64, transfer->length - done, PAGE_SIZE - offset_in_page(place));
-		ret = copy(transfer, done, memory + offset_in_page(place), length);
+		length = min_t(u64, transfer->length - done,
+			       PAGE_SIZE - offset_in_page(current_address));
+		ret = copy(transfer, done, memory + offset_in_page(current_address), length);
 		kunmap_local(memory);
 	}
 	return ret;

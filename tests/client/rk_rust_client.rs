@@ -2,9 +2,8 @@
 
 //! A driver in Rust that uses the heaps, through `include/rust/rk_dma_heap.rs`.
 //!
-//! When it is loaded it checks what the interface promises, and fails with `EIO` and a line in the
-//! log where that does not hold. Until it is unloaded it holds [`HELD`] pages as a buffer, and as
-//! many as a page array.
+//! On load it checks the interface's promises, and fails with `EIO` and a message in the log if one
+//! does not hold. Until it is unloaded it holds a buffer and a page array of [`HELD`] pages each.
 
 use kernel::{
     page::PAGE_SIZE,
@@ -31,13 +30,13 @@ module! {
 const HEAP: &CStr = c"rk-dma-heap-cma";
 const NAME: &CStr = c"rust-client";
 
-/// An access mode, as for `open()`.
+/// Access mode, as for `open()`.
 const READ_WRITE: u32 = kernel::bindings::O_RDWR;
 
-/// Pages that it holds, of either kind.
+/// Number of pages of the buffer and of the page array.
 const HELD: usize = 16;
 
-/// Fields are dropped in this order; the heap may go first.
+/// Fields are dropped in this order: the heap's reference may be dropped first.
 struct RustClient {
     _heap: Arc<Heap>,
     _buffer: Buffer,
@@ -49,7 +48,7 @@ impl kernel::Module for RustClient {
         let heap = Heap::find(HEAP)?;
         errors(&heap)?;
         let first = contents(&heap)?;
-        expect("freed pages come again", contents(&heap)? == first)?;
+        expect("freed pages are allocated again", contents(&heap)? == first)?;
 
         let buffer = heap.buffer(HELD * PAGE_SIZE - 1, READ_WRITE, Some(NAME))?;
         expect("whole pages", buffer.size() == HELD * PAGE_SIZE)?;
@@ -66,7 +65,7 @@ fn expect(what: &str, holds: bool) -> Result {
     if holds {
         return Ok(());
     }
-    pr_err!("does not hold: {}\n", what);
+    pr_err!("check failed: {}\n", what);
     Err(EIO)
 }
 
@@ -81,7 +80,7 @@ fn errors(heap: &Arc<Heap>) -> Result {
     expect("too many pages", answer == Some(ENOMEM))
 }
 
-/// Fills a page array, and returns where it was.
+/// Fills a page array, frees it, and returns its PFN.
 fn contents(heap: &Arc<Heap>) -> Result<usize> {
     const SIZE: usize = 5 * PAGE_SIZE;
     let mut pages = heap.pages(SIZE - 1, Some(NAME))?;
@@ -91,10 +90,10 @@ fn contents(heap: &Arc<Heap>) -> Result<usize> {
     expect("zeros", found.iter().all(|byte| *byte == 0))?;
 
     let mut written = KVVec::with_capacity(SIZE, GFP_KERNEL)?;
-    for place in 0..SIZE {
-        written.push((place % 251) as u8, GFP_KERNEL)?;
+    for offset in 0..SIZE {
+        written.push((offset % 251) as u8, GFP_KERNEL)?;
     }
-    // In two parts, of which one crosses pages.
+    // In two parts, one of which crosses a page boundary.
     let (start, rest) = written.split_at(PAGE_SIZE / 2 + 1);
     pages.write(start.len(), rest)?;
     pages.write(0, start)?;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What test programs ask of /dev/rk_client/NAME. `tests/guest-support/src/client.rs` says the same in Rust.
+ * Requests of test programs to /dev/rk_client/NAME. `tests/guest-support/src/client.rs` has the
+ * same definitions in Rust.
  *
- * A handle stands for a dma-buf that is attached to the device; handles belong to the open file and go with it.
- * Errors: ENOENT no such handle, EBUSY mapped already, EINVAL not mapped or outside of the buffer.
+ * A handle refers to a dma-buf that is attached to the device. Handles belong to the open file and
+ * are released with it. Errors: ENOENT if the handle is unknown, EBUSY if it is mapped already,
+ * EINVAL if it is not mapped or the range is outside of the buffer.
  */
 #ifndef RK_CLIENT_UAPI_H
 #define RK_CLIENT_UAPI_H
@@ -11,18 +13,18 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Where memory is seen from. */
+/* The mapping through which memory is accessed. */
 enum rk_client_view {
-	/* The memory that the device reaches, through the kernel's own, cached mapping of it. */
+	/* The memory that the device accesses, through the kernel's cached linear map. */
 	RK_CLIENT_CACHED,
 	/*
-	 * The same through a fresh mapping that bypasses the caches, as a device that does not snoop. Where the kernel has
-	 * no mapping of its own, this is what RK_CLIENT_CACHED does as well.
+	 * The same memory through a new mapping that bypasses the caches, like a device that does
+	 * not snoop. RK_CLIENT_CACHED does this too if the memory is not in the linear map.
 	 */
 	RK_CLIENT_UNCACHED,
 	/* The exporter's kernel mapping, after RK_CLIENT_VMAP. */
 	RK_CLIENT_KERNEL,
-	/* The calling process's own mapping, at any address of it: for RK_CLIENT_MEMORY_TYPE alone. */
+	/* The calling process's mapping, at any address; only for RK_CLIENT_MEMORY_TYPE. */
 	RK_CLIENT_USER,
 };
 
@@ -33,11 +35,11 @@ enum rk_client_operation {
 	RK_CLIENT_FIND_NONZERO,
 };
 
-/* How the page tables say that the CPU treats memory. */
+/* Memory type in the page tables. */
 enum rk_client_memory_type {
 	RK_CLIENT_TYPE_UNKNOWN,
 	RK_CLIENT_TYPE_DEVICE,
-	/* Normal memory, not cached: what the kernel calls write-combined. */
+	/* Normal, non-cacheable memory, which the kernel calls write-combined. */
 	RK_CLIENT_TYPE_WRITE_COMBINED,
 	RK_CLIENT_TYPE_WRITE_BACK,
 };
@@ -48,13 +50,13 @@ struct rk_client_attach {
 	__u32 handle;
 };
 
-/* Directions are those of the kernel: 0 both, 1 to the device, 2 from the device. */
+/* Directions are enum dma_data_direction: 0 both, 1 to the device, 2 from the device. */
 struct rk_client_transfer {
 	__u32 handle;
 	__u32 direction;
 };
 
-/* Takes the buffer's reservation lock and gives it back after that time. */
+/* Holds the buffer's reservation lock for that time. */
 struct rk_client_hold {
 	__u32 handle;
 	__u32 milliseconds;
@@ -62,14 +64,14 @@ struct rk_client_hold {
 
 struct rk_client_segment {
 	__u64 dma_address;
-	/* The CPU's address of what the device finds there. */
+	/* The CPU's physical address of the memory at dma_address. */
 	__u64 physical_address;
 	__u64 length;
 };
 
 struct rk_client_segments {
 	__u32 handle;
-	/* in: how many there is room for; out: how many there are */
+	/* in: capacity of the array; out: number of segments */
 	__u32 count;
 	/* A pointer to struct rk_client_segment[]. */
 	__u64 segments;
@@ -81,13 +83,13 @@ struct rk_client_access {
 	__u32 view;
 	/* enum rk_client_operation */
 	__u32 operation;
-	/* The byte for RK_CLIENT_FILL. */
+	/* Byte for RK_CLIENT_FILL */
 	__u32 value;
 	__u64 offset;
 	__u64 length;
 	/* A pointer to `length` bytes for RK_CLIENT_READ and RK_CLIENT_WRITE. */
 	__u64 data;
-	/* out, for RK_CLIENT_FIND_NONZERO: its offset in the buffer; where there is none, the end of the range */
+	/* out, for RK_CLIENT_FIND_NONZERO: offset in the buffer, or the end of the range if none */
 	__u64 found;
 };
 
@@ -95,15 +97,15 @@ struct rk_client_type_query {
 	__u32 handle;
 	/* enum rk_client_view */
 	__u32 view;
-	/* An offset in the buffer; with RK_CLIENT_USER an address, and `handle` is ignored. */
+	/* Offset in the buffer; with RK_CLIENT_USER an address, and `handle` is ignored */
 	__u64 position;
 	/* out: enum rk_client_memory_type */
 	__u32 type;
-	/* out: what the architecture calls it (MAIR attribute, page table bits) */
+	/* out: the architecture's value (MAIR attribute, page table bits) */
 	__u32 attribute;
 };
 
-/* Allocates that much coherent memory for the device, as drivers do by themselves, and frees it. */
+/* Allocates that many bytes of coherent memory for the device, like a driver, and frees them. */
 struct rk_client_coherent {
 	__u64 length;
 };

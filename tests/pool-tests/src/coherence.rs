@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Data that one side writes is read by the other. One side is the CPU, through a process's mapping
-//! and through the kernel's; the other is a device that does not snoop the CPU's caches, represented
-//! by a mapping that bypasses them.
+//! and through the kernel's; the other is a device that does not snoop the CPU's caches,
+//! represented by a mapping that bypasses them.
 //!
 //! QEMU without KVM has no caches. There this shows only that all sides access the same memory in
 //! the same order; missing cache maintenance is detected on real hardware only. `maintenance`
