@@ -15,7 +15,7 @@ use crate::parse::{
 };
 use crate::processes;
 use crate::system::{
-    Found,
+    ReadResult,
     System, //
 };
 use crate::text;
@@ -36,7 +36,7 @@ impl Survey {
     /// Collects dma-bufs from every source that this user may read.
     pub fn take(system: &System) -> Self {
         let mut survey = Survey::default();
-        if let Found::Content(content) = system.read(buffers_file::PATH) {
+        if let ReadResult::Content(content) = system.read(buffers_file::PATH) {
             let parsed = buffers_file::parse(&String::from_utf8_lossy(&content));
             survey.complete = !parsed.own_only;
             survey.add(parsed, buffers_file::PATH);
@@ -67,18 +67,18 @@ impl Survey {
         }
         // Without bufinfo, the lists of a loaded module still have all buffers that a user may see.
         match system.read(bufinfo::PATH) {
-            Found::Content(content) => {
+            ReadResult::Content(content) => {
                 let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
                 survey.complete = true;
                 survey.merge(parsed, bufinfo::PATH);
             }
-            Found::Denied if loaded => {}
-            Found::Denied => survey.remarks.push(format!(
+            ReadResult::Denied if loaded => {}
+            ReadResult::Denied => survey.remarks.push(format!(
                 "{} is readable by root only, so buffers of other users are not shown: use sudo",
                 bufinfo::PATH
             )),
-            Found::Absent if loaded => {}
-            Found::Absent => survey.remarks.push(format!(
+            ReadResult::Absent if loaded => {}
+            ReadResult::Absent => survey.remarks.push(format!(
                 "{} is missing: run `mount -t debugfs debugfs /sys/kernel/debug` on a kernel with \
                  CONFIG_DEBUG_FS",
                 bufinfo::PATH

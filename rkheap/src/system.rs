@@ -11,7 +11,7 @@ use std::path::{
 
 /// The result of reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ReadResult {
     Content(Vec<u8>),
     /// The file does not exist or cannot be read.
     Absent,
@@ -19,12 +19,12 @@ pub enum Found {
     Denied,
 }
 
-impl Found {
+impl ReadResult {
     /// Returns the content, if the file was read.
     pub fn content(self) -> Option<Vec<u8>> {
         match self {
-            Found::Content(content) => Some(content),
-            Found::Absent | Found::Denied => None,
+            ReadResult::Content(content) => Some(content),
+            ReadResult::Absent | ReadResult::Denied => None,
         }
     }
 }
@@ -52,11 +52,11 @@ impl System {
     }
 
     /// Reads a file. A file that is removed in the meantime is absent.
-    pub fn read(&self, path: &str) -> Found {
+    pub fn read(&self, path: &str) -> ReadResult {
         match fs::read(self.path(path)) {
-            Ok(content) => Found::Content(content),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Found::Denied,
-            Err(_) => Found::Absent,
+            Ok(content) => ReadResult::Content(content),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ReadResult::Denied,
+            Err(_) => ReadResult::Absent,
         }
     }
 

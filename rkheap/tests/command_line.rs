@@ -115,7 +115,7 @@ fn text_is_colored_on_terminals_or_on_request() {
 }
 
 /// Writes a file of a system below `root`.
-fn put(root: &Path, path: &str, content: &[u8]) {
+fn write_file(root: &Path, path: &str, content: &[u8]) {
     let path = root.join(path);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
@@ -137,21 +137,21 @@ proptest! {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let heading = b"inode size exporter name age_ms pid thread references devices holders\n";
-        put(root, "dev/dma_heap/cma", b"");
-        put(root, "dev/kmsg", &content);
-        put(root, "proc/meminfo", &content);
-        put(root, "proc/rk_dmabuf/size", &content);
-        put(root, "proc/rk_dmabuf/peak", &content);
-        put(root, "proc/rk_dmabuf/sgt", &[b" SGLIST\n\n".as_slice(), &content].concat());
-        put(root, "proc/rk_dmabuf/buffers", &[heading.as_slice(), &content].concat());
-        put(root, "proc/rk_dma_heap/heaps", &content);
-        put(root, "proc/rk_dma_heap/rk-dma-heap-info", &content);
-        put(root, "proc/7/fdinfo/3", &content);
-        put(root, "proc/7/maps", &content);
-        put(root, "sys/kernel/mm/cma/reserved/total_pages", number.to_string().as_bytes());
-        put(root, "sys/kernel/mm/cma/reserved/available_pages", &content);
-        put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reg", &content);
-        put(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reusable", b"");
+        write_file(root, "dev/dma_heap/cma", b"");
+        write_file(root, "dev/kmsg", &content);
+        write_file(root, "proc/meminfo", &content);
+        write_file(root, "proc/rk_dmabuf/size", &content);
+        write_file(root, "proc/rk_dmabuf/peak", &content);
+        write_file(root, "proc/rk_dmabuf/sgt", &[b" SGLIST\n\n".as_slice(), &content].concat());
+        write_file(root, "proc/rk_dmabuf/buffers", &[heading.as_slice(), &content].concat());
+        write_file(root, "proc/rk_dma_heap/heaps", &content);
+        write_file(root, "proc/rk_dma_heap/rk-dma-heap-info", &content);
+        write_file(root, "proc/7/fdinfo/3", &content);
+        write_file(root, "proc/7/maps", &content);
+        write_file(root, "sys/kernel/mm/cma/reserved/total_pages", number.to_string().as_bytes());
+        write_file(root, "sys/kernel/mm/cma/reserved/available_pages", &content);
+        write_file(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reg", &content);
+        write_file(root, "sys/firmware/devicetree/base/reserved-memory/reserved/reusable", b"");
         for line in [
             "ls",
             "map cma",

@@ -17,7 +17,7 @@ use crate::run::{
     CommandResult, //
 };
 use crate::system::{
-    Found,
+    ReadResult,
     System, //
 };
 use crate::text;
@@ -122,11 +122,11 @@ impl SizeNode {
     fn read(&self, system: &System) -> Result<(u64, bool)> {
         let path = self.path;
         let text = match system.read(path) {
-            Found::Content(content) => String::from_utf8_lossy(&content).into_owned(),
-            Found::Denied => bail!(Missing(format!(
+            ReadResult::Content(content) => String::from_utf8_lossy(&content).into_owned(),
+            ReadResult::Denied => bail!(Missing(format!(
                 "{path} is readable by root only: use sudo"
             ))),
-            Found::Absent => bail!(Missing(format!(
+            ReadResult::Absent => bail!(Missing(format!(
                 "{path} is missing, and only the module records the peak: {}",
                 module::LOAD_HINT
             ))),

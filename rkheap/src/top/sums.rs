@@ -151,13 +151,13 @@ impl Sample {
 #[derive(Clone, Debug, Default)]
 pub struct Growth {
     /// The sums at the start of the measurement.
-    since: Option<BTreeMap<Key, u64>>,
+    baseline: Option<BTreeMap<Key, u64>>,
 }
 
 impl Growth {
     /// Restarts the measurement with the next sample.
     pub fn reset(&mut self) {
-        self.since = None;
+        self.baseline = None;
     }
 
     /// Returns the sums with their growth since the first sample, sorted.
@@ -166,12 +166,12 @@ impl Growth {
             let pairs = sums.iter().map(|(key, sum)| (key.clone(), sum.bytes));
             pairs.collect::<BTreeMap<_, _>>()
         };
-        let since = self.since.get_or_insert_with(|| bytes(&sample.sums));
+        let baseline = self.baseline.get_or_insert_with(|| bytes(&sample.sums));
         let mut rows: Vec<Row> = sample
             .sums
             .iter()
             .map(|(key, sum)| {
-                let before = since.get(key).copied().unwrap_or(0);
+                let before = baseline.get(key).copied().unwrap_or(0);
                 Row {
                     key: key.clone(),
                     buffers: sum.buffers,

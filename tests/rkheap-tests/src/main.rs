@@ -6,13 +6,13 @@
 //! For example, the size of a gap is right if an allocation of that size succeeds and an allocation
 //! with one more page fails.
 
+mod alloc_bench;
 mod leak;
 mod ls;
 mod map;
 mod peak;
 mod program;
 mod top;
-mod try_out;
 mod user;
 mod without_module;
 
@@ -52,7 +52,7 @@ fn main() -> Result<ExitCode> {
     peak::add(&mut tests);
     map::add(&mut tests);
     top::add(&mut tests);
-    try_out::add(&mut tests);
+    alloc_bench::add(&mut tests);
     user::add(&mut tests);
     without_module::add(&mut tests);
     Ok(tests.run(&arguments.options))
