@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shows each heap at work: allocates a few sizes through the ioctl, maps, writes and reads them,
-//! and prints what the kernel says while they are held and after they are freed. Fails if anything
-//! is not as it should be.
+//! Demonstrates each heap: allocates several sizes through the ioctl, maps, writes and reads them,
+//! and prints the kernel's information while they are held and after they are freed. Fails if
+//! anything is not as expected.
 
 use anyhow::{
     bail,
@@ -42,17 +42,17 @@ use std::time::{
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// What is asked for; the last is no whole number of pages.
+/// Requested sizes; the last one is not a multiple of the page size.
 const SIZES: [usize; 5] = [4 * KIB, 64 * KIB, MIB, 8 * MIB, 100_000];
 
-/// How far memory may be from where it was: other programs and the kernel's own caches are not us.
+/// Tolerated difference of memory sizes, for other programs and the kernel's own caches.
 const NOISE: usize = MIB;
 
-/// Show each heap at work
+/// Demonstrate each heap
 #[derive(Parser)]
 struct Arguments {
-    /// Instead: allocate buffers of 8 MiB from heap `system` and free them, but for one that is
-    /// held so long, as a leak is
+    /// Instead: allocate buffers of 8 MiB from heap `system` and free all but one, which is held
+    /// for this time, like a leak
     #[arg(long, value_name = "SECONDS")]
     leak: Option<u64>,
 }
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     }
     let heaps = heap::names()?;
     if heaps.is_empty() {
-        bail!("no heap in {HEAP_DIRECTORY}: load the module first");
+        bail!("{HEAP_DIRECTORY} has no heap: load the module first");
     }
     println!("{} in {HEAP_DIRECTORY}:", plural(heaps.len(), "heap"));
     for name in &heaps {
@@ -95,7 +95,7 @@ fn leak(time: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Where memory is, in bytes.
+/// Sizes of memory, in bytes.
 struct Figures {
     free: usize,
     pooled: usize,
@@ -120,12 +120,12 @@ fn show(name: &str) -> Result<()> {
     let rest_before = memory::free_and_reclaimable()?;
     let before = Figures::now()?;
     let heap = Heap::open(name)?;
-    println!("    asked for        got   allocated in   mapped, zero, written, read back");
+    println!("    requested for        got   allocated in   mapped, zero, written, read back");
     let mut held = Vec::new();
-    for (number, asked) in SIZES.into_iter().enumerate() {
-        held.push(allocate(&heap, asked, Pattern(number as u64))?);
+    for (number, requested) in SIZES.into_iter().enumerate() {
+        held.push(allocate(&heap, requested, Pattern(number as u64))?);
     }
-    // Written to all before read from any: no page belongs to two of them.
+    // All buffers are written before any is read: no page belongs to two of them.
     for (number, (_, mapping)) in held.iter().enumerate() {
         mapping.check(Pattern(number as u64), 0)?;
     }
@@ -141,31 +141,32 @@ fn show(name: &str) -> Result<()> {
             info.exporter,
             info.name.as_deref().unwrap_or("-")
         );
-        ensure!(info.exporter == name, "the exporter is not named {name}");
+        ensure!(info.exporter == name, "the exporter's name is not {name}");
     }
     let bytes: usize = held.iter().map(|(_, mapping)| mapping.len()).sum();
     let while_held = Figures::now()?;
     let taken = rest_before.saturating_sub(memory::free_and_reclaimable()?);
     ensure!(
         taken.abs_diff(bytes) <= checkers::tolerated(NOISE),
-        "{bytes} bytes are held, but {taken} bytes less are free"
+        "{bytes} bytes are held, but free memory is {taken} bytes less"
     );
     let counted = while_held.buffers;
     ensure!(
         counted.buffers == before.buffers.buffers + SIZES.len()
             && counted.bytes == before.buffers.bytes + bytes,
-        "the kernel counts {counted:?}, and {:?} before",
+        "the kernel counts {counted:?}, expected {} buffers more than {:?}",
+        SIZES.len(),
         before.buffers
     );
 
     drop((held, heap));
-    // A heap may clear in the background what it gets back, and keep it.
+    // A heap may zero freed memory in the background and keep it.
     let freed = settle(|| {
         let freed = Figures::now()?;
         let back = freed.free + freed.pooled;
         ensure!(
             back + checkers::tolerated(NOISE) >= before.free + before.pooled,
-            "not all is free or pooled"
+            "not all memory is free or pooled"
         );
         Ok(freed)
     })?;
@@ -173,7 +174,7 @@ fn show(name: &str) -> Result<()> {
         let lost = rest_before.saturating_sub(memory::free_and_reclaimable()?);
         ensure!(
             lost <= checkers::tolerated(NOISE),
-            "{lost} bytes did not come back"
+            "{lost} bytes are not free after reclaim"
         );
         let reclaimed = Figures::now()?;
         ensure!(
@@ -187,7 +188,7 @@ fn show(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until what `look` checks is so, for a while.
+/// Repeats `look` until it succeeds, for at most five seconds.
 fn settle<T>(look: impl Fn() -> Result<T>) -> Result<T> {
     let mut seen = None;
     eventually(Duration::from_secs(5), || {
@@ -208,21 +209,21 @@ fn print_figures(figures: [&Figures; 4]) {
     row("in page pools", |figures| figures.pooled);
 }
 
-/// Allocates a buffer, uses it, and tells how that went.
-fn allocate(heap: &Heap, asked: usize, pattern: Pattern) -> Result<(Buffer, Mapping)> {
+/// Allocates a buffer, uses it, and prints sizes and times.
+fn allocate(heap: &Heap, requested: usize, pattern: Pattern) -> Result<(Buffer, Mapping)> {
     let start = Instant::now();
-    let buffer = heap.allocate(asked)?;
+    let buffer = heap.allocate(requested)?;
     let allocated = start.elapsed();
     let got = buffer.size()?;
     ensure!(
-        got == asked.next_multiple_of(page_size()),
-        "{asked} bytes asked for, {got} bytes got"
+        got == requested.next_multiple_of(page_size()),
+        "{requested} bytes requested, {got} bytes allocated"
     );
     let start = Instant::now();
     let mapping = write_and_read(&buffer, pattern)?;
     println!(
         "    {:>9}  {:>9}  {:>9} us   {} pages in {} us",
-        size(asked),
+        size(requested),
         size(got),
         allocated.as_micros(),
         got / page_size(),
@@ -231,7 +232,7 @@ fn allocate(heap: &Heap, asked: usize, pattern: Pattern) -> Result<(Buffer, Mapp
     Ok((buffer, mapping))
 }
 
-/// Maps a fresh buffer, checks that it is zero, fills it and checks that through a second mapping.
+/// Maps a new buffer, checks that it is zero, fills it and checks it through a second mapping.
 fn write_and_read(buffer: &Buffer, pattern: Pattern) -> Result<Mapping> {
     let mapping = buffer.map()?;
     buffer.with_cpu_access(|| {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A buffer by itself: what it holds when it is handed out, and what its descriptor can do.
+//! A single buffer: its content after allocation, and the operations of its descriptor.
 
 use crate::Case;
 use anyhow::{
@@ -53,7 +53,7 @@ pub const CASES: &[Case] = &[
     Case::new("duplicate-keeps-it-alive", duplicate_keeps_it_alive),
 ];
 
-/// One of each way a buffer's memory can be put together.
+/// Sizes for each combination of page orders of a buffer.
 fn sizes() -> [usize; 6] {
     let page = page_size();
     [
@@ -66,12 +66,12 @@ fn sizes() -> [usize; 6] {
     ]
 }
 
-// Where the kernel clears all memory that it hands out, this shows nothing; so the tests boot it
-// without that.
+// If the kernel zeroes all allocated memory, this test proves nothing; hence the tests boot it with
+// init_on_alloc=0.
 fn zero_after_reuse(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     for round in 0..8 {
-        // Held together, so that each size gets memory that another had before.
+        // Held together, so that each size uses memory that another one had before.
         let buffers: Vec<Buffer> = sizes()
             .into_iter()
             .map(|size| heap.allocate(size))
@@ -128,14 +128,14 @@ fn fdinfo(heap: &str) -> Result<()> {
         ensure!(info.size == size, "{info:?}");
         ensure!(
             info.count == 1,
-            "{info:?}: only one descriptor refers to it"
+            "{info:?}: only one descriptor refers to the buffer"
         );
         ensure!(
             name.ends_with(&info.exporter),
-            "{info:?}: the exporter is not named {name}"
+            "{info:?}: the exporter's name is not {name}"
         );
-        // Nobody has given it a name, so it has a default one: the vendor's programs expect the
-        // thread's alone.
+        // The default name. For the vendor's heap it is the thread name alone, as the vendor's
+        // programs expect.
         let mut given = format!("{}-heap-tests", std::process::id());
         given.truncate(16);
         if name.ends_with("rk-dma-heap-cma") {
@@ -175,13 +175,13 @@ fn name(heap: &str) -> Result<()> {
         }
         let too_long = "n".repeat(NAME_MAX + 1);
         expect_errno(
-            "too long a name",
+            "a name that is too long",
             buffer.set_name(&too_long, variant),
             Errno::EINVAL,
         )?;
         ensure!(
             buffer.info()?.name.as_deref() == Some(&longest),
-            "the name was lost"
+            "the previous name was lost"
         );
     }
     Ok(())
@@ -234,7 +234,7 @@ fn sync_valid_flags(heap: &str) -> Result<()> {
         mapping.fill(pattern, 0);
         buffer.sync(SYNC_END | access)?;
         mapping.check(pattern, 0)?;
-        // Neither order nor number of the calls is checked by the kernel, so none may do harm.
+        // The kernel checks neither order nor number of the calls, so none may have an effect.
         for flags in [SYNC_END, SYNC_END, SYNC_START, SYNC_START] {
             buffer.sync(flags | access)?;
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How much a heap has to give, and how much of it one request may have.
+//! Total memory of a heap, and the maximum size of one request.
 
 use anyhow::{
     Context,
@@ -12,10 +12,10 @@ use guest_support::{
 };
 use std::path::Path;
 
-/// Where the kernel tells of each contiguous memory area, by name.
+/// The CMA areas in sysfs, by name.
 const AREAS: &str = "/sys/kernel/mm/cma";
 
-/// The names of the heaps over the default area.
+/// The names of the heaps of the default area.
 const DEFAULT_AREA: &[&str] = &[
     "cma",
     "cma-uncached",
@@ -25,10 +25,10 @@ const DEFAULT_AREA: &[&str] = &[
     "rk-dma-heap-cma",
 ];
 
-/// Where the device tree tells of each region that is set aside, by name.
+/// The reserved regions of the device tree, by name.
 const REGIONS: &str = "/proc/device-tree/reserved-memory";
 
-/// The size of an area, and what of it is not handed out, in bytes.
+/// Returns the size and the available memory of an area, in bytes.
 fn area(name: &str) -> Result<Option<(usize, usize)>> {
     let area = Path::new(AREAS).join(name);
     if !area.exists() {
@@ -41,40 +41,43 @@ fn area(name: &str) -> Result<Option<(usize, usize)>> {
     Ok(Some((read("total_pages")?, read("available_pages")?)))
 }
 
-/// The size of a region that the kernel keeps out of, in bytes.
+/// Returns the size of a no-map region, in bytes.
 fn carveout(name: &str) -> Result<Option<usize>> {
     let region = Path::new(REGIONS).join(name);
     if !region.join("no-map").exists() {
         return Ok(None);
     }
-    // An address and a size, each of two cells.
+    // An address and a size, of two cells each.
     let numbers = std::fs::read(region.join("reg"))?;
     let (_, size) = numbers.split_at(numbers.len() / 2);
-    let size = u64::from_be_bytes(size.try_into().context("a size of other than two cells")?);
+    let size = u64::from_be_bytes(
+        size.try_into()
+            .context("the size does not have two cells")?,
+    );
     Ok(Some(size as usize))
 }
 
-/// What stands behind a heap.
+/// The memory of a heap.
 pub struct Capacity {
-    /// All that it has, in bytes.
+    /// Total memory, in bytes.
     pub total: usize,
-    /// The largest buffer that it may ever give, in bytes.
+    /// Maximum size of a buffer, in bytes.
     pub largest: usize,
-    /// What of it nobody else uses at the moment, in bytes.
+    /// Currently unused memory, in bytes.
     pub unused: usize,
-    /// Whether its memory is set aside for it.
-    pub set_aside: bool,
+    /// Whether the memory is reserved for heaps.
+    pub reserved: bool,
 }
 
 impl Capacity {
-    /// Of a heap by its name, or by the path of its node.
+    /// Returns the capacity of a heap, given by its name or the path of its node.
     pub fn of(heap: &str) -> Result<Self> {
         let name = Path::new(heap)
             .file_name()
             .context("a heap without a name")?
             .to_string_lossy()
             .into_owned();
-        let set_aside = if DEFAULT_AREA.contains(&name.as_str()) {
+        let reserved = if DEFAULT_AREA.contains(&name.as_str()) {
             Some((memory::meminfo("CmaTotal")?, memory::meminfo("CmaFree")?))
         } else if let Some(total) = carveout(&name)? {
             Some((total, total))
@@ -82,27 +85,27 @@ impl Capacity {
             area(&name)?
         };
         let ram = memory::total()?;
-        Ok(match set_aside {
+        Ok(match reserved {
             Some((total, unused)) => Capacity {
                 total,
                 largest: total,
                 unused,
-                set_aside: true,
+                reserved: true,
             },
             None => Capacity {
                 total: ram,
                 largest: ram / 2,
-                // What is set aside for others is available to programs, but not to this heap.
+                // MemAvailable includes free CMA memory, which this heap cannot use.
                 unused: memory::meminfo("MemAvailable")?
                     .saturating_sub(memory::meminfo("CmaFree")?),
-                set_aside: false,
+                reserved: false,
             },
         })
     }
 
-    /// A request that the heap can meet, and that takes it some time.
+    /// Returns the size of a request that the heap can satisfy and that takes some time.
     pub fn large_request(&self) -> usize {
-        if self.set_aside {
+        if self.reserved {
             self.total / 2
         } else {
             self.total / 6

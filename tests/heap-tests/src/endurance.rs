@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The same thing many times, and many things at the same time: nothing may be left, nothing may
-//! mix.
+//! Many allocations one after another, and in several processes at the same time: nothing may be
+//! lost, and no page may belong to two buffers.
 //!
-//! All heaps take part together. They may share memory and pools, and that is where they could
-//! meet.
+//! All heaps are tested together, because they may share memory and pools.
 
 use crate::footprint::{
     Footprint,
@@ -47,7 +46,8 @@ fn open(names: &[String]) -> Result<Vec<Heap>> {
     names.iter().map(|name| Heap::open(name)).collect()
 }
 
-/// A size from one page to 4 MiB on a logarithmic scale, small ones more often, seldom a round one.
+/// Returns a size from one page to 4 MiB, logarithmically distributed with a preference for small
+/// sizes, and rarely a power of two.
 fn random_size(random: &mut fastrand::Rng) -> usize {
     let largest = random.usize(0..=9);
     let pages = 1 << random.usize(0..=largest);
@@ -56,7 +56,7 @@ fn random_size(random: &mut fastrand::Rng) -> usize {
 
 fn rounds(heaps: &[Heap], count: usize, random: &mut fastrand::Rng) -> Result<usize> {
     let mut bytes = 0;
-    // Some stay for a while, so that memory comes back in another order than it went.
+    // Some buffers are held for a while, so that memory is freed in another order.
     let mut held: Vec<Buffer> = Vec::new();
     for _ in 0..count {
         let size = random_size(random);
@@ -66,7 +66,7 @@ fn rounds(heaps: &[Heap], count: usize, random: &mut fastrand::Rng) -> Result<us
             let mapping = buffer.map()?;
             ensure!(
                 mapping.read(size - 8) == 0,
-                "the last word of a fresh buffer is not zero"
+                "the last word of a new buffer is not zero"
             );
             mapping.write(size - 8, 1);
         }
@@ -78,12 +78,12 @@ fn rounds(heaps: &[Heap], count: usize, random: &mut fastrand::Rng) -> Result<us
     Ok(bytes)
 }
 
-// With what is tolerated, a page of 4 KiB lost in every fortieth round is found.
+// The tolerance is exceeded if one page of 4 KiB is lost in every fortieth round.
 fn ten_thousand_rounds(names: &[String]) -> Result<()> {
     let count = checkers::rounds(10_000);
     let heaps = open(names)?;
     let mut random = fastrand::Rng::with_seed(1);
-    // Caches of the kernel fill up with the first rounds; that is no loss.
+    // Caches of the kernel fill up in the first rounds; that is not a leak.
     rounds(&heaps, 500, &mut random)?;
     let before = Footprint::now()?;
     let memory_before = memory::free_and_reclaimable()?;
@@ -91,7 +91,7 @@ fn ten_thousand_rounds(names: &[String]) -> Result<()> {
     before.check_unchanged()?;
     let change = memory::free_and_reclaimable()? as i64 - memory_before as i64;
     diagnose(&format!(
-        "{count} rounds over {} MiB changed the memory at rest by {} KiB; {} KiB are tolerated",
+        "{count} rounds over {} MiB changed the free memory by {} KiB; {} KiB are tolerated",
         bytes >> 20,
         change / 1024,
         MEMORY_NOISE >> 10
@@ -99,7 +99,8 @@ fn ten_thousand_rounds(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-// Each process knows what it wrote. A page given to two of them would show as the other's content.
+// Each process checks its own content. A page that belongs to two of them has the content of the
+// other one.
 fn four_processes(names: &[String]) -> Result<()> {
     let before = Footprint::now()?;
     let children: Vec<Child> = (0..4)
@@ -129,7 +130,7 @@ fn four_processes(names: &[String]) -> Result<()> {
     for mut child in children {
         let verdict = child
             .wait(Duration::from_secs(100))?
-            .context("a process does not come to an end")?;
+            .context("a process does not finish")?;
         ensure!(verdict == Verdict::Passed, "{verdict:?}");
     }
     before.check_unchanged()

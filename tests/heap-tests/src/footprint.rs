@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What this process and the heaps hold, so that a failed call can be seen to have left nothing
-//! behind.
+//! Resources of this process and of the heaps, to check that a failed call has leaked nothing.
 
 use anyhow::{
     ensure,
@@ -16,15 +15,14 @@ use guest_support::memory;
 use guest_support::process::eventually;
 use std::time::Duration;
 
-/// How far the memory at rest may differ without anything having leaked: slab pages with a few
-/// objects left in them, page tables and kernel stacks come and go. A test makes sure that what it
-/// could leak is more.
+/// Tolerated difference of free memory: slab pages with a few objects, page tables and kernel
+/// stacks are allocated and freed at any time. A test must be able to leak more than this.
 pub const MEMORY_NOISE: usize = 1 << 20;
 
-/// How long a heap may clear memory in the background before it counts as free again.
+/// Maximum time in which a heap zeroes freed memory in the background.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// A picture of what is held.
+/// A snapshot of the held resources.
 #[derive(Debug)]
 pub struct Footprint {
     descriptors: usize,
@@ -41,7 +39,7 @@ impl Footprint {
         })
     }
 
-    /// Checks that nothing more is held than when the picture was taken.
+    /// Checks that not more is held than at the time of the snapshot.
     pub fn check_unchanged(&self) -> Result<()> {
         eventually(SETTLED, || {
             let now = Footprint::now()?;
@@ -60,14 +58,14 @@ impl Footprint {
             let missing = self.memory.saturating_sub(now.memory);
             ensure!(
                 missing <= checkers::tolerated(MEMORY_NOISE),
-                "{missing} bytes of memory are gone"
+                "{missing} bytes of memory are lost"
             );
             Ok(())
         })
     }
 }
 
-/// How many descriptors this process has open.
+/// Returns the number of open descriptors of this process.
 pub fn open_descriptors() -> Result<usize> {
     Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }

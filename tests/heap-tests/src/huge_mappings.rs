@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mappings at addresses where the page table can map much with one entry: such a mapping behaves
-//! as any other, also where it is cut, moved, or partly read-only.
+//! Mappings at addresses that allow huge page table entries. They behave like any other mapping,
+//! also when they are split, moved, or partly read-only.
 
 use crate::Case;
 use anyhow::{
@@ -41,15 +41,15 @@ pub const CASES: &[Case] = &[
     Case::new("huge-as-system-call-argument", as_system_call_argument),
 ];
 
-/// What one entry of the page table maps, on a machine with 4 KiB pages; where it maps more, every
-/// mapping here is an ordinary one.
+/// Size of a PMD entry on a machine with 4 KiB pages. With larger pages all mappings here are
+/// ordinary ones.
 const HUGE: usize = 2 << 20;
 
-/// Two such ranges, and some smaller ones.
+/// Two such ranges, and some smaller runs.
 const PAGES: usize = 2 * 512 + 256 + 16 + 3;
 
-/// A buffer of so many pages, as `mapping` shows it after it was filled, where that takes no page
-/// fault.
+/// Returns a buffer of that many pages, filled through an unaligned mapping, which takes no page
+/// faults.
 fn filled(heap: &str) -> Result<(Buffer, Pattern)> {
     let buffer = Heap::open(heap)?.allocate(PAGES * page_size())?;
     let pattern = Pattern(7);
@@ -76,7 +76,7 @@ fn check_pages(mapping: &Mapping, pattern: Pattern, base: usize) -> Result<()> {
     Ok(())
 }
 
-// Read first, written first, and touched from the end on.
+// Read first, written first, and accessed from the end.
 fn whole(heap: &str) -> Result<()> {
     let (buffer, pattern) = filled(heap)?;
     let size = buffer.size()?;
@@ -90,7 +90,7 @@ fn whole(heap: &str) -> Result<()> {
     buffer.map()?.check(Pattern(8), 0)
 }
 
-// Any page of the buffer at any place of what an entry can map.
+// Any page of the buffer at any offset within a huge entry.
 fn parts(heap: &str) -> Result<()> {
     let (buffer, pattern) = filled(heap)?;
     let (page, size) = (page_size(), buffer.size()?);
@@ -104,7 +104,7 @@ fn parts(heap: &str) -> Result<()> {
     Ok(())
 }
 
-fn dies(mapping: &Mapping, access: impl FnOnce(&Mapping)) -> Result<()> {
+fn expect_segfault(mapping: &Mapping, access: impl FnOnce(&Mapping)) -> Result<()> {
     let mut child = Child::run(|| {
         access(mapping);
         Ok(())
@@ -112,7 +112,7 @@ fn dies(mapping: &Mapping, access: impl FnOnce(&Mapping)) -> Result<()> {
     let verdict = child.wait(CHILD_TIMEOUT)?;
     ensure!(
         verdict == Some(Verdict::Killed(Signal::SIGSEGV)),
-        "an access that is not allowed: {verdict:?}"
+        "an access that must not be allowed: {verdict:?}"
     );
     Ok(())
 }
@@ -130,7 +130,7 @@ fn unmap_in_pieces(heap: &str) -> Result<()> {
         for number in (0..PAGES).filter(|n| !(100..103).contains(n) && !(510..515).contains(n)) {
             mapping.check_range(number * page, WORD, pattern, 0)?;
         }
-        dies(&mapping, |mapping| {
+        expect_segfault(&mapping, |mapping| {
             mapping.read(101 * page);
         })?;
     }
@@ -149,7 +149,7 @@ fn protect(heap: &str) -> Result<()> {
         mapping.check(pattern, 0)?;
         mapping.write(99 * page, pattern.word(99 * page));
         mapping.write(101 * page, pattern.word(101 * page));
-        dies(&mapping, |mapping| mapping.write(100 * page, 0))?;
+        expect_segfault(&mapping, |mapping| mapping.write(100 * page, 0))?;
         mapping.protect_range(
             100 * page,
             page,
@@ -161,7 +161,7 @@ fn protect(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// From a place where one entry maps much to one where that cannot be, and back.
+// From an address that allows huge entries to one that does not, and back.
 fn moved(heap: &str) -> Result<()> {
     let (buffer, pattern) = filled(heap)?;
     let page = page_size();
@@ -201,13 +201,13 @@ fn inherited(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// Page by page then.
+// Uses entries for single pages.
 fn refused_by_process(heap: &str) -> Result<()> {
     let (buffer, pattern) = filled(heap)?;
     let mut child = Child::run(|| {
-        // SAFETY: Changes what kind of pages this process gets.
+        // SAFETY: Disables transparent huge pages for this process.
         let answer = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-        // Where the kernel knows no such pages, it knows no such call.
+        // A kernel without transparent huge pages does not support this call.
         ensure!(answer == 0 || Errno::last() == Errno::EINVAL);
         let mapping = aligned(&buffer, 0, buffer.size()?, 0)?;
         mapping.check(pattern, 0)?;
@@ -219,7 +219,7 @@ fn refused_by_process(heap: &str) -> Result<()> {
     buffer.map()?.check(Pattern(9), 0)
 }
 
-// The kernel touches first what nobody has touched.
+// The kernel accesses the mapping first.
 fn as_system_call_argument(heap: &str) -> Result<()> {
     let (buffer, pattern) = filled(heap)?;
     let page = page_size();
@@ -227,7 +227,7 @@ fn as_system_call_argument(heap: &str) -> Result<()> {
     let (mut receiver, mut sender) = (std::fs::File::from(receiver), std::fs::File::from(sender));
     let mapping = aligned(&buffer, 0, buffer.size()?, 0)?;
     let at = |offset: usize| {
-        // SAFETY: Nobody else writes to the buffer meanwhile; the bytes lie inside of the mapping.
+        // SAFETY: No other code accesses the buffer during this; the bytes are in the mapping.
         unsafe { std::slice::from_raw_parts_mut((mapping.address() + offset) as *mut u8, 2 * page) }
     };
     sender.write_all(at(511 * page))?;

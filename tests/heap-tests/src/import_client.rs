@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a driver of the project's own, which maps a buffer for DMA whatever pieces it is in,
-//! and reads and writes it piece by piece, as its device would.
+//! Import by the project's own driver, which maps a buffer of any number of segments for DMA, and
+//! reads and writes each of them like its device.
 
 use crate::footprint::Footprint;
 use crate::Case;
@@ -34,10 +34,10 @@ pub const CASES: &[Case] = &[
     Case::new("device-rounds", device_rounds),
 ];
 
-/// Opens the device, where there is the driver: on a machine with a heap to test, it need not be.
+/// Opens the device. Skips the test if the machine does not have the driver.
 fn open() -> Result<Client> {
     if !client::is_loaded() && !client::is_available() {
-        return Err(ktap::skip("the driver rk_client is not on this machine"));
+        return Err(ktap::skip("the driver rk_client is not installed"));
     }
     client::load("")?;
     Client::open()
@@ -64,30 +64,30 @@ fn device_sees_every_piece(heap: &str) -> Result<()> {
     let total: u64 = segments.iter().map(|segment| segment.length).sum();
     ensure!(
         total == mapping.len() as u64,
-        "the device got {total} bytes of {}: {segments:x?}",
+        "the device has {total} bytes of {}: {segments:x?}",
         mapping.len()
     );
     ensure!(
         device.find_nonzero(View::Cached)?.is_none(),
-        "the device sees fresh memory that is not zero"
+        "new memory is not zero for the device"
     );
 
     buffer.with_cpu_access(|| mapping.fill(Pattern(1), 0))?;
     let mut seen = vec![0; mapping.len()];
     device.read(View::Cached, 0, &mut seen)?;
-    let place = seen
+    let offset = seen
         .iter()
         .zip(bytes_of(Pattern(1), mapping.len()))
         .position(|(found, written)| *found != written);
     ensure!(
-        place.is_none(),
-        "the device sees something else than was written at byte {place:x?}"
+        offset.is_none(),
+        "the device does not read the written data at byte {offset:x?}"
     );
 
     device.write(View::Cached, 0, &bytes_of(Pattern(2), mapping.len()))?;
     buffer
         .with_cpu_access(|| mapping.check(Pattern(2), 0))?
-        .context("what the device wrote")
+        .context("the device's data")
 }
 
 fn device_maps_again(heap: &str) -> Result<()> {
@@ -100,11 +100,11 @@ fn device_maps_again(heap: &str) -> Result<()> {
             device.map(direction)?;
             let segments = device.segments()?;
             let lengths: Vec<_> = segments.iter().map(|segment| segment.length).collect();
-            let places: Vec<_> = segments
+            let addresses: Vec<_> = segments
                 .iter()
                 .map(|segment| segment.physical_address)
                 .collect();
-            let now = (places, lengths);
+            let now = (addresses, lengths);
             ensure!(
                 known.as_ref().is_none_or(|known| *known == now),
                 "mapped again, {direction:?}: other memory"
@@ -129,7 +129,7 @@ fn two_devices(heap: &str) -> Result<()> {
     other.read(View::Cached, 0, &mut seen)?;
     ensure!(
         seen == bytes_of(Pattern(3), mapping.len()),
-        "the second device lost sight when the first went"
+        "the second device does not read the data after the first one has detached"
     );
     Ok(())
 }
@@ -152,7 +152,7 @@ fn device_is_the_last_holder(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// An attachment to a buffer of 30 pieces takes 1 KiB and more: lost each time, 2 MiB.
+// An attachment to a buffer of 30 segments has at least 1 KiB; 2000 lost ones exceed the tolerance.
 fn device_rounds(heap: &str) -> Result<()> {
     let client = open()?;
     let buffer = Heap::open(heap)?.allocate(255 * page_size())?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a graphics driver: vgem attaches to a buffer (PRIME), hands it out again, and puts
-//! fences on it.
+//! Import by a graphics driver: vgem attaches to a buffer (PRIME), exports it again, and adds
+//! fences to it.
 
 use crate::footprint::Footprint;
 use crate::Case;
@@ -93,7 +93,7 @@ fn is_the_last_holder(heap: &str) -> Result<()> {
     drop(buffer);
     ensure!(
         dma_buf::totals()?.buffers == before.buffers + 1,
-        "gone too early"
+        "released although vgem holds it"
     );
     let again = vgem.export(handle)?;
     again.map()?.check(Pattern(3), 0)?;
@@ -104,7 +104,7 @@ fn is_the_last_holder(heap: &str) -> Result<()> {
         "not released by its last importer"
     );
 
-    // And by an importer that just goes away.
+    // An importer that exits without closing the handle.
     let buffer = allocate(heap)?;
     vgem.import(&buffer)?;
     drop(buffer);
@@ -163,7 +163,7 @@ fn fence_is_waited_for(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// An attachment to a buffer of 30 pieces takes 1 KiB and more: lost each time, 2 MiB.
+// An attachment to a buffer of 30 segments has at least 1 KiB; 2000 lost ones exceed the tolerance.
 fn rounds(heap: &str) -> Result<()> {
     let buffer = Heap::open(heap)?.allocate(255 * page_size())?;
     let vgem = Vgem::open()?;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Import by a video driver (`V4L2_MEMORY_DMABUF`): vivid's camera writes its pictures into
-//! buffers, its display reads them, in one instance through the kernel's mapping (`vmap`), in the
-//! other with a DMA mapping besides.
+//! Import by a video driver (`V4L2_MEMORY_DMABUF`). The camera of vivid writes its pictures into
+//! buffers, its display reads them. One instance uses the kernel mapping (`vmap`), the other one a
+//! DMA mapping in addition.
 //!
-//! A picture has more lines than a page has room for and is checked to the last byte, so a page in
-//! the wrong place shows.
+//! A picture is larger than a page and is checked up to the last byte, so that a page in the wrong
+//! position is detected.
 
 use crate::capacity::Capacity;
 use crate::footprint::Footprint;
@@ -60,13 +60,13 @@ pub const CASES: &[Case] = &[
         camera(Access::Kernel, || mixed(heap))
     }),
     Case::new("camera-by-dma", |heap| {
-        camera(Access::Contiguous, || one_piece(heap))
+        camera(Access::Contiguous, || contiguous(heap))
     }),
     Case::new("display-by-vmap", |heap| {
         display(Access::Kernel, || mixed(heap))
     }),
     Case::new("display-by-dma", |heap| {
-        display(Access::Contiguous, || one_piece(heap))
+        display(Access::Contiguous, || contiguous(heap))
     }),
     Case::new("pieces-refused-by-dma", pieces_refused_by_dma),
     Case::new("camera-is-the-last-holder", camera_is_the_last_holder),
@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
     Case::new("all-importers-at-once", all_importers_at_once),
 ];
 
-/// The same with buffers from another exporter: where this fails, it is not for the heaps.
+/// The same tests with another exporter: if one of these fails, the heaps are not the cause.
 pub fn add_controls(tests: &mut Tests) {
     tests.add("control/import/camera-with-vgem", move || {
         camera(Access::Kernel, other_exporter)
@@ -89,7 +89,7 @@ fn other_exporter() -> Result<Buffer> {
     Vgem::open()?.allocate(512 * page_size())
 }
 
-/// A picture that fits into one piece of memory of any heap, or one that needs several.
+/// Returns a picture that fits into contiguous memory of any heap, or one that needs several runs.
 fn picture(access: Access) -> PixFormat {
     let pixel_format = match access {
         Access::Kernel => YUYV,
@@ -98,14 +98,14 @@ fn picture(access: Access) -> PixFormat {
     PixFormat::new(1280, 720, pixel_format)
 }
 
-/// A buffer for the larger picture and some more, in pieces of every size.
+/// Allocates a buffer for the larger picture and some more, with runs of every order.
 fn mixed(heap: &str) -> Result<Buffer> {
     let large = (1280 * 720 * 2usize).next_multiple_of(256 * page_size());
     Heap::open(heap)?.allocate(large + (16 + 3) * page_size())
 }
 
-/// A buffer in one piece, for the smaller picture.
-fn one_piece(heap: &str) -> Result<Buffer> {
+/// Allocates a contiguous buffer for the smaller picture.
+fn contiguous(heap: &str) -> Result<Buffer> {
     Heap::open(heap)?.allocate(256 * page_size())
 }
 
@@ -118,8 +118,7 @@ fn check_attached(buffer: &Buffer, expected: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a buffer holds the camera's test pattern, the same in every line, and behind it
-/// nothing.
+/// Checks that a buffer has the camera's test pattern, the same in every line, and zeros after it.
 fn check_test_pattern(buffer: &Buffer, picture: &PixFormat) -> Result<()> {
     let mapping = buffer.map()?;
     buffer.with_cpu_access(|| {
@@ -128,19 +127,19 @@ fn check_test_pattern(buffer: &Buffer, picture: &PixFormat) -> Result<()> {
         let colours: HashSet<_> = first.chunks(4).collect();
         ensure!(
             colours.len() >= 7,
-            "{} colours are no colour bars",
+            "{} colours are not colour bars",
             colours.len()
         );
         for number in 1..picture.height as usize {
             let found = mapping.copy_out(number * line, line);
-            if let Some(place) = first.iter().zip(&found).position(|(a, b)| a != b) {
-                bail!("line {number} of the picture differs from the first at byte {place}");
+            if let Some(offset) = first.iter().zip(&found).position(|(a, b)| a != b) {
+                bail!("line {number} of the picture differs from the first at byte {offset}");
             }
         }
         let size = picture.image_size as usize;
         mapping
             .check_zero_range(size, mapping.len() - size)
-            .context("behind the picture")
+            .context("after the picture")
     })?
 }
 
@@ -174,22 +173,23 @@ fn camera(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
     drop(stream);
     for buffer in &buffers {
         check_attached(buffer, &[])?;
-        check_test_pattern(buffer, &picture).context("after the camera let go")?;
+        check_test_pattern(buffer, &picture).context("after the camera has detached")?;
     }
     Ok(())
 }
 
-/// The bytes of a picture of which every line is different, and each picture from every other.
+/// Returns the bytes of a picture in which all lines differ, and which differs from other pictures.
 fn drawing(number: usize, picture: &PixFormat) -> Vec<u8> {
     (0..picture.image_size as usize)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8 ^ (number * 85) as u8)
         .collect()
 }
 
-/// Shows drawings on a display, until a camera that looks at it has seen each of them.
+/// Shows drawings on a display until a camera, which records the display, has captured each of
+/// them.
 ///
-/// The camera's own buffers are of another exporter: were both ours, the same mistake on both sides
-/// would not show.
+/// The camera's buffers are from another exporter: the same error on both sides would not be
+/// detected.
 fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> {
     let (display, camera) = vivid::display_and_camera(access)?;
     let shown = display.set_format(BufferType::Output, picture(access))?;
@@ -212,7 +212,7 @@ fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> 
             .context("VIDIOC_QBUF to the camera failed")?;
     }
 
-    // The last frame stays on the display for as long as no other comes.
+    // The display repeats the last frame until the next one is queued.
     out.queue(0, &frames[0], shown.image_size)
         .context("VIDIOC_QBUF to the display failed")?;
     out.start()?;
@@ -232,9 +232,9 @@ fn display(access: Access, allocate: impl Fn() -> Result<Buffer>) -> Result<()> 
     Ok(())
 }
 
-/// Lets the camera run until it delivers exactly these bytes.
+/// Captures pictures until one has exactly these bytes.
 fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<()> {
-    // A frame may have been under way, and the camera may miss the display's lock now and then.
+    // A frame may be in progress, and the camera may rarely fail to acquire the display's lock.
     for _ in 0..30 {
         let done = stream.dequeue()?;
         let buffer = &pictures[done.index];
@@ -245,19 +245,19 @@ fn wait_for(drawing: &[u8], stream: &Stream<'_>, pictures: &[Buffer]) -> Result<
             return Ok(());
         }
     }
-    bail!("the camera did not see it in 30 pictures")
+    bail!("the camera did not capture it in 30 pictures")
 }
 
-// A device that needs one piece maps a buffer, finds it is several, and unmaps it again. Several
-// buffers, as memory may happen to be adjacent; of a heap whose memory is always one piece, none is
-// refused.
+// A device that needs contiguous memory maps a buffer, detects several segments, and unmaps it.
+// More than one buffer is tested, because runs may be adjacent by chance. A heap of contiguous
+// memory has no rejected buffers.
 fn pieces_refused_by_dma(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Contiguous)?;
     camera.set_format(BufferType::Capture, picture(Access::Contiguous))?;
     let first = mixed(heap)?;
     let capacity = Capacity::of(heap)?;
-    // A small machine has no room for many.
-    let more = match capacity.set_aside {
+    // A small machine does not have memory for many buffers.
+    let more = match capacity.reserved {
         true => 1,
         false => (capacity.unused / 2 / first.size()?).clamp(1, 7),
     };
@@ -280,7 +280,7 @@ fn pieces_refused_by_dma(heap: &str) -> Result<()> {
         buffer.with_cpu_access(|| mapping.check_zero())??;
     }
     diagnose(&format!(
-        "{refused} of {} buffers are not one piece",
+        "{refused} of {} buffers are not contiguous",
         buffers.len()
     ));
     Ok(())
@@ -289,7 +289,7 @@ fn pieces_refused_by_dma(heap: &str) -> Result<()> {
 fn start_camera<'a>(camera: &'a Device, heap: &str) -> Result<Stream<'a>> {
     let stream = camera.stream(BufferType::Capture, 3)?;
     for index in 0..3 {
-        let buffer = one_piece(heap)?;
+        let buffer = contiguous(heap)?;
         stream.queue(index, &buffer, 0)?;
     }
     stream.start()?;
@@ -352,7 +352,8 @@ fn killed_while_the_camera_runs(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// A kernel mapping of such a buffer takes 4 KiB of page tables and more: lost each time, 2 MiB.
+// The page tables of a kernel mapping of such a buffer have at least 4 KiB; 500 lost ones exceed
+// the tolerance.
 fn camera_rounds(heap: &str) -> Result<()> {
     let camera = vivid::camera(Access::Kernel)?;
     camera.set_format(BufferType::Capture, picture(Access::Kernel))?;
@@ -367,10 +368,10 @@ fn camera_rounds(heap: &str) -> Result<()> {
     before.check_unchanged()
 }
 
-// One buffer, written by two cameras, attached twice by vgem, mapped and synchronised by a program,
-// all meanwhile.
+// Two cameras write the same buffer, which vgem attaches twice and a program maps and synchronizes
+// at the same time.
 fn all_importers_at_once(heap: &str) -> Result<()> {
-    let buffer = one_piece(heap)?;
+    let buffer = contiguous(heap)?;
     let mapping = buffer.map()?;
     let (vgem, other_vgem) = (Vgem::open()?, Vgem::open()?);
     let (handle, _) = (vgem.import(&buffer)?, other_vgem.import(&buffer)?);
@@ -383,7 +384,7 @@ fn all_importers_at_once(heap: &str) -> Result<()> {
     let mut streams = Vec::new();
     for camera in &cameras {
         format = camera.set_format(BufferType::Capture, format)?;
-        // One buffer may be in a queue several times, and a camera wants more than one.
+        // A buffer may be queued several times, and a camera needs more than one.
         let stream = camera.stream(BufferType::Capture, 2)?;
         for index in 0..2 {
             stream

@@ -3,8 +3,8 @@
 //! The number of the allocation ioctl and the struct it points to: other numbers, other sizes, bad
 //! addresses.
 //!
-//! The kernel's core looks only at the lowest byte of the number, and takes direction and size as
-//! the program says. Programs built against older and newer headers depend on the latter.
+//! The kernel's core checks only the lowest byte of the number and uses the program's direction and
+//! size. Programs that are built against older and newer headers depend on this.
 
 use crate::footprint::Footprint;
 use crate::Case;
@@ -54,7 +54,7 @@ pub const CASES: &[Case] = &[
 /// The offset of `fd` in the struct.
 const FD: usize = 8;
 
-/// Allocates with a struct of `request.size` bytes; the fd it then holds becomes a buffer.
+/// Allocates with a struct of `request.size` bytes and returns the buffer of the fd in it.
 fn allocate(heap: &Heap, request: Request, argument: &mut [u8]) -> Result<Buffer> {
     let returned = heap
         .ioctl(request, argument)
@@ -65,25 +65,25 @@ fn allocate(heap: &Heap, request: Request, argument: &mut [u8]) -> Result<Buffer
         fd as RawFd > heap.as_fd().as_raw_fd(),
         "{request:?}: fd {fd} is not a new descriptor"
     );
-    // SAFETY: The kernel has just made this descriptor, for the call above alone.
+    // SAFETY: The kernel has created this descriptor for the call above, so it has no other owner.
     Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }))
 }
 
-/// The struct for `len` bytes, and behind it whatever fills up to `size`.
+/// Returns the struct for `len` bytes, padded with `filler` up to `size`.
 fn argument(len: u64, size: usize, filler: u8) -> Vec<u8> {
     let mut bytes = AllocationData::read_write(len).to_bytes();
     bytes.resize(size.max(bytes.len()), filler);
     bytes
 }
 
-/// The descriptor that the next call in this process gets.
+/// Returns the descriptor number that the next call in this process will return.
 fn next_descriptor() -> Result<RawFd> {
     Ok(nix::unistd::dup(std::io::stdout())?.as_raw_fd())
 }
 
-/// Takes over a descriptor of which only the number is known.
-fn take_over(fd: RawFd) -> Buffer {
-    // SAFETY: Only called for a descriptor that an allocation has made without telling.
+/// Adopts a descriptor of which only the number is known.
+fn adopt(fd: RawFd) -> Buffer {
+    // SAFETY: The callers pass a descriptor that an allocation has created but not returned.
     Buffer::from(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -100,7 +100,7 @@ fn unknown_number(heap: &str) -> Result<()> {
             let mut valid = argument(1, 0, 0);
             let answer = heap.ioctl(request, &mut valid);
             expect_errno(&what, answer, Errno::EINVAL)?;
-            // The number is looked at first: it is not for this call to find the address bad.
+            // The number is checked first, before the address is accessed.
             // SAFETY: There is no memory at address 0.
             let answer = unsafe { heap.ioctl_at(request, 0) };
             expect_errno(format!("{what} at address 0"), answer, Errno::EINVAL)?;
@@ -122,7 +122,7 @@ fn type_is_ignored(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// A struct that is not copied in is all zero, and so its length is.
+// A struct that is not copied in is all zero, including its length.
 fn direction_not_in(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     for direction in [Direction::None, Direction::Read] {
@@ -138,8 +138,8 @@ fn direction_not_in(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// A struct that is not copied out leaves the program to guess the descriptor. Useless, but so it
-// is.
+// If the struct is not copied out, the program does not know the descriptor. The kernel's core
+// behaves in the same way.
 fn direction_not_out(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let request = Request {
@@ -151,7 +151,7 @@ fn direction_not_out(heap: &str) -> Result<()> {
     let returned = heap.ioctl(request, &mut bytes)?;
     ensure!(returned == 0, "returned {returned}");
     ensure!(bytes == argument(1, 0, 0), "the struct was changed");
-    ensure!(take_over(fd).size()? == page_size());
+    ensure!(adopt(fd).size()? == page_size());
     Ok(())
 }
 
@@ -163,25 +163,24 @@ fn size_zero(heap: &str) -> Result<()> {
 
 fn shorter_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
-    // Up to and with `fd`, with `fd_flags`, and a part of `heap_flags`.
+    // Sizes up to `fd`, up to `fd_flags`, and within `heap_flags`.
     for size in [12, 16, 17, 20, 23] {
-        // What lies behind the struct is none of the kernel's business, not even when it is
-        // invalid.
+        // The kernel must ignore the bytes after the struct, even if they are invalid.
         let mut bytes = AllocationData::read_write(1).to_bytes();
         bytes[size..].fill(0xff);
         let buffer = allocate(&heap, Request::of_size(size), &mut bytes)?;
         ensure!(buffer.size()? == page_size(), "size {size}");
         ensure!(
             bytes[size..].iter().all(|byte| *byte == 0xff),
-            "size {size}: bytes behind the struct were written"
+            "size {size}: bytes after the struct were written"
         );
     }
-    // `len` alone: the descriptor is made, but there is no room to tell it.
+    // With `len` alone, the descriptor is created but not returned.
     let fd = next_descriptor()?;
     let mut bytes = AllocationData::read_write(1).to_bytes();
     bytes[8..].fill(0xff);
     heap.ioctl(Request::of_size(8), &mut bytes)?;
-    ensure!(take_over(fd).size()? == page_size());
+    ensure!(adopt(fd).size()? == page_size());
     ensure!(bytes[8..].iter().all(|byte| *byte == 0xff));
     Ok(())
 }
@@ -189,13 +188,13 @@ fn shorter_struct(heap: &str) -> Result<()> {
 fn shorter_struct_cuts_a_field(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     if cfg!(target_endian = "little") {
-        // The low bytes of `len`: 0x0002_0001 cut after 2 bytes is 1.
+        // The low bytes of `len`: 0x0002_0001 truncated to 2 bytes is 1.
         let fd = next_descriptor()?;
         let mut bytes = argument(0x0002_0001, 0, 0);
         heap.ioctl(Request::of_size(2), &mut bytes)?;
-        ensure!(take_over(fd).size()? == page_size());
+        ensure!(adopt(fd).size()? == page_size());
     }
-    // A part of `heap_flags` that is not zero is as invalid as the whole.
+    // A part of `heap_flags` that is not zero is as invalid as the whole field.
     let mut bytes = argument(1, 0, 0);
     bytes[18] = 1;
     let answer = heap.ioctl(Request::of_size(20), &mut bytes);
@@ -204,8 +203,8 @@ fn shorter_struct_cuts_a_field(heap: &str) -> Result<()> {
 
 fn longer_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
-    // 128 bytes is what the kernel's core has on its stack; the last is the most that a number can
-    // say.
+    // 128 bytes is the size of the buffer on the stack of the kernel's core; the last size is the
+    // maximum that an ioctl number can encode.
     for size in [25, 32, 48, 127, 128, 129, 256, 4096, 4097, 0x3fff] {
         for filler in [0, 0xff] {
             let mut bytes = argument(1, size, filler);
@@ -238,12 +237,12 @@ fn bad_address(heap: &str) -> Result<()> {
     let before = Footprint::now()?;
     let mut addresses = vec![0, 1, hole.address(), usize::MAX, usize::MAX - 100];
     if cfg!(target_pointer_width = "64") {
-        // In the kernel's half. Where addresses have 32 bits, a program may have its stack here.
+        // In the kernel's half. With 32-bit addresses a program's stack may be here.
         addresses.push(usize::MAX - (1 << 20));
     }
     for address in addresses {
         for size in [1, 24, 48, 256] {
-            // SAFETY: No program's memory lies at these addresses, or it cannot be written.
+            // SAFETY: These addresses are not mapped, or not writable.
             let answer = unsafe { heap.ioctl_at(Request::of_size(size), address) };
             let what = format!("{size} bytes at {address:#x}");
             expect_errno(what, answer, Errno::EFAULT)?;
@@ -252,7 +251,7 @@ fn bad_address(heap: &str) -> Result<()> {
     before.check_unchanged()
 }
 
-/// Two pages, the struct at the end of the first, `inside` bytes of it there.
+/// Returns two pages with the struct at the end of the first one, `inside` bytes of it there.
 fn across_pages(len: u64, size: usize, inside: usize) -> Result<(Mapping, usize)> {
     let pages = Mapping::anonymous(2 * page_size())?;
     let offset = page_size() - inside;
@@ -266,17 +265,17 @@ fn struct_ends_in_nowhere(heap: &str) -> Result<()> {
     for (size, inside) in [(24, 8), (24, 16), (24, 23), (48, 24), (256, 24)] {
         let (pages, offset) = across_pages(1, size, inside)?;
         pages.protect_range(page_size(), page_size(), ProtFlags::PROT_NONE)?;
-        // SAFETY: What can be written belongs to `pages`.
+        // SAFETY: The writable part belongs to `pages`.
         let answer = unsafe { heap.ioctl_at(Request::of_size(size), pages.address() + offset) };
-        let what = format!("{size} bytes, of which {inside} are there");
+        let what = format!("{size} bytes, of which {inside} are mapped");
         expect_errno(what, answer, Errno::EFAULT)?;
         drop(pages);
     }
     before.check_unchanged()
 }
 
-// The allocation has succeeded when the kernel finds that it cannot tell. 64 MiB would be gone if
-// it kept them.
+// The allocation has succeeded when the kernel detects that it cannot write the result. A leak
+// would be 64 MiB.
 fn read_only_struct(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let page = Mapping::anonymous(page_size())?;
@@ -285,9 +284,9 @@ fn read_only_struct(heap: &str) -> Result<()> {
     let before = Footprint::now()?;
     let fd = next_descriptor()?;
     for _ in 0..64 {
-        // SAFETY: The page cannot be written.
+        // SAFETY: The page is not writable.
         let answer = unsafe { heap.ioctl_at(Request::default(), page.address()) };
-        expect_errno("a struct that cannot be written", answer, Errno::EFAULT)?;
+        expect_errno("a struct that is not writable", answer, Errno::EFAULT)?;
     }
     ensure!(
         next_descriptor()? == fd,
@@ -296,7 +295,7 @@ fn read_only_struct(heap: &str) -> Result<()> {
     before.check_unchanged()
 }
 
-// The kernel may have written the descriptor's number before it came to what it cannot write.
+// The kernel may have written the descriptor's number before it fails to write the tail.
 fn read_only_tail(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let (pages, offset) = across_pages(1 << 20, 256, 24)?;
@@ -304,9 +303,9 @@ fn read_only_tail(heap: &str) -> Result<()> {
     let before = Footprint::now()?;
     for _ in 0..64 {
         pages.copy_in(offset + FD, &[0; 4]);
-        // SAFETY: What can be written belongs to `pages`.
+        // SAFETY: The writable part belongs to `pages`.
         let answer = unsafe { heap.ioctl_at(Request::of_size(256), pages.address() + offset) };
-        expect_errno("a tail that cannot be written", answer, Errno::EFAULT)?;
+        expect_errno("a tail that is not writable", answer, Errno::EFAULT)?;
     }
     before.check_unchanged()
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The fields of the allocation ioctl: what each accepts, what each refuses.
+//! The fields of the allocation ioctl: valid and invalid values.
 
 use crate::footprint::Footprint;
 use crate::Case;
@@ -52,8 +52,8 @@ pub const CASES: &[Case] = &[
     Case::new("access-mode-is-kept-to", access_mode_is_kept_to),
 ];
 
-/// Checks that the kernel refuses `data`, changes nothing in it and keeps nothing.
-fn refused(heap: &Heap, data: AllocationData) -> Result<()> {
+/// Checks that the kernel rejects `data` with EINVAL and does not change it.
+fn expect_invalid(heap: &Heap, data: AllocationData) -> Result<()> {
     let mut passed = data;
     expect_errno(
         format!("{data:x?}"),
@@ -69,7 +69,7 @@ fn only_fd_is_written(heap: &str) -> Result<()> {
     let mut data = AllocationData::read_write(5 * page_size() as u64 - 1);
     let asked = data;
     let returned = heap.allocate_raw(&mut data)?;
-    // SAFETY: The kernel has just made this descriptor, for the call above alone.
+    // SAFETY: The kernel has created this descriptor for the call above, so it has no other owner.
     let buffer = Buffer::from(unsafe { OwnedFd::from_raw_fd(data.fd as RawFd) });
     ensure!(returned == 0, "the ioctl returned {returned}, expected 0");
     ensure!(
@@ -111,30 +111,33 @@ fn len_is_rounded_to_pages(heap: &str) -> Result<()> {
         let (found, expected) = (buffer.size()?, size.next_multiple_of(page));
         ensure!(
             found == expected,
-            "{size} bytes: got {found}, expected {expected}"
+            "{size} bytes requested: {found} allocated, expected {expected}"
         );
-        let told = buffer.info()?.size;
-        ensure!(told == expected, "{size} bytes: fdinfo says {told}");
+        let info_size = buffer.info()?.size;
+        ensure!(
+            info_size == expected,
+            "{size} bytes requested: fdinfo has size {info_size}"
+        );
         buffer.map()?.check_zero()?;
     }
     Ok(())
 }
 
 fn len_zero(heap: &str) -> Result<()> {
-    refused(&Heap::open(heap)?, AllocationData::read_write(0))
+    expect_invalid(&Heap::open(heap)?, AllocationData::read_write(0))
 }
 
 fn len_wrapping(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let page = page_size() as u64;
-    // All that lies above the last whole page, from the first byte to the last.
+    // Lengths above the last multiple of the page size, from the lowest to the highest.
     for len in [
         u64::MAX - page + 2,
         u64::MAX - page / 2,
         u64::MAX - 1,
         u64::MAX,
     ] {
-        refused(&heap, AllocationData::read_write(len))?;
+        expect_invalid(&heap, AllocationData::read_write(len))?;
     }
     Ok(())
 }
@@ -143,7 +146,7 @@ fn fd_not_zero(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let own = heap.as_fd().as_raw_fd() as u32;
     for fd in [1, 2, own, own + 1, 1000, i32::MAX as u32, 1 << 31, u32::MAX] {
-        refused(
+        expect_invalid(
             &heap,
             AllocationData {
                 fd,
@@ -163,7 +166,7 @@ fn fd_flags_unknown_bits(heap: &str) -> Result<()> {
         .filter(|bit| bit & known == 0)
     {
         for others in [0, known, libc::O_RDWR as u32] {
-            refused(
+            expect_invalid(
                 &heap,
                 AllocationData {
                     fd_flags: bit | others,
@@ -176,7 +179,7 @@ fn fd_flags_unknown_bits(heap: &str) -> Result<()> {
         fd_flags: u32::MAX,
         ..AllocationData::read_write(1)
     };
-    refused(&heap, everything)?;
+    expect_invalid(&heap, everything)?;
     before.check_unchanged()
 }
 
@@ -184,7 +187,7 @@ fn heap_flags_any_bit(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let before = Footprint::now()?;
     for heap_flags in (0..u64::BITS).map(|bit| 1 << bit).chain([u64::MAX]) {
-        refused(
+        expect_invalid(
             &heap,
             AllocationData {
                 heap_flags,
@@ -197,7 +200,7 @@ fn heap_flags_any_bit(heap: &str) -> Result<()> {
 
 fn fd_flags_become_the_descriptors(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
-    // Both bits of the access mode at once are no mode, but the kernel lets them pass; so must we.
+    // Both bits of the access mode together are not a mode, but the kernel's heaps accept them.
     for mode in [
         libc::O_RDONLY,
         libc::O_WRONLY,
@@ -215,12 +218,12 @@ fn fd_flags_become_the_descriptors(heap: &str) -> Result<()> {
             let status = OFlag::from_bits_retain(fcntl(&buffer, FcntlArg::F_GETFL)?);
             ensure!(
                 (status & OFlag::O_ACCMODE).bits() == mode,
-                "fd_flags {fd_flags:#o}: F_GETFL says {status:?}"
+                "fd_flags {fd_flags:#o}: F_GETFL returns {status:?}"
             );
             let descriptor = FdFlag::from_bits_retain(fcntl(&buffer, FcntlArg::F_GETFD)?);
             ensure!(
                 descriptor.contains(FdFlag::FD_CLOEXEC) == (close_on_exec != 0),
-                "fd_flags {fd_flags:#o}: F_GETFD says {descriptor:?}"
+                "fd_flags {fd_flags:#o}: F_GETFD returns {descriptor:?}"
             );
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests that cannot be met: too large, no memory, no descriptor, no time.
+//! Requests that cannot be satisfied: too large, no memory, no descriptor, or interrupted.
 
 use crate::capacity::Capacity;
 use crate::footprint::Footprint;
@@ -57,21 +57,20 @@ fn three_quarters_of_the_largest(heap: &str) -> Result<()> {
     let buffer = Heap::open(heap)?.allocate(size)?;
     let mapping = buffer.map()?;
     let pattern = Pattern(1);
-    // A prime number of pages, so that in time every place within a piece is met.
-    let places = (0..mapping.len()).step_by(61 * page_size());
-    for offset in places.clone() {
+    // The step is a prime number of pages, so that all offsets within a run are tested over time.
+    let offsets = (0..mapping.len()).step_by(61 * page_size());
+    for offset in offsets.clone() {
         mapping.check_zero_range(offset, page_size())?;
         mapping.write(offset, pattern.word(offset));
     }
-    for offset in places {
+    for offset in offsets {
         mapping.check_range(offset, WORD, pattern, 0)?;
     }
     Ok(())
 }
 
-/// However long it may take to see that a request is hopeless, when nothing is allocated on the
-/// way.
-const AT_ONCE: Duration = Duration::from_millis(250);
+/// Maximum time for rejecting an impossible request, for which nothing may be allocated.
+const MAX_REJECTION_TIME: Duration = Duration::from_millis(250);
 
 fn over_the_largest(heap: &str) -> Result<()> {
     let largest = Capacity::of(heap)?.largest as u64;
@@ -92,7 +91,7 @@ fn over_the_largest(heap: &str) -> Result<()> {
         i64::MAX as u64 - page,
         1 << 63,
         u64::MAX - 2 * page,
-        // The last whole page: rounding does not wrap here.
+        // The last multiple of the page size: rounding does not wrap.
         u64::MAX - page + 1,
     ];
     for len in lengths {
@@ -101,13 +100,13 @@ fn over_the_largest(heap: &str) -> Result<()> {
         let elapsed = start.elapsed();
         expect_errno(format!("{len:#x} bytes"), answer, Errno::ENOMEM)?;
         ensure!(
-            elapsed < AT_ONCE,
-            "{len:#x} bytes: took {elapsed:?} to refuse"
+            elapsed < MAX_REJECTION_TIME,
+            "{len:#x} bytes: rejected after {elapsed:?}"
         );
     }
     ensure!(
         memory::oom_kills()? == kills,
-        "a process was killed for want of memory"
+        "the OOM killer has killed a process"
     );
     before.check_unchanged()
 }
@@ -116,8 +115,8 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let before = Footprint::now()?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    // Nothing above the next descriptor is open in this process, so that one is the first not
-    // allowed.
+    // No descriptor above the next one is open in this process, so that one is the first beyond the
+    // limit.
     let next = nix::unistd::dup(&heap)?.as_raw_fd();
     setrlimit(Resource::RLIMIT_NOFILE, next as _, hard)?;
     let answers: Vec<_> = (0..64)
@@ -131,31 +130,30 @@ fn no_free_descriptor(heap: &str) -> Result<()> {
     heap.allocate(1).map(drop)
 }
 
-/// How many processes are started, one by one, when all memory is handed out.
+/// Number of processes that are started, one by one, when all memory is allocated.
 const PROCESSES: usize = 4;
 
 fn out_of_memory(heap: &str) -> Result<()> {
     let capacity = Capacity::of(heap)?;
     let heap = Heap::open(heap)?;
-    // This process needs memory too when there is none: for its own pages, and to list what it
-    // holds.
+    // This process also needs memory then, for its own pages and for the list of buffers.
     memory::lock_this_process()?;
     let kills = memory::oom_kills()?;
     let before = Footprint::now()?;
-    // A power of two, so that no heap loses anything to alignment.
+    // A power of two, so that heaps lose no memory to alignment.
     let piece = 1 << (capacity.total / 64).ilog2();
-    let most = capacity.total / piece;
-    let mut held = Vec::with_capacity(most);
+    let max = capacity.total / piece;
+    let mut held = Vec::with_capacity(max);
     let refusal = loop {
         match heap.allocate_with(&AllocationData::read_write(piece as u64)) {
-            Ok(buffer) if held.len() < most => held.push(buffer),
-            Ok(_) => anyhow::bail!("more than all memory was handed out"),
+            Ok(buffer) if held.len() < max => held.push(buffer),
+            Ok(_) => anyhow::bail!("more than the total memory was allocated"),
             Err(errno) => break errno,
         }
     };
     let got = held.len();
-    // What is left by then goes to smaller ones, until the kernel has no page for what it needs
-    // itself to make a buffer.
+    // Allocates the rest in smaller buffers, until the kernel cannot allocate its own structures
+    // for a buffer.
     for size in [piece / 32, 8 * page_size(), page_size()] {
         let end = loop {
             match heap.allocate_with(&AllocationData::read_write(size as u64)) {
@@ -168,7 +166,7 @@ fn out_of_memory(heap: &str) -> Result<()> {
             "{size} bytes failed with {end:?}"
         );
     }
-    // A process can be started all the same.
+    // Processes can still be started.
     for _ in 0..PROCESSES {
         Child::run(|| Ok(()))?.succeed()?;
     }
@@ -177,29 +175,29 @@ fn out_of_memory(heap: &str) -> Result<()> {
         refusal == Errno::ENOMEM,
         "failed with {refusal:?}, expected ENOMEM"
     );
-    diagnose(&format!("{got} times {piece} bytes fitted"));
-    // Elsewhere there are programs too, and what they touch meanwhile.
-    let least = if capacity.set_aside {
+    diagnose(&format!("{got} buffers of {piece} bytes were allocated"));
+    // Memory that is not reserved is also used by programs during the test.
+    let min = if capacity.reserved {
         capacity.unused / 4 * 3
     } else {
         capacity.unused / 2
     };
     ensure!(
-        got * piece >= least,
-        "refused after {got} times {piece} bytes, expected at least {least} bytes"
+        got * piece >= min,
+        "ENOMEM after {got} buffers of {piece} bytes, expected at least {min} bytes"
     );
     ensure!(
         memory::oom_kills()? == kills,
-        "a process was killed for want of memory"
+        "the OOM killer has killed a process"
     );
     before.check_unchanged()
 }
 
 fn killed_while_allocating(heap: &str) -> Result<()> {
     const ROUNDS: u32 = 16;
-    // A busy machine may not let a child get far in the time that it is given; then it is given
-    // more.
-    const MOST: u32 = 10 * ROUNDS;
+    // On a busy machine a child may not start its allocation in the given time; then the time is
+    // increased.
+    const MAX_ROUNDS: u32 = 10 * ROUNDS;
     let len = Capacity::of(heap)?.large_request();
     let heap = Heap::open(heap)?;
     let start = Instant::now();
@@ -209,17 +207,17 @@ fn killed_while_allocating(heap: &str) -> Result<()> {
     let interrupted = FailedIoctls::with(Errno::EINTR)?;
     let before = Footprint::now()?;
     let mut rounds = 0;
-    while rounds < ROUNDS || (interrupted.count()? == 0 && rounds < MOST) {
+    while rounds < ROUNDS || (interrupted.count()? == 0 && rounds < MAX_ROUNDS) {
         let mut child = Child::run(|| loop {
             drop(heap.allocate(len)?);
         })?;
-        // All over the time that one allocation takes, after a moment for the child to get there.
-        let moment = Duration::from_millis(5) * (1 + rounds / ROUNDS);
-        std::thread::sleep(moment + whole * (rounds % ROUNDS) / ROUNDS);
+        // Spreads the kills over the time of one allocation, after a delay for the child's start.
+        let delay = Duration::from_millis(5) * (1 + rounds / ROUNDS);
+        std::thread::sleep(delay + whole * (rounds % ROUNDS) / ROUNDS);
         child.signal(Signal::SIGKILL)?;
         let verdict = child
             .wait(Duration::from_secs(20))?
-            .context("does not die")?;
+            .context("the process does not exit")?;
         ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
         rounds += 1;
     }
@@ -231,7 +229,7 @@ fn killed_while_allocating(heap: &str) -> Result<()> {
     before.check_unchanged()?;
     ensure!(
         hits > 0,
-        "no kill hit an allocation, or it did not end with EINTR"
+        "no kill interrupted an allocation, or it did not fail with EINTR"
     );
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests every heap under `/dev/dma_heap` the way programs use it, and the way they should not.
+//! Tests every heap in `/dev/dma_heap` with valid and invalid uses by programs.
 
 mod buffers;
 mod capacity;
@@ -30,18 +30,18 @@ use guest_support::ktap::{
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Test every heap under /dev/dma_heap and report in KTAP
+/// Test every heap in /dev/dma_heap and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// The heaps that must be there, no more and no fewer
+    /// The exact set of heaps that must exist
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     expect: Vec<String>,
 
-    /// Test these heaps alone
+    /// Test only these heaps
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     heaps: Vec<String>,
 
-    /// Test this node as well, in a folder of its own
+    /// Also test this node, which may be in another folder
     #[arg(long, value_name = "PATH")]
     node: Vec<String>,
 
@@ -49,7 +49,7 @@ struct Arguments {
     options: Options,
 }
 
-/// A test of one heap, which it gets by name.
+/// A test of one heap, which is passed by name.
 struct Case {
     name: &'static str,
     limit: Option<Duration>,
@@ -65,7 +65,7 @@ impl Case {
         }
     }
 
-    /// Lets a long test take longer.
+    /// Sets the time limit of a long test.
     const fn within(mut self, seconds: u64) -> Self {
         self.limit = Some(Duration::from_secs(seconds));
         self

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! User mappings of a buffer: every part of it, nothing outside of it.
+//! User mappings of a buffer: all of its parts, and nothing outside of it.
 
 use crate::Case;
 use anyhow::{
@@ -66,10 +66,10 @@ const SHARED: MapFlags = MapFlags::MAP_SHARED;
 const READ: ProtFlags = ProtFlags::PROT_READ;
 const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
-/// Pages of a buffer that is put together from large, middle and single pages.
+/// Number of pages of a buffer with runs of large, middle and single pages.
 const MIXED_PAGES: usize = 256 + 16 + 3;
 
-/// Such a buffer, its size, and the pattern that it is filled with.
+/// Returns such a buffer, its size, and the pattern with which it is filled.
 fn mixed(heap: &str) -> Result<(Buffer, usize, Pattern)> {
     let (size, pattern) = (MIXED_PAGES * page_size(), Pattern(3));
     let buffer = Heap::open(heap)?.allocate(size)?;
@@ -77,7 +77,7 @@ fn mixed(heap: &str) -> Result<(Buffer, usize, Pattern)> {
     Ok((buffer, size, pattern))
 }
 
-/// Checks the first and the last word of every page, and writes the whole mapping nowhere.
+/// Checks the first and the last word of every page. Does not write.
 fn check_pages(mapping: &Mapping, pattern: Pattern, base: usize) -> Result<()> {
     let page = page_size();
     for offset in (0..mapping.len()).step_by(page) {
@@ -91,7 +91,7 @@ fn every_offset(heap: &str) -> Result<()> {
     let (buffer, size, pattern) = mixed(heap)?;
     let page = page_size();
     for offset in (0..size).step_by(page) {
-        // To the end, and one page alone.
+        // Up to the end, and one page alone.
         for len in [size - offset, page] {
             let mapping = buffer
                 .map_range(offset, len)
@@ -100,7 +100,7 @@ fn every_offset(heap: &str) -> Result<()> {
         }
         buffer.map_range(offset, page)?.check(pattern, offset)?;
     }
-    // Written through a part, seen through the whole.
+    // Written through partial mappings, read through a full one.
     let whole = buffer.map()?;
     for offset in (0..size).step_by(page) {
         buffer.map_range(offset, page)?.fill(Pattern(99), offset);
@@ -111,7 +111,7 @@ fn every_offset(heap: &str) -> Result<()> {
 fn every_length(heap: &str) -> Result<()> {
     let (buffer, size, pattern) = mixed(heap)?;
     let page = page_size();
-    // Around the borders between the pieces, and somewhere inside of them.
+    // Around the boundaries of runs, and within runs.
     for first in [0, 1, 100, 255, 256, 257, 271, 272, 274] {
         let offset = first * page;
         for len in (page..=size - offset)
@@ -151,7 +151,7 @@ fn outside(heap: &str) -> Result<()> {
     }
     if cfg!(target_pointer_width = "64") {
         let answer = buffer.map_with(1 << 62, page, READ_WRITE, SHARED);
-        expect_errno("far out", answer, Errno::EINVAL)?;
+        expect_errno("a very large offset", answer, Errno::EINVAL)?;
     }
     Ok(())
 }
@@ -194,10 +194,10 @@ fn outlives_descriptors(heap: &str) -> Result<()> {
     drop(one);
     ensure!(
         dma_buf::totals()? == before,
-        "gone while it is still mapped"
+        "released while it is still mapped"
     );
     other.check(Pattern(5), 0)
-    // That it is gone after this is checked behind every test.
+    // Every test ends with a check that all buffers are released.
 }
 
 fn unmap_in_pieces(heap: &str) -> Result<()> {
@@ -205,7 +205,7 @@ fn unmap_in_pieces(heap: &str) -> Result<()> {
     let page = page_size();
     let mapping = buffer.map()?;
     drop(buffer);
-    // From the middle of the large piece, across the border between pieces, and at both ends.
+    // In the middle of the large run, across a boundary of runs, and at both ends.
     let removed = [(100, 3), (250, 10), (0, 1), (MIXED_PAGES - 1, 1)];
     for (first, count) in removed {
         mapping.unmap_range(first * page, count * page)?;
@@ -216,7 +216,7 @@ fn unmap_in_pieces(heap: &str) -> Result<()> {
             mapping.check_range(number * page, page, pattern, 0)?;
         }
     }
-    // What was removed is out of reach.
+    // The removed pages are not accessible.
     let mut child = Child::run(|| {
         mapping.read(101 * page);
         Ok(())
@@ -242,14 +242,14 @@ fn protect(heap: &str) -> Result<()> {
         let verdict = child.wait(CHILD_TIMEOUT)?;
         ensure!(
             verdict == Some(Verdict::Killed(Signal::SIGSEGV)),
-            "writing at {offset:#x}, where only reading is allowed: {verdict:?}"
+            "writing at {offset:#x}, which is read-only: {verdict:?}"
         );
         Ok(())
     };
     write_dies(0)?;
     mapping.protect(READ_WRITE)?;
     mapping.fill(Pattern(21), 0);
-    // The middle of the large piece read-only again; its neighbours stay writable.
+    // One page of the large run becomes read-only again; its neighbours stay writable.
     mapping.protect_range(100 * page, page, READ)?;
     mapping.write(99 * page, Pattern(21).word(99 * page));
     mapping.write(101 * page, Pattern(21).word(101 * page));
@@ -277,7 +277,7 @@ fn remap(heap: &str) -> Result<()> {
     let mut mapping = buffer.map_range(0, 20 * page)?;
     mapping.resize(10 * page, MRemapFlags::empty())?;
     check_pages(&mapping, pattern, 0)?;
-    // Growing would show pages that nobody has checked to be inside of the buffer.
+    // Growing would map pages without a check that they are in the buffer.
     for len in [11 * page, 20 * page, size, size + page] {
         let answer = mapping.resize(len, MRemapFlags::MREMAP_MAYMOVE);
         expect_errno(format!("growing to {len:#x}"), answer, Errno::EFAULT)?;
@@ -285,7 +285,7 @@ fn remap(heap: &str) -> Result<()> {
     check_pages(&mapping, pattern, 0)
 }
 
-/// Checks that a private mapping reads the buffer, and keeps what is written to itself.
+/// Checks that a private mapping reads the buffer, and that its writes do not change the buffer.
 fn check_private(private: &Mapping, shared: &Mapping, pattern: Pattern) -> Result<()> {
     check_pages(private, pattern, 0)?;
     for offset in (0..private.len()).step_by(page_size()) {
@@ -311,8 +311,8 @@ fn private_in_one_piece(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// The kernel gives a private mapping of device memory only in one piece; a heap whose memory
-// happens to be one piece may give it. What may never happen is that a write goes through.
+// The kernel supports private mappings of device memory only if it is contiguous; the memory of a
+// heap may be contiguous by chance. A write must never change the buffer.
 fn private_across_pieces(heap: &str) -> Result<()> {
     let (buffer, size, pattern) = mixed(heap)?;
     let shared = buffer.map()?;
@@ -322,17 +322,17 @@ fn private_across_pieces(heap: &str) -> Result<()> {
     }
 }
 
-// The kernel itself reads from and writes to such memory when a system call points there.
+// The kernel itself accesses such memory when a system call points to it.
 fn as_system_call_argument(heap: &str) -> Result<()> {
     let (buffer, _, _) = mixed(heap)?;
     let mapping = buffer.map()?;
     let page = page_size();
     let (receiver, sender) = nix::unistd::pipe()?;
     let (mut receiver, mut sender) = (std::fs::File::from(receiver), std::fs::File::from(sender));
-    // Across the border between two pieces.
+    // Across a boundary of runs.
     let (start, len) = (255 * page, 2 * page);
     mapping.fill(Pattern(41), 0);
-    // SAFETY: Nobody else writes to the buffer meanwhile; the bytes lie inside of the mapping.
+    // SAFETY: No other code accesses the buffer during this; the bytes are in the mapping.
     let bytes =
         unsafe { std::slice::from_raw_parts_mut((mapping.address() + start) as *mut u8, len) };
     sender.write_all(bytes)?;

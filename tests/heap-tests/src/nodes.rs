@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The device node and its place in sysfs: what programs and udev rules find.
+//! The device node and its sysfs entries, for programs and udev rules.
 
 use crate::Case;
 use anyhow::{
@@ -60,24 +60,26 @@ pub const CASES: &[Case] = &[
     Case::new("unused-minor-has-no-device", unused_minor_has_no_device),
 ];
 
-/// The path of a node, which may be given by its name or its path.
+/// Returns the path of a node, which is given by its name or its path.
 fn node(heap: &str) -> PathBuf {
     Path::new(HEAP_DIRECTORY).join(heap)
 }
 
-/// The folder and the name of a node; the folder's name is that of the class and of the devices as
-/// well.
-fn place(heap: &str) -> Result<(String, String)> {
+/// Returns the folder and the name of a node. The class and the devices have the folder's name.
+fn class_and_name(heap: &str) -> Result<(String, String)> {
     let node = node(heap);
     let part = |part: Option<&std::ffi::OsStr>| Some(part?.to_string_lossy().into_owned());
     part(node.parent().and_then(Path::file_name))
         .zip(part(node.file_name()))
-        .with_context(|| format!("{} is no node in a folder", node.display()))
+        .with_context(|| format!("{} is not a node in a folder", node.display()))
 }
 
 fn belongs_to_root_alone(heap: &str) -> Result<()> {
     let metadata = std::fs::symlink_metadata(node(heap))?;
-    ensure!(metadata.file_type().is_char_device(), "no character device");
+    ensure!(
+        metadata.file_type().is_char_device(),
+        "not a character device"
+    );
     let (owner, mode) = ((metadata.uid(), metadata.gid()), metadata.mode() & 0o7777);
     ensure!(owner == (0, 0), "owned by {owner:?}, expected root");
     ensure!(mode == 0o600, "mode {mode:o}, expected 600");
@@ -100,7 +102,7 @@ fn every_access_mode_allocates(heap: &str) -> Result<()> {
         let buffer = Heap::open_with(heap, flags)?
             .allocate(1)
             .with_context(|| format!("opened with {flags:?}"))?;
-        // The access mode of the buffer is what was asked for, whatever that of the heap.
+        // The buffer's access mode is the requested one, independent of the heap's.
         buffer.map()?.check_zero()?;
     }
     Ok(())
@@ -115,7 +117,7 @@ fn path_descriptor_is_refused(heap: &str) -> Result<()> {
 fn sysfs_device(heap: &str) -> Result<()> {
     let device = std::fs::symlink_metadata(node(heap))?.rdev();
     let (major, minor) = (major(device as _), minor(device as _));
-    let (class_name, heap) = place(heap)?;
+    let (class_name, heap) = class_and_name(heap)?;
     let entry = Path::new("/sys/class").join(&class_name).join(&heap);
     let read = |name: &str| {
         let path = entry.join(name);
@@ -125,7 +127,7 @@ fn sysfs_device(heap: &str) -> Result<()> {
     let number = read("dev")?;
     ensure!(
         number == format!("{major}:{minor}\n"),
-        "sysfs says device {number:?}, the node is {major}:{minor}"
+        "sysfs has device {number:?}, the node has {major}:{minor}"
     );
     let uevent = read("uevent")?;
     let expected = format!("MAJOR={major}\nMINOR={minor}\nDEVNAME={class_name}/{heap}\n");
@@ -134,15 +136,15 @@ fn sysfs_device(heap: &str) -> Result<()> {
         "uevent is {uevent:?}, expected {expected:?}"
     );
 
-    let place = entry.canonicalize()?;
+    let path = entry.canonicalize()?;
     let expected = Path::new("/sys/devices/virtual")
         .join(&class_name)
         .join(&heap);
-    ensure!(place == expected, "the device is {}", place.display());
+    ensure!(path == expected, "the device is {}", path.display());
     let by_number = Path::new("/sys/dev/char").join(format!("{major}:{minor}"));
     ensure!(
-        by_number.canonicalize()? == place,
-        "{} leads elsewhere",
+        by_number.canonicalize()? == path,
+        "{} links to another device",
         by_number.display()
     );
     let class = entry.join("subsystem").canonicalize()?;
@@ -158,7 +160,7 @@ fn proc_devices(heap: &str) -> Result<()> {
     let major = major(std::fs::symlink_metadata(node(heap))?.rdev() as _);
     let list = std::fs::read_to_string("/proc/devices")?;
     let characters = list.split("Block devices:").next().unwrap_or_default();
-    let expected = format!("{major} {}", place(heap)?.0);
+    let expected = format!("{major} {}", class_and_name(heap)?.0);
     ensure!(
         characters.lines().any(|line| line.trim() == expected),
         "/proc/devices has no line {expected:?}"
@@ -195,7 +197,7 @@ fn not_readable_writable_mappable(heap: &str) -> Result<()> {
 fn unused_minor_has_no_device(heap: &str) -> Result<()> {
     let major = major(std::fs::symlink_metadata(node(heap))?.rdev() as _);
     let path = std::env::temp_dir().join(format!("unused-minor-{}", std::process::id()));
-    // The core reserves 128 minors and hands them out from 0; nobody has that many heaps.
+    // The core reserves 128 minors and allocates them from 0; no machine has that many heaps.
     mknod(
         &path,
         SFlag::S_IFCHR,

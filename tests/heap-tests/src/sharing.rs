@@ -46,11 +46,11 @@ fn fork_inherits_mapping(heap: &str) -> Result<()> {
     })?
     .succeed()?;
     mapping.check(Pattern(2), 0)?;
-    // The child's end has taken nothing away: it can be done again.
+    // The child's exit has no effect on the mapping: a second child can do the same.
     Child::run(|| mapping.check(Pattern(2), 0))?.succeed()
 }
 
-// Both have it mapped all the time; each sees what the other has just written.
+// Both processes have it mapped all the time; each one reads what the other has just written.
 fn pass_descriptor(heap: &str) -> Result<()> {
     let (here, there) = Channel::pair()?;
     let child = Child::run(move || {
@@ -92,7 +92,7 @@ fn allocator_has_exited(heap: &str) -> Result<()> {
     Ok(())
 }
 
-// Between sending and receiving, no process has it: only the socket.
+// Between sending and receiving, only the socket has a reference.
 fn in_flight_only(heap: &str) -> Result<()> {
     let (here, there) = Channel::pair()?;
     let before = dma_buf::totals()?.buffers;
@@ -105,7 +105,7 @@ fn in_flight_only(heap: &str) -> Result<()> {
         .map()?
         .check(Pattern(4), 0)?;
 
-    // And never received: it goes with the socket.
+    // A buffer that is not received is released with the socket.
     let buffer = Heap::open(heap)?.allocate(size())?;
     here.send("take", Some(buffer.as_fd()))?;
     drop(buffer);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! On a kernel that has heaps itself: nothing is taken from it, what is missing is added, and
-//! stays.
+//! On a kernel with its own heaps: these stay unchanged, missing ones are added and stay
+//! registered.
 
 use crate::module::Module;
 use anyhow::{
@@ -27,13 +27,13 @@ fn adds_what_is_missing() -> Result<()> {
     let mut log = KernelLog::from_now_on()?;
     std::mem::forget(Module::load()?);
     let lines = log.messages()?;
-    let said = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
 
     for name in &own {
         let line = format!("heap {name}: left out, a heap of that name already exists");
-        ensure!(said(&line) == 1, "not said once: {line:?} in {lines:?}");
+        ensure!(count(&line) == 1, "not logged once: {line:?} in {lines:?}");
     }
-    ensure!(said("the module stays") == 1, "not said once: {lines:?}");
+    ensure!(count("the module stays") == 1, "not logged once: {lines:?}");
 
     let all = heap::names()?;
     for name in &own {

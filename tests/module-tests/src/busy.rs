@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whatever still needs the module keeps it from being unloaded, and nothing longer than that.
+//! All uses of the module prevent unloading, and not longer than they last.
 
 use crate::module::Module;
 use anyhow::{
@@ -44,17 +44,17 @@ pub fn add(tests: &mut Tests) {
 const LEN: usize = 1 << 20;
 const PATTERN: Pattern = Pattern(1);
 
-/// Checks that the module cannot be unloaded, and works on all the same.
+/// Checks that the module cannot be unloaded and still works.
 ///
 /// The kernel's answer to unloading a module in use is `EWOULDBLOCK`, which is `EAGAIN`.
-fn refused(module: &Module) -> Result<()> {
+fn expect_busy(module: &Module) -> Result<()> {
     for _ in 0..3 {
         expect_errno("unloading", module.try_unload(), Errno::EAGAIN)?;
     }
     module
         .heap()?
         .allocate(1)
-        .context("after unloading was refused")?;
+        .context("after the failed unload")?;
     Ok(())
 }
 
@@ -67,7 +67,7 @@ fn filled(module: &Module) -> Result<Buffer> {
 fn heap_open() -> Result<()> {
     let module = Module::load()?;
     let heap = module.heap()?;
-    refused(&module)?;
+    expect_busy(&module)?;
     drop(heap);
     module.unload()
 }
@@ -75,7 +75,7 @@ fn heap_open() -> Result<()> {
 fn buffer() -> Result<()> {
     let module = Module::load()?;
     let buffer = filled(&module)?;
-    refused(&module)?;
+    expect_busy(&module)?;
     buffer.map()?.check(PATTERN, 0)?;
     drop(buffer);
     module.unload()
@@ -84,7 +84,7 @@ fn buffer() -> Result<()> {
 fn mapping() -> Result<()> {
     let module = Module::load()?;
     let mapping = filled(&module)?.map()?;
-    refused(&module)?;
+    expect_busy(&module)?;
     mapping.check(PATTERN, 0)?;
     drop(mapping);
     module.unload()
@@ -94,7 +94,7 @@ fn in_flight() -> Result<()> {
     let module = Module::load()?;
     let (here, there) = Channel::pair()?;
     here.send("take", Some(filled(&module)?.as_fd()))?;
-    refused(&module)?;
+    expect_busy(&module)?;
     Buffer::from(there.expect_fd("take")?)
         .map()?
         .check(PATTERN, 0)?;
@@ -112,7 +112,7 @@ fn other_process() -> Result<()> {
         Ok(())
     })?;
     here.expect("holding")?;
-    refused(&module)?;
+    expect_busy(&module)?;
     child.signal(Signal::SIGKILL)?;
     child.wait(CHILD_TIMEOUT)?;
     module.unload()
@@ -122,7 +122,7 @@ fn graphics_importer() -> Result<()> {
     let module = Module::load()?;
     let vgem = Vgem::open()?;
     let handle = vgem.import(&filled(&module)?)?;
-    refused(&module)?;
+    expect_busy(&module)?;
     vgem.export(handle)?.map()?.check(PATTERN, 0)?;
     vgem.close(handle)?;
     module.unload()
@@ -138,7 +138,7 @@ fn video_importer() -> Result<()> {
             stream.queue(index, &filled(&module)?, 0)?;
         }
         stream.start()?;
-        refused(&module)?;
+        expect_busy(&module)?;
         ensure!(stream.dequeue()?.bytes_used > 0);
         drop(stream);
         module.unload().with_context(|| format!("{access:?}"))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module leaves behind: nothing.
+//! Checks that the module leaves nothing behind.
 
 use crate::module::{
     try_load,
@@ -30,12 +30,12 @@ pub fn add(tests: &mut Tests) {
     tests.add("module/comes-and-goes", comes_and_goes);
     tests.add("module/loads-only-once", loads_only_once);
     tests.add("module/gives-back-memory", gives_back_memory);
-    // To take a hook out of a function, the kernel waits until no task can be in it: half a second.
+    // Removing a probe from a function waits until no task is in it, which takes half a second.
     let limit = Duration::from_secs(240);
     tests.add_within(limit, "module/hundred-times", hundred_times);
 }
 
-/// Everything by which a loaded module can show.
+/// Returns all files and devices that show whether a module is loaded.
 fn traces() -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for (folder, depth) in [
@@ -55,7 +55,7 @@ fn traces() -> Result<BTreeSet<String>> {
     }
     let devices = std::fs::read_to_string("/proc/devices")?;
     found.extend(devices.lines().map(|line| format!("/proc/devices: {line}")));
-    // Processes and their terminals come and go.
+    // Processes start and exit at any time.
     found.retain(|entry| {
         let number = entry.strip_prefix("/proc/").unwrap_or("");
         number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit())
@@ -78,7 +78,7 @@ fn list(folder: &Path, depth: usize, found: &mut BTreeSet<String>) -> Result<()>
 }
 
 fn comes_and_goes() -> Result<()> {
-    // The kernel's own parts that only start with the first heap ever are no traces.
+    // Parts of the kernel that are initialized with the first heap do not count.
     Module::load()?.unload()?;
     let before = traces()?;
     for _ in 0..3 {
@@ -93,14 +93,14 @@ fn comes_and_goes() -> Result<()> {
         ] {
             ensure!(
                 added.iter().any(|entry| entry == expected),
-                "{expected} did not appear; what did: {added:?}"
+                "{expected} did not appear; added: {added:?}"
             );
         }
         module.unload()?;
         let left: Vec<_> = traces()?.difference(&before).cloned().collect();
         ensure!(left.is_empty(), "left behind: {left:?}");
         let missing: Vec<_> = before.difference(&traces()?).cloned().collect();
-        ensure!(missing.is_empty(), "taken away: {missing:?}");
+        ensure!(missing.is_empty(), "removed: {missing:?}");
     }
     Ok(())
 }
@@ -123,21 +123,21 @@ fn check_memory(before: usize, tolerance: usize) -> Result<()> {
         let missing = before.saturating_sub(now);
         ensure!(
             missing <= checkers::tolerated(tolerance),
-            "{} KiB are gone",
+            "{} KiB are lost",
             missing >> 10
         );
         Ok(())
     })
 }
 
-// What a heap keeps for later is memory too: after unloading it is all back.
+// After unloading, memory that heaps keep for reuse is freed too.
 fn gives_back_memory() -> Result<()> {
     Module::load()?.unload()?;
     let before = memory::free_and_reclaimable()?;
     let module = Module::load()?;
     for name in module.heaps()? {
         let heap = Heap::open(&name)?;
-        // The others have no more than an area, and keep nothing.
+        // The other heaps have only an area, and keep nothing.
         let large = if name.starts_with("system") {
             memory::total()? / 8 / (1 << 20)
         } else {
@@ -150,11 +150,11 @@ fn gives_back_memory() -> Result<()> {
         drop((large, small));
     }
     module.unload()?;
-    // The kernel's slabs do not shrink at once.
+    // The kernel's slabs do not shrink immediately.
     check_memory(before, 1 << 20)
 }
 
-// The module takes some 100 pages while it is loaded; the tolerance is 5 for each round.
+// The loaded module has about 100 pages; the tolerance is 5 per round.
 fn hundred_times() -> Result<()> {
     let rounds = checkers::rounds(100);
     let cycle = || -> Result<()> {
@@ -172,7 +172,7 @@ fn hundred_times() -> Result<()> {
     check_memory(before, 2 << 20)?;
     let change = before as i64 - memory::free_and_reclaimable()? as i64;
     diagnose(&format!(
-        "{rounds} rounds changed the memory at rest by {} KiB",
+        "{rounds} rounds changed the free memory by {} KiB",
         -change / 1024
     ));
     Ok(())

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the module's life: loading with good and bad parameters, what stands in the way of
-//! unloading, and that nothing stays behind.
+//! Tests loading of the module with valid and invalid parameters, what prevents unloading, and that
+//! unloading leaves nothing behind.
 //!
-//! On a kernel that has heaps itself, what is registered there stays for good; other tests hold
-//! then.
+//! On a kernel with its own heaps, registered heaps stay until the next boot, and other tests
+//! apply.
 
 mod beside;
 mod busy;
@@ -36,7 +36,7 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     ensure!(
         !module::is_loaded(),
-        "module {} is loaded; these tests load it themselves, so unload it first (qemu/vm: --no-module)",
+        "module {} is loaded, but these tests load it: boot with qemu/vm --no-module",
         module::NAME
     );
     let mut tests = Tests::default();

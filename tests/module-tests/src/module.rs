@@ -22,12 +22,12 @@ pub use guest_support::module::{
     NAME, //
 };
 
-/// Tries to load it; the kernel's own answer.
+/// Tries to load the module and returns the kernel's answer.
 pub fn try_load(parameters: &str) -> Result<nix::Result<Module>> {
     Ok(kernel_module::load(Path::new(FILE), parameters)?.map(|()| Module(())))
 }
 
-/// The module, loaded; it is unloaded when this is dropped.
+/// The loaded module, which is unloaded on drop.
 #[derive(Debug)]
 pub struct Module(());
 
@@ -40,12 +40,12 @@ impl Module {
         try_load(parameters)?.with_context(|| format!("cannot load {FILE} with {parameters:?}"))
     }
 
-    /// Tries to unload it; the kernel's own answer.
+    /// Tries to unload the module and returns the kernel's answer.
     pub fn try_unload(&self) -> nix::Result<()> {
         kernel_module::unload(NAME)
     }
 
-    /// Unloads it. The kernel may still be letting go of what the last process held.
+    /// Unloads the module. Retries, because the kernel may release a process's files later.
     pub fn unload(self) -> Result<()> {
         eventually(Duration::from_secs(2), || {
             self.try_unload().context("cannot unload the module")
@@ -54,17 +54,17 @@ impl Module {
         Ok(())
     }
 
-    /// A heap of it, whichever.
+    /// Opens any of its heaps.
     pub fn heap(&self) -> Result<Heap> {
         Heap::open(&self.heaps()?[0])
     }
 
-    /// The names of its heaps.
+    /// Returns the names of its heaps.
     pub fn heaps(&self) -> Result<Vec<String>> {
         let names = heap::names()?;
         ensure!(
             !names.is_empty(),
-            "the module is loaded, but there is no heap"
+            "the module is loaded, but there are no heaps"
         );
         Ok(names)
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Load parameters: what they do, and that nonsense is refused with a word that says so.
+//! Module parameters: their effects, and the messages about invalid values.
 
 use crate::module::{
     is_loaded,
@@ -56,16 +56,16 @@ fn bad_values() -> Result<()> {
         let lines = log.messages()?;
         let name = parameters.split('=').next().unwrap_or(parameters);
         match lines.iter().find(|line| line.contains(name)) {
-            Some(line) => diagnose(&format!("{parameters}: the kernel says {line:?}")),
-            None => bail!("loading with {parameters}: no line in the log names it: {lines:?}"),
+            Some(line) => diagnose(&format!("{parameters}: the kernel's message is {line:?}")),
+            None => bail!("loading with {parameters}: no message contains it: {lines:?}"),
         }
-        ensure!(!is_loaded(), "{parameters}: refused, but loaded");
+        ensure!(!is_loaded(), "{parameters}: rejected, but loaded");
         ensure!(
             heap::names()?.is_empty(),
-            "{parameters}: refused, but there are heaps"
+            "{parameters}: rejected, but there are heaps"
         );
     }
-    // One bad value among good ones is enough.
+    // One invalid value among valid ones is enough.
     let answer = try_load("pool_max_percent=5 max_percent=0 pool_max_mib=16")?;
     expect_errno("loading with one bad value of three", answer, Errno::EINVAL)?;
     ensure!(!is_loaded());
@@ -77,7 +77,7 @@ fn max_percent() -> Result<()> {
         let module = Module::load_with(&format!("max_percent={percent}"))?;
         let heap = Heap::open("system")?;
         let limit = memory::total()? / 100 * percent;
-        // A little off the limit on both sides; what is at it depends on rounding.
+        // Slightly above and below the limit; the limit itself depends on rounding.
         let slack = memory::total()? / 1000;
         let over = AllocationData::read_write((limit + slack) as u64);
         let what = format!("more than {percent} %");

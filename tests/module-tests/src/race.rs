@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Programs that use a heap at the very moment when the module comes or goes.
+//! Programs that use a heap while the module is loaded or unloaded.
 
 use crate::module::{
     is_loaded,
@@ -30,10 +30,10 @@ pub fn add(tests: &mut Tests) {
     tests.add("module/opened-while-it-goes", opened_while_it_goes);
 }
 
-/// How often the module has to come and go among the programs that use it.
+/// Number of times that the module is loaded and unloaded while programs use it.
 const ROUNDS: usize = 8;
 
-/// Opens and allocates as often as it can. There may be no heap, but never anything else than that.
+/// Opens and allocates continuously. The heap may be absent, but no other error may occur.
 fn use_heap() -> Result<()> {
     let path = Path::new(HEAP_DIRECTORY).join("system");
     loop {
@@ -70,14 +70,14 @@ fn opened_while_it_goes() -> Result<()> {
         let verdict = user.wait(Duration::ZERO)?;
         ensure!(
             verdict.is_none(),
-            "a program that used the heap ended: {verdict:?}"
+            "a program that uses the heap ended: {verdict:?}"
         );
     }
     drop(users);
     diagnose(&format!(
-        "{ROUNDS} times loaded and unloaded, {refusals} times refused"
+        "{ROUNDS} times loaded and unloaded, {refusals} times EAGAIN"
     ));
-    ensure!(refusals > 0, "the programs and the unloading did not meet");
+    ensure!(refusals > 0, "no program used the heap during an unload");
     ensure!(!is_loaded());
     Ok(())
 }
