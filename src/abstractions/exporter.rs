@@ -27,7 +27,9 @@ use view::View;
 pub(crate) use view::{
     extra,
     for_each_segment,
-    mapped, //
+    mapped,
+    Extra,
+    ExtraKey, //
 };
 
 use crate::{
@@ -89,7 +91,14 @@ use kernel::{
 /// // The data that was created with the dma-buf is found by its type.
 /// exporter::extra::<Tag>(&dma_buf).ok_or(EINVAL)?.value.store(7, Relaxed);
 /// assert_eq!(exporter::extra::<Tag>(&dma_buf).ok_or(EINVAL)?.value.load(Relaxed), 7);
-/// assert!(exporter::extra::<u8>(&dma_buf).is_none());
+/// # #[derive(Default)]
+/// # struct Other;
+/// # static KEY: exporter::ExtraKey = exporter::ExtraKey::new();
+/// # // SAFETY: No other type uses this key.
+/// # unsafe impl exporter::Extra for Other {
+/// #     const KEY: &'static exporter::ExtraKey = &KEY;
+/// # }
+/// assert!(exporter::extra::<Other>(&dma_buf).is_none());
 ///
 /// let mut pages = 0;
 /// exporter::for_each_segment(&dma_buf, &mut |segment| pages += segment.pages);
@@ -144,7 +153,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     type Attachment: Send;
 
     /// Data that is created with each dma-buf and lives as long. [`extra`] returns it.
-    type Extra: Default + Send + Sync + 'static;
+    type Extra: Extra;
 
     /// Returns the exporter's name, which `/sys/kernel/debug/dma_buf/bufinfo` and the `fdinfo` of
     /// the dma-buf show.
@@ -210,7 +219,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
 
 /// The private data of a dma-buf of this module.
 ///
-/// `view` is the first field, so it can be read without knowledge of `T`.
+/// `view` is the first field and `extra` the second, so they can be read without knowledge of `T`.
 #[repr(C)]
 struct Private<T: Exporter> {
     view: &'static View,

@@ -13,7 +13,13 @@
 //! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
 
 use super::Origin;
-use crate::abstractions::dma_buf::DmaBuf;
+use crate::abstractions::{
+    dma_buf::DmaBuf,
+    exporter::{
+        Extra,
+        ExtraKey, //
+    }, //
+};
 use core::{
     cell::UnsafeCell,
     cmp::Ordering,
@@ -65,6 +71,14 @@ pub(crate) struct Slot {
 unsafe impl Send for Slot {}
 // SAFETY: As above.
 unsafe impl Sync for Slot {}
+
+/// Identifies [`Slot`] among what exporters keep with a dma-buf.
+static SLOT_KEY: ExtraKey = ExtraKey::new();
+
+// SAFETY: No other type uses this key.
+unsafe impl Extra for Slot {
+    const KEY: &'static ExtraKey = &SLOT_KEY;
+}
 
 impl Default for Slot {
     fn default() -> Self {

@@ -4,7 +4,9 @@
 
 use super::{
     Attached,
-    Exporter, //
+    Exporter,
+    Extra,
+    ExtraKey, //
 };
 use crate::{
     abstractions::{
@@ -69,6 +71,13 @@ unsafe impl Memory for ZeroedPages {
 pub(crate) struct Tag {
     /// The value, at first 0.
     pub(crate) value: Atomic<u32>,
+}
+
+static TAG_KEY: ExtraKey = ExtraKey::new();
+
+// SAFETY: No other type uses this key.
+unsafe impl Extra for Tag {
+    const KEY: &'static ExtraKey = &TAG_KEY;
 }
 
 impl Default for Tag {

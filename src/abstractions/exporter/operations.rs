@@ -5,7 +5,10 @@
 use super::{
     attached,
     exporter,
-    view::View,
+    view::{
+        Extra,
+        View, //
+    },
     Attached,
     Exporter,
     Private, //
@@ -23,7 +26,6 @@ use crate::{
     decisions::segment::Segment, //
 };
 use core::{
-    any::TypeId,
     marker::PhantomData,
     ptr::{
         self,
@@ -269,19 +271,10 @@ impl<T: Exporter> OperationsVTable<T> {
 
     /// The functions that access a dma-buf of this exporter.
     pub(super) const VIEW: &'static View = &View {
-        extra_type: TypeId::of::<T::Extra>,
-        extra: Self::extra,
+        extra_key: <T::Extra as Extra>::KEY,
         segments: Self::segments,
         mapped: Self::mapped,
     };
-
-    /// # Safety
-    ///
-    /// As for [`View::extra`].
-    unsafe fn extra(dma_buf: *mut bindings::dma_buf) -> NonNull<()> {
-        // SAFETY: By the safety requirements `priv` is the private data that `export()` has set.
-        NonNull::from(unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).extra }).cast()
-    }
 
     /// # Safety
     ///

@@ -13,23 +13,40 @@ use crate::{
     },
     decisions::segment::Segment, //
 };
-use core::{
-    any::TypeId,
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+use core::ptr::{
+    self,
+    NonNull, //
 };
 use kernel::bindings;
+
+/// A static that identifies a type. Its address is compared, not its value.
+pub(crate) struct ExtraKey(
+    // Statics of a type without size may share an address.
+    #[allow(dead_code)] u8,
+);
+
+impl ExtraKey {
+    /// Creates a key.
+    pub(crate) const fn new() -> Self {
+        Self(0)
+    }
+}
+
+/// What the owner of an exporter may keep with each dma-buf, to be found with [`extra`].
+///
+/// # Safety
+///
+/// `KEY` must refer to a static that no other type uses as its key.
+pub(crate) unsafe trait Extra: Default + Send + Sync + 'static {
+    /// Identifies the type.
+    const KEY: &'static ExtraKey;
+}
 
 /// Functions that access a dma-buf of one exporter type.
 #[derive(Clone, Copy)]
 pub(super) struct View {
-    /// Returns the type of the exporter's [`Exporter::Extra`](super::Exporter::Extra).
-    pub(super) extra_type: fn() -> TypeId,
-    /// Returns the `Extra` of a dma-buf. The dma-buf must be valid and have been exported with this
-    /// exporter type.
-    pub(super) extra: unsafe fn(*mut bindings::dma_buf) -> NonNull<()>,
+    /// The key of the exporter's [`Exporter::Extra`](super::Exporter::Extra).
+    pub(super) extra_key: &'static ExtraKey,
     /// Calls a function for each segment of a dma-buf. The dma-buf must be valid and have been
     /// exported with this exporter type.
     pub(super) segments: unsafe fn(*mut bindings::dma_buf, &mut dyn FnMut(Segment)),
@@ -54,13 +71,21 @@ impl View {
     }
 }
 
+/// The first fields of every `Private` whose `Extra` is an `E`.
+#[repr(C)]
+struct Header<E> {
+    view: &'static View,
+    extra: E,
+}
+
 /// Returns the [`Exporter::Extra`](super::Exporter::Extra) of `dma_buf`, if this module has
 /// exported it and the type is `E`. Does not sleep.
-pub(crate) fn extra<E: 'static>(dma_buf: &UncountedDmaBuf) -> Option<&E> {
-    let view = View::of(dma_buf).filter(|view| (view.extra_type)() == TypeId::of::<E>())?;
-    // SAFETY: The view is that of this dma-buf, whose `Extra` has the type `E` and lives as long as
-    // the dma-buf.
-    Some(unsafe { (view.extra)(dma_buf.as_raw()).cast().as_ref() })
+#[inline]
+pub(crate) fn extra<E: Extra>(dma_buf: &UncountedDmaBuf) -> Option<&E> {
+    View::of(dma_buf).filter(|view| ptr::eq(view.extra_key, E::KEY))?;
+    // SAFETY: By the safety requirements of `Extra` no other type has this key, so `priv` points to
+    // a `Private` that begins with these fields. It lives as long as the dma-buf.
+    Some(unsafe { &(*(*dma_buf.as_raw()).priv_.cast::<Header<E>>()).extra })
 }
 
 /// Calls `f` for each segment of `dma_buf` if this module has exported it. Does not sleep.
