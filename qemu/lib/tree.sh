@@ -31,7 +31,8 @@ prepare_tree() {
 	cp "$kernel/config" .config
 	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" olddefconfig
 	if ! diff "$kernel/config" .config; then
-		printf 'olddefconfig changes the configuration of the packaged kernel in the lines above; a tool of the build root is missing\n'
+		printf 'olddefconfig changes the lines above of the packaged configuration: %s\n' \
+			'add the missing tool to the build root'
 		return 1
 	fi
 	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" modules_prepare
