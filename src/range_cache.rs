@@ -71,8 +71,8 @@ const MAX_RANGES: usize = 64;
 /// The limit for an area of unknown size, in pages: 16 MiB with 4 KiB pages.
 const DEFAULT_LIMIT: usize = 4096;
 
-/// The size, in pages, from which allocating a new range is preferred to zeroing a cached one: 1 MiB
-/// with 4 KiB pages.
+/// The size, in pages, from which allocating a new range is preferred to zeroing a cached one:
+/// 1 MiB with 4 KiB pages.
 const LARGE_RANGE: usize = 256;
 
 /// How often a drain checks whether the thread still prepares a range.

@@ -71,8 +71,8 @@ impl HeapRange {
     /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes back.
     pub(crate) fn into_raw(self) -> Segment {
         let mut this = ManuallyDrop::new(self);
-        // SAFETY: By the type's invariant the range has not been taken. `this` is not dropped, so the
-        // field is not used again.
+        // SAFETY: By the type's invariant the range has not been taken. `this` is not dropped, so
+        // the field is not used again.
         let range = unsafe { ManuallyDrop::take(&mut this.range) };
         // SAFETY: `this` is not dropped, so the reference is read once.
         drop(unsafe { ptr::read(&this.cache) });
@@ -82,7 +82,8 @@ impl HeapRange {
 
 impl Drop for HeapRange {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant the range has not been taken. The field is not used again.
+        // SAFETY: By the type's invariant the range has not been taken. The field is not used
+        // again.
         let range = unsafe { ManuallyDrop::take(&mut self.range) };
         self.cache.insert(CachedRange {
             area: range.area(),
