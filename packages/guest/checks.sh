@@ -5,13 +5,13 @@
 
 # check WHAT COMMAND...: COMMAND must succeed.
 check() {
-	local what=$1 said
+	local what=$1 output
 	shift
-	if said=$("$@" 2>&1); then
+	if output=$("$@" 2>&1); then
 		printf 'ok %s\n' "$what" >&3
 	else
 		printf 'not ok %s\n' "$what" >&3
-		tail -n 20 <<<"$said" | sed 's/^/  | /' >&3
+		tail -n 20 <<<"$output" | sed 's/^/  | /' >&3
 	fi
 }
 

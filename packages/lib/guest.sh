@@ -43,8 +43,8 @@ test_additions() {
 	additions+=("opt/test/checks.sh=$project/packages/guest/checks.sh")
 }
 
-# tell RESULTS: prints and counts them.
-tell() {
+# report_results RESULTS: prints and counts them.
+report_results() {
 	sed 's/^/  /' "$1"
 	passed=$((passed + $(grep -c '^ok ' "$1" || true)))
 	failed=$((failed + $(grep -c '^not ok ' "$1" || true)))
@@ -66,7 +66,7 @@ run_steps() {
 			printf 'not ok the step did not finish; its console: %s\n' \
 				"$logs/$step/console" >>"$logs/$step/results"
 		fi
-		tell "$logs/$step/results"
+		report_results "$logs/$step/results"
 		# The root from set-up is kept.
 		[[ $archive != "$logs"/* ]] || rm "$archive"
 		archive=$logs/$step/disk

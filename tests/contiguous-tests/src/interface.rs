@@ -59,8 +59,8 @@ fn description() -> Result<()> {
 fn buffers() -> Result<()> {
     let allocator = Allocator::open()?;
     let client = areas::client()?;
-    let own_name = std::fs::read_to_string("/proc/self/comm")?;
-    for (owner, name) in [(Some(NPU), NPU), (None, own_name.trim())] {
+    let thread_name = std::fs::read_to_string("/proc/self/comm")?;
+    for (owner, name) in [(Some(NPU), NPU), (None, thread_name.trim())] {
         let held = allocator.buffer(Interface::Rockchip, HEAP, owner, 3 * page_size() - 1)?;
         let buffer = held.export()?;
         let direct = allocator.descriptor(Interface::Rockchip, HEAP, owner, 3 * page_size())?;
@@ -194,7 +194,7 @@ fn own_heap() -> Result<()> {
         buffer.map()?.check_zero()?;
     }
     let answer = allocator.describe(NAME).map(drop);
-    expect_errno("a heap that is gone", answer, Errno::ENXIO)
+    expect_errno("a removed heap", answer, Errno::ENXIO)
 }
 
 fn own_heap_refused() -> Result<()> {

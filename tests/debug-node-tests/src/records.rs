@@ -71,7 +71,7 @@ fn every_exporter() -> Result<()> {
 fn names_the_leaking_process() -> Result<()> {
     let _module = Module::load("")?;
     let before = size()?;
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let mut child = Child::run(move || {
         rename_thread("careless")?;
         let heap = Heap::open("system")?;
@@ -79,12 +79,12 @@ fn names_the_leaking_process() -> Result<()> {
         for _ in 0..10 {
             drop(heap.allocate(1 << 20)?);
         }
-        there.send("working", None)?;
+        theirs.send("working", None)?;
         std::thread::sleep(2 * CHILD_TIMEOUT);
         drop(leaked);
         Ok(())
     })?;
-    here.expect("working")?;
+    ours.expect("working")?;
     let lost = size()? - before;
     ensure!(lost == SIZE as u64 / 1024, "{lost} KiB");
     let all = records()?;
@@ -114,20 +114,20 @@ fn names_the_leaking_process() -> Result<()> {
 
 fn holders() -> Result<()> {
     let _module = Module::load("")?;
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let child = Child::run(move || {
         rename_thread("second")?;
-        let buffer = Buffer::from(there.expect_fd("take")?);
+        let buffer = Buffer::from(theirs.expect_fd("take")?);
         let (_first, _second) = (buffer.map()?, buffer.map()?);
         drop(buffer);
-        there.send("mapped", None)?;
-        there.expect("end")?;
+        theirs.send("mapped", None)?;
+        theirs.expect("end")?;
         Ok(())
     })?;
     let buffer = Heap::open("system")?.allocate(SIZE)?;
     let inode = buffer.inode()?;
-    here.send("take", Some(std::os::fd::AsFd::as_fd(&buffer)))?;
-    here.expect("mapped")?;
+    ours.send("take", Some(std::os::fd::AsFd::as_fd(&buffer)))?;
+    ours.expect("mapped")?;
     let _twice = buffer.duplicate()?;
     let (pid, own) = (child.pid(), std::process::id());
     let found = record(inode)?;
@@ -141,7 +141,7 @@ fn holders() -> Result<()> {
     expected.sort_unstable();
     ensure!(holders == expected, "{holders:?}, expected {expected:?}");
     ensure!(found.number("references")? == 4, "{found:?}");
-    here.send("end", None)?;
+    ours.send("end", None)?;
     child.succeed()
 }
 

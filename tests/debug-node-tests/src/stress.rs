@@ -111,12 +111,12 @@ fn allocate(seed: u64, end: Instant, rounds: &AtomicU64) -> Result<()> {
         .collect::<Result<_>>()?;
     while Instant::now() < end {
         let size = (random.u64(1..MAX_KIB) as usize) << 10;
-        let exported = match random.usize(..=heaps.len()) {
+        let answer = match random.usize(..=heaps.len()) {
             other if other == heaps.len() => vgem.allocate(size),
             heap => heaps[heap].allocate(size),
         };
         // Allocation fails if the area is full.
-        let Ok(buffer) = exported else {
+        let Ok(buffer) = answer else {
             continue;
         };
         match random.u8(..4) {

@@ -67,7 +67,7 @@ fn expect_invalid(heap: &Heap, data: AllocationData) -> Result<()> {
 fn only_fd_is_written(heap: &str) -> Result<()> {
     let heap = Heap::open(heap)?;
     let mut data = AllocationData::read_write(5 * page_size() as u64 - 1);
-    let asked = data;
+    let requested = data;
     let returned = heap.allocate_raw(&mut data)?;
     // SAFETY: The kernel has created this descriptor for the call above, so it has no other owner.
     let buffer = Buffer::from(unsafe { OwnedFd::from_raw_fd(data.fd as RawFd) });
@@ -80,9 +80,9 @@ fn only_fd_is_written(heap: &str) -> Result<()> {
     ensure!(
         data == AllocationData {
             fd: data.fd,
-            ..asked
+            ..requested
         },
-        "{asked:x?} became {data:x?}: more than fd was written"
+        "{requested:x?} became {data:x?}: more than fd was written"
     );
     ensure!(buffer.size()? == 5 * page_size());
     Ok(())

@@ -52,40 +52,40 @@ fn fork_inherits_mapping(heap: &str) -> Result<()> {
 
 // Both processes have it mapped all the time; each one reads what the other has just written.
 fn pass_descriptor(heap: &str) -> Result<()> {
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let child = Child::run(move || {
-        let buffer = Buffer::from(there.expect_fd("take")?);
+        let buffer = Buffer::from(theirs.expect_fd("take")?);
         let mapping = buffer.map()?;
         drop(buffer);
         for round in 0..5 {
-            there.expect("written")?;
+            theirs.expect("written")?;
             mapping.check(Pattern(2 * round), 0)?;
             mapping.fill(Pattern(2 * round + 1), 0);
-            there.send("written", None)?;
+            theirs.send("written", None)?;
         }
         Ok(())
     })?;
     let buffer = Heap::open(heap)?.allocate(size())?;
     let mapping = buffer.map()?;
-    here.send("take", Some(buffer.as_fd()))?;
+    ours.send("take", Some(buffer.as_fd()))?;
     drop(buffer);
     for round in 0..5 {
         mapping.fill(Pattern(2 * round), 0);
-        here.send("written", None)?;
-        here.expect("written")?;
+        ours.send("written", None)?;
+        ours.expect("written")?;
         mapping.check(Pattern(2 * round + 1), 0)?;
     }
     child.succeed()
 }
 
 fn allocator_has_exited(heap: &str) -> Result<()> {
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let child = Child::run(|| {
         let buffer = Heap::open(heap)?.allocate(size())?;
         buffer.map()?.fill(Pattern(3), 0);
-        there.send("take", Some(buffer.as_fd()))
+        theirs.send("take", Some(buffer.as_fd()))
     })?;
-    let buffer = Buffer::from(here.expect_fd("take")?);
+    let buffer = Buffer::from(ours.expect_fd("take")?);
     child.succeed()?;
     buffer.map()?.check(Pattern(3), 0)?;
     ensure!(buffer.info()?.count == 1, "{:?}", buffer.info()?);
@@ -94,22 +94,22 @@ fn allocator_has_exited(heap: &str) -> Result<()> {
 
 // Between sending and receiving, only the socket has a reference.
 fn in_flight_only(heap: &str) -> Result<()> {
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let before = dma_buf::totals()?.buffers;
     let buffer = Heap::open(heap)?.allocate(size())?;
     buffer.map()?.fill(Pattern(4), 0);
-    here.send("take", Some(buffer.as_fd()))?;
+    ours.send("take", Some(buffer.as_fd()))?;
     drop(buffer);
     ensure!(dma_buf::totals()?.buffers == before + 1);
-    Buffer::from(there.expect_fd("take")?)
+    Buffer::from(theirs.expect_fd("take")?)
         .map()?
         .check(Pattern(4), 0)?;
 
     // A buffer that is not received is released with the socket.
     let buffer = Heap::open(heap)?.allocate(size())?;
-    here.send("take", Some(buffer.as_fd()))?;
+    ours.send("take", Some(buffer.as_fd()))?;
     drop(buffer);
-    drop((here, there));
+    drop((ours, theirs));
     eventually(Duration::from_secs(2), || {
         let now = dma_buf::totals()?.buffers;
         ensure!(now == before, "{before} buffers before, now {now}");
@@ -119,19 +119,19 @@ fn in_flight_only(heap: &str) -> Result<()> {
 
 fn killed_holder_lets_go(heap: &str) -> Result<()> {
     let before = dma_buf::totals()?;
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let mut child = Child::run(move || {
         let heap = Heap::open(heap)?;
         let buffers: Vec<Buffer> = (0..20)
             .map(|_| heap.allocate(19 * page_size()))
             .collect::<Result<_>>()?;
         let mappings: Vec<_> = buffers.iter().map(Buffer::map).collect::<Result<_>>()?;
-        there.send("holding", None)?;
+        theirs.send("holding", None)?;
         std::thread::sleep(2 * CHILD_TIMEOUT);
         drop((buffers, mappings));
         Ok(())
     })?;
-    here.expect("holding")?;
+    ours.expect("holding")?;
     let held = dma_buf::totals()?;
     ensure!(
         held.buffers == before.buffers + 20,

@@ -92,10 +92,10 @@ fn mapping() -> Result<()> {
 
 fn in_flight() -> Result<()> {
     let module = Module::load()?;
-    let (here, there) = Channel::pair()?;
-    here.send("take", Some(filled(&module)?.as_fd()))?;
+    let (ours, theirs) = Channel::pair()?;
+    ours.send("take", Some(filled(&module)?.as_fd()))?;
     expect_busy(&module)?;
-    Buffer::from(there.expect_fd("take")?)
+    Buffer::from(theirs.expect_fd("take")?)
         .map()?
         .check(PATTERN, 0)?;
     module.unload()
@@ -103,15 +103,15 @@ fn in_flight() -> Result<()> {
 
 fn other_process() -> Result<()> {
     let module = Module::load()?;
-    let (here, there) = Channel::pair()?;
+    let (ours, theirs) = Channel::pair()?;
     let mut child = Child::run(|| {
         let mapping = filled(&module)?.map()?;
-        there.send("holding", None)?;
+        theirs.send("holding", None)?;
         std::thread::sleep(2 * CHILD_TIMEOUT);
         drop(mapping);
         Ok(())
     })?;
-    here.expect("holding")?;
+    ours.expect("holding")?;
     expect_busy(&module)?;
     child.signal(Signal::SIGKILL)?;
     child.wait(CHILD_TIMEOUT)?;

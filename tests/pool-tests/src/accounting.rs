@@ -161,12 +161,12 @@ fn charged_and_uncharged(source: Source) -> Result<()> {
 // process has passed the buffer on and exited.
 fn follows_the_allocator() -> Result<()> {
     let module = Module::load("mem_accounting=1")?;
-    let (payer, user) = (Cgroup::new("pool-tests")?, Cgroup::new("pool-tests-user")?);
-    let tenant = Tenant::start(&payer, "system")?;
-    let charged = payer.charged()?;
+    let (owner, user) = (Cgroup::new("pool-tests")?, Cgroup::new("pool-tests-user")?);
+    let tenant = Tenant::start(&owner, "system")?;
+    let charged = owner.charged()?;
     let buffer = tenant.allocate()?;
     tenant.exit()?;
-    check("the payer is gone", payer.charged()?, SIZE)?;
+    check("the allocating process has exited", owner.charged()?, SIZE)?;
     Child::run(|| {
         user.attach()?;
         let mapping = buffer.map()?;
@@ -176,10 +176,10 @@ fn follows_the_allocator() -> Result<()> {
         check("a user who did not allocate", user.kernel()?, 0)
     })?
     .succeed()?;
-    check("after its use", payer.charged()?, SIZE)?;
+    check("after its use", owner.charged()?, SIZE)?;
     drop(buffer);
     eventually(Duration::from_secs(2), || {
-        let left = payer.charged()?;
+        let left = owner.charged()?;
         ensure!(
             left <= charged.max(TOLERANCE),
             "{left} bytes are still charged"
