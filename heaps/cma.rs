@@ -45,8 +45,8 @@ const MAX_ALIGN_ORDER: u32 = if Area::MAX_ALIGN_ORDER > HUGE_ORDER {
 /// The alignment policy for ranges.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// At a multiple of the size rounded up to a power of two, up to [`MAX_ALIGN_ORDER`]. Page tables
-    /// and IOMMUs map such a range with few entries.
+    /// At a multiple of the size rounded up to a power of two, up to [`MAX_ALIGN_ORDER`]. Few page
+    /// table or IOMMU entries map such a range.
     Aligned,
     /// At the lowest page where the range fits. A barely large enough area serves all requests.
     Packed,
