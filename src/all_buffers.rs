@@ -22,21 +22,19 @@ pub(crate) use origin::Origin;
 use records::Records;
 pub(crate) use records::Slot;
 
-use crate::{
-    abstractions::{
-        dma_buf::{
-            ActiveRef,
-            DmaBuf,
-            Exported,
-            UncountedDmaBuf, //
-        },
-        dma_buf_events::{
-            DmaBufIter,
-            Events,
-            Observer, //
-        },
-        exporter, //
-    }, //
+use crate::abstractions::{
+    dma_buf::{
+        ActiveRef,
+        DmaBuf,
+        Exported,
+        UncountedDmaBuf, //
+    },
+    dma_buf_events::{
+        DmaBufIter,
+        Events,
+        Observer, //
+    },
+    exporter, //
 };
 use core::ptr::NonNull;
 use kernel::{

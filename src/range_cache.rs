@@ -29,8 +29,8 @@ use crate::{
         cma::{
             Area,
             AreaLookup,
-            PreparedRange, //
-            Range,
+            PreparedRange,
+            Range, //
         },
         signal, //
     },

@@ -18,7 +18,8 @@ BEGIN {
 		sub(/.*\/(src|heaps|procfs)\//, "", name)
 		sub(/\.rs$/, "", name)
 		gsub(/[^a-z_0-9]/, "_", name)
-		printf "#[test]\n#[allow(clippy::unnecessary_wraps)]\nfn %s_line_%d() -> Result {\n", name, FNR
+		print "#[test]\n#[allow(clippy::unnecessary_wraps)]"
+		printf "fn %s_line_%d() -> Result {\n", name, FNR
 	}
 	inside = !inside
 	next

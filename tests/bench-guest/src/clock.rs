@@ -120,7 +120,8 @@ impl OthersTime {
         Ok(OthersTime(times))
     }
 
-    /// Returns the CPU time spent since `earlier`, in nanoseconds, without threads that have exited.
+    /// Returns the CPU time spent since `earlier`, in nanoseconds. Threads that have exited do not
+    /// count.
     pub fn since(&self, earlier: &OthersTime) -> f64 {
         let spent = |(pid, time): (&i32, &Duration)| {
             let before = earlier.0.get(pid).copied().unwrap_or_default();

@@ -5,8 +5,8 @@
 use crate::call::{
     self,
     kinds,
-    Call, //
-    Outcome,
+    Call,
+    Outcome, //
 };
 use crate::process::{
     Process,
