@@ -25,8 +25,7 @@ use crate::{
         },
         user_mapping::{
             self,
-            Fault,
-            Populated, //
+            Fault, //
         }, //
     },
     all_buffers,
@@ -156,7 +155,15 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
     ) -> Result<&'a SgTable> {
         let users = match attachment.mapped {
             // A table has one set of device addresses, which users in the same direction share.
-            Some((mapped, users)) if mapped == direction => users.checked_add(1).ok_or(EBUSY)?,
+            Some((mapped, users)) if mapped == direction => {
+                let users = users.checked_add(1).ok_or(EBUSY)?;
+                if self.syncs() {
+                    // The CPU may have written since the table was mapped.
+                    // SAFETY: The table lists pages and is mapped for the attached device.
+                    unsafe { attachment.table.sync_for_device(device, direction) };
+                }
+                users
+            }
             Some(_) => return Err(EBUSY),
             None => {
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's
@@ -175,6 +182,11 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         // INVARIANT: The table is unmapped with its last user.
         match attachment.mapped.take() {
             Some((direction, users)) if users > 1 => {
+                if self.syncs() {
+                    // This user's device may have written, and the CPU may read what it wrote.
+                    // SAFETY: The table lists pages and is mapped for the attached device.
+                    unsafe { attachment.table.sync_for_cpu(device, direction) };
+                }
                 attachment.mapped = Some((direction, users - 1))
             }
             // SAFETY: The table is mapped for the attached device in this direction, by the type's
@@ -216,7 +228,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         Ok(())
     }
 
-    fn mmap(&self, area: &VmaNew) -> Result<Populated> {
+    fn mmap(&self, area: &VmaNew) -> Result {
         // SAFETY: The area's file is that of the dma-buf, which keeps the buffer and so its memory
         // alive. A process that may map the buffer may access all of the memory.
         unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }

@@ -44,10 +44,7 @@ use crate::{
             SgTable, //
         },
         sized_kmalloc::SizedBox,
-        user_mapping::{
-            Fault,
-            Populated, //
-        },
+        user_mapping::Fault,
         version, //
     },
     decisions::{
@@ -194,7 +191,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     ///
     /// May sleep. The area holds a reference to the dma-buf's file. [`Exporter::fault`] is called
     /// for pages that are not populated.
-    fn mmap(&self, area: &VmaNew) -> Result<Populated>;
+    fn mmap(&self, area: &VmaNew) -> Result;
 
     /// Handles a page fault in an area that [`Exporter::mmap`] populated partly. May sleep.
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t;

@@ -43,20 +43,17 @@ pub(crate) const HUGE_ORDER: u32 = if HUGE_SUPPORTED { c::PMD_ORDER } else { 0 }
 /// The number of pages that a huge entry maps.
 const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
 
-/// The result of [`populate`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Populated {
-    /// All pages are mapped. Page faults do not occur.
-    Full,
-    /// Ranges that huge entries can map are not mapped yet. Page faults must be handled by
-    /// [`Fault`].
-    Partial,
-}
-
 /// Maps `segments` into a new VMA, beginning with the page at the VMA's file offset.
 ///
-/// May sleep. Fails with `EINVAL` if the segments end before the VMA does, and as
-/// `remap_pfn_range()` does.
+/// Ranges that huge entries can map are left to page faults, which the VMA's operations handle with
+/// [`Fault::handle`].
+///
+/// A private mapping that is or may become writable is refused. It would copy a page on the first
+/// write, and the copy is anonymous memory with the memory type of the VMA: a write-combined mapping
+/// bypasses the cache lines of that page and shows its former contents.
+///
+/// May sleep. Fails with `EINVAL` for such a mapping and if the segments end before the VMA does, and
+/// as `remap_pfn_range()` does.
 ///
 /// # Safety
 ///
@@ -66,7 +63,10 @@ pub(crate) unsafe fn populate(
     area: &VmaNew,
     mut segments: impl Iterator<Item = Segment>,
     caching: Caching,
-) -> Result<Populated> {
+) -> Result {
+    if area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE {
+        return Err(EINVAL);
+    }
     if caching == Caching::WriteCombined {
         // This applies to entries that are inserted or changed later as well.
         // SAFETY: The VMA is being set up, so nothing else accesses it.
@@ -78,10 +78,14 @@ pub(crate) unsafe fn populate(
     // SAFETY: The VMA is being set up, so nothing else accesses it.
     let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
     // The dirty state of these pages is not used. On CPUs without hardware dirty bit management,
-    // dirty entries avoid a fault on the first write to each page. Read-only entries stay
-    // read-only.
-    // SAFETY: The function converts a value and has no requirements.
-    let prot = unsafe { c::pgprot_dirty(prot) };
+    // dirty entries avoid a fault on the first write to each page. Only a protection with access is
+    // changed: x86 inverts the PFN of an entry that is not present.
+    let prot = if area.flags() & flags::WRITE != 0 {
+        // SAFETY: The function converts a value and has no requirements.
+        unsafe { c::pgprot_dirty(prot) }
+    } else {
+        prot
+    };
     let remap = |address, part: Segment| match part.pages {
         0 => Ok(()),
         // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated
@@ -90,10 +94,8 @@ pub(crate) unsafe fn populate(
             bindings::remap_pfn_range(area.as_ptr(), address, part.pfn, part.bytes(), prot)
         }),
     };
-    // A private writable mapping copies pages on write, which huge entries of page frames cannot.
-    let copy_on_write = area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE;
     let mut address = area.start();
-    let mut populated = Populated::Full;
+    let mut needs_faults = false;
 
     while address < area.end() {
         let segment = segments.next().ok_or(EINVAL)?;
@@ -105,8 +107,8 @@ pub(crate) unsafe fn populate(
         let part = part.truncate((area.end() - address) >> PAGE_SHIFT);
         let end = address + part.bytes();
         match huge_part(address >> PAGE_SHIFT, part) {
-            Some(huge) if HUGE_SUPPORTED && !copy_on_write => {
-                populated = Populated::Partial;
+            Some(huge) if HUGE_SUPPORTED => {
+                needs_faults = true;
                 remap(address, part.truncate(huge.pfn - part.pfn))?;
                 let tail = part.skip(huge.pfn + huge.pages - part.pfn);
                 if let Some(tail) = tail {
@@ -117,14 +119,14 @@ pub(crate) unsafe fn populate(
         }
         address = end;
     }
-    if populated == Populated::Partial {
+    if needs_faults {
         // `remap_pfn_range()` sets these flags too, but may not have been called.
         let vm_flags = flags::PFNMAP | flags::IO | flags::DONTEXPAND | flags::DONTDUMP;
         // SAFETY: The VMA is being set up. Its entries map page frames only, without references to
         // their pages.
         unsafe { c::vm_flags_set(area.as_ptr(), vm_flags) };
     }
-    Ok(populated)
+    Ok(())
 }
 
 /// Returns the range of `part` that huge entries can map if `part` is mapped at the virtual page
@@ -139,7 +141,7 @@ fn huge_part(virtual_page: usize, part: Segment) -> Option<Segment> {
     (pages > 0).then_some(aligned.truncate(pages))
 }
 
-/// A page fault in a VMA that [`populate`] mapped partially.
+/// A page fault in a VMA that [`populate`] has set up.
 ///
 /// # Invariants
 ///
@@ -156,7 +158,7 @@ impl Fault {
     /// # Safety
     ///
     /// `raw` must be a fault that the kernel is handling while the value exists, in a VMA for which
-    /// [`populate`] returned [`Populated::Partial`].
+    /// [`populate`] has succeeded.
     pub(crate) unsafe fn from_raw(raw: *mut bindings::vm_fault, order: u32) -> Self {
         // INVARIANT: The kernel is handling the fault by the safety requirements. `populate()` set
         // `VM_PFNMAP`.

@@ -42,7 +42,7 @@ void attachment_destroy(struct attachment *this)
 {
 	if (!iosys_map_is_null(&this->mapping))
 		attachment_vunmap(this);
-	if (this->table)
+	while (this->table)
 		attachment_unmap(this);
 	dma_buf_detach(this->buffer, this->attachment);
 	dma_buf_put(this->buffer);
@@ -55,13 +55,12 @@ int attachment_map(struct attachment *this, enum dma_data_direction direction)
 
 	if (direction < DMA_BIDIRECTIONAL || direction > DMA_FROM_DEVICE)
 		return -EINVAL;
-	if (this->table)
-		return -EBUSY;
 	table = dma_buf_map_attachment_unlocked(this->attachment, direction);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
 	this->table = table;
 	this->direction = direction;
+	this->mappings++;
 	return 0;
 }
 
@@ -70,7 +69,8 @@ int attachment_unmap(struct attachment *this)
 	if (!this->table)
 		return -EINVAL;
 	dma_buf_unmap_attachment_unlocked(this->attachment, this->table, this->direction);
-	this->table = NULL;
+	if (--this->mappings == 0)
+		this->table = NULL;
 	return 0;
 }
 

@@ -21,6 +21,8 @@ struct attachment {
 	struct dma_buf_attachment *attachment;
 	/* NULL if not mapped. */
 	struct sg_table *table;
+	/* How often the device has it mapped. */
+	unsigned int mappings;
 	enum dma_data_direction direction;
 	/* NULL if there is no kernel mapping. */
 	struct iosys_map mapping;

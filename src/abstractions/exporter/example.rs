@@ -25,8 +25,7 @@ use crate::{
         },
         user_mapping::{
             self,
-            Fault,
-            Populated, //
+            Fault, //
         }, //
     },
     decisions::{
@@ -189,7 +188,7 @@ unsafe impl Exporter for PageExporter {
         Ok(())
     }
 
-    fn mmap(&self, area: &VmaNew) -> Result<Populated> {
+    fn mmap(&self, area: &VmaNew) -> Result {
         // SAFETY: The file of the area is that of the dma-buf, which owns the exporter and so the
         // memory.
         unsafe { user_mapping::populate(area, self.memory.segments(), Caching::Cached) }

@@ -18,10 +18,7 @@ use crate::{
         kernel_mapping::KernelMapping,
         sg_table::Direction,
         sized_kmalloc::SizedBox,
-        user_mapping::{
-            Fault,
-            Populated, //
-        }, //
+        user_mapping::Fault, //
     },
     decisions::segment::Segment, //
 };
@@ -182,11 +179,11 @@ impl<T: Exporter> OperationsVTable<T> {
         // SAFETY: By the safety requirements.
         let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
         from_result(|| {
-            if exporter.mmap(new)? == Populated::Partial {
-                // SAFETY: The area is new, so it has no other user. Its file is that of a dma-buf
-                // of this exporter.
-                unsafe { (*area).vm_ops = Self::FAULTS };
-            }
+            exporter.mmap(new)?;
+            // Also if no fault can occur: an importer that maps the dma-buf into a process may have
+            // left its own operations in the VMA, which can outlive what they refer to.
+            // SAFETY: The VMA is being set up. The operations are those for VMAs of dma-bufs of `T`.
+            unsafe { (*area).vm_ops = Self::FAULTS };
             Ok(0)
         })
     }

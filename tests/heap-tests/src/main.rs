@@ -15,6 +15,7 @@ mod ioctl_fields;
 mod limits;
 mod mappings;
 mod nodes;
+mod protections;
 mod sharing;
 
 use anyhow::{
@@ -80,6 +81,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("buffer", buffers::CASES),
     ("mmap", mappings::CASES),
     ("mmap", huge_mappings::CASES),
+    ("mmap", protections::CASES),
     ("share", sharing::CASES),
     ("import", import_client::CASES),
     ("import", import_vgem::CASES),

@@ -56,8 +56,6 @@ pub const CASES: &[Case] = &[
     Case::new("protect", protect),
     Case::new("protect-read-only-buffer", protect_read_only_buffer),
     Case::new("remap", remap),
-    Case::new("private-in-one-piece", private_in_one_piece),
-    Case::new("private-across-pieces", private_across_pieces),
     Case::new("as-system-call-argument", as_system_call_argument),
     Case::new("many-mappings", many_mappings),
 ];
@@ -283,43 +281,6 @@ fn remap(heap: &str) -> Result<()> {
         expect_errno(format!("growing to {len:#x}"), answer, Errno::EFAULT)?;
     }
     check_pages(&mapping, pattern, 0)
-}
-
-/// Checks that a private mapping reads the buffer, and that its writes do not change the buffer.
-fn check_private(private: &Mapping, shared: &Mapping, pattern: Pattern) -> Result<()> {
-    check_pages(private, pattern, 0)?;
-    for offset in (0..private.len()).step_by(page_size()) {
-        private.write(offset, !pattern.word(offset));
-    }
-    shared.check_range(0, private.len(), pattern, 0)?;
-    for offset in (0..private.len()).step_by(page_size()) {
-        ensure!(private.read(offset) == !pattern.word(offset));
-    }
-    Ok(())
-}
-
-fn private_in_one_piece(heap: &str) -> Result<()> {
-    let heap = Heap::open(heap)?;
-    let pattern = Pattern(31);
-    for pages in [1, 16, 256] {
-        let buffer = heap.allocate(pages * page_size())?;
-        let shared = buffer.map()?;
-        shared.fill(pattern, 0);
-        let private = buffer.map_with(0, shared.len(), READ_WRITE, MapFlags::MAP_PRIVATE)?;
-        check_private(&private, &shared, pattern)?;
-    }
-    Ok(())
-}
-
-// The kernel supports private mappings of device memory only if it is contiguous; the memory of a
-// heap may be contiguous by chance. A write must never change the buffer.
-fn private_across_pieces(heap: &str) -> Result<()> {
-    let (buffer, size, pattern) = mixed(heap)?;
-    let shared = buffer.map()?;
-    match buffer.map_with(0, size, READ_WRITE, MapFlags::MAP_PRIVATE) {
-        Ok(private) => check_private(&private, &shared, pattern),
-        answer => expect_errno("a private mapping across pieces", answer, Errno::EINVAL),
-    }
 }
 
 // The kernel itself accesses such memory when a system call points to it.

@@ -168,6 +168,20 @@ fn for_importers(name: &str) -> Result<()> {
     };
     expect("map", watch.take(&segments)?, mapped)?;
 
+    // A second user of the same attachment takes over the memory like the first one.
+    second.map(Direction::Both)?;
+    let mapped_again = Maintenance {
+        for_device: bytes(1),
+        for_cpu: 0,
+    };
+    expect("map again", watch.take(&segments)?, mapped_again)?;
+    second.unmap()?;
+    let unmapped_once = Maintenance {
+        for_device: 0,
+        for_cpu: bytes(1),
+    };
+    expect("unmap once", watch.take(&segments)?, unmapped_once)?;
+
     access(&watch, &buffer, &second, &segments, bytes(2)).context("two importers")?;
     second.unmap()?;
     let unmapped = Maintenance {
