@@ -90,11 +90,11 @@ pub(crate) trait Show: Send + Sync + 'static {
 ///         Ok(())
 ///     }
 ///
-///     fn at(_: &(), position: u64) -> Option<(u64, u64)> {
+///     fn at((): &(), position: u64) -> Option<(u64, u64)> {
 ///         (position <= 3).then_some((position, position))
 ///     }
 ///
-///     fn show(_: &(), file: &SeqFile, item: &u64) -> Result {
+///     fn show((): &(), file: &SeqFile, item: &u64) -> Result {
 ///         seq_print!(file, "{}\n", item);
 ///         Ok(())
 ///     }

@@ -49,11 +49,11 @@ const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
 /// [`Fault::handle`].
 ///
 /// A private mapping that is or may become writable is refused. It would copy a page on the first
-/// write, and the copy is anonymous memory with the memory type of the VMA: a write-combined mapping
-/// bypasses the cache lines of that page and shows its former contents.
+/// write, and the copy is anonymous memory with the memory type of the VMA: a write-combined
+/// mapping bypasses the cache lines of that page and shows its former contents.
 ///
-/// May sleep. Fails with `EINVAL` for such a mapping and if the segments end before the VMA does, and
-/// as `remap_pfn_range()` does.
+/// May sleep. Fails with `EINVAL` for such a mapping and if the segments end before the VMA does,
+/// and as `remap_pfn_range()` does.
 ///
 /// # Safety
 ///

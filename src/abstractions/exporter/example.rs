@@ -116,9 +116,9 @@ impl PageExporter {
     }
 }
 
+#[vtable]
 // SAFETY: All methods use the memory that the exporter owns. `Attachment::mapped` is set while the
 // table is mapped, and the table does not move.
-#[vtable]
 unsafe impl Exporter for PageExporter {
     type Attachment = Attachment;
     type Extra = Tag;

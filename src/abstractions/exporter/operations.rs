@@ -181,8 +181,8 @@ impl<T: Exporter> OperationsVTable<T> {
         from_result(|| {
             exporter.mmap(new)?;
             // Also if no fault can occur: an importer that maps the dma-buf into a process may have
-            // left its own operations in the VMA, which can outlive what they refer to.
-            // SAFETY: The VMA is being set up. The operations are those for VMAs of dma-bufs of `T`.
+            // left its own operations in the VMA, which can outlive what they refer to. SAFETY: The
+            // VMA is being set up. The operations are those for VMAs of dma-bufs of `T`.
             unsafe { (*area).vm_ops = Self::FAULTS };
             Ok(0)
         })

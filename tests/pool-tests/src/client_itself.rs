@@ -63,7 +63,11 @@ fn refuses_nonsense() -> Result<()> {
     }
     device.map(Direction::ToDevice)?;
     // The driver maps as often as it is asked to; the exporter refuses another direction.
-    expect_errno("map, mapped", device.map(Direction::FromDevice), Errno::EBUSY)?;
+    expect_errno(
+        "map, mapped",
+        device.map(Direction::FromDevice),
+        Errno::EBUSY,
+    )?;
     device.vmap()?;
     expect_errno("vmap, mapped", device.vmap(), Errno::EBUSY)?;
     let mut bytes = [0; 16];
