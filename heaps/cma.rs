@@ -57,7 +57,7 @@ pub(crate) enum Placement {
 pub(crate) struct Layout {
     /// The area.
     pub(crate) area: Area,
-    /// The size of the area, in pages.
+    /// The size of the area in pages; `usize::MAX` if unknown.
     pub(crate) limit: usize,
     /// Where ranges are placed in the area.
     pub(crate) placement: Placement,

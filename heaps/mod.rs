@@ -2,8 +2,8 @@
 
 //! The heaps: their names, their memory and their limits.
 //!
-//! Each type of heap has a file, which implements it, and a table here or there, which lists its
-//! heaps.
+//! Each type of heap has a file. `system::HEAPS` and `DEFAULT_AREA_HEAPS` list the heaps with fixed
+//! names; the others are named after CMA areas and device tree nodes.
 
 mod carveout;
 mod cma;

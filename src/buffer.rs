@@ -228,10 +228,10 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         Ok(())
     }
 
-    fn mmap(&self, area: &VmaNew) -> Result {
-        // SAFETY: The area's file is that of the dma-buf, which keeps the buffer and so its memory
+    fn mmap(&self, vma: &VmaNew) -> Result {
+        // SAFETY: The VMA's file is that of the dma-buf, which keeps the buffer and so its memory
         // alive. A process that may map the buffer may access all of the memory.
-        unsafe { user_mapping::populate(area, self.memory.segments(), self.memory.caching()) }
+        unsafe { user_mapping::populate(vma, self.memory.segments(), self.memory.caching()) }
     }
 
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {

@@ -8,8 +8,8 @@
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a mutex over the minors. Nothing else is locked under it, and heaps are dropped
-//! with it not held.
+//! [`HEAPS`] is a mutex over the minors. Nothing else is locked under it. Heaps are dropped with it
+//! not held, except when the module is unloaded.
 
 use crate::{
     abstractions::char_device::{

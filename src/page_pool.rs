@@ -158,9 +158,10 @@ impl Pool {
 
     /// Allocates `pages` prepared pages, in the largest runs available.
     ///
-    /// Takes ready runs first, then runs from the backlog, then free memory. If that leaves too
-    /// little free memory, shrinks all `pools`. May sleep. Fails with `ENOMEM`, with `EINTR` on a
-    /// fatal signal, and as [`Charger::charge`](crate::abstractions::memory_cgroup::Charger) does.
+    /// For each order, largest first, takes ready runs, then runs from the backlog, then free
+    /// memory. If that leaves too little free memory, shrinks all `pools`. May sleep. Fails with
+    /// `ENOMEM`, with `EINTR` on a fatal signal, and as
+    /// [`Charger::charge`](crate::abstractions::memory_cgroup::Charger) does.
     pub(crate) fn allocate<'a>(
         self: &'a Arc<Self>,
         pages: usize,

@@ -75,7 +75,7 @@ const DEFAULT_LIMIT: usize = 4096;
 /// 1 MiB with 4 KiB pages.
 const LARGE_RANGE: usize = 256;
 
-/// How often a drain checks whether the thread still prepares a range.
+/// The number of times that a drain polls whether the thread still prepares a range.
 const MAX_DRAIN_POLLS: usize = 200;
 
 /// The delay between two of these checks.
@@ -149,8 +149,8 @@ pub(crate) struct RangeRequest {
     pub(crate) pages: usize,
     /// The range begins at a multiple of `2^align` pages.
     pub(crate) align: u32,
-    /// Whether to allocate the lowest range that fits. The cached ranges of the area are released
-    /// before.
+    /// Whether a range that is not cached is the lowest one that fits. The cached ranges of the
+    /// area are released before it is allocated.
     pub(crate) first_fit: bool,
     /// How the CPU will map the memory.
     pub(crate) caching: Caching,

@@ -9,9 +9,9 @@
 //! | `src/decisions/` | checks, arithmetic and text; also built for the host | nothing |
 //! | `src/abstractions/` | one kernel concept per file, no heaps | `decisions`, [`bindings`] |
 //! | `src/` | the heaps' machinery, one noun per file | both |
-//! | `heaps/`, `procfs/` | policy and output, in safe Rust | `src/` |
+//! | `heaps/`, `procfs/` | policy and output, in safe Rust | all but [`bindings`] |
 //!
-//! `tests/layers` fails when an import runs against this table.
+//! `tests/driver/tests/layers.rs` fails when an import runs against this table.
 //!
 //! # Path of a request
 //!
@@ -25,9 +25,9 @@
 //! A lock may be acquired while locks with lower numbers are held, but not in the reverse order.
 //!
 //! 1. `rockchip::HEAPS`, then `registry::HEAPS` or `heap_devices::HEAPS`: mutexes over the lists of
-//!    heaps. Held to look up, add or open a heap; never while memory is allocated or freed.
-//! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and for CPU access by
-//!    [`exporter`](abstractions::exporter).
+//!    heaps. Held to look up, add or open a heap; never while a buffer is allocated or freed.
+//! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, for CPU access by
+//!    [`exporter`](abstractions::exporter), and by readers of `/proc` for the attached devices.
 //! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`].
@@ -37,7 +37,8 @@
 //!    acquired when a dma-buf is released. No other lock is acquired under them.
 //!
 //! Pages are allocated, freed and zeroed with none of 3 to 5 held. The shrinkers acquire
-//! 3 and 4 only.
+//! 3 and 4 only, so these are acquired under any lock that is held across a `GFP_KERNEL`
+//! allocation.
 //!
 //! # Statics
 //!
@@ -45,7 +46,8 @@
 //! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
 //! hook and the tracepoint. [`RkDmaHeap::init`] initialises them before anything can reach them.
-//! All other state belongs to [`RkDmaHeap`].
+//! Beside them are atomic flags in [`all_buffers`] and `procfs/advanced.rs`. All other state
+//! belongs to [`RkDmaHeap`].
 
 mod abstractions;
 mod bindings;

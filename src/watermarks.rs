@@ -23,9 +23,9 @@ use kernel::{
 
 /// The reserve above the kernel's high watermark, as a divisor of RAM.
 ///
-/// A buffer takes a few objects of a few sizes. For each size of slab, the page allocator moves a
-/// thousandth of RAM or 256 KiB to the lists of the CPU. On fragmentation it raises all its
-/// watermarks for a while.
+/// A buffer takes several slab objects. Each slab refill may move a batch of pages, up to a
+/// thousandth of RAM or 256 KiB, to the per-CPU lists. On fragmentation the page allocator raises
+/// all its watermarks for a while.
 const RESERVE_DIVISOR: usize = 64;
 
 /// The upper limit of the reserve, in pages.

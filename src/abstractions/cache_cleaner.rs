@@ -14,8 +14,9 @@
 //! * While the pages are exported, user and kernel mappings are write-combined, and neither the
 //!   kernel nor a driver accesses the pages through the linear map. A CPU may still load lines
 //!   speculatively. Such lines are clean, so they are never written back, and nothing reads them.
-//! * When the pages are freed, the kernel zeroes them first, which overwrites every such line. It
-//!   cleans them again if the next buffer is write-combined.
+//! * Freed pages are zeroed through the linear map before they back another buffer, which
+//!   overwrites every such line, and cleaned again if that buffer is write-combined. Or they return
+//!   to the page allocator or the area, whose next user does not rely on their content.
 //!
 //! On arm64 and 32-bit arm the streaming DMA interface cleans the caches, for a device that does
 //! not snoop them. It takes physical addresses, maps high memory temporarily, and includes outer

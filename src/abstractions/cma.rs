@@ -204,7 +204,7 @@ impl AreaLookup {
 
 /// A contiguous range of pages, allocated from an area. Their content is unspecified.
 ///
-/// Dropping it releases the pages to the area and may sleep.
+/// Dropping it releases the pages to the area. Does not sleep.
 ///
 /// # Invariants
 ///

@@ -187,13 +187,13 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// Ends CPU access. May sleep. The reservation lock is held.
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
 
-    /// Maps the memory to a process. The core has checked that the area lies inside the dma-buf.
+    /// Maps the memory to a process. The core has checked that the VMA lies inside the dma-buf.
     ///
-    /// May sleep. The area holds a reference to the dma-buf's file. [`Exporter::fault`] is called
+    /// May sleep. The VMA holds a reference to the dma-buf's file. [`Exporter::fault`] is called
     /// for pages that are not populated.
-    fn mmap(&self, area: &VmaNew) -> Result;
+    fn mmap(&self, vma: &VmaNew) -> Result;
 
-    /// Handles a page fault in an area that [`Exporter::mmap`] populated partly. May sleep.
+    /// Handles a page fault in a VMA that [`Exporter::mmap`] populated partly. May sleep.
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t;
 
     /// Creates the kernel mapping for its first user. It is dropped with its last user.

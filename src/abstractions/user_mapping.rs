@@ -60,27 +60,27 @@ const HUGE_PAGES: usize = 1 << c::PMD_ORDER;
 /// The memory must stay allocated while the file of the VMA exists and must be prepared for access
 /// with `caching`. The process must be allowed to read and write all of it.
 pub(crate) unsafe fn populate(
-    area: &VmaNew,
+    vma: &VmaNew,
     mut segments: impl Iterator<Item = Segment>,
     caching: Caching,
 ) -> Result {
-    if area.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE {
+    if vma.flags() & (flags::SHARED | flags::MAYWRITE) == flags::MAYWRITE {
         return Err(EINVAL);
     }
     if caching == Caching::WriteCombined {
         // This applies to entries that are inserted or changed later as well.
         // SAFETY: The VMA is being set up, so nothing else accesses it.
         unsafe {
-            let prot = (*area.as_ptr()).vm_page_prot;
-            (*area.as_ptr()).vm_page_prot = c::pgprot_writecombine(prot);
+            let prot = (*vma.as_ptr()).vm_page_prot;
+            (*vma.as_ptr()).vm_page_prot = c::pgprot_writecombine(prot);
         }
     }
     // SAFETY: The VMA is being set up, so nothing else accesses it.
-    let (mut skip, prot) = unsafe { ((*area.as_ptr()).vm_pgoff, (*area.as_ptr()).vm_page_prot) };
+    let (mut skip, prot) = unsafe { ((*vma.as_ptr()).vm_pgoff, (*vma.as_ptr()).vm_page_prot) };
     // The dirty state of these pages is not used. On CPUs without hardware dirty bit management,
     // dirty entries avoid a fault on the first write to each page. Only a protection with access is
     // changed: x86 inverts the PFN of an entry that is not present.
-    let prot = if area.flags() & flags::WRITE != 0 {
+    let prot = if vma.flags() & flags::WRITE != 0 {
         // SAFETY: The function converts a value and has no requirements.
         unsafe { c::pgprot_dirty(prot) }
     } else {
@@ -91,20 +91,20 @@ pub(crate) unsafe fn populate(
         // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated
         // by the safety requirements.
         _ => to_result(unsafe {
-            bindings::remap_pfn_range(area.as_ptr(), address, part.pfn, part.bytes(), prot)
+            bindings::remap_pfn_range(vma.as_ptr(), address, part.pfn, part.bytes(), prot)
         }),
     };
-    let mut address = area.start();
+    let mut address = vma.start();
     let mut needs_faults = false;
 
-    while address < area.end() {
+    while address < vma.end() {
         let segment = segments.next().ok_or(EINVAL)?;
         let Some(part) = segment.skip(skip) else {
             skip -= segment.pages;
             continue;
         };
         skip = 0;
-        let part = part.truncate((area.end() - address) >> PAGE_SHIFT);
+        let part = part.truncate((vma.end() - address) >> PAGE_SHIFT);
         let end = address + part.bytes();
         match huge_part(address >> PAGE_SHIFT, part) {
             Some(huge) if HUGE_SUPPORTED => {
@@ -124,7 +124,7 @@ pub(crate) unsafe fn populate(
         let vm_flags = flags::PFNMAP | flags::IO | flags::DONTEXPAND | flags::DONTDUMP;
         // SAFETY: The VMA is being set up. Its entries map page frames only, without references to
         // their pages.
-        unsafe { c::vm_flags_set(area.as_ptr(), vm_flags) };
+        unsafe { c::vm_flags_set(vma.as_ptr(), vm_flags) };
     }
     Ok(())
 }
@@ -168,7 +168,7 @@ impl Fault {
     /// Returns the file of the VMA.
     pub(crate) fn file(&self) -> *mut bindings::file {
         // SAFETY: By the type invariant the fault and its VMA are valid.
-        unsafe { (*self.area()).vm_file }
+        unsafe { (*self.vma()).vm_file }
     }
 
     /// Handles the fault. `rest` returns the remainder of a segment from a page offset in the file.
@@ -194,7 +194,7 @@ impl Fault {
     }
 
     /// Returns the VMA.
-    fn area(&self) -> *mut bindings::vm_area_struct {
+    fn vma(&self) -> *mut bindings::vm_area_struct {
         // SAFETY: By the type invariant the fault is valid.
         unsafe { (*self.raw).__bindgen_anon_1.vma }
     }
@@ -204,11 +204,11 @@ impl Fault {
     fn fault_around(&self) -> (Range<usize>, usize) {
         // SAFETY: By the type invariant the fault and its VMA are valid.
         unsafe {
-            let limits = (*self.area()).__bindgen_anon_1.__bindgen_anon_1;
+            let limits = (*self.vma()).__bindgen_anon_1.__bindgen_anon_1;
             let size = HUGE_PAGES << PAGE_SHIFT;
             let base = (*self.raw).__bindgen_anon_1.address & !(size - 1);
             let start = base.max(limits.vm_start);
-            let page = (*self.area()).vm_pgoff + ((start - limits.vm_start) >> PAGE_SHIFT);
+            let page = (*self.vma()).vm_pgoff + ((start - limits.vm_start) >> PAGE_SHIFT);
             (start..base.saturating_add(size).min(limits.vm_end), page)
         }
     }
@@ -254,7 +254,7 @@ impl Fault {
             for pfn in part.pfn..part.pfn + part.pages {
                 // SAFETY: By the type invariant the VMA is valid and maps page frames. The memory
                 // may be mapped by the safety requirements.
-                let result = unsafe { bindings::vmf_insert_pfn(self.area(), addresses.start, pfn) };
+                let result = unsafe { bindings::vmf_insert_pfn(self.vma(), addresses.start, pfn) };
                 if result != bindings::vm_fault_reason_VM_FAULT_NOPAGE {
                     return result;
                 }

@@ -188,10 +188,10 @@ unsafe impl Exporter for PageExporter {
         Ok(())
     }
 
-    fn mmap(&self, area: &VmaNew) -> Result {
-        // SAFETY: The file of the area is that of the dma-buf, which owns the exporter and so the
+    fn mmap(&self, vma: &VmaNew) -> Result {
+        // SAFETY: The file of the VMA is that of the dma-buf, which owns the exporter and so the
         // memory.
-        unsafe { user_mapping::populate(area, self.memory.segments(), Caching::Cached) }
+        unsafe { user_mapping::populate(vma, self.memory.segments(), Caching::Cached) }
     }
 
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t {

@@ -170,25 +170,25 @@ impl<T: Exporter> OperationsVTable<T> {
 
     /// # Safety
     ///
-    /// `dma_buf` must be valid and have been exported with `T`. `area` must be a new area that lies
+    /// `dma_buf` must be valid and have been exported with `T`. `vma` must be a new VMA that lies
     /// inside the dma-buf.
     unsafe extern "C" fn mmap(
         dma_buf: *mut bindings::dma_buf,
-        area: *mut bindings::vm_area_struct,
+        vma: *mut bindings::vm_area_struct,
     ) -> c_int {
         // SAFETY: By the safety requirements.
-        let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(area)) };
+        let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(vma)) };
         from_result(|| {
             exporter.mmap(new)?;
             // Also if no fault can occur: an importer that maps the dma-buf into a process may have
             // left its own operations in the VMA, which can outlive what they refer to. SAFETY: The
             // VMA is being set up. The operations are those for VMAs of dma-bufs of `T`.
-            unsafe { (*area).vm_ops = Self::FAULTS };
+            unsafe { (*vma).vm_ops = Self::FAULTS };
             Ok(0)
         })
     }
 
-    /// The operations of an area that was populated partly.
+    /// The operations of a VMA that was populated partly.
     const FAULTS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
@@ -197,7 +197,7 @@ impl<T: Exporter> OperationsVTable<T> {
 
     /// # Safety
     ///
-    /// `raw` must be a fault that the kernel is handling, in an area whose operations
+    /// `raw` must be a fault that the kernel is handling, in a VMA whose operations
     /// [`Self::mmap`] has set.
     unsafe extern "C" fn fault(raw: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: By the safety requirements.
@@ -211,7 +211,7 @@ impl<T: Exporter> OperationsVTable<T> {
         raw: *mut bindings::vm_fault,
         order: u32,
     ) -> bindings::vm_fault_t {
-        // SAFETY: By the safety requirements. The area holds a reference to the file of a dma-buf
+        // SAFETY: By the safety requirements. The VMA holds a reference to the file of a dma-buf
         // of this exporter.
         unsafe {
             let fault = Fault::from_raw(raw, order);
