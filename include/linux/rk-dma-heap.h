@@ -158,7 +158,7 @@ void *rk_dma_heap_get_drvdata(struct rk_dma_heap *heap);
  * rk_dma_heap_get_dev() - get a device that reaches all memory
  * @heap: ignored
  *
- * Does not sleep.
+ * May sleep.
  *
  * Return: a device for DMA mappings of the heap's memory.
  */

@@ -193,7 +193,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// for pages that are not populated.
     fn mmap(&self, vma: &VmaNew) -> Result;
 
-    /// Handles a page fault in a VMA that [`Exporter::mmap`] populated partly. May sleep.
+    /// Handles a page fault in a VMA that [`Exporter::mmap`] has set up. May sleep.
     fn fault(&self, fault: &Fault) -> bindings::vm_fault_t;
 
     /// Creates the kernel mapping for its first user. It is dropped with its last user.

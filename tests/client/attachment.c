@@ -55,12 +55,14 @@ int attachment_map(struct attachment *this, enum dma_data_direction direction)
 
 	if (direction < DMA_BIDIRECTIONAL || direction > DMA_FROM_DEVICE)
 		return -EINVAL;
+	if (this->mappings == ATTACHMENT_MAX_MAPPINGS)
+		return -EBUSY;
 	table = dma_buf_map_attachment_unlocked(this->attachment, direction);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
+	this->tables[this->mappings++] = table;
 	this->table = table;
 	this->direction = direction;
-	this->mappings++;
 	return 0;
 }
 
@@ -69,8 +71,8 @@ int attachment_unmap(struct attachment *this)
 	if (!this->table)
 		return -EINVAL;
 	dma_buf_unmap_attachment_unlocked(this->attachment, this->table, this->direction);
-	if (--this->mappings == 0)
-		this->table = NULL;
+	this->mappings--;
+	this->table = this->mappings ? this->tables[this->mappings - 1] : NULL;
 	return 0;
 }
 

@@ -15,13 +15,20 @@ struct client {
 	struct miscdevice misc;
 };
 
+/* How often a device can have a dma-buf mapped at a time. */
+#define ATTACHMENT_MAX_MAPPINGS 4
+
 /* A dma-buf attached to a device. Protected by the lock of the open file that it belongs to. */
 struct attachment {
 	struct dma_buf *buffer;
 	struct dma_buf_attachment *attachment;
-	/* NULL if not mapped. */
+	/* The latest mapping, NULL if not mapped. */
 	struct sg_table *table;
-	/* How often the device has it mapped. */
+	/*
+	 * All mappings. With CONFIG_DMABUF_DEBUG the core gives each one a list of its own, else they
+	 * share the exporter's.
+	 */
+	struct sg_table *tables[ATTACHMENT_MAX_MAPPINGS];
 	unsigned int mappings;
 	enum dma_data_direction direction;
 	/* NULL if there is no kernel mapping. */

@@ -188,7 +188,7 @@ impl<T: Exporter> OperationsVTable<T> {
         })
     }
 
-    /// The operations of a VMA that was populated partly.
+    /// The operations of each VMA that `mmap()` has set up.
     const FAULTS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
