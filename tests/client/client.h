@@ -25,8 +25,8 @@ struct attachment {
 	/* The latest mapping, NULL if not mapped. */
 	struct sg_table *table;
 	/*
-	 * All mappings. With CONFIG_DMABUF_DEBUG the core gives each one a list of its own, else they
-	 * share the exporter's.
+	 * All mappings. With CONFIG_DMABUF_DEBUG the core gives each one a list of its own,
+	 * else they share the exporter's.
 	 */
 	struct sg_table *tables[ATTACHMENT_MAX_MAPPINGS];
 	unsigned int mappings;
