@@ -13,10 +13,17 @@
 //!
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
-use crate::{
-    abstractions::sg_table::MappedTable,
-    bindings as c, //
-};
+mod active_ref;
+mod exported;
+mod mapped_attachment;
+mod resv_guard;
+
+pub(crate) use active_ref::ActiveRef;
+pub(crate) use exported::Exported;
+pub(crate) use mapped_attachment::MappedAttachment;
+pub(crate) use resv_guard::ResvGuard;
+
+use crate::bindings as c;
 use core::{
     ops::Deref,
     ptr::{
@@ -26,12 +33,7 @@ use core::{
 };
 use kernel::{
     bindings,
-    device::Device,
-    dma::DataDirection,
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     fs::file::File,
     prelude::*,
     sync::aref::{
@@ -277,75 +279,6 @@ impl DmaBuf {
     }
 }
 
-/// A temporary reference to a dma-buf that releases it synchronously if it is the last one.
-///
-/// An [`ARef`] that is dropped in a system call releases the dma-buf when the call returns. A call
-/// that visits many dma-bufs would keep all those alive whose other references are dropped
-/// meanwhile.
-///
-/// # Examples
-///
-/// ```
-/// use crate::abstractions::{
-///     dma_buf::ActiveRef,
-///     exporter::{self, example::PageExporter},
-/// };
-/// use core::ptr::NonNull;
-/// use kernel::page::PAGE_SIZE;
-///
-/// let dma_buf = exporter::export(PageExporter::new(1), PAGE_SIZE, 0)?;
-/// let raw = NonNull::new(dma_buf.as_raw()).ok_or(EINVAL)?;
-/// // SAFETY: `dma_buf` owns a reference.
-/// let active = unsafe { ActiveRef::new(raw) }.ok_or(EINVAL)?;
-/// assert_eq!(active.references(), 2);
-/// ```
-///
-/// # Invariants
-///
-/// `dma_buf` is valid, and this value owns a reference to its file.
-#[must_use]
-pub(crate) struct ActiveRef {
-    dma_buf: NonNull<DmaBuf>,
-}
-
-impl ActiveRef {
-    /// Acquires a reference to the dma-buf at `raw`. Does not sleep. Returns `None` if the
-    /// reference count is zero.
-    ///
-    /// # Safety
-    ///
-    /// Neither the dma-buf nor its file may be freed during the call.
-    pub(crate) unsafe fn new(raw: NonNull<bindings::dma_buf>) -> Option<Self> {
-        // SAFETY: By the safety requirements the dma-buf and its file are valid.
-        let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
-        // INVARIANT: The call returns a reference to the file, which keeps the dma-buf valid, or
-        // null.
-        (!file.is_null()).then(|| Self {
-            dma_buf: raw.cast(),
-        })
-    }
-}
-
-impl Deref for ActiveRef {
-    type Target = DmaBuf;
-
-    fn deref(&self) -> &DmaBuf {
-        // SAFETY: By the type invariants the dma-buf is valid, and its reference count is not zero.
-        unsafe { self.dma_buf.as_ref() }
-    }
-}
-
-impl Drop for ActiveRef {
-    /// May sleep. The caller must not hold a lock that an exporter acquires to release a dma-buf.
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants this value owns a reference to the file.
-        unsafe { c::__fput_sync((*self.as_raw()).file) };
-    }
-}
-
-// SAFETY: A reference to a dma-buf may be dropped by any thread.
-unsafe impl Send for ActiveRef {}
-
 /// Returns a copy of `name`, truncated to [`NAME_LEN`]` - 1` bytes, that a dma-buf may own.
 fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
     let text = name.get(..NAME_LEN - 1).unwrap_or(name);
@@ -360,178 +293,4 @@ fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_
         copy.add(text.len()).write(0);
     }
     Ok(copy)
-}
-
-/// A dma-buf that is being exported, with its name lock held.
-///
-/// # Invariants
-///
-/// The name lock of `dma_buf` is held for `'a`.
-pub(crate) struct Exported<'a> {
-    dma_buf: &'a DmaBuf,
-    /// The lock was acquired by the current thread.
-    _not_send: NotThreadSafe,
-}
-
-impl<'a> Exported<'a> {
-    /// # Safety
-    ///
-    /// As for [`DmaBuf::from_raw`]. The current thread must hold the name lock for `'a`.
-    pub(crate) unsafe fn from_raw(raw: *mut bindings::dma_buf) -> Self {
-        // INVARIANT: By the safety requirements.
-        Self {
-            // SAFETY: By the safety requirements.
-            dma_buf: unsafe { DmaBuf::from_raw(raw) },
-            _not_send: NotThreadSafe,
-        }
-    }
-
-    /// Returns the dma-buf. [`DmaBuf::name`] and [`DmaBuf::set_name`] would deadlock, as the name
-    /// lock is held.
-    pub(crate) fn dma_buf(&self) -> &DmaBuf {
-        self.dma_buf
-    }
-
-    /// Sets the name, truncated to [`NAME_LEN`]` - 1` bytes, unless the dma-buf has one. Does not
-    /// sleep. Fails with `ENOMEM`.
-    pub(crate) fn set_default_name(&self, name: &[u8]) -> Result {
-        let raw = self.dma_buf.as_raw();
-        // SAFETY: By the type invariants the dma-buf is valid and the lock that protects its name
-        // is held.
-        unsafe {
-            if (*raw).name.is_null() {
-                (*raw).name = copy_name(name, bindings::GFP_ATOMIC)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Guard of a dma-buf's reservation lock.
-///
-/// # Invariants
-///
-/// The current thread holds the reservation lock of `dma_buf`, and this value owns it.
-#[must_use = "the lock is released immediately when the guard is unused"]
-pub(crate) struct ResvGuard<'a> {
-    dma_buf: &'a DmaBuf,
-    _not_send: NotThreadSafe,
-}
-
-impl ResvGuard<'_> {
-    /// Returns the dma-buf.
-    pub(crate) fn dma_buf(&self) -> &DmaBuf {
-        self.dma_buf
-    }
-
-    /// Returns an iterator over the attachments, in the order of the dma-buf's list. They are valid
-    /// while the lock is held.
-    pub(crate) fn attachments(
-        &self,
-    ) -> impl Iterator<Item = *mut bindings::dma_buf_attachment> + '_ {
-        // SAFETY: The dma-buf is valid.
-        let head = unsafe { &raw mut (*self.dma_buf.as_raw()).attachments };
-        // SAFETY: As above. By the type invariants the lock that protects the list is held.
-        let mut node = unsafe { (*head).next };
-        core::iter::from_fn(move || {
-            if node == head {
-                return None;
-            }
-            // SAFETY: Every node of this list other than its head is a field of an attachment. The
-            // list does not change, as the lock is held.
-            unsafe {
-                let attachment = kernel::container_of!(node, bindings::dma_buf_attachment, node);
-                node = (*node).next;
-                Some(attachment)
-            }
-        })
-    }
-
-    /// Returns an iterator over the attached devices, in the order of the dma-buf's list.
-    pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> + '_ {
-        self.attachments().map(|attachment| {
-            // SAFETY: The attachment is valid while the lock is held. A device is valid while it is
-            // attached.
-            unsafe { Device::from_raw((*attachment).dev) }
-        })
-    }
-}
-
-impl Drop for ResvGuard<'_> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the current thread holds the lock, and this value owns it.
-        unsafe { bindings::dma_resv_unlock((*self.dma_buf.as_raw()).resv) };
-    }
-}
-
-/// A device that is attached to a dma-buf, and a mapping of the dma-buf for reading by the device.
-///
-/// Dropping it unmaps and detaches, and may sleep. The caller must not hold the reservation lock.
-///
-/// # Invariants
-///
-/// `attachment` is an attachment to `dma_buf` that this value owns. `table` is its mapping in the
-/// direction `DMA_TO_DEVICE`, if it is mapped.
-#[must_use]
-pub(crate) struct MappedAttachment<'a> {
-    dma_buf: &'a DmaBuf,
-    attachment: NonNull<bindings::dma_buf_attachment>,
-    table: Option<NonNull<bindings::sg_table>>,
-}
-
-impl<'a> MappedAttachment<'a> {
-    /// Attaches `device` and maps the memory for it. The content of the memory is preserved: for a
-    /// device that only reads, no cache is invalidated.
-    ///
-    /// May sleep. Fails with `EBUSY` if the reservation lock is held, and as the exporter does.
-    ///
-    /// # Safety
-    ///
-    /// `device` must be valid for `'a` and have a DMA mask.
-    pub(crate) unsafe fn new(dma_buf: &'a DmaBuf, device: *mut bindings::device) -> Result<Self> {
-        // Attaching acquires the lock, which another thread may hold for long.
-        drop(dma_buf.try_lock().ok_or(EBUSY)?);
-        // SAFETY: The dma-buf is valid. By the safety requirements the device is valid.
-        let attachment = from_err_ptr(unsafe { c::dma_buf_attach(dma_buf.as_raw(), device) })?;
-        // INVARIANT: The device was attached above and is not mapped.
-        let mut this = Self {
-            dma_buf,
-            attachment: NonNull::new(attachment).ok_or(ENOMEM)?,
-            table: None,
-        };
-        let guard = dma_buf.try_lock().ok_or(EBUSY)?;
-        // SAFETY: The attachment is valid, and the reservation lock is held.
-        let table = from_err_ptr(unsafe {
-            c::dma_buf_map_attachment(attachment, DataDirection::ToDevice.into())
-        })?;
-        drop(guard);
-        // INVARIANT: The attachment was mapped above.
-        this.table = NonNull::new(table);
-        Ok(this)
-    }
-
-    /// Returns the scatter list with the device's addresses.
-    pub(crate) fn table(&self) -> Option<MappedTable<'_>> {
-        let table = self.table?;
-        // SAFETY: By the type invariants the table is mapped as long as this value lives.
-        Some(unsafe { MappedTable::from_raw(table) })
-    }
-}
-
-impl Drop for MappedAttachment<'_> {
-    fn drop(&mut self) {
-        let raw = self.dma_buf.as_raw();
-        // SAFETY: By the type invariants this value owns the attachment, and `table` is its mapping
-        // in this direction.
-        unsafe {
-            if let Some(table) = self.table {
-                c::dma_buf_unmap_attachment_unlocked(
-                    self.attachment.as_ptr(),
-                    table.as_ptr(),
-                    DataDirection::ToDevice.into(),
-                );
-            }
-            c::dma_buf_detach(raw, self.attachment.as_ptr());
-        }
-    }
 }

@@ -11,9 +11,11 @@
 //! C headers: [`include/linux/proc_fs.h`](srctree/include/linux/proc_fs.h),
 //! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 
+mod list_file;
+mod show_file;
+
 use crate::bindings as c;
 use core::{
-    marker::PhantomData,
     mem,
     ptr::{
         self,
@@ -22,22 +24,12 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::from_result,
-    ffi::{
-        c_char,
-        c_int,
-        c_void, //
-    },
+    ffi::c_void,
     prelude::*,
-    seq_file::SeqFile,
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    }, //
+    seq_file::SeqFile, //
 };
-
-/// The maximum length of a text written to a file, in bytes.
-const MAX_INPUT_LEN: usize = 32;
+use list_file::ListFile;
+use show_file::ShowFile;
 
 /// A table without operations.
 // SAFETY: The C structure consists of flags and optional function pointers, all of which may be
@@ -249,215 +241,5 @@ impl Drop for Directory {
         // and waits for their operations, so nothing uses the data when `files` is dropped after
         // this.
         unsafe { c::proc_remove(self.entry.as_ptr()) };
-    }
-}
-
-/// The C operations of a [`Show`] file.
-struct ShowFile<T: Show>(PhantomData<T>);
-
-impl<T: Show> ShowFile<T> {
-    const OPERATIONS: c::proc_ops = c::proc_ops {
-        proc_open: Some(Self::open),
-        proc_read: Some(c::seq_read),
-        proc_write: Some(Self::write),
-        proc_lseek: Some(c::seq_lseek),
-        proc_release: Some(c::single_release),
-        ..NO_OPERATIONS
-    };
-
-    /// # Safety
-    ///
-    /// Must be called by the proc file system as `proc_open` only.
-    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `file` is being opened for `inode` by the safety requirements.
-        unsafe { c::single_open(file, Some(Self::show), c::pde_data(inode)) }
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
-    unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: The private data is the `T` of the file, which outlives the file's operations.
-        // The mutex is held by the safety requirements, so no other thread accesses the sequence
-        // file.
-        let (this, file) = unsafe { (&*(*file).private.cast::<T>(), SeqFile::from_raw(file)) };
-        from_result(|| this.show(file).map(|()| 0))
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by the proc file system as `proc_write` only, for a file that [`Self::open`]
-    /// opened.
-    unsafe extern "C" fn write(
-        file: *mut bindings::file,
-        text: *const c_char,
-        len: usize,
-        _: *mut bindings::loff_t,
-    ) -> isize {
-        let written = || {
-            let mut input = [0; MAX_INPUT_LEN];
-            // No file accepts a longer text.
-            let input = input.get_mut(..len).ok_or(EINVAL)?;
-            let user = UserPtr::from_ptr(text.cast_mut().cast());
-            UserSlice::new(user, len).reader().read_slice(input)?;
-            // SAFETY: The data of the file is a `T`, which outlives the operations of the file.
-            let this = unsafe { &*c::pde_data((*file).f_inode).cast::<T>() };
-            this.write(input.trim_ascii())
-        };
-        match written() {
-            Ok(()) => len as isize,
-            Err(error) => error.to_errno() as isize,
-        }
-    }
-}
-
-/// The C operations of a [`List`] file.
-struct ListFile<T: List>(PhantomData<T>);
-
-/// The private data of an open [`List`] file. The mutex of the sequence file protects it.
-struct OpenList<T: List> {
-    state: T::State,
-    /// The line that is being printed. Set and cleared in one critical section.
-    line: Option<Line<T::Item>>,
-}
-
-/// The heading or the line of an item.
-enum Line<I> {
-    Header,
-    Item(I),
-}
-
-impl<T: List> ListFile<T> {
-    const OPERATIONS: c::proc_ops = c::proc_ops {
-        proc_open: Some(Self::open),
-        proc_read: Some(c::seq_read),
-        proc_lseek: Some(c::seq_lseek),
-        proc_release: Some(Self::release),
-        ..NO_OPERATIONS
-    };
-
-    const SEQUENCE: bindings::seq_operations = bindings::seq_operations {
-        start: Some(Self::start),
-        stop: Some(Self::stop),
-        next: Some(Self::next),
-        show: Some(Self::show),
-    };
-
-    /// # Safety
-    ///
-    /// Must be called by the proc file system as `proc_open` only.
-    unsafe extern "C" fn open(_: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        from_result(|| {
-            let open = OpenList::<T> {
-                state: T::open()?,
-                line: None,
-            };
-            let open = KBox::new(open, GFP_KERNEL)?;
-            // SAFETY: The file is being opened by the safety requirements, and the operations are
-            // static.
-            let result = unsafe { bindings::seq_open(file, &Self::SEQUENCE) };
-            if result == 0 {
-                // SAFETY: The call succeeded, so the private data of the file is a sequence file.
-                // `release()` acquires ownership of the box again.
-                unsafe {
-                    let sequence = (*file).private_data.cast::<bindings::seq_file>();
-                    (*sequence).private = KBox::into_raw(open).cast();
-                }
-            }
-            Ok(result)
-        })
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by the proc file system as `proc_release` only, for a file that
-    /// [`Self::open`] opened.
-    unsafe extern "C" fn release(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `open()` gave up ownership of the box, and no other operation uses it any more.
-        unsafe {
-            let sequence = (*file).private_data.cast::<bindings::seq_file>();
-            drop(KBox::from_raw((*sequence).private.cast::<OpenList<T>>()));
-            bindings::seq_release(inode, file)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `file` must be a sequence file that [`Self::open`] opened. Its mutex must be held for `'a`,
-    /// and no other reference to the private data may exist.
-    unsafe fn open_list<'a>(file: *mut bindings::seq_file) -> &'a mut OpenList<T> {
-        // SAFETY: `open()` set the private data, and the reference is exclusive by the safety
-        // requirements.
-        unsafe { &mut *(*file).private.cast() }
-    }
-
-    /// Selects the first line at or after `position` and sets `position` to the position of that
-    /// line. Returns null after the last line.
-    fn select_line(open: &mut OpenList<T>, position: &mut bindings::loff_t) -> *mut c_void {
-        open.line = match *position {
-            0 => Some(Line::Header),
-            at => T::at(&open.state, at as u64).map(|(found, item)| {
-                *position = found as bindings::loff_t;
-                Line::Item(item)
-            }),
-        };
-        match &open.line {
-            Some(line) => ptr::from_ref(line).cast_mut().cast(),
-            None => ptr::null_mut(),
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
-    unsafe extern "C" fn start(
-        file: *mut bindings::seq_file,
-        position: *mut bindings::loff_t,
-    ) -> *mut c_void {
-        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
-        // private data or the position.
-        unsafe { Self::select_line(Self::open_list(file), &mut *position) }
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
-    unsafe extern "C" fn next(
-        file: *mut bindings::seq_file,
-        _: *mut c_void,
-        position: *mut bindings::loff_t,
-    ) -> *mut c_void {
-        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
-        // private data or the position.
-        unsafe {
-            *position += 1;
-            Self::select_line(Self::open_list(file), &mut *position)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
-    unsafe extern "C" fn stop(file: *mut bindings::seq_file, _: *mut c_void) {
-        // SAFETY: The mutex is held by the safety requirements, so nothing else accesses the
-        // private data or the position.
-        unsafe { Self::open_list(file) }.line = None;
-    }
-
-    /// # Safety
-    ///
-    /// Must be called by a sequence file that [`Self::open`] opened, with its mutex held.
-    unsafe extern "C" fn show(file: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: The mutex is held by the safety requirements, so no other thread accesses the
-        // sequence file or its private data.
-        let (open, file) = unsafe { (Self::open_list(file), SeqFile::from_raw(file)) };
-        from_result(|| {
-            match &open.line {
-                Some(Line::Header) => T::header(file),
-                Some(Line::Item(item)) => T::show(&open.state, file, item),
-                None => Ok(()),
-            }
-            .map(|()| 0)
-        })
     }
 }
