@@ -47,6 +47,7 @@ use core::ptr;
 use kernel::{
     bindings,
     device::Device,
+    dma::DataDirection,
     mm::virt::VmaNew,
     page::PAGE_SIZE,
     prelude::*,
@@ -122,6 +123,19 @@ impl<M: Memory> Buffer<M> {
 struct Attachment {
     table: SgTable,
     mapped: Option<(Direction, usize)>,
+}
+
+impl Attachment {
+    /// Returns the direction in which to sync the table for CPU access in `direction`, or `None` if
+    /// the table is not mapped.
+    ///
+    /// A device that only reads has written nothing that the CPU must see, and needs no more than
+    /// what the CPU wrote. The other direction would overwrite that from a bounce buffer.
+    fn sync_direction(&self, direction: Direction) -> Option<Direction> {
+        let (mapped, _) = self.mapped?;
+        let only_reads = mapped == Direction::from(DataDirection::ToDevice);
+        Some(if only_reads { mapped } else { direction })
+    }
 }
 
 #[vtable]
@@ -206,7 +220,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
             unsafe { crate::abstractions::kernel_mapping::invalidate(address, size) };
         }
         attached.for_each(|device, attachment| {
-            if attachment.mapped.is_some() {
+            if let Some(direction) = attachment.sync_direction(direction) {
                 // SAFETY: The table is mapped for the attached device, by the type's invariant.
                 unsafe { attachment.table.sync_for_cpu(device, direction) };
             }
@@ -220,7 +234,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
             unsafe { crate::abstractions::kernel_mapping::flush(address, size) };
         }
         attached.for_each(|device, attachment| {
-            if attachment.mapped.is_some() {
+            if let Some(direction) = attachment.sync_direction(direction) {
                 // SAFETY: The table is mapped for the attached device, by the type's invariant.
                 unsafe { attachment.table.sync_for_device(device, direction) };
             }
