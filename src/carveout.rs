@@ -55,8 +55,8 @@ impl Carveout {
     ///
     /// # Safety
     ///
-    /// The region must be reserved memory that the kernel does not use, and the caller must own it
-    /// and not use it afterwards.
+    /// The region must be reserved memory that the kernel does not use, with memory behind all of
+    /// it. The caller must own it and not use it afterwards.
     pub(crate) unsafe fn new(region: Extent) -> Result<Arc<Self>> {
         let whole = region.whole_pages()?;
         // INVARIANT: The caller passes ownership of the region, and nothing is allocated yet.

@@ -3,6 +3,7 @@
 #include <linux/capability.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/efi.h>
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
@@ -14,6 +15,7 @@
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/of.h>
+#include <linux/of_address.h>
 #include <linux/of_reserved_mem.h>
 #include <linux/pid.h>
 #include <linux/ptrace.h>
@@ -241,6 +243,23 @@ struct reserved_mem *rk_dma_heap_helper_of_reserved_mem_lookup(struct device_nod
 	return of_reserved_mem_lookup(node);
 }
 
+struct device_node *rk_dma_heap_helper_of_find_node_by_type(struct device_node *from,
+							    const char *type)
+{
+	return of_find_node_by_type(from, type);
+}
+
+/* A struct resource cannot describe memory above 4 GiB on every 32-bit kernel. */
+bool rk_dma_heap_helper_of_reg(struct device_node *node, int index, u64 *base, u64 *size)
+{
+	const __be32 *address = of_get_address(node, index, size, NULL);
+
+	if (!address)
+		return false;
+	*base = of_translate_address(node, address);
+	return true;
+}
+
 bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name)
 {
 	return of_property_read_bool(node, name);
@@ -250,6 +269,39 @@ struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node
 							const char *name, int index)
 {
 	return of_parse_phandle(node, name, index);
+}
+
+bool rk_dma_heap_helper_efi_boot(void)
+{
+	return efi_enabled(EFI_BOOT);
+}
+
+/*
+ * Like the kernel on Arm, takes for memory what can be mapped other than as a device. That includes
+ * memory that the firmware has reserved: no-map regions of a device tree are usually among it.
+ */
+bool rk_dma_heap_helper_efi_memory_at(u64 address, u64 *base, u64 *size)
+{
+#ifdef CONFIG_EFI
+	efi_memory_desc_t entry;
+
+	if (efi_mem_desc_lookup(address, &entry))
+		return false;
+	if (!(entry.attribute & (EFI_MEMORY_WB | EFI_MEMORY_WT | EFI_MEMORY_WC)))
+		return false;
+	switch (entry.type) {
+	case EFI_UNUSABLE_MEMORY:
+	case EFI_UNACCEPTED_MEMORY:
+	case EFI_MEMORY_MAPPED_IO:
+	case EFI_MEMORY_MAPPED_IO_PORT_SPACE:
+		return false;
+	}
+	*base = entry.phys_addr;
+	*size = entry.num_pages << EFI_PAGE_SHIFT;
+	return true;
+#else
+	return false;
+#endif
 }
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot)

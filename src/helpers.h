@@ -70,9 +70,20 @@ struct device_node *rk_dma_heap_helper_of_find_compatible_node(struct device_nod
 							       const char *compatible);
 bool rk_dma_heap_helper_of_device_is_available(const struct device_node *node);
 struct reserved_mem *rk_dma_heap_helper_of_reserved_mem_lookup(struct device_node *node);
+struct device_node *rk_dma_heap_helper_of_find_node_by_type(struct device_node *from,
+							    const char *type);
+/* Returns an entry of `reg` as a physical address, or false if the node has no such entry. */
+bool rk_dma_heap_helper_of_reg(struct device_node *node, int index, u64 *base, u64 *size);
 bool rk_dma_heap_helper_of_property_read_bool(const struct device_node *node, const char *name);
 struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node *node,
 							const char *name, int index);
+
+bool rk_dma_heap_helper_efi_boot(void);
+/*
+ * Returns the entry of the EFI memory map that contains an address, or false if there is none or if
+ * it is not memory.
+ */
+bool rk_dma_heap_helper_efi_memory_at(u64 address, u64 *base, u64 *size);
 
 pgprot_t rk_dma_heap_helper_pgprot_writecombine(pgprot_t prot);
 pgprot_t rk_dma_heap_helper_pgprot_dirty(pgprot_t prot);

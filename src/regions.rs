@@ -5,6 +5,9 @@
 //! `dts/bindings/` describes two types of node that refer to a region with `memory-region`. One
 //! opts a `no-map` region in as a carveout, the other binds the Rockchip heap to a reusable region.
 //! Each error in the tree is logged in one line and affects only its own node.
+//!
+//! An access to an address without memory behind it can stop the machine. So a carveout must be
+//! memory that the firmware describes, or its node must state that it is memory.
 
 use crate::{
     abstractions::{
@@ -12,7 +15,8 @@ use crate::{
             Area,
             AreaLookup, //
         },
-        device_tree::Node, //
+        device_tree::Node,
+        memory_map, //
     },
     carveout::Carveout,
     decisions::segment::Extent, //
@@ -25,6 +29,9 @@ use kernel::{
 
 /// The compatible of a node that opts its region in as a carveout.
 const CARVEOUT_COMPATIBLE: &CStr = c"rk-dma-heap,carveout";
+
+/// The property of such a node that states that the region is memory which nothing else describes.
+const DEDICATED_MEMORY: &CStr = c"rk-dma-heap,dedicated-memory";
 
 /// The compatible of a node that binds the Rockchip heap to its region.
 const ROCKCHIP_COMPATIBLE: &CStr = c"rk-dma-heap,cma";
@@ -64,8 +71,20 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
             log_error("overlaps another carveout");
             continue;
         }
+        if !node.property_read_bool(DEDICATED_MEMORY) && !memory_map::describes(&memory) {
+            pr_err!(
+                "{}: region {} is outside the memory that the firmware describes: {}; correct its \
+                 reg, or add rk-dma-heap,dedicated-memory to {} if there is memory\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT,
+                node.name()
+            );
+            continue;
+        }
         // SAFETY: The region is `no-map`, so the kernel does not use it. Its node opts it in for
-        // this module, and no other carveout of the module overlaps it.
+        // this module, and no other carveout of the module overlaps it. The firmware describes it
+        // as memory, or its node does.
         match unsafe { Carveout::new(memory) } {
             Ok(carveout) => {
                 used.push(memory, GFP_KERNEL)?;

@@ -39,6 +39,9 @@ use kernel::{
 ///     assert!(node.parse_phandle(c"rk-dma-heap,example").is_none());
 ///     assert!(!node.name().is_empty());
 /// }
+/// for node in Node::memory() {
+///     assert!(node.reg().all(|entry| entry.base.checked_add(entry.size).is_some()));
+/// }
 /// ```
 ///
 /// # Invariants
@@ -53,23 +56,67 @@ impl Node {
     /// Returns an iterator over all nodes that are compatible with `compatible`, in the order of
     /// the tree. May sleep.
     pub(crate) fn compatible(compatible: &CStr) -> impl Iterator<Item = Self> + '_ {
+        // SAFETY: The function returns null, or a valid node with a reference. It drops the
+        // reference to `from`.
+        unsafe {
+            Self::search(move |from| c::of_find_compatible_node(from, compatible.as_char_ptr()))
+        }
+    }
+
+    /// Returns an iterator over the nodes that describe the system's memory. May sleep.
+    ///
+    /// These are the available children of the root whose type is `memory`, as for the kernel when
+    /// it boots.
+    pub(crate) fn memory() -> impl Iterator<Item = Self> {
+        // SAFETY: As above.
+        unsafe { Self::search(|from| c::of_find_node_by_type(from, c"memory".as_char_ptr())) }
+            .filter(|node| node.is_child_of_root() && node.is_available())
+    }
+
+    /// Returns an iterator over the nodes that `next` finds.
+    ///
+    /// # Safety
+    ///
+    /// `next` is called with null, or with the previous node and a reference to it, which it must
+    /// drop. It must return a valid node and a reference to it, or null.
+    unsafe fn search(
+        next: impl Fn(*mut bindings::device_node) -> *mut bindings::device_node,
+    ) -> impl Iterator<Item = Self> {
         let mut last: Option<Self> = None;
         iter::from_fn(move || {
             let from = last
                 .as_ref()
                 .map_or(ptr::null_mut(), |node| node.node.as_ptr());
-            // SAFETY: `from` is null or, by the type invariants of `last`, a valid node. The second
-            // call drops the reference that the first one acquires.
-            let node = unsafe {
-                c::of_node_get(from);
-                c::of_find_compatible_node(from, compatible.as_char_ptr())
-            };
-            // INVARIANT: The call returns a valid node and a reference to it, or null.
+            // SAFETY: `from` is null or, by the type invariants of `last`, a valid node.
+            let node = next(unsafe { c::of_node_get(from) });
+            // INVARIANT: By the safety requirements `next` returns a valid node and a reference to
+            // it, or null.
             let node = Self {
                 node: NonNull::new(node)?,
             };
             last = Some(node.clone());
             Some(node)
+        })
+    }
+
+    /// Returns whether the node is a child of the root.
+    fn is_child_of_root(&self) -> bool {
+        // SAFETY: By the type invariants the node is valid. A node holds a reference to its parent,
+        // which never changes.
+        unsafe {
+            let parent = (*self.node.as_ptr()).parent;
+            !parent.is_null() && (*parent).parent.is_null()
+        }
+    }
+
+    /// Returns an iterator over the entries of `reg`, as physical addresses.
+    pub(crate) fn reg(&self) -> impl Iterator<Item = Extent> + '_ {
+        (0..).map_while(|index| {
+            let mut entry = Extent { base: 0, size: 0 };
+            // SAFETY: By the type invariants the node is valid. The call writes to both fields.
+            let found =
+                unsafe { c::of_reg(self.node.as_ptr(), index, &mut entry.base, &mut entry.size) };
+            found.then_some(entry)
         })
     }
 

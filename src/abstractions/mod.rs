@@ -19,6 +19,7 @@ pub(crate) mod function_hook;
 pub(crate) mod kernel_mapping;
 pub(crate) mod kernel_symbol;
 pub(crate) mod memory_cgroup;
+pub(crate) mod memory_map;
 pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 pub(crate) mod path;

@@ -106,6 +106,31 @@ impl Extent {
             && other.base < self.base.saturating_add(self.size)
     }
 
+    /// Returns whether the byte at `address` belongs to the range.
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        address
+            .checked_sub(self.base)
+            .is_some_and(|offset| offset < self.size)
+    }
+
+    /// Returns whether every byte belongs to a range that `find` returns for its address.
+    ///
+    /// `find` is called once for each of these ranges. A range beyond the end of the address space
+    /// is not covered.
+    pub(crate) fn is_covered(&self, mut find: impl FnMut(u64) -> Option<Extent>) -> bool {
+        let Some(end) = self.base.checked_add(self.size) else {
+            return false;
+        };
+        let mut next = self.base;
+        while next < end {
+            match find(next).filter(|found| found.contains(next)) {
+                Some(found) => next = found.base.saturating_add(found.size),
+                None => return false,
+            }
+        }
+        true
+    }
+
     /// Returns the whole pages inside the range. Fails with `EINVAL` if there are none.
     pub(crate) fn whole_pages(&self) -> Result<Segment> {
         let end = self.base.checked_add(self.size).ok_or(EINVAL)? >> PAGE_SHIFT;
@@ -169,5 +194,22 @@ mod tests {
         assert!(extent(12, 1).overlaps(&extent(10, 10)));
         assert!(extent(10, 10).overlaps(&extent(12, 1)));
         assert!(extent(u64::MAX - 1, 9).overlaps(&extent(1, u64::MAX)));
+    }
+
+    #[test]
+    fn adjacent_ranges_cover_together() {
+        let banks = [(0, 10), (20, 10), (10, 5), (u64::MAX - 9, u64::MAX)];
+        let covered = |base, size| {
+            Extent { base, size }.is_covered(|address| {
+                let mut banks = banks.map(|(base, size)| Extent { base, size }).into_iter();
+                banks.find(|bank| bank.contains(address))
+            })
+        };
+        assert!(covered(0, 15) && covered(9, 6) && covered(20, 10));
+        assert!(covered(u64::MAX - 9, 9));
+        assert!(!covered(14, 2) && !covered(0, 30) && !covered(19, 2) && !covered(29, 2));
+        assert!(!covered(u64::MAX - 9, 10));
+        // A wrong answer ends the search.
+        assert!(!Extent { base: 5, size: 5 }.is_covered(|_| Some(Extent { base: 0, size: 5 })));
     }
 }

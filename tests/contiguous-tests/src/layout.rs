@@ -106,6 +106,7 @@ fn heaps(tree: &Tree) -> Result<()> {
     let found = heap::names()?;
     let mut expected: Vec<_> = SYSTEM.to_vec();
     expected.extend(reserved_ranges(tree)?.keys());
+    expected.extend(tree.empty_carveouts);
     expected.sort_unstable();
     if is_full(tree) {
         // The maximum number of areas is up to the kernel. Each existing area must be a heap.
@@ -302,7 +303,7 @@ fn iomem(tree: &Tree) -> Result<()> {
             "{range:x?} is system memory: {resources:x?}"
         );
         // 32-bit Arm does not list no-map regions.
-        if cfg!(target_arch = "aarch64") {
+        if cfg!(target_arch = "aarch64") && tree.carveouts_listed {
             ensure!(
                 resources
                     .iter()

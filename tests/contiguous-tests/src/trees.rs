@@ -25,6 +25,10 @@ pub struct Tree {
     /// The area to which the Rockchip heap is bound; `None` for the default area.
     pub rockchip: Option<&'static str>,
     pub carveouts: &'static [(&'static str, Range)],
+    /// Carveouts without memory behind them: the heaps exist, and are not allocated from.
+    pub empty_carveouts: &'static [&'static str],
+    /// Whether the kernel knows the memory of the carveouts; `mem=` hides it.
+    pub carveouts_listed: bool,
     /// Regions that neither the kernel nor the module uses.
     pub untouched: &'static [Range],
     /// Lines of the kernel's log at boot, or parts of lines.
@@ -43,6 +47,8 @@ const NOTHING: Tree = Tree {
     areas: &[],
     rockchip: None,
     carveouts: &[],
+    empty_carveouts: &[],
+    carveouts_listed: true,
     untouched: &[],
     boot_log: &[],
     module_log: &[],
@@ -207,6 +213,34 @@ pub const TREES: &[Tree] = &[
             "carveout-device: the kernel has not reserved region elsewhere: left out",
             "rk-dma-heap: memory-region is missing or refers to no node: the default area is used",
         ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-memory",
+        carveouts: &[FRAMES],
+        empty_carveouts: &["fpga-memory@a0000000"],
+        module_log: &[
+            concat!(
+                "carveout-behind: region behind@90000000 is outside the memory that the firmware ",
+                "describes: left out; correct its reg, or add rk-dma-heap,dedicated-memory to ",
+                "carveout-behind if there is memory"
+            ),
+            concat!(
+                "carveout-across: region across@7ff00000 is outside the memory that the firmware ",
+                "describes: left out; correct its reg, or add rk-dma-heap,dedicated-memory to ",
+                "carveout-across if there is memory"
+            ),
+        ],
+        ..NOTHING
+    },
+    // Memory above 512 MiB is described, but the kernel does not use it.
+    Tree {
+        name: "memory-cut",
+        carveouts: &[
+            ("beyond@70000000", Range::new(0x7000_0000, 4 * MIB)),
+            ("dedicated@72000000", Range::new(0x7200_0000, 4 * MIB)),
+        ],
+        carveouts_listed: false,
         ..NOTHING
     },
     Tree {

@@ -68,6 +68,34 @@ proptest! {
     }
 
     #[test]
+    fn covered_means_that_every_byte_is(
+        base in 0..200u64,
+        size in 0..200u64,
+        banks in prop::collection::vec((0..300u64, 0..100u64), 0..8),
+        offset in prop_oneof![Just(0), Just(u64::MAX - 399)],
+    ) {
+        let extent = |base: u64, size| Extent { base: offset + base, size };
+        let banks: Vec<_> = banks.into_iter().map(|(base, size)| extent(base, size)).collect();
+        let all = (base..base + size).all(|byte| {
+            banks.iter().any(|bank| bank.contains(offset + byte))
+        });
+        let mut calls = 0;
+        let covered = extent(base, size).is_covered(|address| {
+            calls += 1;
+            banks.iter().copied().find(|bank| bank.contains(address))
+        });
+        prop_assert_eq!(covered, all);
+        // The search ends, whatever the ranges are.
+        prop_assert!(calls <= banks.len() + 1);
+    }
+
+    #[test]
+    fn any_answer_ends_the_search(extent in extents(), answer in extents()) {
+        let covered = extent.is_covered(|_| Some(answer));
+        prop_assert!(!covered || extent.size == 0 || answer.contains(extent.base));
+    }
+
+    #[test]
     fn overlap_means_a_common_byte(one in extents(), other in extents()) {
         let last = u128::from(u64::MAX);
         let common = end(&one).min(end(&other)).min(last) > u128::from(one.base.max(other.base));

@@ -162,6 +162,19 @@ pub const SUITES: &[Suite] = &[
         targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
+        name: "broken-memory",
+        promise: "a carveout without memory behind it is left out, unless its node states that \
+                  there is memory, and the other heaps work",
+        options: ["--dtb", "broken-memory"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
+        name: "memory-cut",
+        promise: "a carveout in memory that mem= hides from the kernel is a heap",
+        options: ["--dtb", "memory-cut", "--append", "mem=512M"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
         name: "broken-many",
         promise: "more regions than the kernel supports are reported, and the other heaps work",
         options: ["--dtb", "broken-many"],
