@@ -102,6 +102,21 @@ void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count)
 	}
 }
 
+/*
+ * Returns whether a page has other references than that of its owner. A mapping by vm_insert_page()
+ * holds one as well.
+ */
+bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count)
+{
+	unsigned long i;
+
+	for (i = 0; i < count; i++) {
+		if (page_ref_count(head + i) != 1)
+			return true;
+	}
+	return false;
+}
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);

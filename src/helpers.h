@@ -34,6 +34,8 @@ unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
 struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
 void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
 
+bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count);
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
 
 void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len);

@@ -181,8 +181,21 @@ impl RangeCache {
 
     /// Allocates a range from the cache, or else from the area.
     ///
-    /// May sleep. Fails with `ENOMEM`, and as [`Range::prepare`] does.
+    /// A cached range to whose pages somebody still refers is dropped. May sleep. Fails with
+    /// `ENOMEM`, and as [`Range::prepare`] does for a range that nobody refers to.
     pub(crate) fn allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
+        loop {
+            match self.try_allocate(request) {
+                // Each attempt removes such a range from the cache.
+                Err(error) if error == EBUSY => (),
+                result => return result,
+            }
+        }
+    }
+
+    /// Allocates a range as [`RangeCache::allocate`] does. Fails with `EBUSY` if it has dropped a
+    /// cached range to whose pages somebody still refers.
+    fn try_allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
         let matches = |range: &CachedRange| range.matches(request);
         let ready = |range: &CachedRange| {
             matches!(range.contents, Contents::Prepared(_)) && range.caching == request.caching

@@ -44,6 +44,7 @@ use core::{
 use kernel::{
     bindings,
     ffi::c_ulong,
+    pr_warn_once,
     prelude::*,
     str::CStr, //
 };
@@ -139,10 +140,11 @@ impl Area {
         let head = NonNull::new(head)?;
         // SAFETY: The page was allocated above.
         let pfn = unsafe { c::page_to_pfn(head.as_ptr()) };
-        // INVARIANT: The pages were allocated above from this area.
+        // INVARIANT: The pages were allocated above from this area. Nobody else has seen them.
         Some(Range {
             area: *self,
             segment: Segment { pfn, pages },
+            exposed: false,
         })
     }
 }
@@ -204,23 +206,33 @@ impl AreaLookup {
 
 /// A contiguous range of pages, allocated from an area. Their content is unspecified.
 ///
-/// Dropping it releases the pages to the area. Does not sleep.
+/// Dropping it releases the pages to the area. Does not sleep. If somebody else still holds a
+/// reference to a page, all of the range is leaked instead, with one warning: `cma_release()` would
+/// free such a page nevertheless, and nobody knows what else the holder accesses.
 ///
 /// # Invariants
 ///
-/// `segment` was allocated from `area` by one call of `cma_alloc()` and is owned by this value.
+/// - `segment` was allocated from `area` by one call of `cma_alloc()` and is owned by this value.
+/// - If somebody else may hold references to the pages, `exposed` is true.
 #[must_use]
 pub(crate) struct Range {
     area: Area,
     segment: Segment,
+    exposed: bool,
 }
 
 impl Range {
     /// Zeroes the range and, for [`Caching::WriteCombined`], cleans the caches.
     ///
-    /// May sleep. Fails with `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does.
-    /// The range is released on failure.
-    pub(crate) fn prepare(self, caching: Caching, cleaner: &Cleaner) -> Result<PreparedRange> {
+    /// May sleep. Fails with `EBUSY` if somebody else holds a reference to a page, which cannot be
+    /// so for a new range. Fails with `EINTR` if a fatal signal is pending, and as
+    /// [`Cleaner::clean`] does. The range is dropped on failure.
+    pub(crate) fn prepare(mut self, caching: Caching, cleaner: &Cleaner) -> Result<PreparedRange> {
+        if self.is_shared() {
+            return Err(EBUSY);
+        }
+        // INVARIANT: Nobody else holds a reference, and from here on nobody can acquire one.
+        self.exposed = false;
         for part in self.segment.chunks(ZERO_BATCH_PAGES) {
             if signal::fatal_pending() {
                 return Err(EINTR);
@@ -241,8 +253,26 @@ impl Range {
     }
 }
 
+impl Range {
+    /// Returns whether somebody else holds a reference to a page. Does not sleep.
+    fn is_shared(&self) -> bool {
+        // SAFETY: By the type invariants the range owns these pages.
+        self.exposed
+            && unsafe { c::pages_shared(c::pfn_to_page(self.segment.pfn), self.segment.pages) }
+    }
+}
+
 impl Drop for Range {
     fn drop(&mut self) {
+        if self.is_shared() {
+            pr_warn_once!(
+                "area {}: {} pages are lost, somebody has freed them and still refers to them; \
+                 drop the references before the buffer or page array\n",
+                self.area.name(),
+                self.segment.pages
+            );
+            return;
+        }
         // SAFETY: By the type invariants the pages were allocated from the area by one call, and
         // this value owns them.
         unsafe {
@@ -279,7 +309,12 @@ impl PreparedRange {
 
     /// Converts to a range of unspecified content, for pages that were mapped.
     pub(crate) fn into_range(self) -> Range {
-        self.range
+        // INVARIANT: The users of the pages may hold references to them.
+        Range {
+            area: self.range.area,
+            segment: self.into_raw(),
+            exposed: true,
+        }
     }
 
     /// Releases ownership of the pages without freeing them. [`PreparedRange::from_raw`] acquires
@@ -297,11 +332,13 @@ impl PreparedRange {
     /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area` that was
     /// prepared for `caching`, and this function must be called once for it.
     pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
-        // INVARIANT: By the safety requirements.
-        Self {
-            range: Range { area, segment },
-            caching,
-        }
+        // INVARIANT: By the safety requirements. The users of the pages may hold references to them.
+        let range = Range {
+            area,
+            segment,
+            exposed: true,
+        };
+        Self { range, caching }
     }
 }
 

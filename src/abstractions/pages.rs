@@ -55,7 +55,7 @@ pub(crate) enum Zone {
 
 /// An owned run of `2^order` physically contiguous pages.
 ///
-/// Dropping it frees the pages.
+/// Dropping it frees the pages, when nobody else refers to them any more.
 ///
 /// # Examples
 ///
@@ -64,6 +64,7 @@ pub(crate) enum Zone {
 ///
 /// let mut run = PageRun::allocate(2, Zone::Dma32, Reclaim::Direct).ok_or(ENOMEM)?;
 /// assert_eq!((run.order(), run.pages()), (2, 4));
+/// assert!(!run.is_shared());
 /// run.zero();
 /// ```
 ///
@@ -136,6 +137,16 @@ impl PageRun {
     pub(crate) fn clean(&mut self, cleaner: &Cleaner) -> Result {
         // SAFETY: By the type invariant the run owns these pages.
         unsafe { cleaner.clean(self.segment()) }
+    }
+
+    /// Returns whether somebody else holds a reference to the run.
+    ///
+    /// Dropping such a run frees it with the last of the other references.
+    #[inline]
+    pub(crate) fn is_shared(&self) -> bool {
+        // References to any page of a compound page are counted in its head.
+        // SAFETY: By the type invariant `head` is a valid page.
+        unsafe { c::pages_shared(self.head.as_ptr(), 1) }
     }
 
     /// Returns the page frames of the run.

@@ -19,6 +19,7 @@ use crate::{
     trace, //
 };
 use kernel::{
+    pr_warn_once,
     prelude::*,
     sync::atomic::Relaxed, //
 };
@@ -70,9 +71,25 @@ impl Pool {
         Some(run)
     }
 
+    /// Returns `run` if nobody else refers to it. Otherwise drops it, with one warning: it is freed
+    /// with the last reference.
+    fn unless_shared(&self, run: PageRun) -> Option<PageRun> {
+        if run.is_shared() {
+            pr_warn_once!(
+                "heap {}: {} pages are not used again, somebody has freed them and still refers to \
+                 them; drop the references before the buffer\n",
+                self.name,
+                run.pages()
+            );
+            return None;
+        }
+        Some(run)
+    }
+
     /// Prepares a single page for this CPU's shard, and moves surplus pages to the depot.
     fn refill_this_cpu(&self, page: PageRun) {
-        let Some(page) = self.prepare_within_limit(page) else {
+        let page = self.unless_shared(page);
+        let Some(page) = page.and_then(|page| self.prepare_within_limit(page)) else {
             return;
         };
         let mut surplus = RunList::new(page.order());
@@ -94,14 +111,16 @@ impl Pool {
         }
     }
 
-    /// Takes a run of order `ORDERS[index]` from the backlog.
+    /// Takes a run of order `ORDERS[index]` from the backlog, to which nobody else refers.
     pub(super) fn take_backlog(&self, index: usize) -> Option<PageRun> {
-        if self.backlog.load(Relaxed) == 0 {
-            return None;
+        while self.backlog.load(Relaxed) > 0 {
+            let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
+            self.backlog.fetch_sub(run.pages(), Relaxed);
+            if let Some(run) = self.unless_shared(run) {
+                return Some(run);
+            }
         }
-        let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
-        self.backlog.fetch_sub(run.pages(), Relaxed);
-        Some(run)
+        None
     }
 
     /// Prepares all runs of the backlog for the depot.

@@ -83,7 +83,7 @@ impl RangeCache {
                 let contents = Contents::Prepared(range);
                 Some((CachedRange { contents, ..used }, None))
             }
-            // The range has been released to its area.
+            // The range has been dropped.
             Err(_) => None,
         };
         drop(state);

@@ -6,6 +6,7 @@
  */
 
 #include <linux/fs.h>
+#include <linux/mm.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -19,6 +20,8 @@ struct allocator_file {
 	/* Held during every request. */
 	struct mutex lock;
 	struct xarray allocations;
+	/* A page to which the driver holds a reference, whoever has allocated it. */
+	struct page *held;
 };
 
 /* Allocations that are freed when the driver is unloaded, and their lock. */
@@ -46,6 +49,8 @@ static int allocator_release(struct inode *inode, struct file *file)
 	xa_for_each(&this->allocations, handle, allocation)
 		allocation_destroy(allocation);
 	xa_destroy(&this->allocations);
+	if (this->held)
+		put_page(this->held);
 	mutex_destroy(&this->lock);
 	kfree(this);
 	return 0;
@@ -89,6 +94,34 @@ static int keep(struct allocator_file *this, u32 handle)
 	return 0;
 }
 
+static int hold(struct allocator_file *this, u64 address)
+{
+	if (this->held)
+		return -EBUSY;
+	this->held = pfn_to_page(PHYS_PFN(address));
+	get_page(this->held);
+	return 0;
+}
+
+static int let_go(struct allocator_file *this)
+{
+	if (!this->held)
+		return -ENOENT;
+	put_page(this->held);
+	this->held = NULL;
+	return 0;
+}
+
+static int allocator_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct allocator_file *this = file->private_data;
+
+	guard(mutex)(&this->lock);
+	if (!this->held)
+		return -ENOENT;
+	return vm_insert_page(vma, vma->vm_start, this->held);
+}
+
 /* All arguments; those for an allocation begin with its handle. */
 union allocator_argument {
 	u32 handle;
@@ -97,6 +130,7 @@ union allocator_argument {
 	struct rk_allocator_transfer transfer;
 	struct rk_allocator_heap heap;
 	struct rk_allocator_description description;
+	u64 address;
 };
 
 static int serve(struct allocator_file *this, unsigned int request,
@@ -109,6 +143,10 @@ static int serve(struct allocator_file *this, unsigned int request,
 		return allocate(this, &argument->request);
 	case RK_ALLOCATOR_KEEP:
 		return keep(this, argument->handle);
+	case RK_ALLOCATOR_HOLD:
+		return hold(this, argument->address);
+	case RK_ALLOCATOR_LET_GO:
+		return let_go(this);
 	case RK_ALLOCATOR_ADD_HEAP:
 		argument->heap.name[sizeof(argument->heap.name) - 1] = '\0';
 		return own_heap_add(&argument->heap);
@@ -164,6 +202,7 @@ static const struct file_operations allocator_file_operations = {
 	.release = allocator_release,
 	.unlocked_ioctl = allocator_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = allocator_mmap,
 };
 
 static struct miscdevice allocator_device = {

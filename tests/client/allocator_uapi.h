@@ -123,5 +123,11 @@ struct rk_allocator_description {
 #define RK_ALLOCATOR_ADD_HEAP	 _IOW('a', 0x06, struct rk_allocator_heap)
 #define RK_ALLOCATOR_REMOVE_HEAP _IO('a', 0x07)
 #define RK_ALLOCATOR_DESCRIBE	 _IOWR('a', 0x08, struct rk_allocator_description)
+/*
+ * Holds a reference to the page at a physical address. Fails with EBUSY if the file holds one. The
+ * page is mapped by mmap() of one page. The last of both drops the reference.
+ */
+#define RK_ALLOCATOR_HOLD   _IOW('a', 0x09, __u64)
+#define RK_ALLOCATOR_LET_GO _IO('a', 0x0a)
 
 #endif

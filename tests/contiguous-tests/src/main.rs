@@ -5,6 +5,7 @@
 
 mod areas;
 mod faults;
+mod held;
 mod interface;
 mod kept;
 mod layout;
@@ -55,6 +56,7 @@ fn main() -> Result<ExitCode> {
     warnings::add(&mut tests);
     faults::add(&mut tests);
     kept::add(&mut tests);
+    held::add(&mut tests);
     migration::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

@@ -6,13 +6,20 @@
 
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
+use crate::mapping::Mapping;
+use crate::page_size;
 use anyhow::{
     Context,
     Result, //
 };
 use nix::errno::Errno;
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
 use std::fs::File;
 use std::os::fd::{
+    AsFd,
     AsRawFd,
     FromRawFd,
     OwnedFd, //
@@ -138,6 +145,8 @@ mod raw {
     nix::ioctl_write_ptr!(add_heap, b'a', 0x06, OwnHeap);
     nix::ioctl_none!(remove_heap, b'a', 0x07);
     nix::ioctl_readwrite!(describe, b'a', 0x08, Description);
+    nix::ioctl_write_ptr!(hold, b'a', 0x09, u64);
+    nix::ioctl_none!(let_go, b'a', 0x0a);
 }
 
 fn name(text: &str) -> nix::Result<Name> {
@@ -285,6 +294,29 @@ impl Allocator {
     pub fn remove_heap(&self) -> nix::Result<()> {
         // SAFETY: The ioctl has no argument.
         unsafe { raw::remove_heap(self.0.as_raw_fd()) }.map(drop)
+    }
+
+    /// Lets the driver hold a reference to the page at `address`, at most one at a time.
+    pub fn hold(&self, address: u64) -> nix::Result<()> {
+        // SAFETY: The kernel only reads the address.
+        unsafe { raw::hold(self.0.as_raw_fd(), &address) }.map(drop)
+    }
+
+    /// Lets the driver drop the reference of [`Allocator::hold`].
+    pub fn let_go(&self) -> nix::Result<()> {
+        // SAFETY: The ioctl has no argument.
+        unsafe { raw::let_go(self.0.as_raw_fd()) }.map(drop)
+    }
+
+    /// Maps the page of [`Allocator::hold`]. The mapping holds a reference to the page.
+    pub fn map_held(&self) -> nix::Result<Mapping> {
+        Mapping::of_fd(
+            self.0.as_fd(),
+            0,
+            page_size(),
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_SHARED,
+        )
     }
 
     /// Returns the properties of a heap as the kernel interface reports them.

@@ -71,6 +71,9 @@ const ROCKCHIP_CMA_KEPT_RANGES: &[&str] = &[
     "init_on_alloc=0",
 ];
 
+/// The area of 64 MiB also loses the ranges that nobody may use again.
+const HELD_PAGES: &[&str] = &["--mem", "1G", "--append", "cma=64M init_on_alloc=0"];
+
 /// The files in `/tmp` must be large enough for the page cache of half an area.
 const MIGRATION: &str =
     "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/";
@@ -235,6 +238,18 @@ pub const SUITES: &[Suite] = &[
             targets: MODULE_LOADED_BY_TEST,
             options: ROCKCHIP_CMA_KEPT_RANGES,
             command: "contiguous-tests --tree rockchip-cma kept/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "held-pages",
+        promise:
+            "a page to which a driver still refers when it frees it, or which a process maps, \
+                  is in no other buffer; one warning",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            options: HELD_PAGES,
+            command: "contiguous-tests --tree configured held/",
             ..GUEST
         }),
     },

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages that a driver still refers to, or maps, when their buffer or page array is freed: nobody
+//! else gets them.
+
+use crate::areas;
+use crate::replay::HEAP;
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::Allocator;
+use guest_support::client::{
+    self,
+    Client, //
+};
+use guest_support::dma_buf::Buffer;
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::page_size;
+use guest_support::pattern::Pattern;
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+const KEEP_RANGES: &str = "/proc/rk_dma_heap/keep_ranges";
+
+/// Heaps of each source of memory and each memory type. Those that do not exist on this
+/// architecture are skipped.
+const HEAPS: [&str; 6] = [
+    "cma",
+    "cma-uncached",
+    HEAP,
+    "system",
+    "system-uncached",
+    "system-dma32",
+];
+
+/// Whether freed ranges are cached, and how long the thread that prepares freed memory has for it.
+const CASES: [(&str, Duration); 4] = [
+    ("0", Duration::ZERO),
+    ("1", Duration::ZERO),
+    ("1", Duration::from_millis(200)),
+    // Longer than a range is cached.
+    ("1", Duration::from_millis(2500)),
+];
+
+/// The number of buffers that are allocated after one was freed.
+const BUFFERS: usize = 6;
+
+pub fn add(tests: &mut Tests) {
+    tests.add("held/page-array", page_array);
+    tests.add("held/mapped", mapped);
+    for heap in HEAPS {
+        tests.add(format!("held/buffer/{heap}"), move || buffer(heap));
+    }
+    tests.add("held/one-warning", one_warning);
+}
+
+fn keep(on: &str) -> Result<()> {
+    fs::write(KEEP_RANGES, on).with_context(|| format!("cannot write {KEEP_RANGES}"))
+}
+
+/// Returns whether the page at `address` belongs to `buffer`.
+fn contains(client: &Client, buffer: &Buffer, address: u64) -> Result<bool> {
+    let segments = client.import(buffer)?.segments()?;
+    Ok(segments.iter().any(|segment| {
+        (segment.physical_address..segment.physical_address + segment.length).contains(&address)
+    }))
+}
+
+fn page_array() -> Result<()> {
+    let (allocator, page) = (Allocator::open()?, page_size());
+    let size = 16 * page;
+    for (on, pause) in CASES {
+        keep(on)?;
+        let array = allocator.pages(HEAP, None, size)?;
+        let held = array.physical_address() + 5 * page as u64;
+        allocator.hold(held)?;
+        drop(array);
+        sleep(pause);
+        let mut arrays = Vec::new();
+        for number in 0..BUFFERS {
+            let array = allocator.pages(HEAP, None, size)?;
+            let first = array.physical_address();
+            ensure!(
+                !(first..first + size as u64).contains(&held),
+                "keep_ranges={on}, {pause:?}: array {number} has the held page"
+            );
+            arrays.push(array);
+        }
+        allocator.let_go()?;
+        drop(arrays);
+        drop(allocator.pages(HEAP, None, size)?);
+    }
+    Ok(())
+}
+
+// The mapping alone holds a reference.
+fn mapped() -> Result<()> {
+    let (allocator, page) = (Allocator::open()?, page_size());
+    let size = 16 * page;
+    for (on, pause) in CASES {
+        keep(on)?;
+        let array = allocator.pages(HEAP, None, size)?;
+        allocator.hold(array.physical_address() + page as u64)?;
+        let mapping = allocator.map_held()?;
+        allocator.let_go()?;
+        mapping.fill(Pattern(7), 0);
+        drop(array);
+        sleep(pause);
+        let heap = Heap::open(HEAP)?;
+        let mut buffers = Vec::new();
+        for _ in 0..BUFFERS {
+            let buffer = heap.allocate(size)?;
+            buffer.map()?.fill(Pattern(8), 0);
+            buffers.push(buffer);
+        }
+        mapping.check(Pattern(7), 0).with_context(|| {
+            format!("keep_ranges={on}, {pause:?}: a buffer has the mapped page")
+        })?;
+        mapping.fill(Pattern(9), 0);
+        for buffer in &buffers {
+            buffer.map()?.check(Pattern(8), 0)?;
+        }
+        drop(mapping);
+        drop(buffers);
+        drop(heap.allocate(size)?);
+    }
+    Ok(())
+}
+
+fn buffer(name: &str) -> Result<()> {
+    if cfg!(target_arch = "x86_64") && name.contains("uncached") {
+        ensure!(Heap::open(name).is_err(), "{name} exists");
+        return Ok(());
+    }
+    client::load("")?;
+    let (client, allocator) = (Client::open()?, Allocator::open()?);
+    let (heap, page) = (Heap::open(name)?, page_size());
+    for size in [page, 2 * page, 64 << 10, 1 << 20] {
+        for (on, pause) in &CASES[..3] {
+            keep(on)?;
+            let buffer = heap.allocate(size)?;
+            let segments = client.import(&buffer)?.segments()?;
+            let last = segments.last().context("a buffer without segments")?;
+            let held = last.physical_address + last.length - page as u64;
+            buffer.map()?.fill(Pattern(1), 0);
+            allocator.hold(held)?;
+            drop(buffer);
+            sleep(*pause);
+            let mut buffers = Vec::new();
+            for number in 0..BUFFERS {
+                let buffer = heap.allocate(size)?;
+                buffer.map()?.check_zero()?;
+                ensure!(
+                    !contains(&client, &buffer, held)?,
+                    "{size:#x} bytes, keep_ranges={on}, {pause:?}: buffer {number} has the held page"
+                );
+                buffers.push(buffer);
+            }
+            allocator.let_go()?;
+            drop(buffers);
+            heap.allocate(size)?.map()?.check_zero()?;
+        }
+    }
+    Ok(())
+}
+
+fn one_warning() -> Result<()> {
+    let (allocator, page) = (Allocator::open()?, page_size());
+    keep("0")?;
+    for _ in 0..2 {
+        let array = allocator.pages(HEAP, None, 2 * page)?;
+        allocator.hold(array.physical_address())?;
+        drop(array);
+        allocator.let_go()?;
+    }
+    let log = areas::module_log()?;
+    let warnings: Vec<_> = log
+        .iter()
+        .filter(|line| line.starts_with("area ") && line.contains("still refers to them"))
+        .collect();
+    ensure!(warnings.len() == 1, "{warnings:#?} in {log:#?}");
+    keep("1")
+}
