@@ -22,6 +22,7 @@ use crate::{
         pages, //
     },
     decisions::{
+        heap_name,
         memory::Caching,
         segment::Extent, //
     },
@@ -88,7 +89,7 @@ impl Heaps {
         let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone())?;
         let mut heaps = KVec::new();
         let pools = system_heaps(parameters, &cleaner, &ranges, &mut heaps)?;
-        area_heaps(lookup.as_ref(), &ranges, &mut heaps)?;
+        area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
             let heap = carveout::CarveoutHeap::new(&name, carveout, ranges.clone())?;
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
@@ -119,7 +120,7 @@ fn system_heaps(
     let ram = pages::total_ram();
     let mut memory_types = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
     for (name, memory_type) in system::HEAPS {
-        if caching_supported(name, memory_type.caching) {
+        if caching_supported(name, memory_type.caching, cleaner) {
             memory_types.push((name, memory_type), GFP_KERNEL)?;
         }
     }
@@ -140,6 +141,7 @@ fn system_heaps(
 /// Creates the heaps over the default area, and one over each other area, named after the area.
 fn area_heaps(
     lookup: Option<&AreaLookup>,
+    cleaner: &Cleaner,
     ranges: &Arc<RangeCache>,
     heaps: &mut HeapList,
 ) -> Result {
@@ -151,7 +153,7 @@ fn area_heaps(
         );
     }
     for (name, below_4g, caching) in DEFAULT_AREA_HEAPS {
-        let Some(area) = default.filter(|_| caching_supported(name, caching)) else {
+        let Some(area) = default.filter(|_| caching_supported(name, caching, cleaner)) else {
             continue;
         };
         if below_4g && !is_below_4g(lookup.map(|lookup| lookup.extent(area))) {
@@ -218,13 +220,26 @@ fn is_below_4g(extent: Option<Extent>) -> bool {
         .is_some_and(|end| end <= 1 << 32)
 }
 
-/// Returns whether the architecture supports `caching`. Otherwise logs why the heap `name` is left
-/// out.
-fn caching_supported(name: &CStr, caching: Caching) -> bool {
-    if caching == Caching::WriteCombined && !WRITE_COMBINED_WORKS {
+/// Returns whether this machine supports `caching`. Otherwise logs why the heap `name` is left out.
+fn caching_supported(name: &CStr, caching: Caching, cleaner: &Cleaner) -> bool {
+    if caching == Caching::Cached {
+        return true;
+    }
+    if !WRITE_COMBINED_WORKS {
         pr_info!(
             "heap {}: left out, devices snoop the caches on this architecture\n",
             name
+        );
+        return false;
+    }
+    if !cleaner.reaches_memory() {
+        let (instead, suffix) = heap_name::cached(name);
+        pr_info!(
+            "heap {}: left out, all DMA goes through bounce buffers (swiotlb=force or a \
+             confidential guest); allocate from heap {}{}\n",
+            name,
+            instead,
+            suffix
         );
         return false;
     }

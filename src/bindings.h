@@ -11,8 +11,9 @@
  * bindgen: vmap
  * bindgen: dev_get_cma_area
  * bindgen: dma_contiguous_get_area_by_idx
- * bindgen: dma_map_resource
- * bindgen: dma_unmap_resource
+ * bindgen: dma_map_phys
+ * bindgen: dma_max_mapping_size
+ * bindgen: dma_unmap_phys
  * bindgen: iounmap
  * bindgen: vunmap
  * bindgen: dma_buf_attach

@@ -12,7 +12,6 @@
 use crate::{
     abstractions::{
         dma_buf::DmaBuf,
-        dma_device,
         exporter::{
             self,
             Attached,
@@ -38,6 +37,7 @@ use crate::{
         request::Request,
         segment::Segment, //
     },
+    importer,
     ledger::{
         Account,
         Entry, //
@@ -154,9 +154,11 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
     }
 
     fn attach(&self, device: &Device) -> Result<Attachment> {
+        importer::check_attach(&self.memory, self.name(), device)?;
+        let max_entry_bytes = importer::max_entry_bytes(&self.memory, device);
         // INVARIANT: The table is new, so it is not mapped.
         Ok(Attachment {
-            table: SgTable::new(&self.memory, dma_device::max_segment_size(device))?,
+            table: SgTable::new(&self.memory, max_entry_bytes)?,
             mapped: None,
         })
     }
@@ -180,9 +182,10 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
             }
             Some(_) => return Err(EBUSY),
             None => {
+                importer::check_map(&self.memory, self.name(), device)?;
                 // SAFETY: The buffer owns the memory and outlives its attachments. By the type's
                 // invariant the table is not mapped. `unmap()` is called before the attachment is
-                // dropped.
+                // dropped. The device accesses the memory itself if it must, as checked above.
                 unsafe { attachment.table.map(device, direction) }?;
                 1
             }

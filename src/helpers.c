@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/capability.h>
+#include <linux/dma-direct.h>
+#include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/efi.h>
@@ -9,6 +11,7 @@
 #include <linux/ftrace.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/iommu-dma.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -20,12 +23,14 @@
 #include <linux/pid.h>
 #include <linux/ptrace.h>
 #include <linux/proc_fs.h>
+#include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/seq_file.h>
+#include <linux/swiotlb.h>
 #include <linux/sysfs.h>
 #include <linux/tracepoint.h>
 #include <linux/user_namespace.h>
@@ -143,6 +148,42 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask)
 {
 	return dma_coerce_mask_and_coherent(dev, mask);
+}
+
+/*
+ * Returns whether the DMA interface cannot let the device access the memory itself: it would use a
+ * bounce buffer if there is one, else fail.
+ *
+ * This is the decision of the direct mapping, for memory of whole pages. Behind an IOMMU such
+ * memory never bounces, not even for devices that are not trusted: only parts of pages do. DMA
+ * operations of another kind (Xen) decide for themselves.
+ */
+bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size)
+{
+	dma_addr_t address;
+
+	if (!dev->dma_mask || use_dma_iommu(dev) || get_dma_ops(dev))
+		return false;
+	if (is_swiotlb_force_bounce(dev))
+		return true;
+	address = phys_to_dma(dev, base);
+	return address == DMA_MAPPING_ERROR ||
+	       address + size - 1 > min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+}
+
+bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev)
+{
+	return dev_is_dma_coherent(dev);
+}
+
+/* Returns whether a message may be logged. Suppressed messages are not counted in the log. */
+bool rk_dma_heap_helper_log_ratelimit(void)
+{
+	static struct ratelimit_state state =
+		RATELIMIT_STATE_INIT_FLAGS(state, DEFAULT_RATELIMIT_INTERVAL,
+					   DEFAULT_RATELIMIT_BURST, RATELIMIT_MSG_ON_RELEASE);
+
+	return __ratelimit(&state);
 }
 
 /* With a constant size, the compiler chooses the slab cache. */

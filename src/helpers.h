@@ -46,6 +46,9 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 						    enum dma_data_direction direction);
 
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
+bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
+bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
+bool rk_dma_heap_helper_log_ratelimit(void);
 void *rk_dma_heap_helper_kmalloc_small(size_t size);
 char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
 void rk_dma_heap_helper_current_comm(char *comm);

@@ -61,6 +61,7 @@ mod exports;
 mod heap;
 mod heap_devices;
 mod holders;
+mod importer;
 mod ledger;
 mod page_arrays;
 mod page_pool;

@@ -40,6 +40,7 @@ use crate::{
 };
 use kernel::{
     bindings,
+    device::Device,
     dma::DataDirection,
     faux,
     prelude::*, //
@@ -68,9 +69,11 @@ pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM)
 ///
 /// - The device has a 64-bit DMA mask.
 /// - The device does not snoop the CPU's caches if the architecture has devices that do not.
+/// - `reaches_memory` is whether the device accesses all memory without a bounce buffer.
 #[must_use]
 pub(crate) struct Cleaner {
     device: faux::Registration,
+    reaches_memory: bool,
 }
 
 impl Cleaner {
@@ -79,24 +82,41 @@ impl Cleaner {
     /// May sleep. Fails with `ENODEV` if the device cannot be created, and as
     /// [`dma_device::remove_dma_limits`] does.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
-        let this = Self {
-            device: faux::Registration::new(name, None)?,
-        };
+        let registration = faux::Registration::new(name, None)?;
+        let raw = version::faux_device(&registration);
         // INVARIANT: The device has no firmware node, so it keeps the architecture's default. On
         // arm and arm64 that is no snooping.
         // SAFETY: The device is valid. It was just created, so it has no other user.
-        unsafe { dma_device::remove_dma_limits(version::faux_device(&this.device)) }?;
-        Ok(this)
+        unsafe { dma_device::remove_dma_limits(raw) }?;
+        // SAFETY: The device is valid as long as its registration.
+        let device: &Device = unsafe { Device::from_raw(raw) };
+        // INVARIANT: The device addresses all memory, so a bounce buffer is used for all memory or
+        // for none.
+        let reaches_memory = !dma_device::bounces(device, Segment { pfn: 0, pages: 1 });
+        Ok(Self {
+            device: registration,
+            reaches_memory,
+        })
+    }
+
+    /// Returns whether [`Cleaner::clean`] works. It does not with `swiotlb=force` and in
+    /// confidential guests: what it would clean is a bounce buffer, not the memory.
+    pub(crate) fn reaches_memory(&self) -> bool {
+        self.reaches_memory
     }
 
     /// Writes back and invalidates every cache line of `segment`.
     ///
-    /// Does not sleep. Fails with `EIO` if the memory cannot be mapped for the device.
+    /// Does not sleep. Fails with `EIO` if the memory cannot be mapped for the device, and unless
+    /// [`Cleaner::reaches_memory`].
     ///
     /// # Safety
     ///
     /// The caller must own the segment's pages, and each of them must have a `struct page`.
     pub(crate) unsafe fn clean(&self, segment: Segment) -> Result {
+        if !self.reaches_memory {
+            return Err(EIO);
+        }
         let device = version::faux_device(&self.device);
         let direction = DataDirection::Bidirectional.into();
         // SAFETY: By the safety requirements the pages are valid. By the type invariants the device

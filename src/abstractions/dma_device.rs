@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! DMA limits of devices.
+//! DMA limits of devices: the memory that they access, and whether they snoop CPU caches.
 //!
-//! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
+//! C headers: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h),
+//! [`include/linux/dma-direct.h`](srctree/include/linux/dma-direct.h)
 
-use crate::bindings as c;
+use crate::{
+    bindings as c,
+    decisions::segment::Segment, //
+};
 use kernel::{
     bindings,
     device::Device,
@@ -79,4 +83,54 @@ pub(crate) fn max_segment_size(device: &Device) -> usize {
         None | Some(0) => usize::MAX,
         Some(size) => size as usize,
     }
+}
+
+/// Returns whether `device` cannot access `segment` itself: a mapping of it leads to a bounce
+/// buffer, or fails because there is none. Does not sleep.
+///
+/// That is so for memory that the device cannot address, and for all memory with `swiotlb=force`
+/// and in confidential guests. It is never so behind an IOMMU.
+///
+/// # Examples
+///
+/// ```
+/// use crate::{abstractions::dma_device, decisions::segment::Segment};
+/// use kernel::{device::Device, faux};
+///
+/// let registration = faux::Registration::new(c"rk_dma_heap_example", None)?;
+/// let raw = crate::abstractions::version::faux_device(&registration);
+/// // SAFETY: The device is valid as long as its registration.
+/// let device: &Device = unsafe { Device::from_raw(raw) };
+/// let page = Segment { pfn: 16, pages: 1 };
+///
+/// // SAFETY: The device is valid, and has no other user.
+/// unsafe { dma_device::remove_dma_limits(raw) }?;
+/// assert!(!dma_device::bounces(device, page));
+/// // SAFETY: `remove_dma_limits()` has set the mask, and the device has no other user.
+/// unsafe { *(*raw).dma_mask = page.address() };
+/// assert!(dma_device::bounces(device, page));
+/// ```
+pub(crate) fn bounces(device: &Device, segment: Segment) -> bool {
+    let base = segment.address() as bindings::phys_addr_t;
+    // SAFETY: The device is valid. The function reads its limits and has no other requirements.
+    unsafe { c::dma_bounces(raw(device), base, segment.bytes()) }
+}
+
+/// Returns the largest size in bytes that can be mapped for `device` as one entry, if some of its
+/// memory goes through bounce buffers. Returns [`usize::MAX`] otherwise. Does not sleep.
+pub(crate) fn max_bounced_size(device: &Device) -> usize {
+    let raw = raw(device);
+    // SAFETY: The device is valid. Kernel 7.2 reads the mask without a check for null.
+    unsafe {
+        if (*raw).dma_mask.is_null() {
+            return usize::MAX;
+        }
+        c::dma_max_mapping_size(raw)
+    }
+}
+
+/// Returns whether `device` snoops the CPU's caches. Does not sleep.
+pub(crate) fn snoops(device: &Device) -> bool {
+    // SAFETY: The device is valid.
+    unsafe { c::dev_is_dma_coherent(raw(device)) }
 }

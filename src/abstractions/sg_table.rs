@@ -110,7 +110,7 @@ impl SgTable {
         let entries = u32::try_from(entries)?;
         let pfns = match memory.backing() {
             Backing::Pages => None,
-            // `dma_map_resource()` maps one range per call, so only one entry is supported.
+            // `dma_map_phys()` maps one range per call, so only one entry is supported.
             Backing::PfnOnly if entries == 1 => segments.clone().next(),
             Backing::PfnOnly => return Err(EINVAL),
         };
@@ -160,13 +160,22 @@ impl SgTable {
 
     /// Maps the memory for `device`, without cache maintenance if the memory is write-combined.
     ///
+    /// Page frames without a `struct page` are mapped as memory too, not as a device's registers:
+    /// an IOMMU gives them the memory type of the device's other buffers, and the translation of a
+    /// bus (`dma-ranges`) applies.
+    ///
     /// May sleep. Fails as `dma_map_sgtable()` does, and with `EIO` if page frames without a
     /// `struct page` cannot be mapped.
     ///
     /// # Safety
     ///
-    /// The table must not be mapped. After success, the caller must call [`SgTable::unmap`] with
-    /// the same arguments before the table is dropped or the memory is freed.
+    /// - The table must not be mapped. After success, the caller must call [`SgTable::unmap`] with
+    ///   the same arguments before the table is dropped or the memory is freed.
+    /// - If the memory is write-combined, or has no `struct page`, the device must access it itself
+    ///   ([`dma_device::bounces`]). A bounce buffer is copied through the kernel's linear map,
+    ///   which is stale for the former and does not contain the latter.
+    ///
+    /// [`dma_device::bounces`]: crate::abstractions::dma_device::bounces
     pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
         let (device, attributes) = (raw(device), self.attributes());
         let Some(pfns) = self.pfns else {
@@ -176,12 +185,13 @@ impl SgTable {
                 bindings::dma_map_sgtable(device, self.as_raw(), direction, attributes)
             });
         };
-        // SAFETY: The device is valid, and the memory stays allocated by the safety requirements.
+        // SAFETY: The device is valid. By the safety requirements the memory stays allocated, and
+        // no bounce buffer is used, so nothing accesses a `struct page` or the linear map.
         let address = unsafe {
             let base = pfns.address() as bindings::phys_addr_t;
-            c::dma_map_resource(device, base, pfns.bytes(), direction, attributes)
+            c::dma_map_phys(device, base, pfns.bytes(), direction, attributes)
         };
-        // SAFETY: `dma_map_resource()` returned the address for this device.
+        // SAFETY: `dma_map_phys()` returned the address for this device.
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);
         }
@@ -207,7 +217,7 @@ impl SgTable {
                 None => bindings::dma_unmap_sgtable(device, self.as_raw(), direction, attributes),
                 Some(pfns) => {
                     let address = bindings::sg_dma_address((*self.as_raw()).sgl);
-                    c::dma_unmap_resource(device, address, pfns.bytes(), direction, attributes);
+                    c::dma_unmap_phys(device, address, pfns.bytes(), direction, attributes);
                 }
             }
         }

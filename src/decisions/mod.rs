@@ -6,6 +6,7 @@
 //! here may import its siblings, and constants and error types of the `kernel` crate, nothing else.
 
 pub(crate) mod digits;
+pub(crate) mod heap_name;
 pub(crate) mod memory;
 pub(crate) mod ram_share;
 pub(crate) mod request;

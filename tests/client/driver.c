@@ -22,6 +22,10 @@ module_param(max_segment, uint, 0444);
 MODULE_PARM_DESC(max_segment,
 		 "Maximum segment size that the devices declare, in bytes; 0: they declare none");
 
+static bool coherent;
+module_param(coherent, bool, 0444);
+MODULE_PARM_DESC(coherent, "The devices snoop CPU caches, whatever the device tree says");
+
 static int client_probe(struct platform_device *pdev)
 {
 	struct device *dev = &pdev->dev;
@@ -32,6 +36,8 @@ static int client_probe(struct platform_device *pdev)
 	ret = dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(dma_bits));
 	if (ret)
 		return dev_err_probe(dev, ret, "%u DMA address bits are not supported\n", dma_bits);
+	if (coherent)
+		dev_set_dma_coherent(dev);
 	if (max_segment)
 		dma_set_max_seg_size(dev, max_segment);
 

@@ -14,6 +14,7 @@ mod coherence;
 mod cpu;
 mod dma32;
 mod figures;
+mod importers;
 mod killed;
 mod maintenance;
 mod mapping_types;
@@ -86,6 +87,7 @@ fn main() -> Result<ExitCode> {
     zeroing::add(&mut tests);
     stress::add(&mut tests, arguments.stress_seconds);
     dma32::add(&mut tests);
+    importers::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);
     }

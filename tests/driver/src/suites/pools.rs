@@ -30,7 +30,8 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "caches",
         promise: "page tables map memory cached or write-combined as required; caches are cleaned \
-                  and invalidated for devices that do not snoop exactly when needed",
+                  and invalidated for devices that do not snoop exactly when needed; devices that \
+                  snoop are not attached to uncached buffers",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
             options: &[
@@ -42,7 +43,7 @@ pub const SUITES: &[Suite] = &[
                 "--append",
                 "init_on_alloc=0",
             ],
-            command: "pool-tests mapping-types/ maintenance/ coherence/",
+            command: "pool-tests mapping-types/ maintenance/ coherence/ snooping/",
             timeout: 180,
             ..GUEST
         }),
@@ -89,12 +90,34 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "low-memory",
         promise: "with 6 GiB of RAM dma32 buffers are below 4 GiB even if that memory is scarce, \
-                  and others above",
+                  and others above; a device of 32 bits gets cached buffers through bounce \
+                  buffers, and no uncached ones",
         environment: Environment::Guest(Guest {
             targets: &["arm64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "6G"],
-            command: "pool-tests dma32/",
+            command: "pool-tests dma32/ unreachable/",
             timeout: 180,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "bounce-buffers",
+        promise: "where all DMA goes through bounce buffers, cached buffers are right, uncached \
+                  heaps are left out, and carveouts are not mapped",
+        environment: Environment::Guest(Guest {
+            // Debian's 32-bit kernel has no bounce buffers.
+            targets: &["arm64", "debug-own"],
+            options: &[
+                "--no-module",
+                "--mem",
+                "1G",
+                "--dtb",
+                "no-map",
+                "--append",
+                // 32 MiB in slots of 2 KiB. Without a number the kernel shrinks them to 1 MiB.
+                "init_on_alloc=0 swiotlb=16384,force",
+            ],
+            command: "pool-tests forced/",
             ..GUEST
         }),
     },
