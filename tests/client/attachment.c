@@ -4,6 +4,8 @@
  */
 
 #include <linux/dma-direct.h>
+#include <linux/iommu.h>
+#include <linux/iommu-dma.h>
 #include <linux/ioport.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
@@ -77,9 +79,13 @@ int attachment_unmap(struct attachment *this)
 }
 
 /* Derived from the DMA address, not from the list's pages: this is what the device would access. */
-static phys_addr_t physical_address(struct attachment *this, struct scatterlist *sg)
+static phys_addr_t physical_address(struct attachment *this, dma_addr_t address)
 {
-	return dma_to_phys(this->attachment->dev, sg_dma_address(sg));
+	struct device *dev = this->attachment->dev;
+
+	if (use_dma_iommu(dev))
+		return iommu_iova_to_phys(iommu_get_domain_for_dev(dev), address);
+	return dma_to_phys(dev, address);
 }
 
 int attachment_segments(struct attachment *this, struct rk_client_segments *request)
@@ -93,7 +99,7 @@ int attachment_segments(struct attachment *this, struct rk_client_segments *requ
 	for_each_sgtable_dma_sg(this->table, sg, i) {
 		struct rk_client_segment segment = {
 			.dma_address = sg_dma_address(sg),
-			.physical_address = physical_address(this, sg),
+			.physical_address = physical_address(this, sg_dma_address(sg)),
 			.length = sg_dma_len(sg),
 		};
 
@@ -108,7 +114,7 @@ bool attachment_is_carveout(struct attachment *this, phys_addr_t *start)
 {
 	if (!this->table || this->table->nents != 1)
 		return false;
-	*start = physical_address(this, this->table->sgl);
+	*start = physical_address(this, sg_dma_address(this->table->sgl));
 	return region_intersects(*start, sg_dma_len(this->table->sgl), IORESOURCE_SYSTEM_RAM,
 				 IORES_DESC_NONE) == REGION_DISJOINT;
 }
@@ -128,13 +134,15 @@ struct page **attachment_pages(struct attachment *this, unsigned long offset, si
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
 	for_each_sgtable_dma_sg(this->table, sg, i) {
-		unsigned long frame = PHYS_PFN(physical_address(this, sg));
 		unsigned long frames = sg_dma_len(sg) >> PAGE_SHIFT;
 
 		for (; skip < frames && filled < count; skip++) {
-			if (!pfn_valid(frame + skip))
+			dma_addr_t address = sg_dma_address(sg) + (skip << PAGE_SHIFT);
+			unsigned long frame = PHYS_PFN(physical_address(this, address));
+
+			if (!pfn_valid(frame))
 				goto bad;
-			pages[filled++] = pfn_to_page(frame + skip);
+			pages[filled++] = pfn_to_page(frame);
 		}
 		skip -= min(skip, frames);
 	}

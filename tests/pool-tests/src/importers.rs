@@ -4,6 +4,7 @@
 //! through caches. Cached buffers are right for them. Uncached ones have no maintenance that could
 //! make them right, so they are refused, and the log says what to use instead.
 
+use crate::trace::Trace;
 use crate::MIB;
 use anyhow::{
     ensure,
@@ -16,6 +17,7 @@ use guest_support::client::{
     Direction,
     View, //
 };
+use guest_support::dma_buf::Buffer;
 use guest_support::heap::{
     self,
     Heap, //
@@ -50,6 +52,8 @@ pub fn add(tests: &mut Tests) {
     tests.add("unreachable/reachable-is-not-split", reachable_is_not_split);
     tests.add("snooping/uncached-is-refused", snooping_uncached);
     tests.add("snooping/cached-is-right", snooping_cached);
+    tests.add("carveout/mapped-as-memory", carveout_as_memory);
+    tests.add("carveout/snooping-device", carveout_snooping);
     tests.add("forced/uncached-is-left-out", forced_uncached);
     tests.add("forced/cached-is-bounced", || {
         need_forced()?;
@@ -62,10 +66,13 @@ pub fn add(tests: &mut Tests) {
     tests.add("forced/carveout-is-refused", || {
         need_forced()?;
         with_client("", |client| {
-            refused_by_map(client, "frames@4e000000", "system", &[page_size(), MIB])
+            refused_by_map(client, CARVEOUT, "system", &[page_size(), MIB])
         })
     });
 }
+
+/// The carveout of the device trees of these tests.
+const CARVEOUT: &str = "frames@4e000000";
 
 /// The largest entry of a scatter list that a bounce buffer can serve.
 const BOUNCE_BUFFER: u64 = 256 << 10;
@@ -265,4 +272,57 @@ fn forced_uncached() -> Result<()> {
         ensure!(lines.count() == 1, "heap {name}: {messages:#?}");
     }
     module.unload()
+}
+
+/// Returns the attributes of each call by which a contiguous range is mapped for a device.
+fn attributes(body: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+    let trace = Trace::of(&["dma/dma_map_phys"])?;
+    body()?;
+    trace
+        .take()?
+        .iter()
+        .filter(|event| event.name == "dma_map_phys")
+        .map(|event| Ok(event.text("attrs")?.to_owned()))
+        .collect()
+}
+
+// A mapping of a device's registers has the wrong memory type behind an IOMMU, and no translation of
+// addresses behind a bus.
+fn carveout_as_memory() -> Result<()> {
+    with_client("", |client| {
+        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
+        let attributes = attributes(|| Ok(drop(client.import(&buffer)?)))?;
+        ensure!(
+            attributes.len() == 1
+                && attributes[0].contains("SKIP_CPU_SYNC")
+                && !attributes[0].contains("MMIO"),
+            "the carveout was mapped with {attributes:?}"
+        );
+        check_both_ways(client, &buffer)
+    })
+}
+
+// No cache has lines of a carveout, so a device that snoops reads the memory too.
+fn carveout_snooping() -> Result<()> {
+    with_client("coherent=1", |client| {
+        check_both_ways(client, &Heap::open(CARVEOUT)?.allocate(MIB)?)
+    })
+}
+
+/// Checks that device and CPU read what the other has written, without cache maintenance.
+fn check_both_ways(client: &Client, buffer: &Buffer) -> Result<()> {
+    let size = buffer.size()?;
+    let mapping = buffer.map()?;
+    let device = client.import(buffer)?;
+    mapping.fill(Pattern(4), 0);
+    let mut seen = vec![0; size];
+    device.read(View::Uncached, 0, &mut seen)?;
+    ensure!(
+        seen == bytes(Pattern(4), size),
+        "the device does not read what the CPU has written"
+    );
+    device.write(View::Uncached, 0, &bytes(Pattern(5), size))?;
+    mapping
+        .check(Pattern(5), 0)
+        .context("what the device has written")
 }

@@ -101,6 +101,16 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "carveout-importers",
+        promise: "a carveout is mapped as memory, for devices that snoop too",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: &["--no-module", "--mem", "1G", "--dtb", "no-map"],
+            command: "pool-tests carveout/",
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "bounce-buffers",
         promise: "where all DMA goes through bounce buffers, cached buffers are right, uncached \
                   heaps are left out, and carveouts are not mapped",
