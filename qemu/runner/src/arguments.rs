@@ -32,6 +32,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE")]
     pub mem: Option<String>,
 
+    /// Properties of QEMU's machine in addition to the target's (iommu=smmuv3)
+    #[arg(long, value_name = "KEY=VALUE[,...]")]
+    pub machine: Option<String>,
+
     /// Arguments appended to the kernel's command line
     #[arg(
         long,

@@ -40,10 +40,15 @@ impl Machine<'_> {
             cpu,
             smp,
             mem,
+            machine,
             icount,
             ..
         } = self.arguments;
-        let machine = format!("{},dump-guest-core=off", self.target.machine);
+        let mut properties = format!("{},dump-guest-core=off", self.target.machine);
+        if let Some(more) = machine {
+            properties.push(',');
+            properties.push_str(more);
+        }
         let smp = smp.map_or(self.target.smp.clone(), |smp| smp.to_string());
         let cpu = cpu.as_ref().unwrap_or(&self.target.cpu);
         let memory = mem.as_ref().unwrap_or(&self.target.memory);
@@ -54,7 +59,7 @@ impl Machine<'_> {
             "none",
             "-no-reboot",
         ]);
-        words.extend(["-machine".into(), machine, "-cpu".into(), cpu.clone()]);
+        words.extend(["-machine".into(), properties, "-cpu".into(), cpu.clone()]);
         words.extend(["-smp".into(), smp, "-m".into(), memory.clone()]);
         if *icount {
             words.extend(["-icount".into(), "shift=0,sleep=off".into()]);

@@ -4,7 +4,10 @@
 //! through caches. Cached buffers are right for them. Uncached ones have no maintenance that could
 //! make them right, so they are refused, and the log says what to use instead.
 
-use crate::trace::Trace;
+use crate::trace::{
+    Probe,
+    Trace, //
+};
 use crate::MIB;
 use anyhow::{
     ensure,
@@ -54,6 +57,9 @@ pub fn add(tests: &mut Tests) {
     tests.add("snooping/cached-is-right", snooping_cached);
     tests.add("carveout/mapped-as-memory", carveout_as_memory);
     tests.add("carveout/snooping-device", carveout_snooping);
+    tests.add("carveout/behind-a-bus", carveout_behind_a_bus);
+    tests.add("iommu/carveout-as-memory", iommu_carveout);
+    tests.add("iommu/all-memory-is-reachable", iommu_reachable);
     tests.add("forced/uncached-is-left-out", forced_uncached);
     tests.add("forced/cached-is-bounced", || {
         need_forced()?;
@@ -306,6 +312,74 @@ fn carveout_as_memory() -> Result<()> {
 fn carveout_snooping() -> Result<()> {
     with_client("coherent=1", |client| {
         check_both_ways(client, &Heap::open(CARVEOUT)?.allocate(MIB)?)
+    })
+}
+
+fn carveout_behind_a_bus() -> Result<()> {
+    const OFFSET: u64 = 1 << 30;
+    with_client("", |_| {
+        let client = Client::open_device("rkvdec@ffa60000")?;
+        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
+        let segments = client.import(&buffer)?.segments()?;
+        ensure!(
+            segments.len() == 1
+                && segments[0].dma_address + OFFSET == segments[0].physical_address
+                && segments[0].physical_address == 0x4e00_0000,
+            "the bus does not translate the addresses: {segments:x?}"
+        );
+        check_both_ways(&client, &buffer)
+    })
+}
+
+/// Loads a client that must be behind an IOMMU.
+fn with_iommu(parameters: &str, body: impl FnOnce(&Client) -> Result<()>) -> Result<()> {
+    with_client(parameters, |client| {
+        let group = "/sys/bus/platform/devices/ffa50000.rkvenc/iommu_group/type";
+        let group = fs::read_to_string(group).context("the device has no IOMMU")?;
+        ensure!(group.starts_with("DMA"), "the IOMMU does not translate");
+        body(client)
+    })
+}
+
+// `prot` is the fifth argument; these are its flags.
+fn iommu_carveout() -> Result<()> {
+    const READ_WRITE: u64 = 3;
+    with_iommu("", |client| {
+        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
+        let probe = Probe::of("iommu_map", "size=%x3 prot=%x4:x32")?;
+        let trace = Trace::of(&[probe.event()])?;
+        drop(client.import(&buffer)?);
+        let events = trace.take()?;
+        drop(trace);
+        let calls: Vec<_> = events
+            .iter()
+            .map(|event| Ok((event.number("size")?, event.number("prot")?)))
+            .collect::<Result<_>>()?;
+        ensure!(
+            calls == [(MIB as u64, READ_WRITE)],
+            "the IOMMU mapped (size, flags) {calls:x?}"
+        );
+        check_both_ways(client, &buffer)
+    })
+}
+
+// An IOMMU reaches memory that the device's 32 bits do not, so nothing is refused or split.
+fn iommu_reachable() -> Result<()> {
+    need_memory_above()?;
+    with_iommu("dma_bits=32", |client| {
+        for name in ["system-uncached", "system"] {
+            let buffer = Heap::open(name)?.allocate(16 * MIB)?;
+            let segments = client.import(&buffer)?.segments()?;
+            ensure!(
+                segments.len() == 1 && segments[0].dma_address < 1 << 32,
+                "{name}: {segments:x?}"
+            );
+            ensure!(
+                segments[0].physical_address >= 1 << 32,
+                "{name}: the memory is not above 4 GiB: {segments:x?}"
+            );
+        }
+        check_both_ways(client, &Heap::open("system-uncached")?.allocate(MIB)?)
     })
 }
 

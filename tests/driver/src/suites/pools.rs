@@ -102,11 +102,32 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "carveout-importers",
-        promise: "a carveout is mapped as memory, for devices that snoop too",
+        promise: "a carveout is mapped as memory, for devices that snoop and behind a bus that \
+                  translates addresses too",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
             options: &["--no-module", "--mem", "1G", "--dtb", "no-map"],
             command: "pool-tests carveout/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "iommu",
+        promise: "behind an IOMMU a carveout is normal memory, and each heap's memory is \
+                  reachable for a device of 32 bits",
+        environment: Environment::Guest(Guest {
+            // QEMU's 32-bit machine has no IOMMU, and the kernels with checkers have no driver.
+            targets: &["arm64"],
+            options: &[
+                "--no-module",
+                "--mem",
+                "6G",
+                "--machine",
+                "iommu=smmuv3",
+                "--dtb",
+                "iommu",
+            ],
+            command: "pool-tests iommu/",
             ..GUEST
         }),
     },
