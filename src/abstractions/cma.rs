@@ -256,9 +256,11 @@ impl Range {
 impl Range {
     /// Returns whether somebody else holds a reference to a page. Does not sleep.
     fn is_shared(&self) -> bool {
+        if !self.exposed {
+            return false;
+        }
         // SAFETY: By the type invariants the range owns these pages.
-        self.exposed
-            && unsafe { c::pages_shared(c::pfn_to_page(self.segment.pfn), self.segment.pages) }
+        unsafe { c::pages_shared(c::pfn_to_page(self.segment.pfn), self.segment.pages) }
     }
 }
 

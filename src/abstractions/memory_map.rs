@@ -24,7 +24,6 @@ use crate::{
 /// ```
 /// use crate::abstractions::device_tree::Node;
 /// use crate::abstractions::memory_map;
-/// use crate::decisions::segment::Extent;
 ///
 /// for mut memory in Node::memory().flat_map(|node| node.reg().next()) {
 ///     assert!(memory_map::describes(&memory));
