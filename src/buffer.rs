@@ -6,8 +6,7 @@
 //!
 //! # Locks
 //!
-//! The dma-buf core or [`exporter`] holds the reservation lock of the dma-buf wherever attachments
-//! are accessed.
+//! [`exporter`] says which locks are held when attachments are accessed.
 
 use crate::{
     abstractions::{
@@ -30,7 +29,6 @@ use crate::{
     all_buffers,
     decisions::{
         memory::{
-            Backing,
             Caching,
             Memory, //
         },
@@ -217,10 +215,9 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         self.memory.caching() == Caching::Cached
     }
 
-    fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
-        if let Some((address, size)) = attached.kernel_mapping() {
-            // SAFETY: The mapping has `size` bytes and exists while `attached` holds the lock.
-            unsafe { crate::abstractions::kernel_mapping::invalidate(address, size) };
+    fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
+        if let Some(mapping) = attached.kernel_mapping() {
+            mapping.invalidate();
         }
         attached.for_each(|device, attachment| {
             if let Some(direction) = attachment.sync_direction(direction) {
@@ -231,10 +228,9 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         Ok(())
     }
 
-    fn end_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
-        if let Some((address, size)) = attached.kernel_mapping() {
-            // SAFETY: The mapping has `size` bytes and exists while `attached` holds the lock.
-            unsafe { crate::abstractions::kernel_mapping::flush(address, size) };
+    fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
+        if let Some(mapping) = attached.kernel_mapping() {
+            mapping.flush();
         }
         attached.for_each(|device, attachment| {
             if let Some(direction) = attachment.sync_direction(direction) {
@@ -260,10 +256,6 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         // SAFETY: The dma-buf core keeps the buffer alive while it is mapped, and the buffer owns
         // the memory.
         unsafe { KernelMapping::new(&self.memory) }
-    }
-
-    fn backing(&self) -> Backing {
-        self.memory.backing()
     }
 
     fn for_each_segment(&self, f: &mut dyn FnMut(Segment)) {

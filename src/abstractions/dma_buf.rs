@@ -119,7 +119,7 @@ impl UncountedDmaBuf {
 /// assert_eq!(dma_buf.references(), 2);
 /// drop(other);
 ///
-/// let guard = dma_buf.lock();
+/// let guard = dma_buf.lock_interruptible()?;
 /// assert!(dma_buf.try_lock().is_none());
 /// assert_eq!(guard.devices().count(), 0);
 /// drop(guard);
@@ -227,18 +227,6 @@ impl DmaBuf {
             bindings::kfree(old.cast());
         }
         Ok(())
-    }
-
-    /// Acquires the reservation lock. May sleep.
-    pub(crate) fn lock(&self) -> ResvGuard<'_> {
-        // SAFETY: By the type invariants the dma-buf is valid. Without a context the call does not
-        // fail.
-        unsafe { bindings::dma_resv_lock((*self.as_raw()).resv, ptr::null_mut()) };
-        // INVARIANT: The lock was acquired above.
-        ResvGuard {
-            dma_buf: self,
-            _not_send: NotThreadSafe,
-        }
     }
 
     /// Acquires the reservation lock. May sleep. Fails with `EINTR` if a signal is pending.

@@ -8,10 +8,16 @@
 //!
 //! # Locks
 //!
-//! The dma-buf core holds the reservation lock when it calls [`Exporter::map`], [`Exporter::unmap`]
-//! and [`Exporter::vmap`]. This module acquires it to call [`Exporter::begin_cpu_access`] and
-//! [`Exporter::end_cpu_access`]. The data of an attachment needs no lock of its own: it is accessed
-//! under that lock, or before the attachment enters and after it has left the dma-buf's list.
+//! - The dma-buf core holds the reservation lock when it calls [`Exporter::map`],
+//!   [`Exporter::unmap`] and [`Exporter::vmap`].
+//! - The lock of the importers is a mutex of this module ([`Attached`]), acquired after the
+//!   reservation lock or without it. It is held during [`Exporter::map`], [`Exporter::unmap`],
+//!   [`Exporter::begin_cpu_access`] and [`Exporter::end_cpu_access`].
+//!
+//! CPU access does not acquire the reservation lock, which every submission of work for a GPU
+//! needs. The data of an attachment changes only with both locks held, so either one suffices to
+//! read it. None is needed before the attachment enters both lists of attachments, the core's and
+//! that of [`Attached`], and after it has left them.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
@@ -19,9 +25,12 @@
 
 #[cfg(CONFIG_KUNIT)]
 pub(crate) mod example;
+mod importers;
 mod operations;
 mod view;
 
+pub(crate) use importers::Attached;
+use importers::Importers;
 use operations::OperationsVTable;
 use view::View;
 pub(crate) use view::{
@@ -34,10 +43,7 @@ pub(crate) use view::{
 
 use crate::{
     abstractions::{
-        dma_buf::{
-            DmaBuf,
-            ResvGuard, //
-        },
+        dma_buf::DmaBuf,
         kernel_mapping::KernelMapping,
         sg_table::{
             Direction,
@@ -47,14 +53,9 @@ use crate::{
         user_mapping::Fault,
         version, //
     },
-    decisions::{
-        memory::Backing,
-        segment::Segment, //
-    }, //
+    decisions::segment::Segment, //
 };
 use core::{
-    ffi::c_void,
-    marker::PhantomData,
     mem::offset_of,
     ptr::{
         self,
@@ -121,13 +122,13 @@ use kernel::{
 /// let table = attachment.table().ok_or(EINVAL)?;
 /// assert_eq!(table.ranges().map(|(_, size)| size).sum::<usize>(), 2 * PAGE_SIZE);
 ///
-/// let guard = dma_buf.lock();
+/// let guard = dma_buf.lock_interruptible()?;
 /// assert_eq!(guard.devices().count(), 1);
 /// assert!(exporter::mapped(&guard).is_some());
 /// drop(guard);
 ///
 /// drop(attachment);
-/// assert!(exporter::mapped(&dma_buf.lock()).is_none());
+/// assert!(exporter::mapped(&dma_buf.lock_interruptible()?).is_none());
 /// ```
 ///
 /// # Safety
@@ -143,11 +144,11 @@ use kernel::{
 /// - [`Exporter::mmap`] and [`Exporter::fault`] map only this memory, and the result of the latter
 ///   is valid for what it did;
 /// - the mapping that [`Exporter::vmap`] returns is one of this memory, at least as large as the
-///   dma-buf, and of memory that [`Exporter::backing`] describes.
+///   dma-buf.
 #[vtable]
 pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// The data of an attachment.
-    type Attachment: Send;
+    type Attachment: Send + Sync;
 
     /// Data that is created with each dma-buf and lives as long. [`extra`] returns it.
     type Extra: Extra;
@@ -164,7 +165,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
 
     /// Maps the memory for the attached device and returns its scatter list.
     ///
-    /// May sleep. The reservation lock is held.
+    /// May sleep. The reservation lock and that of the importers are held.
     fn map<'a>(
         &'a self,
         attachment: &'a mut Self::Attachment,
@@ -174,17 +175,17 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
 
     /// Unmaps the scatter list that [`Exporter::map`] returned.
     ///
-    /// May sleep. The reservation lock is held.
+    /// May sleep. The reservation lock and that of the importers are held.
     fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
 
     /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]
     /// and [`Exporter::end_cpu_access`] are not called.
     fn syncs(&self) -> bool;
 
-    /// Prepares the memory for CPU access. May sleep. The reservation lock is held.
+    /// Prepares the memory for CPU access. May sleep. The lock of the importers is held.
     fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
 
-    /// Ends CPU access. May sleep. The reservation lock is held.
+    /// Ends CPU access. May sleep. The lock of the importers is held.
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result;
 
     /// Maps the memory to a process. The core has checked that the VMA lies inside the dma-buf.
@@ -200,9 +201,6 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     ///
     /// May sleep. The reservation lock is held.
     fn vmap(&self) -> Result<KernelMapping>;
-
-    /// Returns how the kernel knows the memory. Never changes.
-    fn backing(&self) -> Backing;
 
     /// Calls `f` for each segment of the memory, in order. Does not sleep.
     fn for_each_segment(&self, f: &mut dyn FnMut(Segment));
@@ -221,6 +219,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
 struct Private<T: Exporter> {
     view: &'static View,
     extra: T::Extra,
+    importers: Importers,
     exporter: T,
 }
 
@@ -241,6 +240,7 @@ pub(crate) fn export<T: Exporter>(
     let private = try_init!(Private {
         view: OperationsVTable::<T>::VIEW,
         extra: T::Extra::default(),
+        importers: Importers::new(),
         exporter <- exporter,
     }? Error);
     let private = SizedBox::try_init(private, GFP_KERNEL)?;
@@ -276,61 +276,6 @@ pub(crate) fn export<T: Exporter>(
     }
 }
 
-/// The attachments of a dma-buf, with its reservation lock held.
-///
-/// # Invariants
-///
-/// The dma-buf of `guard` was exported with `T`.
-#[must_use]
-pub(crate) struct Attached<'a, T: Exporter> {
-    guard: ResvGuard<'a>,
-    _exporter: PhantomData<&'a T>,
-}
-
-impl<'a, T: Exporter> Attached<'a, T> {
-    /// Acquires the reservation lock. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// `dma_buf` must have been exported with `T`, and its reference count must not be zero for
-    /// `'a`.
-    unsafe fn lock(dma_buf: *mut bindings::dma_buf) -> Self {
-        // INVARIANT: By the safety requirements.
-        Self {
-            // SAFETY: By the safety requirements.
-            guard: unsafe { DmaBuf::from_raw(dma_buf) }.lock(),
-            _exporter: PhantomData,
-        }
-    }
-
-    /// Calls `f` for each attached device, in the order of the dma-buf's list.
-    pub(crate) fn for_each(&mut self, mut f: impl FnMut(&Device, &mut T::Attachment)) {
-        for attachment in self.guard.attachments() {
-            // SAFETY: By the type invariants the dma-buf was exported with `T`, and its reservation
-            // lock is held. The exclusive reference to `self` shows that there is no other
-            // reference to the attachment's data.
-            let (_, device, private) = unsafe { attached::<T>(attachment) };
-            f(device, private);
-        }
-    }
-
-    /// Returns the address and size in bytes of the kernel mapping, if there is one.
-    pub(crate) fn kernel_mapping(&self) -> Option<(NonNull<c_void>, usize)> {
-        let dma_buf = self.guard.dma_buf();
-        let raw = dma_buf.as_raw();
-        // SAFETY: The dma-buf is valid, and the lock that protects its kernel mapping is held. By
-        // the type invariants `vmap()` of this module has set the address, so the union holds
-        // `vaddr`.
-        unsafe {
-            if (*raw).vmapping_counter == 0 {
-                return None;
-            }
-            let address = (*raw).vmap_ptr.__bindgen_anon_1.vaddr;
-            Some((NonNull::new(address.cast())?, dma_buf.size()))
-        }
-    }
-}
-
 /// Returns the exporter of `dma_buf`.
 ///
 /// # Safety
@@ -342,12 +287,22 @@ unsafe fn exporter<'a, T: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a T {
     unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).exporter }
 }
 
+/// Returns the importers of `dma_buf`.
+///
+/// # Safety
+///
+/// As for [`exporter`].
+unsafe fn importers<'a, T: Exporter>(dma_buf: *mut bindings::dma_buf) -> &'a Importers {
+    // SAFETY: As in `exporter()`.
+    unsafe { &(*(*dma_buf).priv_.cast::<Private<T>>()).importers }
+}
+
 /// Returns the exporter, the device and the data of `attachment`.
 ///
 /// # Safety
 ///
 /// - `attachment` must be an attachment to a dma-buf that was exported with `T`.
-/// - The reservation lock of the dma-buf must be held for `'a`.
+/// - The reservation lock of the dma-buf and the lock of its importers must be held for `'a`.
 /// - There must be no other reference to the attachment's data during `'a`.
 unsafe fn attached<'a, T: Exporter>(
     attachment: *mut bindings::dma_buf_attachment,

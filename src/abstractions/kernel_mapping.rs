@@ -22,8 +22,16 @@ use core::{
 };
 use kernel::{
     bindings,
+    page::{
+        PAGE_MASK,
+        PAGE_SHIFT, //
+    },
     prelude::*, //
 };
+
+/// The largest range in bytes that one call of the C functions for aliasing caches accepts: their
+/// length is an `int`, and it is rounded down to whole pages.
+const MAX_RANGE: usize = (i32::MAX as usize) & PAGE_MASK;
 
 /// A kernel mapping: by `vmap()`, or by `ioremap_wc()` if the page frames have no `struct page`.
 ///
@@ -68,10 +76,11 @@ use kernel::{
 /// # Invariants
 ///
 /// This value owns the mapping at `address`, which was created by `vmap()` if `backing` is
-/// [`Backing::Pages`] and by `ioremap_wc()` if it is [`Backing::PfnOnly`].
+/// [`Backing::Pages`] and by `ioremap_wc()` if it is [`Backing::PfnOnly`]. It has `bytes` bytes.
 #[must_use = "the memory is unmapped when this is dropped"]
 pub(crate) struct KernelMapping {
     address: NonNull<c_void>,
+    bytes: usize,
     backing: Backing,
 }
 
@@ -136,6 +145,7 @@ impl KernelMapping {
         // INVARIANT: `vmap()` created the mapping, and this value is its only owner.
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+            bytes: count << PAGE_SHIFT,
             backing: Backing::Pages,
         })
     }
@@ -159,6 +169,7 @@ impl KernelMapping {
         // INVARIANT: `ioremap_wc()` created the mapping, and this value is its only owner.
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+            bytes: segment.bytes(),
             backing: Backing::PfnOnly,
         })
     }
@@ -174,24 +185,37 @@ impl KernelMapping {
         unsafe { self.address.as_ptr().cast::<u8>().write_bytes(0, size) };
     }
 
-    /// Gives up ownership and returns the address.
-    ///
-    /// The memory stays mapped until [`KernelMapping::from_raw`] acquires ownership again.
-    pub(crate) fn into_raw(self) -> *mut c_void {
-        let address = self.address.as_ptr();
-        core::mem::forget(self);
-        address
+    /// Returns the address. The memory is mapped there as long as `self`.
+    pub(crate) fn address(&self) -> *mut c_void {
+        self.address.as_ptr()
     }
 
-    /// Acquires ownership of a mapping that [`KernelMapping::into_raw`] gave up.
+    /// Makes data written by devices visible through the mapping.
     ///
-    /// # Safety
+    /// Has an effect only on CPUs with an aliasing cache. Does not sleep.
+    pub(crate) fn invalidate(&self) {
+        self.for_each_part(|address, length| {
+            // SAFETY: The range is inside the mapping.
+            unsafe { c::invalidate_kernel_vmap_range(address.cast(), length) };
+        });
+    }
+
+    /// Makes data written by the CPU through the mapping visible to devices.
     ///
-    /// `address` must have been returned by [`KernelMapping::into_raw`] for memory with this
-    /// `backing`. No other value may own the mapping.
-    pub(crate) unsafe fn from_raw(address: NonNull<c_void>, backing: Backing) -> Self {
-        // INVARIANT: The mapping exists and has no other owner by the safety requirements.
-        Self { address, backing }
+    /// Has an effect only on CPUs with an aliasing cache. Does not sleep.
+    pub(crate) fn flush(&self) {
+        self.for_each_part(|address, length| {
+            // SAFETY: The range is inside the mapping.
+            unsafe { c::flush_kernel_vmap_range(address.cast(), length) };
+        });
+    }
+
+    /// Calls `f` for the start and the length of each part, of at most [`MAX_RANGE`] bytes.
+    fn for_each_part(&self, f: impl Fn(*mut c_void, i32)) {
+        for offset in (0..self.bytes).step_by(MAX_RANGE) {
+            let length = (self.bytes - offset).min(MAX_RANGE) as i32;
+            f(self.address.as_ptr().wrapping_byte_add(offset), length);
+        }
     }
 }
 
@@ -233,40 +257,4 @@ pub(crate) unsafe fn vmap_contiguous(
         Ok::<_, Error>(unsafe { c::vmap(pages.as_mut_ptr(), count, c::VM_MAP, prot) })
     };
     map().map_or(core::ptr::null_mut(), |address| address.cast())
-}
-
-/// The largest range in bytes that one call of the C functions below accepts: their length is an
-/// `int`, and it is rounded down to whole pages.
-const MAX_RANGE: usize = (i32::MAX as usize) & kernel::page::PAGE_MASK;
-
-/// Makes data written by devices visible through a kernel mapping.
-///
-/// Has an effect only on CPUs with an aliasing cache. Does not sleep.
-///
-/// # Safety
-///
-/// `address` must be the start of a kernel mapping of at least `size` bytes.
-pub(crate) unsafe fn invalidate(address: NonNull<c_void>, size: usize) {
-    for offset in (0..size).step_by(MAX_RANGE) {
-        let length = (size - offset).min(MAX_RANGE) as i32;
-        // SAFETY: The range is inside the mapping.
-        unsafe {
-            c::invalidate_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length)
-        };
-    }
-}
-
-/// Makes data written by the CPU through a kernel mapping visible to devices.
-///
-/// Has an effect only on CPUs with an aliasing cache. Does not sleep.
-///
-/// # Safety
-///
-/// `address` must be the start of a kernel mapping of at least `size` bytes.
-pub(crate) unsafe fn flush(address: NonNull<c_void>, size: usize) {
-    for offset in (0..size).step_by(MAX_RANGE) {
-        let length = (size - offset).min(MAX_RANGE) as i32;
-        // SAFETY: The range is inside the mapping.
-        unsafe { c::flush_kernel_vmap_range(address.as_ptr().byte_add(offset).cast(), length) };
-    }
 }

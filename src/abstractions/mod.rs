@@ -20,6 +20,7 @@ pub(crate) mod kernel_mapping;
 pub(crate) mod kernel_symbol;
 pub(crate) mod memory_cgroup;
 pub(crate) mod memory_map;
+pub(crate) mod once_box;
 pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 pub(crate) mod path;

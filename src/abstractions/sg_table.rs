@@ -87,7 +87,8 @@ pub(crate) struct SgTable {
 
 // SAFETY: Any thread may use and free a scatter list.
 unsafe impl Send for SgTable {}
-// SAFETY: The methods change the table through an exclusive reference only.
+// SAFETY: The methods change the table through an exclusive reference only. Cache maintenance only
+// reads it.
 unsafe impl Sync for SgTable {}
 
 impl SgTable {
@@ -228,7 +229,7 @@ impl SgTable {
     /// # Safety
     ///
     /// The table must describe pages and must be mapped for `device`.
-    pub(crate) unsafe fn sync_for_cpu(&mut self, device: &Device, direction: Direction) {
+    pub(crate) unsafe fn sync_for_cpu(&self, device: &Device, direction: Direction) {
         // SAFETY: The table is mapped for this device by the safety requirements.
         unsafe { c::dma_sync_sgtable_for_cpu(raw(device), self.as_raw(), direction) };
     }
@@ -238,7 +239,7 @@ impl SgTable {
     /// # Safety
     ///
     /// The table must describe pages and must be mapped for `device`.
-    pub(crate) unsafe fn sync_for_device(&mut self, device: &Device, direction: Direction) {
+    pub(crate) unsafe fn sync_for_device(&self, device: &Device, direction: Direction) {
         // SAFETY: The table is mapped for this device by the safety requirements.
         unsafe { c::dma_sync_sgtable_for_device(raw(device), self.as_raw(), direction) };
     }

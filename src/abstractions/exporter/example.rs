@@ -30,7 +30,6 @@ use crate::{
     },
     decisions::{
         memory::{
-            Backing,
             Caching,
             Memory, //
         },
@@ -168,7 +167,7 @@ unsafe impl Exporter for PageExporter {
         true
     }
 
-    fn begin_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
+    fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         attached.for_each(|device, attachment| {
             if attachment.mapped.is_some() {
                 // SAFETY: By the type invariants the table is mapped for the device.
@@ -178,7 +177,7 @@ unsafe impl Exporter for PageExporter {
         Ok(())
     }
 
-    fn end_cpu_access(&self, mut attached: Attached<'_, Self>, direction: Direction) -> Result {
+    fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         attached.for_each(|device, attachment| {
             if attachment.mapped.is_some() {
                 // SAFETY: By the type invariants the table is mapped for the device.
@@ -202,10 +201,6 @@ unsafe impl Exporter for PageExporter {
     fn vmap(&self) -> Result<KernelMapping> {
         // SAFETY: The dma-buf owns the exporter and so the memory, and outlives the mapping.
         unsafe { KernelMapping::new(&self.memory) }
-    }
-
-    fn backing(&self) -> Backing {
-        self.memory.backing()
     }
 
     fn for_each_segment(&self, f: &mut dyn FnMut(Segment)) {

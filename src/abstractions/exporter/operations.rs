@@ -5,6 +5,7 @@
 use super::{
     attached,
     exporter,
+    importers,
     view::{
         Extra,
         View, //
@@ -15,7 +16,6 @@ use super::{
 };
 use crate::{
     abstractions::{
-        kernel_mapping::KernelMapping,
         sg_table::Direction,
         sized_kmalloc::SizedBox,
         user_mapping::Fault, //
@@ -75,9 +75,18 @@ impl<T: Exporter> OperationsVTable<T> {
             let (exporter, device) =
                 unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
             let private = SizedBox::new(exporter.attach(device)?, GFP_KERNEL)?;
+            // SAFETY: By the safety requirements the dma-buf was exported with `T`.
+            let mut importers = unsafe { importers::<T>(dma_buf) }.lock_to_add()?;
+            let private = SizedBox::into_raw(private);
             // SAFETY: The attachment is valid. The field is reserved for the exporter.
-            unsafe { (*attachment).priv_ = SizedBox::into_raw(private).cast() };
-            Ok(0)
+            unsafe { (*attachment).priv_ = private.cast() };
+            // SAFETY: This attachment has its data now. `detach()` removes it.
+            let added = unsafe { importers.add(NonNull::new(attachment).ok_or(EINVAL)?) };
+            if added.is_err() {
+                // SAFETY: The box was converted above. The core frees the attachment.
+                drop(unsafe { SizedBox::from_raw(private) });
+            }
+            added.map(|()| 0)
         })
     }
 
@@ -86,10 +95,14 @@ impl<T: Exporter> OperationsVTable<T> {
     /// [`Self::attach`] must have succeeded for `attachment`, which must not be mapped, not be in
     /// the dma-buf's list, and not be used after this call.
     unsafe extern "C" fn detach(
-        _: *mut bindings::dma_buf,
+        dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: `attach()` has set the field. By the safety requirements it has no other user.
+        // SAFETY: By the safety requirements the dma-buf was exported with `T`.
+        if let Some(mut importers) = unsafe { importers::<T>(dma_buf) }.lock() {
+            importers.remove(attachment);
+        }
+        // SAFETY: `attach()` has set the field. It has left both lists, so it has no other user.
         drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
     }
 
@@ -101,8 +114,10 @@ impl<T: Exporter> OperationsVTable<T> {
         attachment: *mut bindings::dma_buf_attachment,
         direction: Direction,
     ) -> *mut bindings::sg_table {
-        // SAFETY: By the safety requirements. The lock is held, so there is no other reference to
-        // the attachment's data.
+        // SAFETY: By the safety requirements.
+        let _importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
+        // SAFETY: By the safety requirements. Both locks are held, so there is no other reference
+        // to the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         match exporter.map(private, device, direction) {
             Ok(table) => table.as_raw(),
@@ -118,8 +133,10 @@ impl<T: Exporter> OperationsVTable<T> {
         _: *mut bindings::sg_table,
         direction: Direction,
     ) {
-        // SAFETY: By the safety requirements. The lock is held, so there is no other reference to
-        // the attachment's data.
+        // SAFETY: By the safety requirements.
+        let _importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
+        // SAFETY: By the safety requirements. Both locks are held, so there is no other reference
+        // to the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         exporter.unmap(private, device, direction);
     }
@@ -146,13 +163,11 @@ impl<T: Exporter> OperationsVTable<T> {
         unsafe { Self::cpu_access(dma_buf, direction, T::end_cpu_access) }
     }
 
-    /// Calls `access` with the reservation lock held, if the exporter needs cache maintenance.
+    /// Calls `access` with the lock of the importers held, if the exporter needs cache maintenance.
     ///
     /// # Safety
     ///
-    /// - `dma_buf` must be valid and its reference count must not be zero during the call.
-    /// - It must have been exported with `T`.
-    /// - The current thread must not hold its reservation lock.
+    /// `dma_buf` must be valid during the call and have been exported with `T`.
     unsafe fn cpu_access(
         dma_buf: *mut bindings::dma_buf,
         direction: Direction,
@@ -164,7 +179,7 @@ impl<T: Exporter> OperationsVTable<T> {
             return 0;
         }
         // SAFETY: By the safety requirements.
-        let attached = unsafe { Attached::lock(dma_buf) };
+        let attached = unsafe { Attached::lock(importers::<T>(dma_buf)) };
         from_result(|| access(exporter, attached, direction).map(|()| 0))
     }
 
@@ -229,12 +244,15 @@ impl<T: Exporter> OperationsVTable<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: By the safety requirements.
-            let mapping = unsafe { exporter::<T>(dma_buf) }.vmap()?;
+            let (exporter, importers) =
+                unsafe { (exporter::<T>(dma_buf), importers::<T>(dma_buf)) };
+            let mapping = exporter.vmap()?;
             // SAFETY: By the safety requirements `map` is valid for writing.
             unsafe {
-                (*map).__bindgen_anon_1.vaddr = mapping.into_raw().cast();
+                (*map).__bindgen_anon_1.vaddr = mapping.address().cast();
                 (*map).is_iomem = false;
             }
+            importers.lock_to_add()?.set_kernel_mapping(Some(mapping));
             Ok(0)
         })
     }
@@ -245,15 +263,14 @@ impl<T: Exporter> OperationsVTable<T> {
     /// [`Self::vmap`] for it and have no other user.
     unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
         // SAFETY: By the safety requirements.
-        let backing = unsafe { exporter::<T>(dma_buf) }.backing();
-        // SAFETY: By the safety requirements the address is that of a mapping that `vmap()`
-        // released ownership of. By the safety requirements of `Exporter` it has this backing.
-        unsafe {
-            if let Some(address) = NonNull::new((*map).__bindgen_anon_1.vaddr) {
-                drop(KernelMapping::from_raw(address.cast(), backing));
-            }
-            (*map).__bindgen_anon_1.vaddr = ptr::null_mut();
-        }
+        let importers = unsafe { importers::<T>(dma_buf) };
+        let mapping = importers
+            .lock()
+            .and_then(|mut importers| importers.set_kernel_mapping(None));
+        // Unmapping needs no lock.
+        drop(mapping);
+        // SAFETY: By the safety requirements `map` is valid.
+        unsafe { (*map).__bindgen_anon_1.vaddr = ptr::null_mut() };
     }
 
     /// # Safety
@@ -287,8 +304,8 @@ impl<T: Exporter> OperationsVTable<T> {
     unsafe fn mapped(
         attachment: *mut bindings::dma_buf_attachment,
     ) -> Option<NonNull<bindings::sg_table>> {
-        // SAFETY: By the safety requirements `attach()` has set `priv`, and the lock is held, so
-        // there is no exclusive reference to the attachment's data.
+        // SAFETY: By the safety requirements `attach()` has set `priv`, and the reservation lock is
+        // held, so there is no exclusive reference to the attachment's data.
         let private = unsafe { &*(*attachment).priv_.cast::<T::Attachment>() };
         NonNull::new(T::mapped(private)?.as_raw())
     }
