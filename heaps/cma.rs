@@ -4,6 +4,7 @@
 
 use crate::{
     abstractions::{
+        cache_cleaner::Cleaner,
         cma::Area,
         dma_buf::DmaBuf,
         user_mapping::HUGE_ORDER, //
@@ -70,6 +71,8 @@ pub(crate) struct CmaHeap {
     account: Arc<Account>,
     layout: Layout,
     ranges: Arc<RangeCache>,
+    /// The device for which CPU access is synced while no importer has a buffer mapped.
+    device: Option<Arc<Cleaner>>,
 }
 
 impl CmaHeap {
@@ -79,7 +82,17 @@ impl CmaHeap {
             account: Account::new(name)?,
             layout,
             ranges,
+            device: None,
         })
+    }
+
+    /// Lets CPU access to buffers that no importer has mapped be synced for `device`, for programs
+    /// that pass physical addresses to devices whose drivers do not attach.
+    pub(crate) fn synced_for(self, device: Arc<Cleaner>) -> Self {
+        Self {
+            device: Some(device),
+            ..self
+        }
     }
 }
 
@@ -122,6 +135,6 @@ impl Heap for CmaHeap {
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
         let memory = self.allocate_pages(request.size() >> PAGE_SHIFT);
-        buffer::export(memory, &self.account, request)
+        buffer::export_synced(memory, &self.account, request, self.device.clone())
     }
 }

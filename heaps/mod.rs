@@ -94,7 +94,7 @@ impl Heaps {
             let heap = carveout::CarveoutHeap::new(&name, carveout, ranges.clone())?;
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         }
-        let rockchip = rockchip_heap(lookup.as_ref(), &ranges)?;
+        let rockchip = rockchip_heap(lookup.as_ref(), &ranges, &cleaner)?;
         let range_service = range_cache::Service::start(&ranges, parameters.keep_ranges)?;
         Ok(Self {
             heaps,
@@ -180,6 +180,7 @@ fn area_heaps(
 fn rockchip_heap(
     lookup: Option<&AreaLookup>,
     ranges: &Arc<RangeCache>,
+    cleaner: &Arc<Cleaner>,
 ) -> Result<Option<Arc<dyn Contiguous>>> {
     let Some(area) = regions::rockchip(lookup).or_else(Area::default) else {
         pr_info!(
@@ -189,7 +190,8 @@ fn rockchip_heap(
         return Ok(None);
     };
     let layout = layout(area, Placement::Packed, Caching::Cached, lookup);
-    let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone())?;
+    // Userspace of RV1106 relies on the sync ioctl for devices that never attach.
+    let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone())?.synced_for(cleaner.clone());
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
 }

@@ -10,6 +10,7 @@
 
 use crate::{
     abstractions::{
+        cache_cleaner::Cleaner,
         dma_buf::DmaBuf,
         exporter::{
             self,
@@ -29,6 +30,7 @@ use crate::{
     all_buffers,
     decisions::{
         memory::{
+            Backing,
             Caching,
             Memory, //
         },
@@ -63,9 +65,21 @@ pub(crate) fn export<M: Memory>(
     account: &Arc<Account>,
     request: Request,
 ) -> Result<ARef<DmaBuf>> {
+    export_synced(memory, account, request, None)
+}
+
+/// Exports `memory` as [`export`] does. While no importer has the buffer mapped, CPU access is
+/// synced for `device`, as if that had it mapped, if its pages have a `struct page`.
+pub(crate) fn export_synced<M: Memory>(
+    memory: impl Init<M, Error>,
+    account: &Arc<Account>,
+    request: Request,
+    device: Option<Arc<Cleaner>>,
+) -> Result<ARef<DmaBuf>> {
     let buffer = try_init!(Buffer {
         memory <- memory,
         entry: Account::add_buffer(account, request.size()),
+        device,
     }? Error);
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     all_buffers::exported_own(&dma_buf)?;
@@ -98,6 +112,8 @@ pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
+    /// The device for which CPU access is synced while no importer has the buffer mapped.
+    device: Option<Arc<Cleaner>>,
 }
 
 impl<M: Memory> Buffer<M> {
@@ -108,6 +124,18 @@ impl<M: Memory> Buffer<M> {
             page = page.saturating_sub(segment.pages);
             part
         })
+    }
+
+    /// Calls `sync` for each segment with the device for buffers that no importer has mapped, if
+    /// there is one. Fails as `sync` does.
+    fn sync_unmapped(&self, sync: impl Fn(&Cleaner, Segment) -> Result) -> Result {
+        match &self.device {
+            Some(device) if self.memory.backing() == Backing::Pages => self
+                .memory
+                .segments()
+                .try_for_each(|segment| sync(device, segment)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -219,26 +247,40 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.invalidate();
         }
+        let mut is_mapped = false;
         attached.for_each(|device, attachment| {
             if let Some(direction) = attachment.sync_direction(direction) {
+                is_mapped = true;
                 // SAFETY: The table is mapped for the attached device, by the type's invariant.
                 unsafe { attachment.table.sync_for_cpu(device, direction) };
             }
         });
-        Ok(())
+        if is_mapped {
+            return Ok(());
+        }
+        // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+        self.sync_unmapped(|cleaner, segment| unsafe { cleaner.sync_for_cpu(segment, direction) })
     }
 
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.flush();
         }
+        let mut is_mapped = false;
         attached.for_each(|device, attachment| {
             if let Some(direction) = attachment.sync_direction(direction) {
+                is_mapped = true;
                 // SAFETY: The table is mapped for the attached device, by the type's invariant.
                 unsafe { attachment.table.sync_for_device(device, direction) };
             }
         });
-        Ok(())
+        if is_mapped {
+            return Ok(());
+        }
+        // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+        self.sync_unmapped(|cleaner, segment| unsafe {
+            cleaner.sync_for_device(segment, direction)
+        })
     }
 
     fn mmap(&self, vma: &VmaNew) -> Result {

@@ -145,6 +145,18 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct s
 	dma_sync_sgtable_for_device(dev, table, direction);
 }
 
+void rk_dma_heap_helper_dma_sync_single_for_cpu(struct device *dev, dma_addr_t address, size_t size,
+						enum dma_data_direction direction)
+{
+	dma_sync_single_for_cpu(dev, address, size, direction);
+}
+
+void rk_dma_heap_helper_dma_sync_single_for_device(struct device *dev, dma_addr_t address,
+						   size_t size, enum dma_data_direction direction)
+{
+	dma_sync_single_for_device(dev, address, size, direction);
+}
+
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask)
 {
 	return dma_coerce_mask_and_coherent(dev, mask);

@@ -45,6 +45,11 @@ void rk_dma_heap_helper_dma_sync_sgtable_for_cpu(struct device *dev, struct sg_t
 void rk_dma_heap_helper_dma_sync_sgtable_for_device(struct device *dev, struct sg_table *table,
 						    enum dma_data_direction direction);
 
+void rk_dma_heap_helper_dma_sync_single_for_cpu(struct device *dev, dma_addr_t address, size_t size,
+						enum dma_data_direction direction);
+void rk_dma_heap_helper_dma_sync_single_for_device(struct device *dev, dma_addr_t address,
+						   size_t size, enum dma_data_direction direction);
+
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);

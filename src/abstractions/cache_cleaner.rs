@@ -33,6 +33,7 @@ use crate::{
             MappedAttachment, //
         },
         dma_device,
+        sg_table::Direction,
         version, //
     },
     bindings as c,
@@ -46,8 +47,11 @@ use kernel::{
     prelude::*, //
 };
 
+/// Whether devices may not snoop the CPU's caches on this architecture.
+const DEVICES_MAY_NOT_SNOOP: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
+
 /// Whether write-combined buffers are supported on this architecture.
-pub(crate) const WRITE_COMBINED_WORKS: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
+pub(crate) const WRITE_COMBINED_WORKS: bool = DEVICES_MAY_NOT_SNOOP;
 
 /// A device on the faux bus through which the CPU's caches are cleaned.
 ///
@@ -133,6 +137,82 @@ impl Cleaner {
         // SAFETY: The memory was mapped above with these arguments.
         unsafe { bindings::dma_unmap_page_attrs(device, address, segment.bytes(), direction, 0) };
         Ok(())
+    }
+
+    /// Makes what devices that do not snoop have written to `segment` visible to the CPU.
+    ///
+    /// Does not sleep. Fails with `EIO` if the memory cannot be mapped for the device, or only
+    /// through a bounce buffer.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cleaner::clean`].
+    pub(crate) unsafe fn sync_for_cpu(&self, segment: Segment, direction: Direction) -> Result {
+        let sync = |device, address| {
+            // SAFETY: The memory is mapped for the device at this address.
+            unsafe { c::dma_sync_single_for_cpu(device, address, segment.bytes(), direction) };
+        };
+        // SAFETY: The safety requirements are the same.
+        unsafe { self.with_mapping(segment, sync) }
+    }
+
+    /// Makes what the CPU has written to `segment` visible to devices that do not snoop.
+    ///
+    /// Does not sleep. Fails as [`Cleaner::sync_for_cpu`] does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cleaner::clean`].
+    pub(crate) unsafe fn sync_for_device(&self, segment: Segment, direction: Direction) -> Result {
+        let sync = |device, address| {
+            // SAFETY: The memory is mapped for the device at this address.
+            unsafe { c::dma_sync_single_for_device(device, address, segment.bytes(), direction) };
+        };
+        // SAFETY: The safety requirements are the same.
+        unsafe { self.with_mapping(segment, sync) }
+    }
+
+    /// Calls `sync` while `segment` is mapped for the device. Mapping and unmapping themselves do
+    /// no cache maintenance.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cleaner::clean`].
+    unsafe fn with_mapping(
+        &self,
+        segment: Segment,
+        sync: impl FnOnce(*mut bindings::device, bindings::dma_addr_t),
+    ) -> Result {
+        if !DEVICES_MAY_NOT_SNOOP {
+            return Ok(());
+        }
+        let device = version::faux_device(&self.device);
+        let (size, attributes) = (segment.bytes(), c::DMA_ATTR_SKIP_CPU_SYNC);
+        // The debugging of the DMA interface accepts any direction of a sync then.
+        let direction = DataDirection::Bidirectional.into();
+        // SAFETY: By the safety requirements the pages are valid. By the type invariants the device
+        // has a DMA mask.
+        let address = unsafe {
+            let head = c::pfn_to_page(segment.pfn);
+            bindings::dma_map_page_attrs(device, head, 0, size, direction, attributes)
+        };
+        // SAFETY: The address was returned by a mapping for this device.
+        if unsafe { c::dma_mapping_error(device, address) } != 0 {
+            return Err(EIO);
+        }
+        // The device is behind no IOMMU and has no offset, so another address is that of a bounce
+        // buffer. A sync would copy between it and the memory.
+        let bounced = address as u64 != segment.address() as u64;
+        if !bounced {
+            sync(device, address);
+        }
+        // SAFETY: The memory was mapped above with these arguments.
+        unsafe { bindings::dma_unmap_page_attrs(device, address, size, direction, attributes) };
+        if bounced {
+            Err(EIO)
+        } else {
+            Ok(())
+        }
     }
 
     /// Attaches the device to `dma_buf` and maps the memory for it.
