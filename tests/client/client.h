@@ -59,6 +59,11 @@ struct page **attachment_pages(struct attachment *attachment, unsigned long offs
 
 int attachment_access(struct attachment *attachment, struct rk_client_access *request);
 
+/* Maps the whole buffer or its beginning into a process by dma_buf_mmap(). */
+int attachment_mmap(struct attachment *attachment, struct vm_area_struct *area);
+u32 mapping_late_calls(void);
+int mapping_follow(struct rk_client_follow *request);
+
 /* `attachment` is NULL for RK_CLIENT_USER. */
 int memory_type_query(struct attachment *attachment, struct rk_client_type_query *query);
 

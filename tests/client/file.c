@@ -97,6 +97,8 @@ union client_argument {
 	struct rk_client_access access;
 	struct rk_client_type_query type_query;
 	struct rk_client_coherent coherent;
+	struct rk_client_late_calls late_calls;
+	struct rk_client_follow follow;
 };
 
 static int client_request(struct client_file *this, unsigned int request,
@@ -112,6 +114,13 @@ static int client_request(struct client_file *this, unsigned int request,
 		return memory_type_query(NULL, &argument->type_query);
 	if (request == RK_CLIENT_COHERENT)
 		return client_coherent(this->client, argument->coherent.length);
+
+	if (request == RK_CLIENT_FOLLOW)
+		return mapping_follow(&argument->follow);
+	if (request == RK_CLIENT_LATE_CALLS) {
+		argument->late_calls.count = mapping_late_calls();
+		return 0;
+	}
 
 	attachment = xa_load(&this->attachments, argument->handle);
 	if (!attachment)
@@ -135,7 +144,7 @@ static int client_request(struct client_file *this, unsigned int request,
 		return dma_buf_end_cpu_access(attachment->buffer, argument->transfer.direction);
 	case RK_CLIENT_HOLD:
 		dma_resv_lock(attachment->buffer->resv, NULL);
-		msleep(argument->hold.milliseconds);
+		msleep_interruptible(argument->hold.milliseconds);
 		dma_resv_unlock(attachment->buffer->resv);
 		return 0;
 	case RK_CLIENT_MEMORY_TYPE:
@@ -169,10 +178,27 @@ static long client_ioctl(struct file *file, unsigned int request, unsigned long 
 	return ret;
 }
 
+static int client_mmap(struct file *file, struct vm_area_struct *area)
+{
+	struct client_file *this = file->private_data;
+	struct attachment *attachment;
+	int ret = -ENOENT;
+
+	/* A request may access memory of its process, so the locks have no fixed order. */
+	if (!mutex_trylock(&this->lock))
+		return -EBUSY;
+	attachment = xa_load(&this->attachments, area->vm_pgoff);
+	if (attachment)
+		ret = attachment_mmap(attachment, area);
+	mutex_unlock(&this->lock);
+	return ret;
+}
+
 const struct file_operations client_file_operations = {
 	.owner = THIS_MODULE,
 	.open = client_open,
 	.release = client_release,
 	.unlocked_ioctl = client_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
+	.mmap = client_mmap,
 };

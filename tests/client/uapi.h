@@ -6,6 +6,9 @@
  * A handle refers to a dma-buf that is attached to the device. Handles belong to the open file and
  * are released with it. Errors: ENOENT if the handle is unknown, EBUSY if it is mapped already,
  * EINVAL if it is not mapped or the range is outside of the buffer.
+ *
+ * mmap() with an offset of that many pages as its handle maps a buffer from its start. The mapping
+ * does not depend on the handle afterwards.
  */
 #ifndef RK_CLIENT_UAPI_H
 #define RK_CLIENT_UAPI_H
@@ -56,7 +59,7 @@ struct rk_client_transfer {
 	__u32 direction;
 };
 
-/* Holds the buffer's reservation lock for that time. */
+/* Holds the buffer's reservation lock for that time, or until a signal arrives. */
 struct rk_client_hold {
 	__u32 handle;
 	__u32 milliseconds;
@@ -110,6 +113,22 @@ struct rk_client_coherent {
 	__u64 length;
 };
 
+/* Calls of the driver's own VMA operations for mappings by mmap(): none is right. */
+struct rk_client_late_calls {
+	/* out */
+	__u32 count;
+};
+
+/* An entry of the calling process's page tables, by follow_pfnmap_start(). EINVAL: none. */
+struct rk_client_follow {
+	__u64 address;
+	/* out */
+	__u64 physical_address;
+	/* out: 1 if the entry permits writing */
+	__u32 writable;
+	__u32 reserved;
+};
+
 #define RK_CLIENT_ATTACH      _IOWR('r', 0x00, struct rk_client_attach)
 #define RK_CLIENT_DETACH      _IOW('r', 0x01, __u32)
 #define RK_CLIENT_MAP	      _IOW('r', 0x02, struct rk_client_transfer)
@@ -123,5 +142,7 @@ struct rk_client_coherent {
 #define RK_CLIENT_MEMORY_TYPE _IOWR('r', 0x0a, struct rk_client_type_query)
 #define RK_CLIENT_HOLD	      _IOW('r', 0x0b, struct rk_client_hold)
 #define RK_CLIENT_COHERENT    _IOW('r', 0x0c, struct rk_client_coherent)
+#define RK_CLIENT_LATE_CALLS  _IOR('r', 0x10, struct rk_client_late_calls)
+#define RK_CLIENT_FOLLOW      _IOWR('r', 0x11, struct rk_client_follow)
 
 #endif

@@ -7,13 +7,18 @@
 
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
+use crate::mapping::Mapping;
+use crate::page_size;
 use anyhow::{
     Context,
     Result, //
 };
 use nix::errno::Errno;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{
+    AsFd,
+    AsRawFd, //
+};
 use std::path::Path;
 
 const MODULE: &str = "rk_client";
@@ -124,12 +129,37 @@ pub struct Coherent {
     length: u64,
 }
 
+#[repr(C)]
+#[derive(Default)]
+pub struct LateCalls {
+    count: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+pub struct Follow {
+    address: u64,
+    physical_address: u64,
+    writable: u32,
+    reserved: u32,
+}
+
+/// An entry of a page table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The physical address of the byte that was looked up.
+    pub physical_address: u64,
+    pub writable: bool,
+}
+
 mod raw {
     use super::{
         Access,
         Attach,
         Coherent,
+        Follow,
         Hold,
+        LateCalls,
         Segments,
         Transfer,
         TypeQuery, //
@@ -148,6 +178,8 @@ mod raw {
     nix::ioctl_readwrite!(memory_type, b'r', 0x0a, TypeQuery);
     nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
     nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
+    nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
+    nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
 }
 
 /// Returns whether the driver is loaded.
@@ -265,6 +297,33 @@ impl Client {
         unsafe { raw::coherent(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
+    /// Returns how often the driver's own operations were called for a mapping that the exporter
+    /// has set up, since the driver was loaded.
+    pub fn late_calls(&self) -> nix::Result<u32> {
+        let mut argument = LateCalls::default();
+        // SAFETY: The kernel only writes `argument`.
+        unsafe { raw::late_calls(self.0.as_raw_fd(), &mut argument) }?;
+        Ok(argument.count)
+    }
+
+    /// Returns the entry for `address` in the page tables of this process as a driver finds it, and
+    /// `None` if there is none.
+    pub fn follow(&self, address: usize) -> nix::Result<Option<Entry>> {
+        let mut argument = Follow {
+            address: address as u64,
+            ..Follow::default()
+        };
+        // SAFETY: The kernel only reads and writes `argument`.
+        match unsafe { raw::follow(self.0.as_raw_fd(), &mut argument) } {
+            Ok(_) => Ok(Some(Entry {
+                physical_address: argument.physical_address,
+                writable: argument.writable != 0,
+            })),
+            Err(Errno::EINVAL) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn query_type(&self, handle: u32, view: u32, position: u64) -> nix::Result<MemoryType> {
         let mut argument = TypeQuery {
             handle,
@@ -310,7 +369,14 @@ impl Attachment<'_> {
         unsafe { raw::map(self.fd(), &self.transfer(direction)) }.map(drop)
     }
 
-    /// Holds the reservation lock of the buffer for a time.
+    /// Maps the first `len` bytes of the buffer into this process, by the driver. The address is
+    /// `skew` bytes above a multiple of `alignment`, as in [`Mapping::aligned`].
+    pub fn mmap(&self, len: usize, alignment: usize, skew: usize) -> nix::Result<Mapping> {
+        let offset = u64::from(self.handle) * page_size() as u64;
+        Mapping::aligned(self.client.0.as_fd(), offset, len, alignment, skew)
+    }
+
+    /// Holds the reservation lock of the buffer for a time, or until a signal arrives.
     pub fn hold(&self, milliseconds: u32) -> nix::Result<()> {
         let hold = Hold {
             handle: self.handle,

@@ -18,24 +18,37 @@ use guest_support::client::{
 };
 use guest_support::dma_buf::{
     self,
-    Buffer, //
+    Buffer,
+    SetName,
+    SYNC_END,
+    SYNC_READ,
+    SYNC_RW,
+    SYNC_START,
+    SYNC_WRITE, //
 };
 use guest_support::heap::Heap;
 use guest_support::ktap;
 use guest_support::mapping::WORD;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
+use guest_support::process::{
+    eventually,
+    Child,
+    CHILD_TIMEOUT, //
+};
+use nix::sys::signal::Signal;
 
 pub const CASES: &[Case] = &[
     Case::new("device-sees-every-piece", device_sees_every_piece),
     Case::new("device-maps-again", device_maps_again),
     Case::new("two-devices", two_devices),
     Case::new("device-is-the-last-holder", device_is_the_last_holder),
+    Case::new("device-holds-the-lock", device_holds_the_lock),
     Case::new("device-rounds", device_rounds),
 ];
 
 /// Opens the device. Skips the test if the machine does not have the driver.
-fn open() -> Result<Client> {
+pub fn open() -> Result<Client> {
     if !client::is_loaded() && !client::is_available() {
         return Err(ktap::skip("the driver rk_client is not installed"));
     }
@@ -149,6 +162,48 @@ fn device_is_the_last_holder(heap: &str) -> Result<()> {
     drop(device);
     let after = dma_buf::totals()?;
     ensure!(after == before, "{before:?} before, {after:?} after");
+    Ok(())
+}
+
+/// Returns whether a reader of `/proc/rk_dmabuf/sgt` finds the reservation lock of the buffer with
+/// this name held.
+fn is_locked(name: &str) -> Result<bool> {
+    let list = std::fs::read_to_string("/proc/rk_dmabuf/sgt")?;
+    let line = list.lines().find(|line| line.contains(name));
+    let line = line.with_context(|| format!("{name} is not in {list}"))?;
+    Ok(line.ends_with("(in use)"))
+}
+
+/// CPU access does not wait for the reservation lock, which each submission of work for a GPU
+/// holds, neither by the ioctl nor by a driver.
+fn device_holds_the_lock(heap: &str) -> Result<()> {
+    const NAME: &str = "held-by-driver";
+    let client = open()?;
+    let buffer = allocate(heap)?;
+    buffer.set_name(NAME, SetName::Pointer64)?;
+    let device = client.import(&buffer)?;
+    device.vmap()?;
+    let mut holder = Child::run(|| {
+        let client = Client::open()?;
+        client.attach(&buffer)?.hold(10_000)?;
+        Ok(())
+    })?;
+    eventually(CHILD_TIMEOUT, || {
+        ensure!(is_locked(NAME)?, "the driver does not hold the lock yet");
+        Ok(())
+    })?;
+    for flags in [SYNC_RW, SYNC_READ, SYNC_WRITE] {
+        buffer.sync(SYNC_START | flags)?;
+        buffer.sync(SYNC_END | flags)?;
+    }
+    ensure!(is_locked(NAME)?, "the ioctl has waited for the lock");
+    device.begin_cpu_access(Direction::Both)?;
+    device.end_cpu_access(Direction::Both)?;
+    ensure!(is_locked(NAME)?, "the driver has waited for the lock");
+    holder.signal(Signal::SIGKILL)?;
+    holder.wait(CHILD_TIMEOUT)?;
+    ensure!(!is_locked(NAME)?, "the lock is held by somebody else");
+    device.vunmap()?;
     Ok(())
 }
 

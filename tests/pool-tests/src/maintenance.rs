@@ -29,8 +29,10 @@ use guest_support::client::{
 use guest_support::dma_buf::{
     Buffer,
     SYNC_END,
+    SYNC_READ,
     SYNC_RW,
-    SYNC_START, //
+    SYNC_START,
+    SYNC_WRITE, //
 };
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
@@ -52,6 +54,11 @@ pub fn add(tests: &mut Tests) {
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
             handing_out_contiguous(heap)
+        });
+    }
+    for heap in Iterator::chain(HEAPS.into_iter(), CONTIGUOUS) {
+        tests.add(format!("maintenance/without-importers/{heap}"), move || {
+            without_importers(heap)
         });
     }
 }
@@ -86,6 +93,20 @@ const NONE: Maintenance = Maintenance {
     for_cpu: 0,
 };
 
+const fn for_device(bytes: u64) -> Maintenance {
+    Maintenance {
+        for_device: bytes,
+        for_cpu: 0,
+    }
+}
+
+const fn for_cpu(bytes: u64) -> Maintenance {
+    Maintenance {
+        for_device: 0,
+        for_cpu: bytes,
+    }
+}
+
 impl Watch {
     fn start() -> Result<Watch> {
         let probes = [
@@ -101,16 +122,20 @@ impl Watch {
 
     /// Returns the maintenance of these segments since the last call.
     fn take(&self, segments: &[Segment]) -> Result<Maintenance> {
-        let events = self.trace.take()?;
-        let bytes = |function| -> Result<u64> {
-            let ranges = ranges(&events, function)?;
-            Ok(ranges.iter().map(|range| overlap(segments, *range)).sum())
-        };
-        Ok(Maintenance {
-            for_device: bytes("arch_sync_dma_for_device")?,
-            for_cpu: bytes("arch_sync_dma_for_cpu")?,
-        })
+        maintenance(&self.trace.take()?, segments)
     }
+}
+
+/// Returns the maintenance of these segments.
+fn maintenance(events: &[Event], segments: &[Segment]) -> Result<Maintenance> {
+    let bytes = |function| -> Result<u64> {
+        let ranges = ranges(events, function)?;
+        Ok(ranges.iter().map(|range| overlap(segments, *range)).sum())
+    };
+    Ok(Maintenance {
+        for_device: bytes("arch_sync_dma_for_device")?,
+        for_cpu: bytes("arch_sync_dma_for_cpu")?,
+    })
 }
 
 /// Returns address and size of each call of `function`.
@@ -220,6 +245,63 @@ fn access(
     expect("begin_cpu_access", watch.take(segments)?, begun())?;
     attachment.end_cpu_access(Direction::Both)?;
     expect("end_cpu_access", watch.take(segments)?, ended())
+}
+
+/// The heap whose buffers programs pass by physical address to devices that never attach.
+const FOR_ADDRESSES: &str = "rk-dma-heap-cma";
+
+/// CPU access to a buffer that no importer has mapped: no maintenance, except on the heap for
+/// devices that never attach.
+fn without_importers(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let bytes = if name == FOR_ADDRESSES {
+        (PAGES * page_size()) as u64
+    } else {
+        0
+    };
+
+    // The addresses of a buffer are not known before an importer has mapped it.
+    let watch = Watch::start()?;
+    buffer.sync(SYNC_START | SYNC_RW)?;
+    let begun = watch.trace.take()?;
+    buffer.sync(SYNC_END | SYNC_RW)?;
+    let ended = watch.trace.take()?;
+    let attachment = client.import(&buffer)?;
+    let segments = attachment.segments()?;
+    attachment.unmap()?;
+    let begun = maintenance(&begun, &segments)?;
+    expect("begin, never attached", begun, for_cpu(bytes))?;
+    let ended = maintenance(&ended, &segments)?;
+    expect("end, never attached", ended, for_device(bytes))?;
+
+    watch.trace.clear()?;
+    access(&watch, &buffer, &attachment, &segments, bytes).context("attached, not mapped")?;
+    drop(attachment);
+    watch.trace.clear()?;
+    for flags in [SYNC_RW, SYNC_READ] {
+        buffer.sync(SYNC_START | flags)?;
+        expect("begin, detached", watch.take(&segments)?, for_cpu(bytes))?;
+    }
+    for flags in [SYNC_RW, SYNC_WRITE] {
+        buffer.sync(SYNC_END | flags)?;
+        expect("end, detached", watch.take(&segments)?, for_device(bytes))?;
+    }
+    // A device that has the buffer mapped stands for all.
+    let attachment = client.import(&buffer)?;
+    watch.trace.clear()?;
+    let mapped = if name.contains("uncached") {
+        0
+    } else {
+        (PAGES * page_size()) as u64
+    };
+    access(&watch, &buffer, &attachment, &segments, mapped).context("mapped")?;
+
+    drop((attachment, watch, buffer, heap));
+    module.unload()
 }
 
 /// Checks that maintenance for a device covers every byte of the segments exactly once.

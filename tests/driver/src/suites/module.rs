@@ -57,7 +57,7 @@ pub const SUITES: &[Suite] = &[
                       system,system-dma32,cma,cma-dma32,default_cma_region,rk-dma-heap-cma \
                       heaps/as-expected /node/ /ioctl/ \
                       dma32/limit/ region/limit/ rk-dma-heap-cma/limit/ \
-                      /buffer/ /mmap/ /share/",
+                      /buffer/ /mmap/ /share/ /import/device-",
             ..GUEST
         }),
     },
