@@ -186,6 +186,10 @@ impl Cleaner {
         if !DEVICES_MAY_NOT_SNOOP {
             return Ok(());
         }
+        // A sync would copy between a bounce buffer and the memory.
+        if !self.reaches_memory {
+            return Err(EIO);
+        }
         let device = version::faux_device(&self.device);
         let (size, attributes) = (segment.bytes(), c::DMA_ATTR_SKIP_CPU_SYNC);
         // The debugging of the DMA interface accepts any direction of a sync then.
@@ -200,19 +204,10 @@ impl Cleaner {
         if unsafe { c::dma_mapping_error(device, address) } != 0 {
             return Err(EIO);
         }
-        // The device is behind no IOMMU and has no offset, so another address is that of a bounce
-        // buffer. A sync would copy between it and the memory.
-        let bounced = address as u64 != segment.address() as u64;
-        if !bounced {
-            sync(device, address);
-        }
+        sync(device, address);
         // SAFETY: The memory was mapped above with these arguments.
         unsafe { bindings::dma_unmap_page_attrs(device, address, size, direction, attributes) };
-        if bounced {
-            Err(EIO)
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     /// Attaches the device to `dma_buf` and maps the memory for it.
