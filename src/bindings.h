@@ -71,6 +71,8 @@ static const unsigned int RK_CMA_ALIGNMENT = CONFIG_CMA_ALIGNMENT;
 /* The offset of the link field that the owner of a page may use. */
 static const size_t RK_PAGE_LINK_OFFSET = offsetof(struct page, lru);
 
+static const size_t RK_PAGE_REFCOUNT_OFFSET = offsetof(struct page, _refcount);
+
 /* The order of the range that a huge (PMD) page table entry maps. */
 static const unsigned int RK_PMD_ORDER = PMD_SHIFT - PAGE_SHIFT;
 

@@ -30,7 +30,11 @@ use core::{
 use kernel::{
     bindings,
     error::Result,
-    static_assert, //
+    static_assert,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// The effort of the page allocator before an allocation fails.
@@ -145,8 +149,13 @@ impl PageRun {
     #[inline]
     pub(crate) fn is_shared(&self) -> bool {
         // References to any page of a compound page are counted in its head.
-        // SAFETY: By the type invariant `head` is a valid page.
-        unsafe { c::pages_shared(self.head.as_ptr(), 1) }
+        // SAFETY: By the type invariant `head` is a valid page. The field is inside `struct page`
+        // and aligned, as asserted below, and is accessed atomically only.
+        let references = unsafe {
+            let field = self.head.as_ptr().byte_add(c::PAGE_REFCOUNT_OFFSET);
+            Atomic::<i32>::from_ptr(field.cast()).load(Relaxed)
+        };
+        references != 1
     }
 
     /// Returns the page frames of the run.
@@ -212,6 +221,12 @@ static_assert!(
     c::PAGE_LINK_OFFSET + size_of::<*mut bindings::page>() <= size_of::<bindings::page>()
         && c::PAGE_LINK_OFFSET % align_of::<*mut bindings::page>() == 0
         && align_of::<bindings::page>() >= align_of::<*mut bindings::page>()
+);
+
+// So is the number of references.
+static_assert!(
+    c::PAGE_REFCOUNT_OFFSET + size_of::<i32>() <= size_of::<bindings::page>()
+        && c::PAGE_REFCOUNT_OFFSET % align_of::<i32>() == 0
 );
 
 /// Returns a pointer to the link field of `head`.

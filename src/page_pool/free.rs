@@ -71,25 +71,33 @@ impl Pool {
         Some(run)
     }
 
-    /// Returns `run` if nobody else refers to it. Otherwise drops it, with one warning: it is freed
-    /// with the last reference.
-    fn unless_shared(&self, run: PageRun) -> Option<PageRun> {
-        if run.is_shared() {
-            pr_warn_once!(
-                "heap {}: {} pages are not used again, somebody has freed them and still refers to \
-                 them; drop the references before the buffer\n",
-                self.name,
-                run.pages()
-            );
-            return None;
+    /// Returns whether somebody else refers to `run`, and warns once if so. Dropped, such a run is
+    /// freed with the last reference.
+    #[inline]
+    fn is_shared(&self, run: &PageRun) -> bool {
+        let is_shared = run.is_shared();
+        if is_shared {
+            self.warn_about_shared(run);
         }
-        Some(run)
+        is_shared
+    }
+
+    #[cold]
+    fn warn_about_shared(&self, run: &PageRun) {
+        pr_warn_once!(
+            "heap {}: {} pages are not used again, somebody has freed them and still refers to \
+             them; drop the references before the buffer\n",
+            self.name,
+            run.pages()
+        );
     }
 
     /// Prepares a single page for this CPU's shard, and moves surplus pages to the depot.
     fn refill_this_cpu(&self, page: PageRun) {
-        let page = self.unless_shared(page);
-        let Some(page) = page.and_then(|page| self.prepare_within_limit(page)) else {
+        if self.is_shared(&page) {
+            return;
+        }
+        let Some(page) = self.prepare_within_limit(page) else {
             return;
         };
         let mut surplus = RunList::new(page.order());
@@ -116,7 +124,7 @@ impl Pool {
         while self.backlog.load(Relaxed) > 0 {
             let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
             self.backlog.fetch_sub(run.pages(), Relaxed);
-            if let Some(run) = self.unless_shared(run) {
+            if !self.is_shared(&run) {
                 return Some(run);
             }
         }
