@@ -4,7 +4,9 @@
 //!
 //! [`populate`] inserts the page table entries of a new VMA, except for ranges that huge (PMD)
 //! entries can map: ranges of that size that are aligned to it both physically and virtually. A
-//! module can insert huge entries in a page fault only, so these ranges are left to [`Fault`].
+//! module can insert huge entries in a page fault only, so these ranges are left to [`Fault`]: the
+//! first access to each faults once, and until then a page table walker (`follow_pfnmap_start()`)
+//! finds no entry. The first write after a read may fault again, to make the entry dirty.
 //!
 //! # Locks
 //!
