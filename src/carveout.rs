@@ -3,7 +3,8 @@
 //! Carveouts: reserved regions with `no-map`.
 //!
 //! The kernel has no usable `struct page` for such a region and does not map it, so all mappings of
-//! it are write-combined.
+//! it are write-combined. No cache has lines of it, so devices that snoop may access it too.
+//! Importers get device addresses only: one that needs pages cannot use it.
 
 use crate::{
     abstractions::{

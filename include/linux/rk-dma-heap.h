@@ -165,6 +165,10 @@ void *rk_dma_heap_get_drvdata(struct rk_dma_heap *heap);
  *
  * May sleep.
  *
+ * Where all DMA goes through bounce buffers (swiotlb=force, confidential guests), a mapping for
+ * this device is one. To maintain the caches over the memory itself, pass its physical address to
+ * dma_sync_single_for_device() and dma_sync_single_for_cpu().
+ *
  * Return: a device for DMA mappings of the heap's memory.
  */
 struct device *rk_dma_heap_get_dev(struct rk_dma_heap *heap);

@@ -13,7 +13,9 @@
 //!   exported. [`Cleaner::clean`] then writes back and invalidates every line.
 //! * While the pages are exported, user and kernel mappings are write-combined, and neither the
 //!   kernel nor a driver accesses the pages through the linear map. A CPU may still load lines
-//!   speculatively. Such lines are clean, so they are never written back, and nothing reads them.
+//!   speculatively. Such lines are clean, so they are never written back, and nothing reads them: a
+//!   device that snoops the caches, or is served by a copy that the kernel makes through the linear
+//!   map, must not be attached to such a buffer or mapped for it.
 //! * Freed pages are zeroed through the linear map before they back another buffer, which
 //!   overwrites every such line, and cleaned again if that buffer is write-combined. Or they return
 //!   to the page allocator or the area, whose next user does not rely on their content.

@@ -52,6 +52,7 @@ pub mod prelude {
 mod decisions;
 use decisions::{
     digits,
+    heap_name,
     ram_share,
     request,
     segment,
@@ -59,6 +60,7 @@ use decisions::{
 };
 
 mod digits_hold;
+mod heap_name_holds;
 mod ram_share_holds;
 mod request_holds;
 mod segment_holds;

@@ -4,10 +4,6 @@
 //! through caches. Cached buffers are right for them. Uncached ones have no maintenance that could
 //! make them right, so they are refused, and the log says what to use instead.
 
-use crate::trace::{
-    Probe,
-    Trace, //
-};
 use crate::MIB;
 use anyhow::{
     ensure,
@@ -20,7 +16,6 @@ use guest_support::client::{
     Direction,
     View, //
 };
-use guest_support::dma_buf::Buffer;
 use guest_support::heap::{
     self,
     Heap, //
@@ -55,11 +50,6 @@ pub fn add(tests: &mut Tests) {
     tests.add("unreachable/reachable-is-not-split", reachable_is_not_split);
     tests.add("snooping/uncached-is-refused", snooping_uncached);
     tests.add("snooping/cached-is-right", snooping_cached);
-    tests.add("carveout/mapped-as-memory", carveout_as_memory);
-    tests.add("carveout/snooping-device", carveout_snooping);
-    tests.add("carveout/behind-a-bus", carveout_behind_a_bus);
-    tests.add("iommu/carveout-as-memory", iommu_carveout);
-    tests.add("iommu/all-memory-is-reachable", iommu_reachable);
     tests.add("forced/uncached-is-left-out", forced_uncached);
     tests.add("forced/cached-is-bounced", || {
         need_forced()?;
@@ -78,13 +68,13 @@ pub fn add(tests: &mut Tests) {
 }
 
 /// The carveout of the device trees of these tests.
-const CARVEOUT: &str = "frames@4e000000";
+pub const CARVEOUT: &str = "frames@4e000000";
 
 /// The largest entry of a scatter list that a bounce buffer can serve.
 const BOUNCE_BUFFER: u64 = 256 << 10;
 
 /// Skips the test if the machine does not have enough memory above 4 GiB.
-fn need_memory_above() -> Result<()> {
+pub fn need_memory_above() -> Result<()> {
     let iomem = fs::read_to_string("/proc/iomem")?;
     let above = iomem.lines().any(|line| {
         let range = line.split(" : ").next().unwrap_or("");
@@ -105,7 +95,7 @@ fn need_forced() -> Result<()> {
 }
 
 /// Loads the module, and the client with these parameters, and unloads both.
-fn with_client(parameters: &str, body: impl FnOnce(&Client) -> Result<()>) -> Result<()> {
+pub fn with_client(parameters: &str, body: impl FnOnce(&Client) -> Result<()>) -> Result<()> {
     if client::is_loaded() {
         client::unload()?;
     }
@@ -165,7 +155,7 @@ fn refused_by_map(client: &Client, name: &str, instead: &str, sizes: &[usize]) -
     Ok(())
 }
 
-fn bytes(pattern: Pattern, len: usize) -> Vec<u8> {
+pub fn bytes(pattern: Pattern, len: usize) -> Vec<u8> {
     let words = (0..len).step_by(WORD).map(|offset| pattern.word(offset));
     words.flat_map(u64::to_ne_bytes).collect()
 }
@@ -278,125 +268,4 @@ fn forced_uncached() -> Result<()> {
         ensure!(lines.count() == 1, "heap {name}: {messages:#?}");
     }
     module.unload()
-}
-
-/// Returns the attributes of each call by which a contiguous range is mapped for a device.
-fn attributes(body: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
-    let trace = Trace::of(&["dma/dma_map_phys"])?;
-    body()?;
-    trace
-        .take()?
-        .iter()
-        .filter(|event| event.name == "dma_map_phys")
-        .map(|event| Ok(event.text("attrs")?.to_owned()))
-        .collect()
-}
-
-// A mapping of a device's registers has the wrong memory type behind an IOMMU, and no translation of
-// addresses behind a bus.
-fn carveout_as_memory() -> Result<()> {
-    with_client("", |client| {
-        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
-        let attributes = attributes(|| Ok(drop(client.import(&buffer)?)))?;
-        ensure!(
-            attributes.len() == 1
-                && attributes[0].contains("SKIP_CPU_SYNC")
-                && !attributes[0].contains("MMIO"),
-            "the carveout was mapped with {attributes:?}"
-        );
-        check_both_ways(client, &buffer)
-    })
-}
-
-// No cache has lines of a carveout, so a device that snoops reads the memory too.
-fn carveout_snooping() -> Result<()> {
-    with_client("coherent=1", |client| {
-        check_both_ways(client, &Heap::open(CARVEOUT)?.allocate(MIB)?)
-    })
-}
-
-fn carveout_behind_a_bus() -> Result<()> {
-    const OFFSET: u64 = 1 << 30;
-    with_client("", |_| {
-        let client = Client::open_device("rkvdec@ffa60000")?;
-        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
-        let segments = client.import(&buffer)?.segments()?;
-        ensure!(
-            segments.len() == 1
-                && segments[0].dma_address + OFFSET == segments[0].physical_address
-                && segments[0].physical_address == 0x4e00_0000,
-            "the bus does not translate the addresses: {segments:x?}"
-        );
-        check_both_ways(&client, &buffer)
-    })
-}
-
-/// Loads a client that must be behind an IOMMU.
-fn with_iommu(parameters: &str, body: impl FnOnce(&Client) -> Result<()>) -> Result<()> {
-    with_client(parameters, |client| {
-        let group = "/sys/bus/platform/devices/ffa50000.rkvenc/iommu_group/type";
-        let group = fs::read_to_string(group).context("the device has no IOMMU")?;
-        ensure!(group.starts_with("DMA"), "the IOMMU does not translate");
-        body(client)
-    })
-}
-
-// `prot` is the fifth argument; these are its flags.
-fn iommu_carveout() -> Result<()> {
-    const READ_WRITE: u64 = 3;
-    with_iommu("", |client| {
-        let buffer = Heap::open(CARVEOUT)?.allocate(MIB)?;
-        let probe = Probe::of("iommu_map", "size=%x3 prot=%x4:x32")?;
-        let trace = Trace::of(&[probe.event()])?;
-        drop(client.import(&buffer)?);
-        let events = trace.take()?;
-        drop(trace);
-        let calls: Vec<_> = events
-            .iter()
-            .map(|event| Ok((event.number("size")?, event.number("prot")?)))
-            .collect::<Result<_>>()?;
-        ensure!(
-            calls == [(MIB as u64, READ_WRITE)],
-            "the IOMMU mapped (size, flags) {calls:x?}"
-        );
-        check_both_ways(client, &buffer)
-    })
-}
-
-// An IOMMU reaches memory that the device's 32 bits do not, so nothing is refused or split.
-fn iommu_reachable() -> Result<()> {
-    need_memory_above()?;
-    with_iommu("dma_bits=32", |client| {
-        for name in ["system-uncached", "system"] {
-            let buffer = Heap::open(name)?.allocate(16 * MIB)?;
-            let segments = client.import(&buffer)?.segments()?;
-            ensure!(
-                segments.len() == 1 && segments[0].dma_address < 1 << 32,
-                "{name}: {segments:x?}"
-            );
-            ensure!(
-                segments[0].physical_address >= 1 << 32,
-                "{name}: the memory is not above 4 GiB: {segments:x?}"
-            );
-        }
-        check_both_ways(client, &Heap::open("system-uncached")?.allocate(MIB)?)
-    })
-}
-
-/// Checks that device and CPU read what the other has written, without cache maintenance.
-fn check_both_ways(client: &Client, buffer: &Buffer) -> Result<()> {
-    let size = buffer.size()?;
-    let mapping = buffer.map()?;
-    let device = client.import(buffer)?;
-    mapping.fill(Pattern(4), 0);
-    let mut seen = vec![0; size];
-    device.read(View::Uncached, 0, &mut seen)?;
-    ensure!(
-        seen == bytes(Pattern(4), size),
-        "the device does not read what the CPU has written"
-    );
-    device.write(View::Uncached, 0, &bytes(Pattern(5), size))?;
-    mapping
-        .check(Pattern(5), 0)
-        .context("what the device has written")
 }

@@ -8,6 +8,7 @@
 
 mod accounting;
 mod bounds;
+mod carveout_importers;
 mod cgroup;
 mod client_itself;
 mod coherence;
@@ -88,6 +89,7 @@ fn main() -> Result<ExitCode> {
     stress::add(&mut tests, arguments.stress_seconds);
     dma32::add(&mut tests);
     importers::add(&mut tests);
+    carveout_importers::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);
     }
