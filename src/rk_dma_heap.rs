@@ -181,8 +181,8 @@ impl kernel::Module for RkDmaHeap {
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
         ];
-        let procfs = procfs::create(&parameters, ranges.clone())?;
-        let rockchip = rockchip::Registration::new(cleaner, ranges)?;
+        let procfs = procfs::create(&parameters, ranges)?;
+        let rockchip = rockchip::Registration::new(cleaner)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
         // An open node pins the module, and a node can be opened as soon as it exists. So the

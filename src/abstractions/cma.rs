@@ -10,12 +10,14 @@
 //! C headers: [`include/linux/cma.h`](srctree/include/linux/cma.h),
 //! [`include/linux/dma-map-ops.h`](srctree/include/linux/dma-map-ops.h)
 
+mod preparation;
+
+pub(crate) use preparation::Preparation;
+
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
         kernel_symbol,
-        phys_addr,
-        signal, //
+        phys_addr, //
     },
     bindings as c,
     decisions::{
@@ -48,9 +50,6 @@ use kernel::{
     str::CStr, //
 };
 
-/// The number of pages that are zeroed between two checks for signals: 1 MiB with 4 KiB pages.
-const ZERO_BATCH_PAGES: usize = 256;
-
 /// The C type of `cma_get_base()`.
 type GetBase = unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t;
 
@@ -62,8 +61,7 @@ type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::{cache_cleaner::Cleaner, cma::Area};
-/// use crate::decisions::memory::{Caching, Memory};
+/// use crate::abstractions::cma::Area;
 ///
 /// for area in Area::all() {
 ///     assert!(!area.name().is_empty());
@@ -75,9 +73,7 @@ type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
 ///     assert!(area.allocate(usize::MAX >> 1, 0).is_none());
 ///
 ///     let range = area.allocate(4, 2).ok_or(ENOMEM)?;
-///     let range = range.prepare(Caching::Cached, &Cleaner::new(c"rk_dma_heap_example")?)?;
-///     assert!(range.area() == area);
-///     assert_eq!(range.pages(), 4);
+///     assert_eq!(range.segment().pages, 4);
 ///     assert_eq!(range.segment().pfn % 4, 0);
 /// }
 /// ```
@@ -208,7 +204,7 @@ impl AreaLookup {
 ///
 /// # Invariants
 ///
-/// `segment` was allocated from `area` by one call of `cma_alloc()` and is owned by this value.
+/// The pages of `segment` were allocated from `area` by `cma_alloc()` and are owned by this value.
 #[must_use]
 pub(crate) struct Range {
     area: Area,
@@ -216,42 +212,29 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Zeroes the range and, for [`Caching::WriteCombined`], cleans the caches.
+    /// Returns the pages.
+    pub(crate) fn segment(&self) -> Segment {
+        self.segment
+    }
+
+    /// Releases all but the first `left` pages to the area. Does not sleep.
     ///
-    /// May sleep. Fails with `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does.
-    /// The range is released on failure.
-    pub(crate) fn prepare(self, caching: Caching, cleaner: &Cleaner) -> Result<PreparedRange> {
-        for part in self.segment.chunks(ZERO_BATCH_PAGES) {
-            if signal::fatal_pending() {
-                return Err(EINTR);
-            }
-            // SAFETY: By the type invariants the range owns these pages.
-            unsafe { c::clear_pages(c::pfn_to_page(part.pfn), part.pages) };
-        }
-        if caching == Caching::WriteCombined {
-            // SAFETY: By the type invariants the range owns these pages. The pages of an area have
-            // a `struct page`.
-            unsafe { cleaner.clean(self.segment) }?;
-        }
-        // INVARIANT: The pages were zeroed above, and cleaned if `caching` requires it.
-        Ok(PreparedRange {
-            range: self,
-            caching,
-        })
+    /// The bitmap of an area for devices has a bit for each page, so any part can be released.
+    fn truncate(&mut self, left: usize) {
+        let Some(rest) = self.segment.skip(left) else {
+            return;
+        };
+        // SAFETY: By the type invariants the pages were allocated from the area, and this value
+        // owns them.
+        unsafe { c::cma_release(self.area.as_raw(), c::pfn_to_page(rest.pfn), rest.pages) };
+        // INVARIANT: The released pages are not part of the segment any more.
+        self.segment = self.segment.truncate(left);
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants the pages were allocated from the area by one call, and
-        // this value owns them.
-        unsafe {
-            c::cma_release(
-                self.area.cma.as_ptr(),
-                c::pfn_to_page(self.segment.pfn),
-                self.segment.pages,
-            )
-        };
+        self.truncate(0);
     }
 }
 
@@ -267,16 +250,6 @@ pub(crate) struct PreparedRange {
 }
 
 impl PreparedRange {
-    /// Returns the area of the pages.
-    pub(crate) fn area(&self) -> Area {
-        self.range.area
-    }
-
-    /// Returns the pages.
-    pub(crate) fn segment(&self) -> Segment {
-        self.range.segment
-    }
-
     /// Converts to a range of unspecified content, for pages that were mapped.
     pub(crate) fn into_range(self) -> Range {
         self.range
