@@ -4,7 +4,9 @@
 //! interface for drivers.
 
 mod areas;
+mod busy;
 mod faults;
+mod hopeless;
 mod interface;
 mod kept;
 mod layout;
@@ -55,6 +57,8 @@ fn main() -> Result<ExitCode> {
     warnings::add(&mut tests);
     faults::add(&mut tests);
     kept::add(&mut tests);
+    busy::add(&mut tests);
+    hopeless::add(&mut tests);
     migration::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }
