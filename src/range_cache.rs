@@ -122,7 +122,7 @@ impl RangeCache {
 
     /// Allocates a range from the area, and from the cache if the area has none. May sleep.
     fn allocate_new(&self, request: &RangeRequest) -> Option<Preparation> {
-        let range = if request.first_fit {
+        let (range, obtainable) = if request.first_fit {
             self.search_lowest(request)
         } else {
             self.search(request)
@@ -134,6 +134,9 @@ impl RangeCache {
         if let Some(range) = cached {
             return Some(range.with_caching(request.caching));
         }
+        if request.pages > obtainable {
+            return None;
+        }
         // The cache may be what is missing. From here on the request is one like any other: nothing
         // of the area is cached until it is served.
         self.release(|range| range.area() == request.area);
@@ -141,31 +144,34 @@ impl RangeCache {
         Some(Preparation::new(range, request.caching))
     }
 
-    /// Allocates the first free range of the area that fits, and leaves the cache alone.
+    /// Allocates the first free range of the area that fits, and leaves the cache alone. Also
+    /// returns how many pages of the area could be obtained at most.
     ///
     /// May sleep.
-    fn search(&self, request: &RangeRequest) -> Option<Range> {
+    fn search(&self, request: &RangeRequest) -> (Option<Range>, usize) {
         let task = current!().pid();
-        let noted = self.state.lock().begin_search(task);
+        self.state.lock().begin_search(task);
         let range = request.area.allocate(request.pages, request.align);
-        if noted {
-            self.state.lock().end_search(task);
-        }
-        range
+        let obtainable = self.state.lock().end_search(task, request.area);
+        (range, obtainable)
     }
 
     /// Allocates the lowest range of the area that fits if nothing of the area were cached.
     ///
-    /// Releases only cached ranges that may be part of it. May sleep.
-    fn search_lowest(&self, request: &RangeRequest) -> Option<Range> {
-        let found = self.search(request)?;
+    /// Releases only cached ranges that may be part of it, and otherwise does what
+    /// [`RangeCache::search`] does. May sleep.
+    fn search_lowest(&self, request: &RangeRequest) -> (Option<Range>, usize) {
+        let (found, obtainable) = self.search(request);
+        let Some(found) = found else {
+            return (None, obtainable);
+        };
         // A cached range that can serve the request alone is as good as a free one.
         let lowest = self.state.lock().lowest_that_holds(request);
         let limit = lowest.map_or(found.segment().pfn, |pfn| found.segment().pfn.min(pfn + 1));
         let released =
             self.release(|range| range.area() == request.area && range.segment().pfn < limit);
         if !released {
-            return Some(found);
+            return (Some(found), obtainable);
         }
         drop(found);
         self.search(request)

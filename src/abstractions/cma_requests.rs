@@ -44,8 +44,10 @@ impl RequestedArea {
 pub(crate) struct RequestSize {
     /// The number of requested pages.
     pub(crate) pages: usize,
+    /// The number of free pages of the area.
+    pub(crate) available: usize,
     /// The number of pages of the area, in use or not.
-    pub(crate) area_pages: usize,
+    pub(crate) total: usize,
 }
 
 /// Receives events about requests. The functions are called by the requesting task, which may be
@@ -162,13 +164,14 @@ impl<O: Observer> Events<O> {
         observer: *mut c_void,
         name: *const c_char,
         pages: c_ulong,
-        _available: c_ulong,
+        available: c_ulong,
         total: c_ulong,
         _align: c_uint,
     ) {
         let size = RequestSize {
             pages,
-            area_pages: total,
+            available,
+            total,
         };
         // SAFETY: By the safety requirements.
         unsafe { &*observer.cast::<O>() }.started(RequestedArea(name), size);

@@ -14,7 +14,10 @@ use crate::{
             AreaLookup,
             Preparation, //
         },
-        cma_requests::RequestedArea, //
+        cma_requests::{
+            RequestSize,
+            RequestedArea, //
+        }, //
     },
     decisions::segment::Segment, //
 };
@@ -46,9 +49,9 @@ pub(super) struct State {
     /// Oldest first. The capacity is [`MAX_RANGES`] from the start.
     ranges: KVec<CachedRange>,
     areas: KVec<AreaState>,
-    /// The tasks that search an area for a heap and leave the cache alone. The capacity is
-    /// [`MAX_SEARCHES`] from the start.
-    searches: KVec<i32>,
+    /// The searches for heaps, which leave the cache alone. The capacity is [`MAX_SEARCHES`] from
+    /// the start.
+    searches: KVec<Search>,
     enabled: bool,
     /// Whether the thread is queued to prepare ranges.
     queued: bool,
@@ -62,6 +65,13 @@ struct AreaState {
     /// The number of requests that are being served, without the searches that leave the cache
     /// alone.
     requests: usize,
+}
+
+/// A search of an area for a heap.
+struct Search {
+    task: i32,
+    /// The number of free pages of the area before the search. `usize::MAX` if unknown.
+    available: usize,
 }
 
 /// A cached range.
@@ -189,8 +199,7 @@ impl State {
         if !self.enabled || range.segment().pages > limit {
             return Inserted::Refused(range);
         }
-        let cached = self.ranges.iter().filter(|other| other.area() == area);
-        let pages: usize = cached.map(|other| other.segment().pages).sum();
+        let pages = self.pages(|other| other.area() == area);
         if pages + range.segment().pages > limit || self.ranges.len() == MAX_RANGES {
             return match self.release_step(|other| other.area() == area) {
                 0 => Inserted::Refused(range),
@@ -247,46 +256,60 @@ impl State {
         ages.map(|age| age.as_millis()).max()
     }
 
-    /// Returns the number of cached pages.
-    pub(super) fn pages(&self) -> usize {
-        self.ranges.iter().map(|range| range.segment().pages).sum()
+    /// Returns the number of cached pages of the ranges for which `which` returns true.
+    pub(super) fn pages(&self, which: impl Fn(&CachedRange) -> bool) -> usize {
+        let ranges = self.ranges.iter().filter(|range| which(range));
+        ranges.map(|range| range.segment().pages).sum()
     }
 
-    /// Notes that `task` searches an area and leaves the cache alone. Returns false if too many
-    /// tasks do.
-    pub(super) fn begin_search(&mut self, task: i32) -> bool {
-        self.searches.push_within_capacity(task).is_ok()
+    /// Notes that `task` searches an area and leaves the cache alone. If too many tasks do that, it
+    /// is a request like any other.
+    pub(super) fn begin_search(&mut self, task: i32) {
+        let search = Search {
+            task,
+            available: usize::MAX,
+        };
+        let _ = self.searches.push_within_capacity(search);
     }
 
-    /// Ends what [`State::begin_search`] began.
-    pub(super) fn end_search(&mut self, task: i32) {
-        if let Some(index) = self.searches.iter().position(|other| *other == task) {
-            let _ = self.searches.remove(index);
-        }
+    /// Ends what [`State::begin_search`] began. Returns the number of pages of `area` that were free
+    /// or are cached, or more if that is unknown.
+    pub(super) fn end_search(&mut self, task: i32, area: Area) -> usize {
+        let index = self.searches.iter().position(|search| search.task == task);
+        let search = index.and_then(|index| self.searches.remove(index).ok());
+        let available = search.map_or(usize::MAX, |search| search.available);
+        available.saturating_add(self.pages(|range| range.area() == area))
     }
 
     /// Notes that `task` requests pages of `requested`. From now on nothing of that area is cached.
     /// Returns the area, and `None` if the cache is left alone.
-    pub(super) fn begin_request(&mut self, task: i32, requested: RequestedArea) -> Option<Area> {
-        let state = self.requested(task, requested)?;
+    pub(super) fn begin_request(
+        &mut self,
+        task: i32,
+        requested: RequestedArea,
+        size: RequestSize,
+    ) -> Option<Area> {
+        let mut searches = self.searches.iter_mut();
+        if let Some(search) = searches.find(|search| search.task == task) {
+            search.available = size.available;
+            return None;
+        }
+        let mut areas = self.areas.iter_mut();
+        let state = areas.find(|state| requested.is(state.area))?;
         state.requests += 1;
         Some(state.area)
     }
 
     /// Ends what [`State::begin_request`] began.
     pub(super) fn end_request(&mut self, task: i32, requested: RequestedArea) {
-        if let Some(state) = self.requested(task, requested) {
+        if self.searches.iter().any(|search| search.task == task) {
+            return;
+        }
+        let mut areas = self.areas.iter_mut();
+        if let Some(state) = areas.find(|state| requested.is(state.area)) {
             // A request that began before the cache observed requests was not counted.
             state.requests = state.requests.saturating_sub(1);
         }
-    }
-
-    fn requested(&mut self, task: i32, requested: RequestedArea) -> Option<&mut AreaState> {
-        if self.searches.contains(&task) {
-            return None;
-        }
-        let mut areas = self.areas.iter_mut();
-        areas.find(|state| requested.is(state.area))
     }
 
     /// Enables or disables the cache. The ranges stay where they are.

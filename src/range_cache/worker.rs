@@ -123,9 +123,10 @@ impl Background for Expiry {
 
 impl Observer for RangeCache {
     fn started(&self, area: RequestedArea, size: RequestSize) {
-        let area = self.state.lock().begin_request(current!().pid(), area);
+        let task = current!().pid();
+        let area = self.state.lock().begin_request(task, area, size);
         // Which ranges would do is unknown: only the area knows what else of it is free.
-        if let Some(area) = area.filter(|_| size.pages <= size.area_pages) {
+        if let Some(area) = area.filter(|_| size.pages <= size.total) {
             self.release(|range| range.area() == area);
         }
     }
@@ -138,7 +139,7 @@ impl Observer for RangeCache {
 #[vtable]
 impl Shrink for RangeCache {
     fn count(&self) -> usize {
-        self.state.lock().pages()
+        self.state.lock().pages(|_| true)
     }
 
     fn scan(&self, pages: usize) -> usize {

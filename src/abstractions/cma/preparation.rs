@@ -26,8 +26,9 @@ use kernel::{
 /// The number of pages that are zeroed between two checks for signals: 1 MiB with 4 KiB pages.
 const ZERO_BATCH_PAGES: usize = 256;
 
-/// The number of pages that [`Preparation::step`] prepares: 32 KiB, which takes some microseconds.
-const STEP_PAGES: usize = (32 << 10) >> PAGE_SHIFT;
+/// The number of pages that [`Preparation::step`] prepares: 64 KiB, which takes some ten
+/// microseconds.
+const STEP_PAGES: usize = (64 << 10) >> PAGE_SHIFT;
 static_assert!(STEP_PAGES > 0);
 
 /// The number of pages that [`Preparation::release_step`] releases: each costs some ten

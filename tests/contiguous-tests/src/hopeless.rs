@@ -30,6 +30,9 @@ pub fn add(tests: &mut Tests) {
         tests.add(format!("kept/hopeless/too-large/{heap}"), move || {
             too_large(heap, area)
         });
+        tests.add(format!("kept/hopeless/in-use/{heap}"), move || {
+            in_use(heap, area)
+        });
         tests.add(format!("kept/hopeless/other-heaps/{heap}"), move || {
             other_heaps(heap, area)
         });
@@ -68,6 +71,19 @@ fn too_large(name: &str, area: TestArea) -> Result<()> {
         for size in [total + (1 << 20), 1 << 30, usize::MAX / 2] {
             ensure!(heap.allocate(size).is_err(), "{size} bytes of {total}");
         }
+        Ok(())
+    })
+}
+
+// The rest of the area is in use.
+fn in_use(name: &str, area: TestArea) -> Result<()> {
+    kept::begin()?;
+    let heap = Heap::open(name)?;
+    let total = kept::find(area)?.total;
+    let _held = heap.allocate(total / 2)?;
+    stays(name, area, || {
+        let size = total / 4 * 3;
+        ensure!(heap.allocate(size).is_err(), "{size} bytes of {total}");
         Ok(())
     })
 }
