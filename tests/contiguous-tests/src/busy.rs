@@ -26,6 +26,7 @@ use guest_support::ktap::{
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::Child;
+use nix::errno::Errno;
 use std::hint::black_box;
 use std::thread::{
     available_parallelism,
@@ -40,7 +41,7 @@ use std::time::{
 const DEADLINE: Duration = Duration::from_millis(1200);
 
 /// The host may stop the machine at any time, so a time is right if it is in one of some rounds.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 
 /// Pauses after a buffer is freed: the thread is not awake yet, prepares it, or has prepared it.
 const PAUSES_MS: [u64; 4] = [0, 11, 14, 60];
@@ -87,6 +88,30 @@ fn busy(per_cpu: usize) -> Result<Vec<Child>> {
         .collect()
 }
 
+/// This process has the highest priority until the value is dropped, to read the time when
+/// something happens and not when the busy processes let it. Processes that run already keep theirs.
+struct Urgent;
+
+impl Urgent {
+    fn new() -> Result<Self> {
+        set_nice(-20)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Urgent {
+    fn drop(&mut self) {
+        let _ = set_nice(0);
+    }
+}
+
+fn set_nice(nice: i32) -> Result<()> {
+    // SAFETY: The call has no requirements.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    Errno::result(result).context("cannot set the priority")?;
+    Ok(())
+}
+
 /// Returns that many parts of 64 of an area, in whole pages.
 fn parts(area: TestArea, parts: usize) -> Result<usize> {
     Ok(kept::find(area)?.total / 64 * parts / page_size() * page_size())
@@ -129,6 +154,7 @@ fn expiry(per_cpu: usize) -> Result<()> {
     let heap = Heap::open("cma")?;
     let before = kept::available(TestArea::Default)?;
     let _busy = busy(per_cpu)?;
+    let _observer = Urgent::new()?;
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         free_buffer(&heap, TestArea::Default)?;
