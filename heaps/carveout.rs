@@ -9,8 +9,7 @@ use crate::{
     decisions::request::Request,
     heap::Heap,
     ledger::Account,
-    page_pool::PoolStats,
-    range_cache::RangeCache, //
+    page_pool::PoolStats, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -25,20 +24,14 @@ use kernel::{
 pub(crate) struct CarveoutHeap {
     account: Arc<Account>,
     carveout: Arc<Carveout>,
-    ranges: Arc<RangeCache>,
 }
 
 impl CarveoutHeap {
     /// Creates a heap named `name` over `carveout`. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new(
-        name: &CStr,
-        carveout: Arc<Carveout>,
-        ranges: Arc<RangeCache>,
-    ) -> Result<Self> {
+    pub(crate) fn new(name: &CStr, carveout: Arc<Carveout>) -> Result<Self> {
         Ok(Self {
             account: Account::new(name)?,
             carveout,
-            ranges,
         })
     }
 }
@@ -50,10 +43,6 @@ impl Heap for CarveoutHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         None
-    }
-
-    fn range_cache(&self) -> &Arc<RangeCache> {
-        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

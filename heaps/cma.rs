@@ -101,6 +101,10 @@ impl Contiguous for CmaHeap {
         self.layout.area
     }
 
+    fn range_cache(&self) -> &Arc<RangeCache> {
+        &self.ranges
+    }
+
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
         if pages > self.layout.limit {
             return Err(ENOMEM);
@@ -127,10 +131,6 @@ impl Heap for CmaHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         None
-    }
-
-    fn range_cache(&self) -> &Arc<RangeCache> {
-        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

@@ -88,10 +88,10 @@ impl Heaps {
         let lookup = AreaLookup::new();
         let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone())?;
         let mut heaps = KVec::new();
-        let pools = system_heaps(parameters, &cleaner, &ranges, &mut heaps)?;
+        let pools = system_heaps(parameters, &cleaner, &mut heaps)?;
         area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
-            let heap = carveout::CarveoutHeap::new(&name, carveout, ranges.clone())?;
+            let heap = carveout::CarveoutHeap::new(&name, carveout)?;
             heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         let rockchip = rockchip_heap(lookup.as_ref(), &ranges, &cleaner)?;
@@ -114,7 +114,6 @@ type HeapList = KVec<Arc<dyn Heap>>;
 fn system_heaps(
     parameters: &Parameters,
     cleaner: &Arc<Cleaner>,
-    ranges: &Arc<RangeCache>,
     heaps: &mut HeapList,
 ) -> Result<Pools> {
     let ram = pages::total_ram();
@@ -132,7 +131,7 @@ fn system_heaps(
     )?;
     let limit = parameters.buffer_pages(ram);
     for pool in pools.iter() {
-        let heap = system::SystemHeap::new(pool.clone(), pools.set(), ranges.clone(), limit)?;
+        let heap = system::SystemHeap::new(pool.clone(), pools.set(), limit)?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(pools)

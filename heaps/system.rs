@@ -19,8 +19,7 @@ use crate::{
         Pool,
         PoolSet,
         PoolStats, //
-    },
-    range_cache::RangeCache, //
+    }, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -69,7 +68,6 @@ pub(crate) struct SystemHeap {
     pool: Arc<Pool>,
     /// All pools, including `pool`.
     all_pools: Arc<PoolSet>,
-    ranges: Arc<RangeCache>,
     /// The largest buffer, in pages.
     limit: usize,
 }
@@ -78,17 +76,11 @@ impl SystemHeap {
     /// Creates a heap over `pool`, one of `all_pools`, with buffers of up to `limit` pages.
     ///
     /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new(
-        pool: Arc<Pool>,
-        all_pools: Arc<PoolSet>,
-        ranges: Arc<RangeCache>,
-        limit: usize,
-    ) -> Result<Self> {
+    pub(crate) fn new(pool: Arc<Pool>, all_pools: Arc<PoolSet>, limit: usize) -> Result<Self> {
         Ok(Self {
             account: Account::new(pool.name())?,
             pool,
             all_pools,
-            ranges,
             limit,
         })
     }
@@ -101,10 +93,6 @@ impl Heap for SystemHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         Some(self.pool.stats())
-    }
-
-    fn range_cache(&self) -> &Arc<RangeCache> {
-        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

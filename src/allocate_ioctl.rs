@@ -12,10 +12,7 @@
 use crate::{
     abstractions::dma_buf::DmaBuf,
     decisions::request::Request,
-    heap::{
-        self,
-        Heap, //
-    }, //
+    heap::Heap, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -59,7 +56,7 @@ static_assert!(size_of::<Allocation>() <= STACK_BUFFER_SIZE);
 ///
 /// May sleep. Fails with `EINVAL` for an unknown command or a request that [`Request::new`]
 /// refuses, with `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller
-/// has no free file descriptor, and as [`heap::allocate`] does. On failure the buffer and the
+/// has no free file descriptor, and as [`Heap::allocate`] does. On failure the buffer and the
 /// descriptor are released.
 pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<isize> {
     if _IOC_NR(command) != ALLOC_NR {
@@ -90,7 +87,7 @@ pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<i
         return Err(EINVAL);
     }
     let request = Request::new(allocation.len, allocation.fd_flags, allocation.heap_flags)?;
-    let buffer = heap::allocate(heap, request)?;
+    let buffer = heap.allocate(request)?;
     let descriptor = FileDescriptorReservation::get_unused_fd_flags(request.flags())?;
     allocation.fd = descriptor.reserved_fd();
     allocation.write_to_prefix(bytes).map_err(|_| EINVAL)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heap traits, and the entry point for allocations.
+//! The heap traits.
 
 use crate::{
     abstractions::{
@@ -31,10 +31,6 @@ pub(crate) trait Heap: Send + Sync {
     /// Returns the statistics of the heap's page pool, if it has one.
     fn pool_stats(&self) -> Option<PoolStats>;
 
-    /// Returns the cache that is drained before an allocation fails with `ENOMEM`. A contiguous
-    /// heap also puts its freed ranges there.
-    fn range_cache(&self) -> &Arc<RangeCache>;
-
     /// Allocates a buffer.
     ///
     /// May sleep. Fails with `ENOMEM` if there is no memory or the request exceeds the heap's
@@ -42,18 +38,13 @@ pub(crate) trait Heap: Send + Sync {
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>>;
 }
 
-/// Allocates a buffer of `heap`. On `ENOMEM`, drains the range cache and tries again.
-///
-/// May sleep. Fails as [`Heap::allocate`] does.
-pub(crate) fn allocate(heap: &(impl Heap + ?Sized), request: Request) -> Result<ARef<DmaBuf>> {
-    heap.range_cache()
-        .retry_after_drain(|| heap.allocate(request))
-}
-
 /// A heap of contiguous memory, which also allocates plain pages.
 pub(crate) trait Contiguous: Heap {
     /// Returns the area that the memory is allocated from.
     fn area(&self) -> Area;
+
+    /// Returns the cache that freed ranges are put into.
+    fn range_cache(&self) -> &Arc<RangeCache>;
 
     /// Allocates `pages` contiguous pages, not 0, without a dma-buf. They are zeroed, and clean if
     /// the heap's buffers are mapped write-combined.

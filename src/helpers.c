@@ -122,6 +122,19 @@ bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long coun
 	return false;
 }
 
+void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count)
+{
+	unsigned long i;
+
+	for (i = 0; i < count; i++)
+		clear_highpage(head + i);
+}
+
+void rk_dma_heap_helper_cond_resched(void)
+{
+	cond_resched();
+}
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);

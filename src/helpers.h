@@ -33,6 +33,9 @@ bool rk_dma_heap_helper_fatal_signal_pending(void);
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
 struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
 void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
+/* Does not sleep. */
+void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count);
+void rk_dma_heap_helper_cond_resched(void);
 
 bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count);
 

@@ -31,15 +31,16 @@
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former.
 //! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
 //!    a time, and no other lock is acquired under them.
-//! 4. The spin lock of the [`range_cache`].
+//! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
+//!    of the page allocator are acquired under it.
 //! 5. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
 //!    kthread worker.
 //! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
 //!    acquired when a dma-buf is released. No other lock is acquired under them.
 //!
-//! Pages are allocated, freed and zeroed with none of 3 to 5 held. The shrinkers acquire
-//! 3 and 4 only, so these are acquired under any lock that is held across a `GFP_KERNEL`
-//! allocation.
+//! Pages are allocated with none of 3 to 5 held. They are freed and zeroed with none held either,
+//! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4
+//! only, so these are acquired under any lock that is held across a `GFP_KERNEL` allocation.
 //!
 //! # Statics
 //!
@@ -183,8 +184,8 @@ impl kernel::Module for RkDmaHeap {
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
         ];
-        let procfs = procfs::create(&parameters, ranges.clone())?;
-        let rockchip = rockchip::Registration::new(cleaner, ranges)?;
+        let procfs = procfs::create(&parameters, ranges)?;
+        let rockchip = rockchip::Registration::new(cleaner)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
         // An open node pins the module, and a node can be opened as soon as it exists. So the

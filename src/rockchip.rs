@@ -21,8 +21,7 @@ use crate::{
     heap_devices::{
         HeapDevices,
         RK_DMA_HEAP, //
-    },
-    range_cache::RangeCache, //
+    }, //
 };
 use core::mem;
 use kernel::{
@@ -34,7 +33,7 @@ kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The registered heaps and their device nodes.
     unsafe(uninit) static HEAPS: Mutex<Heaps> =
-        Heaps { resources: None, nodes: None, heaps: KVec::new() };
+        Heaps { device: None, nodes: None, heaps: KVec::new() };
 }
 
 /// Initialises [`HEAPS`].
@@ -48,16 +47,10 @@ pub(crate) unsafe fn init_lock() {
 }
 
 struct Heaps {
-    resources: Option<Resources>,
+    /// The device for DMA mappings of the heaps' memory.
+    device: Option<Arc<Cleaner>>,
     nodes: Option<HeapDevices<RK_DMA_HEAP>>,
     heaps: KVec<Registered>,
-}
-
-/// The resources that the heaps share.
-struct Resources {
-    /// The device for DMA mappings of the heaps' memory.
-    device: Arc<Cleaner>,
-    ranges: Arc<RangeCache>,
 }
 
 /// A registered heap.
@@ -76,11 +69,11 @@ impl Registration {
     /// Creates `/dev/rk_dma_heap`. Drivers get `device` for DMA mappings.
     ///
     /// May sleep. Fails as [`HeapDevices::new`] does.
-    pub(crate) fn new(device: Arc<Cleaner>, ranges: Arc<RangeCache>) -> Result<Self> {
+    pub(crate) fn new(device: Arc<Cleaner>) -> Result<Self> {
         let nodes = HeapDevices::new()?;
         let mut heaps = HEAPS.lock();
         heaps.nodes = Some(nodes);
-        heaps.resources = Some(Resources { device, ranges });
+        heaps.device = Some(device);
         Ok(Self(()))
     }
 }
@@ -92,7 +85,7 @@ impl Drop for Registration {
         let contents = (
             heaps.nodes.take(),
             mem::replace(&mut heaps.heaps, KVec::new()),
-            heaps.resources.take(),
+            heaps.device.take(),
         );
         drop(heaps);
         drop(contents);
@@ -172,24 +165,14 @@ pub(crate) fn lookup(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
 
 /// Returns the device for DMA mappings of the heaps' memory. May sleep.
 pub(crate) fn device() -> Option<Arc<Cleaner>> {
-    let heaps = HEAPS.lock();
-    heaps
-        .resources
-        .as_ref()
-        .map(|resources| resources.device.clone())
+    HEAPS.lock().device.clone()
 }
 
 /// Registers a driver's heap named `name`, with one reference.
 ///
 /// May sleep. Fails with `ENODEV` if the module is being unloaded, and as [`add`] does.
 pub(crate) fn add_driver(name: &CStr, heap: DriverHeap) -> Result<*mut c::rk_dma_heap> {
-    let heaps = HEAPS.lock();
-    let ranges = heaps
-        .resources
-        .as_ref()
-        .map(|resources| resources.ranges.clone());
-    drop(heaps);
-    add(RkHeap::new_driver(name, heap, ranges.ok_or(ENODEV)?)?)
+    add(RkHeap::new_driver(name, heap)?)
 }
 
 /// Returns all heaps. May sleep. Fails with `ENOMEM`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Deferred work on a kernel thread of low priority.
+//! Deferred work on a kernel thread.
 //!
 //! A [`Thread`] runs [`Background::run`] of its owner whenever its [`DelayedWork`] is queued. Work
 //! that is queued again before it runs stays queued once, so a burst of requests costs one wake-up.
@@ -35,8 +35,23 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The lowest priority of an ordinary thread.
-const MAX_NICE: isize = 19;
+/// The priority of a [`Thread`] among ordinary threads.
+#[derive(Clone, Copy)]
+pub(crate) enum Priority {
+    /// For work that may take long, and that nobody waits for.
+    Lowest,
+    /// For short work that has to be done in time, whatever else runs.
+    Highest,
+}
+
+impl Priority {
+    fn nice(self) -> isize {
+        match self {
+            Self::Lowest => 19,
+            Self::Highest => -20,
+        }
+    }
+}
 
 /// The owner of deferred work.
 pub(crate) trait Background: Send + Sync + 'static {
@@ -49,7 +64,7 @@ pub(crate) trait Background: Send + Sync + 'static {
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::background::{Background, DelayedWork, Thread};
+/// use crate::abstractions::background::{Background, DelayedWork, Priority, Thread};
 /// use kernel::sync::{Arc, Completion};
 ///
 /// #[pin_data]
@@ -68,7 +83,7 @@ pub(crate) trait Background: Send + Sync + 'static {
 /// let work = DelayedWork::new()?;
 /// // Queueing has no effect before a thread is started.
 /// work.queue(0);
-/// let thread = Thread::start(c"example", work.clone(), owner.clone())?;
+/// let thread = Thread::start(c"example", Priority::Lowest, work.clone(), owner.clone())?;
 /// work.queue(1);
 /// owner.done.wait_for_completion();
 /// drop(thread);
@@ -184,7 +199,12 @@ impl<T: Background> Thread<T> {
     ///
     /// May sleep. Fails with `ENOMEM`, with `EINTR` on a fatal signal, and with `EBUSY` where
     /// `work` has a thread already.
-    pub(crate) fn start(name: &CStr, work: Arc<DelayedWork>, owner: Arc<T>) -> Result<Self> {
+    pub(crate) fn start(
+        name: &CStr,
+        priority: Priority,
+        work: Arc<DelayedWork>,
+        owner: Arc<T>,
+    ) -> Result<Self> {
         // SAFETY: The format takes one string.
         let worker = from_err_ptr(unsafe {
             bindings::kthread_create_worker_on_node(
@@ -197,7 +217,7 @@ impl<T: Background> Thread<T> {
         let worker = NonNull::new(worker).ok_or(ENOMEM)?;
         // SAFETY: The worker's task runs until the worker is destroyed.
         unsafe {
-            bindings::set_user_nice((*worker.as_ptr()).task, MAX_NICE);
+            bindings::set_user_nice((*worker.as_ptr()).task, priority.nice());
             bindings::wake_up_process((*worker.as_ptr()).task);
         }
 

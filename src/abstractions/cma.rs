@@ -10,12 +10,14 @@
 //! C headers: [`include/linux/cma.h`](srctree/include/linux/cma.h),
 //! [`include/linux/dma-map-ops.h`](srctree/include/linux/dma-map-ops.h)
 
+mod preparation;
+
+pub(crate) use preparation::Preparation;
+
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
         kernel_symbol,
-        phys_addr,
-        signal, //
+        phys_addr, //
     },
     bindings as c,
     decisions::{
@@ -49,9 +51,6 @@ use kernel::{
     str::CStr, //
 };
 
-/// The number of pages that are zeroed between two checks for signals: 1 MiB with 4 KiB pages.
-const ZERO_BATCH_PAGES: usize = 256;
-
 /// The C type of `cma_get_base()`.
 type GetBase = unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t;
 
@@ -63,8 +62,7 @@ type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::{cache_cleaner::Cleaner, cma::Area};
-/// use crate::decisions::memory::{Caching, Memory};
+/// use crate::abstractions::cma::Area;
 ///
 /// for area in Area::all() {
 ///     assert!(!area.name().is_empty());
@@ -76,9 +74,7 @@ type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
 ///     assert!(area.allocate(usize::MAX >> 1, 0).is_none());
 ///
 ///     let range = area.allocate(4, 2).ok_or(ENOMEM)?;
-///     let range = range.prepare(Caching::Cached, &Cleaner::new(c"rk_dma_heap_example")?)?;
-///     assert!(range.area() == area);
-///     assert_eq!(range.pages(), 4);
+///     assert_eq!(range.segment().pages, 4);
 ///     assert_eq!(range.segment().pfn % 4, 0);
 /// }
 /// ```
@@ -206,14 +202,15 @@ impl AreaLookup {
 
 /// A contiguous range of pages, allocated from an area. Their content is unspecified.
 ///
-/// Dropping it releases the pages to the area. Does not sleep. If somebody else still holds a
-/// reference to a page, all of the range is leaked instead, with one warning: `cma_release()` would
-/// free such a page nevertheless, and nobody knows what else the holder accesses.
+/// Dropping it releases the pages to the area. Does not sleep. Pages are leaked instead, with one
+/// warning, if another user still holds a reference to one of those that are released together:
+/// `cma_release()` would free such a page nevertheless.
 ///
 /// # Invariants
 ///
-/// - `segment` was allocated from `area` by one call of `cma_alloc()` and is owned by this value.
-/// - If somebody else may hold references to the pages, `exposed` is true.
+/// - The pages of `segment` were allocated from `area` by `cma_alloc()` and are owned by this
+///   value.
+/// - If others may hold references to the pages, `exposed` is true.
 #[must_use]
 pub(crate) struct Range {
     area: Area,
@@ -222,68 +219,48 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// Zeroes the range and, for [`Caching::WriteCombined`], cleans the caches.
-    ///
-    /// May sleep. Fails with `EBUSY` if somebody else holds a reference to a page, which cannot be
-    /// so for a new range. Fails with `EINTR` if a fatal signal is pending, and as
-    /// [`Cleaner::clean`] does. The range is dropped on failure.
-    pub(crate) fn prepare(mut self, caching: Caching, cleaner: &Cleaner) -> Result<PreparedRange> {
-        if self.is_shared() {
-            return Err(EBUSY);
-        }
-        // INVARIANT: Nobody else holds a reference, and from here on nobody can acquire one.
-        self.exposed = false;
-        for part in self.segment.chunks(ZERO_BATCH_PAGES) {
-            if signal::fatal_pending() {
-                return Err(EINTR);
-            }
-            // SAFETY: By the type invariants the range owns these pages.
-            unsafe { c::clear_pages(c::pfn_to_page(part.pfn), part.pages) };
-        }
-        if caching == Caching::WriteCombined {
-            // SAFETY: By the type invariants the range owns these pages. The pages of an area have
-            // a `struct page`.
-            unsafe { cleaner.clean(self.segment) }?;
-        }
-        // INVARIANT: The pages were zeroed above, and cleaned if `caching` requires it.
-        Ok(PreparedRange {
-            range: self,
-            caching,
-        })
+    /// Returns the pages.
+    pub(crate) fn segment(&self) -> Segment {
+        self.segment
     }
-}
 
-impl Range {
-    /// Returns whether somebody else holds a reference to a page. Does not sleep.
-    fn is_shared(&self) -> bool {
+    /// Returns whether another user holds a reference to a page of `part`, which is a part of the
+    /// range. Does not sleep.
+    fn is_shared(&self, part: Segment) -> bool {
         if !self.exposed {
             return false;
         }
-        // SAFETY: By the type invariants the range owns these pages.
-        unsafe { c::pages_shared(c::pfn_to_page(self.segment.pfn), self.segment.pages) }
+        // SAFETY: By the type invariants the range owns these pages, which have a `struct page`.
+        unsafe { c::pages_shared(c::pfn_to_page(part.pfn), part.pages) }
+    }
+
+    /// Releases all but the first `left` pages to the area. Does not sleep.
+    ///
+    /// The bitmap of an area for devices has a bit for each page, so any part can be released.
+    fn truncate(&mut self, left: usize) {
+        let Some(rest) = self.segment.skip(left) else {
+            return;
+        };
+        if self.is_shared(rest) {
+            pr_warn_once!(
+                "area {}: {} pages are lost, they were freed while a driver or a mapping refers to \
+                 them; drop the references before the buffer or page array\n",
+                self.area.name(),
+                rest.pages
+            );
+        } else {
+            // SAFETY: By the type invariants the pages were allocated from the area, and this value
+            // owns them.
+            unsafe { c::cma_release(self.area.as_raw(), c::pfn_to_page(rest.pfn), rest.pages) };
+        }
+        // INVARIANT: The released pages are not part of the segment any more.
+        self.segment = self.segment.truncate(left);
     }
 }
 
 impl Drop for Range {
     fn drop(&mut self) {
-        if self.is_shared() {
-            pr_warn_once!(
-                "area {}: {} pages are lost, somebody has freed them and still refers to them; \
-                 drop the references before the buffer or page array\n",
-                self.area.name(),
-                self.segment.pages
-            );
-            return;
-        }
-        // SAFETY: By the type invariants the pages were allocated from the area by one call, and
-        // this value owns them.
-        unsafe {
-            c::cma_release(
-                self.area.cma.as_ptr(),
-                c::pfn_to_page(self.segment.pfn),
-                self.segment.pages,
-            )
-        };
+        self.truncate(0);
     }
 }
 
@@ -299,16 +276,6 @@ pub(crate) struct PreparedRange {
 }
 
 impl PreparedRange {
-    /// Returns the area of the pages.
-    pub(crate) fn area(&self) -> Area {
-        self.range.area
-    }
-
-    /// Returns the pages.
-    pub(crate) fn segment(&self) -> Segment {
-        self.range.segment
-    }
-
     /// Converts to a range of unspecified content, for pages that were mapped.
     pub(crate) fn into_range(self) -> Range {
         // INVARIANT: The users of the pages may hold references to them.

@@ -11,8 +11,7 @@
 //!
 //! [`Observer::exported`] is called with the name lock of the dma-buf held.
 //!
-//! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
-//! [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
+//! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
 use crate::{
     abstractions::{
@@ -25,9 +24,9 @@ use crate::{
             EntryHandler,
             FunctionHook, //
         },
-        kernel_symbol, //
-    },
-    bindings as c, //
+        kernel_symbol,
+        tracepoint::Probe, //
+    }, //
 };
 use core::{
     ffi::c_void,
@@ -40,13 +39,9 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::to_result,
     prelude::*,
     sync::aref::ARef, //
 };
-
-/// The name of the tracepoint.
-const EXPORT: &CStr = c"dma_buf_export";
 
 /// The C type of `dma_buf_iter_begin()`.
 type IterBegin = unsafe extern "C" fn() -> *mut bindings::dma_buf;
@@ -102,7 +97,7 @@ pub(crate) trait Observer: 'static {
 /// ```
 #[must_use]
 pub(crate) struct Events<O: Observer> {
-    _export: ExportProbe<O>,
+    _export: Probe,
     _release: Option<FunctionHook<ReleaseHandler<O>>>,
 }
 
@@ -115,77 +110,14 @@ impl<O: Observer> Events<O> {
     pub(crate) fn register(release: bool) -> Result<Self> {
         // The hook comes first, so a release is reported for each export that is.
         let release = release.then(FunctionHook::new).transpose()?;
+        let function = exported::<O> as *mut c_void;
+        // SAFETY: The tracepoint calls its functions with the new dma-buf, whose name lock it
+        // holds. The function needs no data.
+        let export = unsafe { Probe::register(c"dma_buf_export", function, ptr::null_mut()) }?;
         Ok(Self {
-            _export: ExportProbe::new()?,
+            _export: export,
             _release: release,
         })
-    }
-}
-
-/// Registration of [`exported`] with the tracepoint.
-///
-/// # Invariants
-///
-/// `tracepoint` is the kernel's tracepoint [`EXPORT`], and [`exported`] is registered with it.
-struct ExportProbe<O: Observer> {
-    tracepoint: NonNull<bindings::tracepoint>,
-    _observer: PhantomData<O>,
-}
-
-// SAFETY: A tracepoint is not bound to a thread. The C side does the locking.
-unsafe impl<O: Observer> Send for ExportProbe<O> {}
-// SAFETY: As above.
-unsafe impl<O: Observer> Sync for ExportProbe<O> {}
-
-impl<O: Observer> ExportProbe<O> {
-    fn new() -> Result<Self> {
-        let mut found: *mut bindings::tracepoint = ptr::null_mut();
-        // SAFETY: `compare()` is called with each tracepoint of the kernel and a pointer to
-        // `found`, which is valid during the call.
-        unsafe { c::for_each_kernel_tracepoint(Some(compare), (&raw mut found).cast()) };
-        let tracepoint = NonNull::new(found).ok_or(ENOENT)?;
-        // SAFETY: The tracepoint is part of the kernel and never freed. It calls its probes with
-        // their data and the dma-buf.
-        to_result(unsafe {
-            c::tracepoint_probe_register(
-                tracepoint.as_ptr(),
-                exported::<O> as *mut c_void,
-                ptr::null_mut(),
-            )
-        })?;
-        // INVARIANT: The function was registered above.
-        Ok(Self {
-            tracepoint,
-            _observer: PhantomData,
-        })
-    }
-}
-
-impl<O: Observer> Drop for ExportProbe<O> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the function is registered. The second call waits until it
-        // has returned on all CPUs.
-        unsafe {
-            c::tracepoint_probe_unregister(
-                self.tracepoint.as_ptr(),
-                exported::<O> as *mut c_void,
-                ptr::null_mut(),
-            );
-            c::tracepoint_synchronize_unregister();
-        }
-    }
-}
-
-/// Stores a pointer to the tracepoint [`EXPORT`].
-///
-/// # Safety
-///
-/// `tracepoint` must be valid. `found` must be valid for writing a pointer to a tracepoint.
-unsafe extern "C" fn compare(tracepoint: *mut bindings::tracepoint, found: *mut c_void) {
-    // SAFETY: By the safety requirements the tracepoint is valid. It has a name.
-    if unsafe { CStr::from_char_ptr((*tracepoint).name) } == EXPORT {
-        // SAFETY: By the safety requirements `found` is valid for writing.
-        unsafe { *found.cast() = tracepoint };
     }
 }
 

@@ -82,3 +82,9 @@ pub(crate) fn current_tgid() -> i32 {
     // SAFETY: The function reads the current task and has no requirements.
     unsafe { c::current_tgid() }
 }
+
+/// Lets other tasks run if they wait for the CPU. May sleep.
+pub(crate) fn reschedule() {
+    // SAFETY: The function has no requirements other than that the caller may sleep.
+    unsafe { c::cond_resched() };
+}

@@ -15,7 +15,6 @@ use crate::{
     abstractions::dma_buf::DmaBuf,
     bindings as c,
     decisions::request::Request,
-    heap,
     registry::{
         self,
         Handle, //
@@ -55,7 +54,9 @@ extern "C" fn dma_heap_put(heap: *mut c::dma_heap) {
 }
 
 fn allocate(heap: *mut c::dma_heap, request: Result<Request>) -> Result<ARef<DmaBuf>> {
-    heap::allocate(&*registry::lookup(Handle(heap)).ok_or(EINVAL)?, request?)
+    registry::lookup(Handle(heap))
+        .ok_or(EINVAL)?
+        .allocate(request?)
 }
 
 #[no_mangle]

@@ -10,6 +10,7 @@ use crate::abstractions::{
     background::{
         Background,
         DelayedWork,
+        Priority,
         Thread, //
     },
     cache_cleaner::Cleaner,
@@ -134,7 +135,12 @@ impl Pools {
         }
         let set = Arc::new(PoolSet { pools, context }, GFP_KERNEL)?;
         Ok(Self {
-            _thread: Thread::start(c"rk_dma_heap", set.context.work.clone(), set.clone())?,
+            _thread: Thread::start(
+                c"rk_dma_heap",
+                Priority::Lowest,
+                set.context.work.clone(),
+                set.clone(),
+            )?,
             _shrinker: Shrinker::register(c"rk_dma_heap", set.clone())?,
             set,
         })

@@ -3,13 +3,13 @@
 //! The range that a contiguous heap allocates, which returns to the cache.
 
 use super::{
-    CachedRange,
-    Contents,
+    state::CachedRange,
     RangeCache, //
 };
 use crate::{
     abstractions::cma::{
         Area,
+        Preparation,
         PreparedRange, //
     },
     decisions::{
@@ -25,10 +25,7 @@ use core::{
     mem::ManuallyDrop,
     ptr, //
 };
-use kernel::{
-    sync::Arc,
-    time::Instant, //
-};
+use kernel::sync::Arc;
 
 /// A range of a heap. Dropping it puts it into the cache.
 ///
@@ -85,13 +82,9 @@ impl Drop for HeapRange {
         // SAFETY: By the type's invariant the range has not been taken. The field is not used
         // again.
         let range = unsafe { ManuallyDrop::take(&mut self.range) };
-        self.cache.insert(CachedRange {
-            area: range.area(),
-            segment: range.segment(),
-            caching: range.caching(),
-            contents: Contents::Used(range.into_range()),
-            since: Instant::now(),
-        });
+        let caching = range.caching();
+        let preparation = Preparation::new(range.into_range(), caching);
+        self.cache.insert(CachedRange::new(preparation));
     }
 }
 

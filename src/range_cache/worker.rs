@@ -1,25 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The thread that prepares cached ranges and releases expired ones, and the shrinker.
+//! What works on the cache: the thread that prepares ranges, the one that releases expired ones,
+//! the shrinker, and the tasks that request pages of an area.
 
 use super::{
-    CachedRange,
-    Contents,
+    state::CachedRange,
     RangeCache,
-    BATCH_DELAY_MS,
     RETENTION_MS, //
 };
 use crate::abstractions::{
     background::{
         Background,
+        Priority,
         Thread, //
+    },
+    cma_requests::{
+        Observer,
+        RequestSize,
+        RequestedArea,
+        Requests, //
     },
     shrinker::{
         Shrink,
         Shrinker, //
-    }, //
+    },
+    task, //
 };
 use kernel::{
+    current,
     prelude::*,
     sync::Arc, //
 };
@@ -28,19 +36,44 @@ use kernel::{
 #[must_use = "dropping this disables the cache"]
 pub(crate) struct Service {
     _disable: DisableOnDrop,
+    _requests: Option<Requests<RangeCache>>,
     _shrinker: Shrinker<RangeCache>,
-    _thread: Thread<RangeCache>,
+    _threads: (Thread<RangeCache>, Thread<Expiry>),
 }
 
 impl Service {
-    /// Starts the thread and registers the shrinker. With `enabled`, ranges are cached from now on.
+    /// Starts the threads and registers the shrinker. With `enabled`, ranges are cached from now
+    /// on, if the kernel announces the requests of others.
     ///
     /// May sleep. Fails with `ENOMEM`, and with `EINTR` on a fatal signal.
     pub(crate) fn start(cache: &Arc<RangeCache>, enabled: bool) -> Result<Self> {
-        let work = cache.work.clone();
+        let expiry = Arc::new(Expiry(cache.clone()), GFP_KERNEL)?;
+        let prepare = Thread::start(
+            c"rk_dma_heap_cma",
+            Priority::Lowest,
+            cache.work.clone(),
+            cache.clone(),
+        )?;
+        let expire = Thread::start(
+            c"rk_dma_heap_exp",
+            Priority::Highest,
+            cache.expiry.clone(),
+            expiry,
+        )?;
+        let requests = Requests::observe(cache.clone());
+        if let Err(error) = &requests {
+            pr_info!(
+                "keep_ranges: 0, this kernel does not announce requests to CMA areas ({:?}); \
+                 write 1 to /proc/rk_dma_heap/keep_ranges to cache freed ranges, which other \
+                 drivers then miss for up to a second\n",
+                error
+            );
+        }
+        let enabled = enabled && requests.is_ok();
         let this = Self {
-            _thread: Thread::start(c"rk_dma_heap_cma", work, cache.clone())?,
+            _threads: (prepare, expire),
             _shrinker: Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
+            _requests: requests.ok(),
             _disable: DisableOnDrop(cache.clone()),
         };
         cache.set_enabled(enabled);
@@ -57,76 +90,66 @@ impl Drop for DisableOnDrop {
     }
 }
 
-impl RangeCache {
-    /// Prepares the oldest range that is not prepared. Returns false if there is none.
-    fn prepare_one(&self) -> bool {
-        let mut state = self.state.lock();
-        let used = state.remove(|range| matches!(range.contents, Contents::Used(_)));
-        let drains = state.drains;
-        state.preparing = used.as_ref().map(CachedRange::extent);
-        drop(state);
-        let Some(used) = used else {
-            return false;
-        };
-        let prepared = match used.contents {
-            Contents::Used(range) => range.prepare(used.caching, &self.cleaner),
-            Contents::Prepared(range) => Ok(range),
-        };
-        let mut state = self.state.lock();
-        let refused = match prepared {
-            Ok(range) if state.drains == drains => {
-                state.preparing = None;
-                let contents = Contents::Prepared(range);
-                self.try_insert(&mut state, CachedRange { contents, ..used })
-            }
-            Ok(range) => {
-                let contents = Contents::Prepared(range);
-                Some((CachedRange { contents, ..used }, None))
-            }
-            // The range has been dropped.
-            Err(_) => None,
-        };
-        drop(state);
-        drop(refused);
-        self.state.lock().preparing = None;
-        true
+impl Background for RangeCache {
+    /// Prepares all ranges.
+    fn run(&self) {
+        self.state.lock().begin_preparing();
+        // The guard is dropped after each step.
+        while self.state.lock().prepare_step(&self.cleaner) {
+            task::reschedule();
+        }
     }
 }
 
-impl Background for RangeCache {
+/// Releases the expired ranges of a cache.
+///
+/// It has a thread of its own: the one that prepares ranges has the lowest priority, and busy
+/// processes keep it from running for seconds.
+struct Expiry(Arc<RangeCache>);
+
+impl Background for Expiry {
     fn run(&self) {
-        self.state.lock().queued = false;
-        while self.prepare_one() {}
-        let expired = |range: &CachedRange| range.since.elapsed().as_millis() >= RETENTION_MS;
-        while let Some(range) = self.remove(expired) {
-            drop(range);
+        let cache = &self.0;
+        cache.release(CachedRange::is_expired);
+        let oldest = cache.state.lock().oldest_age();
+        if let Some(oldest) = oldest {
+            // A range that was freed meanwhile may have queued the work for a later time.
+            cache
+                .expiry
+                .queue_at((RETENTION_MS - oldest).clamp(1, RETENTION_MS) as u32);
         }
-        let state = self.state.lock();
-        let ages = state.ranges.iter().map(|range| range.since.elapsed());
-        if let Some(oldest) = ages.map(|age| age.as_millis()).max() {
-            let left = (RETENTION_MS - oldest).clamp(BATCH_DELAY_MS.into(), RETENTION_MS);
-            self.work.queue(left as u32);
+    }
+}
+
+impl Observer for RangeCache {
+    fn started(&self, area: RequestedArea, size: RequestSize) {
+        let task = current!().pid();
+        let area = self.state.lock().begin_request(task, area, size);
+        // Which ranges would do is unknown: only the area knows what else of it is free.
+        if let Some(area) = area.filter(|_| size.pages <= size.total) {
+            self.release(|range| range.area() == area);
         }
+    }
+
+    fn finished(&self, area: RequestedArea) {
+        self.state.lock().end_request(current!().pid(), area);
     }
 }
 
 #[vtable]
 impl Shrink for RangeCache {
     fn count(&self) -> usize {
-        let state = self.state.lock();
-        state.ranges.iter().map(|range| range.segment.pages).sum()
+        self.state.lock().pages(|_| true)
     }
 
     fn scan(&self, pages: usize) -> usize {
         let mut freed = 0;
         while freed < pages {
-            let Some(range) = self.remove(|_| true) else {
-                // The thread releases the range that it prepares when it sees this.
-                let mut state = self.state.lock();
-                state.drains = state.drains.wrapping_add(1);
-                break;
-            };
-            freed += range.segment.pages;
+            // The guard is dropped after each step.
+            match self.state.lock().release_step(|_| true) {
+                0 => break,
+                released => freed += released,
+            }
         }
         freed
     }

@@ -14,10 +14,7 @@ use crate::{
     },
     bindings as c,
     decisions::request::Request,
-    heap::{
-        self,
-        Heap, //
-    }, //
+    heap::Heap, //
 };
 use kernel::{
     bindings,
@@ -96,8 +93,7 @@ unsafe extern "C" fn allocate(
 ) -> *mut bindings::dma_buf {
     // SAFETY: The private data is the box that `add()` has passed to the core permanently.
     let heap = unsafe { &*c::dma_heap_get_drvdata(heap).cast::<Arc<dyn Heap>>() };
-    match Request::new(size as u64, fd_flags, heap_flags)
-        .and_then(|request| heap::allocate(&**heap, request))
+    match Request::new(size as u64, fd_flags, heap_flags).and_then(|request| heap.allocate(request))
     {
         Ok(buffer) => ARef::into_raw(buffer).cast().as_ptr(),
         Err(error) => error.to_ptr(),

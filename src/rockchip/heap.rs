@@ -13,7 +13,6 @@ use crate::{
     bindings as c,
     decisions::request::Request,
     heap::{
-        self,
         Contiguous,
         Heap, //
     },
@@ -22,8 +21,7 @@ use crate::{
         PageArrayInfo,
         PageArrays, //
     },
-    page_pool::PoolStats,
-    range_cache::RangeCache, //
+    page_pool::PoolStats, //
 };
 use core::{
     ffi::c_void,
@@ -48,7 +46,6 @@ use kernel::{
 /// `struct rk_dma_heap`, which is opaque to drivers.
 pub(crate) struct RkHeap {
     account: Arc<Account>,
-    ranges: Arc<RangeCache>,
     backing: Backing,
 }
 
@@ -137,13 +134,11 @@ impl RkHeap {
     /// Creates the module's own heap over `heap`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new_own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
         let account = heap.account().clone();
-        let ranges = heap.range_cache().clone();
-        let arrays = PageArrays::new(heap.area(), ranges.clone(), account.clone());
+        let arrays = PageArrays::new(heap.area(), heap.range_cache().clone(), account.clone());
         let arrays = Arc::pin_init(arrays, GFP_KERNEL)?;
         Ok(Arc::new(
             Self {
                 account,
-                ranges,
                 backing: Backing::Own { heap, arrays },
             },
             GFP_KERNEL,
@@ -151,15 +146,10 @@ impl RkHeap {
     }
 
     /// Creates a driver's heap named `name`. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new_driver(
-        name: &CStr,
-        heap: DriverHeap,
-        ranges: Arc<RangeCache>,
-    ) -> Result<Arc<Self>> {
+    pub(crate) fn new_driver(name: &CStr, heap: DriverHeap) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
                 account: Account::new(name)?,
-                ranges,
                 backing: Backing::Driver(heap),
             },
             GFP_KERNEL,
@@ -168,7 +158,7 @@ impl RkHeap {
 
     /// Allocates a dma-buf named `name`, by default after the calling thread.
     ///
-    /// May sleep. Fails as [`heap::allocate`] or the driver's operation does.
+    /// May sleep. Fails as [`Heap::allocate`] or the driver's operation does.
     pub(crate) fn allocate_named(
         &self,
         request: Request,
@@ -176,7 +166,7 @@ impl RkHeap {
     ) -> Result<ARef<DmaBuf>> {
         match &self.backing {
             Backing::Own { heap, .. } => {
-                let buffer = heap::allocate(&**heap, request)?;
+                let buffer = heap.allocate(request)?;
                 match name {
                     Some(name) => buffer.set_name(name.to_bytes())?,
                     None => buffer.set_name(task::Comm::current().as_bytes())?,
@@ -220,9 +210,7 @@ impl RkHeap {
                     None => task::current_comm()?,
                 };
                 let pages = request.size() >> PAGE_SHIFT;
-                let range = self
-                    .ranges
-                    .retry_after_drain(|| heap.allocate_pages(pages))?;
+                let range = heap.allocate_pages(pages)?;
                 let segment = arrays.insert(range, pages, owner)?;
                 // SAFETY: The segment was just allocated, so its page frames exist.
                 NonNull::new(unsafe { c::pfn_to_page(segment.pfn) }).ok_or(ENOMEM)
@@ -306,10 +294,6 @@ impl Heap for RkHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         None
-    }
-
-    fn range_cache(&self) -> &Arc<RangeCache> {
-        &self.ranges
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

@@ -4,8 +4,10 @@
 //! interface for drivers.
 
 mod areas;
+mod busy;
 mod faults;
 mod held;
+mod hopeless;
 mod interface;
 mod kept;
 mod layout;
@@ -57,6 +59,8 @@ fn main() -> Result<ExitCode> {
     faults::add(&mut tests);
     kept::add(&mut tests);
     held::add(&mut tests);
+    busy::add(&mut tests);
+    hopeless::add(&mut tests);
     migration::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

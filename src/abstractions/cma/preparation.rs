@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Preparing ranges of contiguous memory for buffers, and releasing them, in steps.
+
+use super::{
+    Area,
+    PreparedRange,
+    Range, //
+};
+use crate::{
+    abstractions::{
+        cache_cleaner::Cleaner,
+        signal, //
+    },
+    bindings as c,
+    decisions::{
+        memory::Caching,
+        segment::Segment, //
+    }, //
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
+
+/// The number of pages that are zeroed between two checks for signals: 1 MiB with 4 KiB pages.
+const ZERO_BATCH_PAGES: usize = 256;
+
+/// The number of pages that [`Preparation::step`] prepares: 64 KiB, which takes some ten
+/// microseconds.
+const STEP_PAGES: usize = (64 << 10) >> PAGE_SHIFT;
+static_assert!(STEP_PAGES > 0);
+
+/// The number of pages that [`Preparation::release_step`] releases: each costs some ten
+/// nanoseconds.
+const RELEASE_STEP_PAGES: usize = 128;
+
+/// A range that is being prepared for a buffer. Dropping it releases the pages to the area.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     cache_cleaner::Cleaner,
+///     cma::{Area, Preparation},
+/// };
+/// use crate::decisions::memory::{Caching, Memory};
+///
+/// let cleaner = Cleaner::new(c"rk_dma_heap_example")?;
+/// if let Some(area) = Area::default() {
+///     let range = area.allocate(301, 0).ok_or(ENOMEM)?;
+///     let mut preparation = Preparation::new(range, Caching::Cached);
+///     preparation.step(&cleaner)?;
+///     assert!(!preparation.is_done());
+///     // The last pages are released first.
+///     let before = preparation.segment();
+///     assert_eq!(preparation.release_step(), 301 - 256);
+///     assert_eq!(preparation.segment().pfn, before.pfn);
+///     assert_eq!(preparation.finish(&cleaner)?.pages(), 256);
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// The first `done` pages, at most all of them, were zeroed and may be mapped with `caching`.
+#[must_use]
+pub(crate) struct Preparation {
+    range: Range,
+    caching: Caching,
+    done: usize,
+}
+
+impl Preparation {
+    /// Begins to prepare `range` for `caching`.
+    pub(crate) fn new(range: Range, caching: Caching) -> Self {
+        // INVARIANT: No page is prepared.
+        Self {
+            range,
+            caching,
+            done: 0,
+        }
+    }
+
+    /// Returns the area of the pages.
+    pub(crate) fn area(&self) -> Area {
+        self.range.area
+    }
+
+    /// Returns the pages.
+    pub(crate) fn segment(&self) -> Segment {
+        self.range.segment
+    }
+
+    /// Returns what the range is prepared for.
+    pub(crate) fn caching(&self) -> Caching {
+        self.caching
+    }
+
+    /// Returns whether all pages are prepared.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done == self.range.segment.pages
+    }
+
+    /// Returns this for `caching`. What was done for another caching is done again.
+    pub(crate) fn with_caching(self, caching: Caching) -> Self {
+        if self.caching == caching {
+            self
+        } else {
+            Self::new(self.range, caching)
+        }
+    }
+
+    /// Prepares some more pages.
+    ///
+    /// Takes bounded time and does not sleep. Fails with `EBUSY` if another user holds a reference
+    /// to one of the pages, and as [`Cleaner::clean`] does.
+    pub(crate) fn step(&mut self, cleaner: &Cleaner) -> Result {
+        let Some(rest) = self.range.segment.skip(self.done) else {
+            return Ok(());
+        };
+        let part = rest.truncate(STEP_PAGES);
+        if self.range.is_shared(part) {
+            return Err(EBUSY);
+        }
+        // SAFETY: By the type invariants of the range it owns these pages.
+        unsafe { c::clear_pages_atomic(c::pfn_to_page(part.pfn), part.pages) };
+        if self.caching == Caching::WriteCombined {
+            // SAFETY: As above. The pages of an area have a `struct page`.
+            unsafe { cleaner.clean(part) }?;
+        }
+        // INVARIANT: The pages were zeroed above, and cleaned if `caching` requires it.
+        self.done += part.pages;
+        Ok(())
+    }
+
+    /// Prepares the rest.
+    ///
+    /// May sleep. Fails with `EBUSY` if another user holds a reference to one of the pages, which is
+    /// impossible for a new range. Fails with `EINTR` if a fatal signal is pending, and as
+    /// [`Cleaner::clean`] does. The range is dropped on failure.
+    pub(crate) fn finish(mut self, cleaner: &Cleaner) -> Result<PreparedRange> {
+        if let Some(rest) = self.range.segment.skip(self.done) {
+            if self.range.is_shared(rest) {
+                return Err(EBUSY);
+            }
+            for part in rest.chunks(ZERO_BATCH_PAGES) {
+                if signal::fatal_pending() {
+                    return Err(EINTR);
+                }
+                // SAFETY: By the type invariants of the range it owns these pages.
+                unsafe { c::clear_pages(c::pfn_to_page(part.pfn), part.pages) };
+            }
+            if self.caching == Caching::WriteCombined {
+                // SAFETY: As above. The pages of an area have a `struct page`.
+                unsafe { cleaner.clean(rest) }?;
+            }
+        }
+        // INVARIANT: No page had another reference when it was prepared, and only an owner can pass
+        // one on.
+        self.range.exposed = false;
+        // INVARIANT: The first pages were prepared before, and the rest above.
+        Ok(PreparedRange {
+            range: self.range,
+            caching: self.caching,
+        })
+    }
+
+    /// Releases some pages to the area, from the end of the range, and returns their number.
+    ///
+    /// Takes bounded time and does not sleep.
+    pub(crate) fn release_step(&mut self) -> usize {
+        let pages = self.range.segment.pages;
+        let left = pages.saturating_sub(1) / RELEASE_STEP_PAGES * RELEASE_STEP_PAGES;
+        self.range.truncate(left);
+        // INVARIANT: Of the first `done` pages, those that are left are still prepared.
+        self.done = self.done.min(left);
+        pages - left
+    }
+}
