@@ -26,8 +26,8 @@
 //!
 //! 1. `rockchip::HEAPS`, then `registry::HEAPS` or `heap_devices::HEAPS`: mutexes over the lists of
 //!    heaps. Held to look up, add or open a heap; never while a buffer is allocated or freed.
-//! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and by readers of `/proc` for
-//!    the attached devices. Then the lock of its importers: a mutex of
+//! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and by readers of `/proc`
+//!    for the attached devices. Then the lock of its importers: a mutex of
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former.
 //! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
 //!    a time, and no other lock is acquired under them.
