@@ -301,7 +301,7 @@ impl PreparedRange {
     /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area` that was
     /// prepared for `caching`, and this function must be called once for it.
     pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
-        // INVARIANT: By the safety requirements. The users of the pages may hold references to them.
+        // INVARIANT: By the safety requirements. The users of the pages may hold references.
         let range = Range {
             area,
             segment,

@@ -156,7 +156,7 @@ fn buffer(name: &str) -> Result<()> {
                 buffer.map()?.check_zero()?;
                 ensure!(
                     !contains(&client, &buffer, held)?,
-                    "{size:#x} bytes, keep_ranges={on}, {pause:?}: buffer {number} has the held page"
+                    "{size:#x} bytes, keep_ranges={on}, {pause:?}: buffer {number} has the page"
                 );
                 buffers.push(buffer);
             }
