@@ -133,7 +133,7 @@ struct page *rk_dma_heap_alloc_contig_pages(struct rk_dma_heap *heap, size_t len
  * Warns and does nothing if the heap has not allocated such pages.
  *
  * The driver must drop its references to the pages, and remove its mappings of them, before. If
- * somebody still holds a reference to one of the pages when they are about to be used again, none of
+ * somebody still holds a reference to one of them when they are about to be used again, none of
  * them is used before the next boot, with one warning. A mapping without a reference, as by
  * remap_pfn_range() or vmap(), remains unnoticed.
  */
