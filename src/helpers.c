@@ -75,6 +75,22 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 	return false;
 }
 
+unsigned int rk_dma_heap_helper_nr_node_ids(void)
+{
+	return nr_node_ids;
+}
+
+int rk_dma_heap_helper_page_node(const struct page *page)
+{
+	return page_to_nid(page);
+}
+
+/* The number of pages may be negative. */
+void rk_dma_heap_helper_mod_reclaimable(int node, long pages)
+{
+	mod_node_page_state(NODE_DATA(node), NR_KERNEL_MISC_RECLAIMABLE, pages);
+}
+
 bool rk_dma_heap_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);

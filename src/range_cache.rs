@@ -32,6 +32,7 @@ use crate::{
             PreparedRange,
             Range, //
         },
+        reclaimable::ReclaimableRange,
         signal, //
     },
     decisions::{
@@ -113,6 +114,8 @@ struct CachedRange {
     /// What the range is, or will be, prepared for.
     caching: Caching,
     since: Instant<Monotonic>,
+    /// Counts the range as reclaimable memory.
+    _reclaimable: ReclaimableRange,
 }
 
 enum Contents {

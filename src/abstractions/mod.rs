@@ -25,6 +25,7 @@ pub(crate) mod path;
 pub(crate) mod phys_addr;
 pub(crate) mod proc_file;
 pub(crate) mod process;
+pub(crate) mod reclaimable;
 pub(crate) mod seq_output;
 pub(crate) mod sg_table;
 pub(crate) mod shrinker;

@@ -158,6 +158,10 @@ impl Drop for PageRun {
     }
 }
 
+/// The largest number of runs that [`RunList::move_batch`] moves one by one. A spin lock may be held
+/// that long.
+pub(crate) const MOVE_BATCH: usize = 64;
+
 /// A list of page runs of one order. Its operations allocate no memory.
 ///
 /// Dropping it frees the runs.
@@ -302,6 +306,22 @@ impl RunList {
             };
             other.push(run);
         }
+    }
+
+    /// Moves up to `wanted` runs to the end of `other` in bounded time, and returns their number: at
+    /// most [`MOVE_BATCH`], or all runs of this list if there are no more than `wanted`.
+    ///
+    /// The orders must be equal.
+    #[inline]
+    pub(crate) fn move_batch(&mut self, wanted: usize, other: &mut Self) -> usize {
+        let runs = self.runs();
+        let moved = if wanted < runs {
+            wanted.min(MOVE_BATCH)
+        } else {
+            runs
+        };
+        self.move_to(moved, other);
+        moved
     }
 
     /// Moves all runs of `other` to the end of this list, in constant time.

@@ -8,9 +8,12 @@ use super::{
     RangeCache, //
 };
 use crate::{
-    abstractions::cma::{
-        Area,
-        PreparedRange, //
+    abstractions::{
+        cma::{
+            Area,
+            PreparedRange, //
+        },
+        reclaimable::ReclaimableRange, //
     },
     decisions::{
         memory::{
@@ -89,6 +92,7 @@ impl Drop for HeapRange {
             area: range.area(),
             segment: range.segment(),
             caching: range.caching(),
+            _reclaimable: ReclaimableRange::new(&range),
             contents: Contents::Used(range.into_range()),
             since: Instant::now(),
         });
