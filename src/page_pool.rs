@@ -181,7 +181,7 @@ impl Pool {
 
     /// Allocates `pages` pages into `runs`, which must be empty.
     fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result {
-        let (mut missing, mut prepared) = (pages, false);
+        let (mut missing, mut prepared) = (pages, 0);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
         for (index, order) in ORDERS.iter().enumerate() {
@@ -189,6 +189,9 @@ impl Pool {
                 continue;
             }
             missing -= self.take_ready(index, missing >> order, runs) << order;
+            if missing >> order > 0 && !watermarks::can_exist(missing, pools) {
+                return Err(ENOMEM);
+            }
             while missing >> order > 0 {
                 if signal::fatal_pending() {
                     return Err(EINTR);
@@ -198,15 +201,19 @@ impl Pool {
                     None => break,
                 }
                 missing -= 1 << order;
-                prepared = true;
+                prepared += 1 << order;
+                // A large buffer that does not fit is refused before it has taken everything.
+                if prepared & (watermarks::CHECK_INTERVAL - 1) == 0 {
+                    watermarks::ensure_reserve(pages, pools)?;
+                }
             }
         }
         if missing > 0 {
             return Err(ENOMEM);
         }
         // If all runs were ready, no free memory was used.
-        if prepared {
-            watermarks::ensure_reserve(pools)?;
+        if prepared > 0 {
+            watermarks::ensure_reserve(pages, pools)?;
         }
         match &self.context.charger {
             Some(charger) => pooled_pages::charge(charger, runs),
