@@ -29,6 +29,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/swap.h>
 #include <linux/seq_file.h>
 #include <linux/swiotlb.h>
 #include <linux/sysfs.h>
@@ -51,13 +52,14 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 
 /*
  * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it
- * triggers the OOM killer. Half of the page cache counts as available, because it is reclaimed
- * first. Per-CPU page lists do not count: the page allocator ignores them in this decision. The
- * limit is the high watermark, because below it each CPU may move the remaining pages to its list.
- * Zones are checked from the largest one down, which is usually sufficient alone.
+ * triggers the OOM killer, which it does below the watermark min. Half of the page cache counts as
+ * available, because it is reclaimed first. Per-CPU page lists do not count: the page allocator
+ * ignores them in this decision, and below the watermark high each CPU may move more pages to its
+ * list. Zones are checked from the largest one down, which is usually sufficient alone.
  */
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high)
 {
+	const enum zone_watermarks mark = above_high ? WMARK_HIGH : WMARK_MIN;
 	unsigned long pages = 0;
 	int node, index;
 
@@ -72,7 +74,7 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
 			reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				   READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
+				   READ_ONCE(zone->nr_free_highatomic) + wmark_pages(zone, mark) +
 				   zone->lowmem_reserve[ZONE_NORMAL];
 			pages += available - min(available, reserved);
 			if (pages >= wanted)
@@ -80,6 +82,38 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 		}
 	}
 	return false;
+}
+
+unsigned int rk_dma_heap_helper_nr_node_ids(void)
+{
+	return nr_node_ids;
+}
+
+int rk_dma_heap_helper_page_node(const struct page *page)
+{
+	return page_to_nid(page);
+}
+
+/* The number of pages may be negative. */
+void rk_dma_heap_helper_mod_reclaimable(int node, long pages)
+{
+	mod_node_page_state(NODE_DATA(node), NR_KERNEL_MISC_RECLAIMABLE, pages);
+}
+
+/*
+ * Returns an upper limit for the pages that can be allocated outside of CMA areas: free ones, and
+ * those that the kernel can reclaim. Watermarks and pages in use are not subtracted.
+ */
+unsigned long rk_dma_heap_helper_obtainable_pages(void)
+{
+	unsigned long free = global_zone_page_state(NR_FREE_PAGES);
+	unsigned long anonymous =
+		global_node_page_state(NR_INACTIVE_ANON) + global_node_page_state(NR_ACTIVE_ANON);
+
+	return free - min(free, global_zone_page_state(NR_FREE_CMA_PAGES)) +
+	       global_node_page_state(NR_INACTIVE_FILE) + global_node_page_state(NR_ACTIVE_FILE) +
+	       global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) +
+	       min_t(unsigned long, anonymous, max(get_nr_swap_pages(), 0L));
 }
 
 bool rk_dma_heap_helper_fatal_signal_pending(void)

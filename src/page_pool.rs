@@ -46,6 +46,7 @@ use crate::{
             RunList,
             Zone, //
         },
+        reclaimable::ReclaimablePages,
         signal, //
     },
     decisions::memory::Caching,
@@ -104,7 +105,7 @@ pub(crate) struct PoolStats {
 }
 
 /// The pool of one type of memory.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Pool {
     name: &'static CStr,
     memory_type: MemoryType,
@@ -113,6 +114,8 @@ pub(crate) struct Pool {
     #[pin]
     depot: SpinLock<Runs>,
     shards: Shards,
+    /// Counts the pages of the pool as reclaimable.
+    reclaimable: ReclaimablePages,
     ready: Atomic<usize>,
     backlog: Atomic<usize>,
     hits: Atomic<usize>,
@@ -132,6 +135,7 @@ impl Pool {
             context,
             depot <- new_spinlock!(Runs::new()),
             shards: Shards::new()?,
+            reclaimable: ReclaimablePages::new(),
             ready: Atomic::new(0),
             backlog: Atomic::new(0),
             hits: Atomic::new(0),
@@ -156,6 +160,11 @@ impl Pool {
         }
     }
 
+    /// Returns the number of pages in the pool.
+    fn kept(&self) -> usize {
+        self.ready.load(Relaxed) + self.backlog.load(Relaxed)
+    }
+
     /// Allocates `pages` prepared pages, in the largest runs available.
     ///
     /// For each order, largest first, takes ready runs, then runs from the backlog, then free
@@ -172,7 +181,7 @@ impl Pool {
 
     /// Allocates `pages` pages into `runs`, which must be empty.
     fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result {
-        let (mut missing, mut prepared) = (pages, false);
+        let (mut missing, mut prepared) = (pages, 0);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
         for (index, order) in ORDERS.iter().enumerate() {
@@ -180,6 +189,9 @@ impl Pool {
                 continue;
             }
             missing -= self.take_ready(index, missing >> order, runs) << order;
+            if missing >> order > 0 && !watermarks::can_exist(missing, pools) {
+                return Err(ENOMEM);
+            }
             while missing >> order > 0 {
                 if signal::fatal_pending() {
                     return Err(EINTR);
@@ -189,15 +201,19 @@ impl Pool {
                     None => break,
                 }
                 missing -= 1 << order;
-                prepared = true;
+                prepared += 1 << order;
+                // A large buffer that does not fit is refused before it has taken everything.
+                if prepared & (watermarks::CHECK_INTERVAL - 1) == 0 {
+                    watermarks::ensure_reserve(pages, pools)?;
+                }
             }
         }
         if missing > 0 {
             return Err(ENOMEM);
         }
         // If all runs were ready, no free memory was used.
-        if prepared {
-            watermarks::ensure_reserve(pools)?;
+        if prepared > 0 {
+            watermarks::ensure_reserve(pages, pools)?;
         }
         match &self.context.charger {
             Some(charger) => pooled_pages::charge(charger, runs),
@@ -214,36 +230,57 @@ impl Pool {
         let (Some(list), single) = (runs.list(index), index + 1 == ORDERS.len()) else {
             return 0;
         };
-        let before = list.runs();
         // Shards have single pages only. Larger runs are few, and each is worth acquiring a shared
         // lock.
+        let mut missing = wanted;
         if single {
             self.shards
-                .this_cpu(|shard| shard.ready.move_to(wanted, list));
+                .this_cpu(|shard| missing -= shard.ready.move_batch(wanted, list));
         }
-        let missing = wanted - (list.runs() - before);
-        if missing > 0 {
-            let mut refill = RunList::new(list.order());
-            if let Some(source) = self.depot.lock().list(index) {
-                source.move_to(missing, list);
-                if single {
-                    source.move_to(SHARD_BATCH, &mut refill);
-                }
+        while missing > 0 {
+            let moved = self.take_from_depot(single, index, missing, list);
+            if moved == 0 {
+                break;
             }
-            if refill.runs() > 0 {
-                self.shards
-                    .this_cpu(|shard| shard.ready.append(&mut refill));
-            }
+            missing -= moved;
         }
-        let taken = list.runs() - before;
+        let taken = wanted - missing;
         if taken == 0 {
             return 0;
         }
         self.ready.fetch_sub(taken << list.order(), Relaxed);
+        // The list was empty before: each order is tried once.
+        self.reclaimable.leave(list, || self.kept());
         self.context.unreserve(taken << list.order());
         self.hits.fetch_add(taken, Relaxed);
         trace::pool_hit(self.name, list.order(), taken);
         taken
+    }
+
+    /// Moves up to `wanted` runs of order `ORDERS[index]` from the depot to `list`, as many as its
+    /// lock may be held for, and returns their number. If that is all of them, also refills this
+    /// CPU's shard with `single` pages.
+    #[inline]
+    fn take_from_depot(
+        &self,
+        single: bool,
+        index: usize,
+        wanted: usize,
+        list: &mut RunList,
+    ) -> usize {
+        let mut refill = RunList::new(list.order());
+        let mut moved = 0;
+        if let Some(source) = self.depot.lock().list(index) {
+            moved = source.move_batch(wanted, list);
+            if single && moved == wanted {
+                source.move_batch(SHARD_BATCH, &mut refill);
+            }
+        }
+        if refill.runs() > 0 {
+            self.shards
+                .this_cpu(|shard| shard.ready.append(&mut refill));
+        }
+        moved
     }
 
     /// Prepares a run of order `ORDERS[index]` from the backlog, or else from free memory. Returns
@@ -277,5 +314,13 @@ impl Pool {
         self.misses.fetch_add(1, Relaxed);
         trace::pool_miss(self.name, *order, 1);
         Ok(Some(run))
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Pool {
+    fn drop(self: Pin<&mut Self>) {
+        // One by one, because each run that leaves the pool is uncounted.
+        while self.take_any().is_some() {}
     }
 }

@@ -29,6 +29,7 @@ pub(crate) mod phys_addr;
 pub(crate) mod proc_file;
 pub(crate) mod process;
 pub(crate) mod rate_limit;
+pub(crate) mod reclaimable;
 pub(crate) mod seq_output;
 pub(crate) mod sg_table;
 pub(crate) mod shrinker;

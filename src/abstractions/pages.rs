@@ -90,7 +90,7 @@ unsafe impl Sync for PageRun {}
 impl PageRun {
     /// Allocates `2^order` zeroed pages.
     ///
-    /// May sleep with [`Reclaim::Direct`]. Returns `None` if the page allocator has no such run.
+    /// May sleep, except with [`Reclaim::Never`]. Returns `None` if the page allocator has no such run.
     pub(crate) fn allocate(order: u32, zone: Zone, reclaim: Reclaim) -> Option<Self> {
         let zone = match zone {
             Zone::Any => c::GFP_HIGHUSER,
@@ -105,8 +105,8 @@ impl PageRun {
             Reclaim::Never => gfp = (gfp | c::GFP_NORETRY) & !c::GFP_RECLAIM,
             Reclaim::Direct => gfp |= c::GFP_RETRY_MAYFAIL,
         }
-        // SAFETY: The function accepts any order and these flags. It sleeps only if the caller
-        // chose `Reclaim::Direct`.
+        // SAFETY: The function accepts any order and these flags. It does not sleep with
+        // `Reclaim::Never`.
         let head = unsafe { bindings::alloc_pages(gfp, order) };
         // INVARIANT: The allocation is new, has this order, and has no other owner.
         NonNull::new(head).map(|head| Self { head, order })
@@ -177,6 +177,10 @@ impl Drop for PageRun {
         unsafe { bindings::__free_pages(self.head.as_ptr(), self.order) };
     }
 }
+
+/// The largest number of runs that [`RunList::move_batch`] moves one by one. A spin lock may be held
+/// that long.
+pub(crate) const MOVE_BATCH: usize = 64;
 
 /// A list of page runs of one order. Its operations allocate no memory.
 ///
@@ -330,6 +334,22 @@ impl RunList {
         }
     }
 
+    /// Moves up to `wanted` runs to the end of `other` in bounded time, and returns their number: at
+    /// most [`MOVE_BATCH`], or all runs of this list if there are no more than `wanted`.
+    ///
+    /// The orders must be equal.
+    #[inline]
+    pub(crate) fn move_batch(&mut self, wanted: usize, other: &mut Self) -> usize {
+        let runs = self.runs();
+        let moved = if wanted < runs {
+            wanted.min(MOVE_BATCH)
+        } else {
+            runs
+        };
+        self.move_to(moved, other);
+        moved
+    }
+
     /// Moves all runs of `other` to the end of this list, in constant time.
     ///
     /// The orders must be equal. If they are not, the lists do not change.
@@ -423,11 +443,29 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// Returns whether the page allocator can serve `wanted` pages without highmem, from free pages and
-/// the page cache, before it triggers the OOM killer.
+/// A level of free memory at which the kernel acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watermark {
+    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain.
+    Min,
+    /// Below it, the kernel reclaims in the background.
+    High,
+}
+
+/// Returns whether the page allocator has `wanted` pages above a watermark, without highmem, among
+/// free pages and the page cache.
 ///
 /// Does not sleep.
-pub(crate) fn free_pages_suffice(wanted: usize) -> bool {
+pub(crate) fn free_pages_suffice(wanted: usize, above: Watermark) -> bool {
     // SAFETY: The function reads counters and has no requirements.
-    unsafe { c::free_pages_suffice(wanted) }
+    unsafe { c::free_pages_suffice(wanted, above == Watermark::High) }
+}
+
+/// Returns an upper limit for the pages that can be allocated: those that are free or that the
+/// kernel can reclaim, except in areas for contiguous memory and in page pools.
+///
+/// Does not sleep.
+pub(crate) fn obtainable_pages() -> usize {
+    // SAFETY: The function reads counters and has no requirements.
+    unsafe { c::obtainable_pages() }
 }

@@ -116,8 +116,11 @@ impl SgTable {
             Backing::PfnOnly => return Err(EINVAL),
         };
         let table = Opaque::zeroed();
-        // SAFETY: `table` is valid for writing. The caller may sleep, so `GFP_KERNEL` is allowed.
-        to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, bindings::GFP_KERNEL) })?;
+        // The list of a large buffer of single pages is large itself. It must not trigger the OOM
+        // killer.
+        let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
+        // SAFETY: `table` is valid for writing. The caller may sleep, so these flags are allowed.
+        to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, gfp) })?;
         // INVARIANT: `sg_alloc_table()` initialised the table. The loop below sets the pages of
         // each entry. A table of page frames has one entry, as checked above.
         let this = Self {

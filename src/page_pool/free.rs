@@ -41,6 +41,7 @@ impl Pool {
             }
         } else {
             self.backlog.fetch_add(pages, Relaxed);
+            self.reclaimable.enter(runs, || self.kept());
             self.shards.this_cpu(|shard| shard.backlog.append(runs));
             trace::deferred_free(self.name, pages);
             self.context.queue_preparation();
@@ -68,6 +69,7 @@ impl Pool {
             return None;
         }
         self.ready.fetch_add(pages, Relaxed);
+        self.reclaimable.enter(&run, || self.kept());
         Some(run)
     }
 
@@ -124,6 +126,7 @@ impl Pool {
         while self.backlog.load(Relaxed) > 0 {
             let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
             self.backlog.fetch_sub(run.pages(), Relaxed);
+            self.reclaimable.leave(&run, || self.kept());
             if !self.is_shared(&run) {
                 return Some(run);
             }
@@ -138,6 +141,7 @@ impl Pool {
                 self.refill_depot(run);
             }
         }
+        self.reclaimable.settle(|| self.kept());
     }
 
     /// Frees at least `pages` pages, or all if the pool has fewer, and returns their number.
@@ -153,6 +157,7 @@ impl Pool {
             freed += run.pages();
         }
         self.reclaimed.fetch_add(freed, Relaxed);
+        self.reclaimable.settle(|| self.kept());
         if freed > 0 {
             trace::shrink(self.name, pages, freed);
         }
@@ -160,7 +165,7 @@ impl Pool {
     }
 
     /// Removes the run that is the least expensive to lose.
-    fn take_any(&self) -> Option<PageRun> {
+    pub(super) fn take_any(&self) -> Option<PageRun> {
         if let Some(run) = (0..ORDERS.len())
             .rev()
             .find_map(|index| self.take_backlog(index))
@@ -175,6 +180,7 @@ impl Pool {
             .find(|shard| shard.ready.pop())
             .or_else(|| self.depot.lock().pop_smallest())?;
         self.ready.fetch_sub(run.pages(), Relaxed);
+        self.reclaimable.leave(&run, || self.kept());
         self.context.unreserve(run.pages());
         Some(run)
     }

@@ -3,10 +3,13 @@
 //! Runs of the orders that a pool uses.
 
 use crate::{
-    abstractions::pages::{
-        PageRun,
-        RunList,
-        Segments, //
+    abstractions::{
+        pages::{
+            PageRun,
+            RunList,
+            Segments, //
+        },
+        reclaimable::Pages, //
     },
     decisions::segment::Segment, //
 };
@@ -83,6 +86,12 @@ impl Runs {
     /// Returns the runs as segments of physical memory, largest orders first.
     pub(crate) fn segments(&self) -> RunsSegments<'_> {
         RunsSegments(self.0.each_ref().map(RunList::segments))
+    }
+}
+
+impl Pages for Runs {
+    fn count(&self, sign: isize) {
+        self.0.iter().for_each(|list| list.count(sign));
     }
 }
 

@@ -12,12 +12,17 @@ mod page_pool {
         PoolSet,
         PoolStats,
         PooledPages,
+        Runs,
         ORDERS, //
     };
     use crate::{
         abstractions::{
             cache_cleaner::Cleaner,
-            pages::Zone,
+            pages::{
+                RunList,
+                Zone,
+                MOVE_BATCH, //
+            },
             shrinker::Shrink, //
         },
         decisions::memory::{
@@ -140,6 +145,38 @@ mod page_pool {
         // The failed reservations were not counted.
         assert!(context.try_reserve(10));
         context.unreserve(10);
+        Ok(())
+    }
+
+    #[test]
+    fn depot_is_locked_for_a_batch() -> Result {
+        const BUFFERS: usize = 20;
+        let set = set_of(usize::MAX)?;
+        let single = ORDERS.len() - 1;
+        // Buffers of single pages, too large to be prepared when they are freed.
+        let mut buffers = KVec::new();
+        for _ in 0..BUFFERS {
+            buffers.push(allocate(&set, (1 << ORDERS[2]) - 1)?, GFP_KERNEL)?;
+        }
+        let pages = BUFFERS * ((1 << ORDERS[2]) - 1);
+        drop(buffers);
+        let pool = pool(&set)?;
+        pool.process_backlog();
+        assert_eq!(pool.stats().ready, pages);
+        let mut list = RunList::new(ORDERS[single]);
+        let wanted = pages - 1;
+        let moved = pool.take_from_depot(true, single, wanted, &mut list);
+        assert_eq!((moved, list.runs()), (MOVE_BATCH, MOVE_BATCH));
+        // All that are left are moved at once, because that takes no time.
+        let moved = pool.take_from_depot(true, single, pages, &mut list);
+        assert_eq!((moved, list.runs()), (pages - MOVE_BATCH, pages));
+        let mut none = RunList::new(ORDERS[single]);
+        assert_eq!(pool.take_from_depot(true, single, 1, &mut none), 0);
+        // These pages are not counted as taken, so they go back as if they had not been.
+        pool.depot.lock().append_list(&mut list);
+        let mut runs = Runs::new();
+        assert_eq!(pool.take_ready(single, wanted, &mut runs), wanted);
+        assert_eq!(pool.stats().ready, pages - wanted);
         Ok(())
     }
 

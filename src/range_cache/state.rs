@@ -17,7 +17,8 @@ use crate::{
         cma_requests::{
             RequestSize,
             RequestedArea, //
-        }, //
+        },
+        reclaimable::ReclaimableRange, //
     },
     decisions::segment::Segment, //
 };
@@ -78,6 +79,8 @@ struct Search {
 pub(super) struct CachedRange {
     preparation: Preparation,
     since: Instant<Monotonic>,
+    /// Counts the pages as reclaimable memory.
+    reclaimable: ReclaimableRange,
 }
 
 /// The result of [`State::insert`].
@@ -94,6 +97,7 @@ impl CachedRange {
     /// Returns a range that is cached from now on.
     pub(super) fn new(preparation: Preparation) -> Self {
         Self {
+            reclaimable: ReclaimableRange::new(&preparation),
             preparation,
             since: Instant::now(),
         }
@@ -226,6 +230,7 @@ impl State {
             return 0;
         };
         let released = range.preparation.release_step();
+        range.reclaimable.shrink_to(range.segment().pages);
         if range.segment().pages == 0 {
             drop(self.ranges.remove(index));
         }

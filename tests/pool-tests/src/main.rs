@@ -7,6 +7,7 @@
 //! The tests load the module themselves, each one with its parameters.
 
 mod accounting;
+mod available;
 mod bounds;
 mod carveout_importers;
 mod cgroup;
@@ -20,6 +21,7 @@ mod killed;
 mod maintenance;
 mod mapping_types;
 mod pressure;
+mod reserve;
 mod soak;
 mod stress;
 mod totals;
@@ -82,7 +84,9 @@ fn main() -> Result<ExitCode> {
     mapping_types::add(&mut tests);
     maintenance::add(&mut tests);
     coherence::add(&mut tests);
+    available::add(&mut tests);
     pressure::add(&mut tests);
+    reserve::add(&mut tests);
     unload::add(&mut tests);
     killed::add(&mut tests);
     zeroing::add(&mut tests);

@@ -62,6 +62,29 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "available",
+        promise: "kept memory counts as reclaimable and available, exactly",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            options: NO_MODULE,
+            command: "pool-tests available/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "reserve",
+        promise:
+            "with 1 GiB of RAM, small buffers succeed as long as the kernel's own allocations \
+                  do; what cannot fit is refused at once, without a kill",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
+            command: "pool-tests reserve/",
+            exclusive: true,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "reuse",
         promise:
             "memory reads as zero through every mapping; after 30 s of all operations on four \

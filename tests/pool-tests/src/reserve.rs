@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory that a system heap leaves to the kernel: little for a small buffer, more for a large
+//! one. The OOM killer never runs because of a buffer.
+
+use crate::figures;
+use crate::MIB;
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::checkers;
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::mapping::Mapping;
+use guest_support::module::Module;
+use guest_support::{
+    expect_errno,
+    memory,
+    page_size, //
+};
+use nix::errno::Errno;
+use std::time::{
+    Duration,
+    Instant, //
+};
+
+pub fn add(tests: &mut Tests) {
+    tests.add_within(
+        Duration::from_secs(120),
+        "reserve/small-buffers-with-little-memory",
+        small_buffers_with_little_memory,
+    );
+    tests.add_within(
+        Duration::from_secs(120),
+        "reserve/large-buffers-fail-at-once",
+        large_buffers_fail_at_once,
+    );
+}
+
+/// Without pools, and without a limit of the heaps that is lower than the free memory.
+const PARAMETERS: &str = "max_percent=100 pool_max_mib=0";
+
+/// Returns the sum of a watermark over all zones, in bytes, without a temporary boost.
+fn watermark(name: &str) -> Result<usize> {
+    let text = std::fs::read_to_string("/proc/zoneinfo")?;
+    let field = |name: &str| -> usize {
+        let values = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(name)).then(|| words.next())?
+        });
+        values.filter_map(|value| value.parse::<usize>().ok()).sum()
+    };
+    // Lines of the zones are `min 5632`, those of the per-CPU lists `high: 186`.
+    Ok(field(name) * page_size())
+}
+
+/// Returns the free memory that heaps may use.
+fn free() -> Result<usize> {
+    Ok(memory::meminfo("MemFree")?.saturating_sub(memory::meminfo("CmaFree")?))
+}
+
+/// Uses up memory until `target` bytes are left.
+fn fill(target: usize) -> Result<Vec<Mapping>> {
+    let mut held = Vec::new();
+    loop {
+        std::fs::write("/proc/sys/vm/stat_refresh", "1")?;
+        let left = free()?.saturating_sub(target);
+        if left < 16 * page_size() {
+            return Ok(held);
+        }
+        let piece = Mapping::anonymous((left / 2).next_multiple_of(page_size()))?;
+        for offset in (0..piece.len()).step_by(page_size()) {
+            piece.write(offset, 1);
+        }
+        held.push(piece);
+    }
+}
+
+/// The heaps of the module that have a pool.
+fn heaps() -> Result<Vec<String>> {
+    let all = figures::read()?.into_iter().map(|(name, _)| name);
+    Ok(all.filter(|name| name.starts_with("system")).collect())
+}
+
+fn report(what: &str) -> Result<()> {
+    diagnose(&format!(
+        "{what}: {} KiB free, watermarks {} {} {} KiB, boost {} KiB",
+        free()? >> 10,
+        watermark("min")? >> 10,
+        watermark("low")? >> 10,
+        watermark("high")? >> 10,
+        watermark("boost")? >> 10,
+    ));
+    Ok(())
+}
+
+// Between the watermarks min and high the kernel serves every ordinary allocation.
+fn small_buffers_with_little_memory() -> Result<()> {
+    memory::lock_this_process()?;
+    let module = Module::load(PARAMETERS)?;
+    let kills = memory::oom_kills()?;
+    let target = watermark("high")? + memory::total()? / 64 / 16 * 15;
+    let held = fill(target)?;
+    report("filled")?;
+    for name in heaps()? {
+        let heap = Heap::open(&name)?;
+        for size in [60 << 10, page_size(), MIB] {
+            for round in 0..16 {
+                let start = Instant::now();
+                let buffer = heap.allocate(size);
+                let elapsed = start.elapsed();
+                drop(buffer.with_context(|| {
+                    report("failed").ok();
+                    format!("{name}: {size} bytes, round {round}, after {elapsed:?}")
+                })?);
+            }
+        }
+        report(&name)?;
+    }
+    drop(held);
+    ensure!(memory::oom_kills()? == kills, "a process was killed");
+    drop(module);
+    Ok(())
+}
+
+/// Maximum time for a request that does not fit.
+const MAX_TIME: Duration = Duration::from_millis(1000);
+
+/// Maximum time for a request of more than all free memory, for which nothing is allocated. The
+/// shortest of [`TRIES`] counts, because the machine may be busy.
+const MAX_TIME_AT_ONCE: Duration = Duration::from_millis(20);
+
+const TRIES: usize = 4;
+
+/// Returns the shortest time in which the heap refuses a buffer.
+fn refusal(heap: &Heap, len: usize) -> Result<Duration> {
+    let times = (0..TRIES).map(|_| {
+        let start = Instant::now();
+        let answer = heap.allocate_with(&AllocationData::read_write(len as u64));
+        let elapsed = start.elapsed();
+        expect_errno(format!("{len} bytes"), answer, Errno::ENOMEM)?;
+        Ok(elapsed)
+    });
+    let times = times.collect::<Result<Vec<_>>>()?;
+    times.into_iter().min().context("no try")
+}
+
+// The request is within the limit of the heaps, but there is not as much memory.
+fn large_buffers_fail_at_once() -> Result<()> {
+    memory::lock_this_process()?;
+    let module = Module::load(PARAMETERS)?;
+    let kills = memory::oom_kills()?;
+    let held = fill(watermark("high")? + memory::total()? / 8)?;
+    report("filled")?;
+    for name in heaps()? {
+        let heap = Heap::open(&name)?;
+        let now = free()?;
+        for (len, max) in [
+            (now, MAX_TIME),
+            (now / 4 * 5, MAX_TIME_AT_ONCE),
+            (memory::total()? / 2, MAX_TIME_AT_ONCE),
+        ] {
+            let elapsed = refusal(&heap, len).with_context(|| name.clone())?;
+            diagnose(&format!(
+                "{name}: {} of {} free KiB refused after {elapsed:?}",
+                len >> 10,
+                now >> 10
+            ));
+            ensure!(
+                elapsed < max * checkers::timeout_factor(),
+                "{name}: {len} bytes were refused after {elapsed:?}"
+            );
+        }
+    }
+    report("refused")?;
+    drop(held);
+    ensure!(memory::oom_kills()? == kills, "a process was killed");
+    drop(module);
+    Ok(())
+}
