@@ -17,13 +17,16 @@
 //! zeroed and released with neither held.
 
 mod heap_range;
+mod placement;
 mod worker;
 
 pub(crate) use heap_range::HeapRange;
+pub(crate) use placement::kernel_order;
 pub(crate) use worker::Service;
 
 use crate::{
     abstractions::{
+        area_pages::AreaPages,
         background::DelayedWork,
         cache_cleaner::Cleaner,
         cma::{
@@ -147,6 +150,8 @@ pub(crate) struct RangeRequest {
     pub(crate) area: Area,
     /// The size in pages, not 0.
     pub(crate) pages: usize,
+    /// The pages of the area, if they are known.
+    pub(crate) area_pages: Option<AreaPages>,
     /// The range begins at a multiple of `2^align` pages.
     pub(crate) align: u32,
     /// Whether a range that is not cached is the lowest one that fits. The cached ranges of the
@@ -202,7 +207,7 @@ impl RangeCache {
             if request.first_fit {
                 self.drain(Some(request.area));
             }
-            if let Some(range) = request.area.allocate(request.pages, request.align) {
+            if let Some(range) = request.allocate_new() {
                 return Ok(HeapRange::new(
                     self,
                     range.prepare(request.caching, &self.cleaner)?,

@@ -5,10 +5,12 @@
 
 mod areas;
 mod faults;
+mod frames;
 mod interface;
 mod kept;
 mod layout;
 mod migration;
+mod pinned;
 mod placement;
 mod recording;
 mod replay;
@@ -56,5 +58,7 @@ fn main() -> Result<ExitCode> {
     faults::add(&mut tests);
     kept::add(&mut tests);
     migration::add(&mut tests);
+    pinned::add(&mut tests);
+    frames::add(&mut tests, tree);
     Ok(tests.run(&arguments.options))
 }

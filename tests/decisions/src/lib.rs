@@ -51,6 +51,7 @@ pub mod prelude {
 #[path = "../../../src/decisions/mod.rs"]
 mod decisions;
 use decisions::{
+    area_survey,
     digits,
     ram_share,
     request,
@@ -58,6 +59,7 @@ use decisions::{
     text, //
 };
 
+mod area_survey_holds;
 mod digits_hold;
 mod ram_share_holds;
 mod request_holds;
