@@ -5,9 +5,9 @@
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
+        area_pages::AreaPages,
         cma::Area,
-        dma_buf::DmaBuf,
-        user_mapping::HUGE_ORDER, //
+        dma_buf::DmaBuf, //
     },
     buffer,
     decisions::{
@@ -21,6 +21,7 @@ use crate::{
     ledger::Account,
     page_pool::PoolStats,
     range_cache::{
+        kernel_order,
         HeapRange,
         RangeCache,
         RangeRequest, //
@@ -35,21 +36,15 @@ use kernel::{
     }, //
 };
 
-/// The largest order that ranges are aligned to: the kernel's own limit, or the order of a huge
-/// page if that is larger.
-const MAX_ALIGN_ORDER: u32 = if Area::MAX_ALIGN_ORDER > HUGE_ORDER {
-    Area::MAX_ALIGN_ORDER
-} else {
-    HUGE_ORDER
-};
-
 /// The alignment policy for ranges.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    /// At a multiple of the size rounded up to a power of two, up to [`MAX_ALIGN_ORDER`]. Few page
-    /// table or IOMMU entries map such a range.
+    /// At a multiple of the size rounded up to a power of two, up to the limit of the kernel, as
+    /// the kernel's own heaps do; or at a multiple of a huge page if as many ranges of the size
+    /// fit then. Few page table or IOMMU entries map such a range.
     Aligned,
-    /// At the lowest page where the range fits. A barely large enough area serves all requests.
+    /// At the lowest page where the range fits, if pinned pages do not make that expensive. A
+    /// barely large enough area serves all requests.
     Packed,
 }
 
@@ -60,6 +55,8 @@ pub(crate) struct Layout {
     pub(crate) area: Area,
     /// The size of the area in pages; `usize::MAX` if unknown.
     pub(crate) limit: usize,
+    /// The pages of the area, if they are known.
+    pub(crate) pages: Option<AreaPages>,
     /// Where ranges are placed in the area.
     pub(crate) placement: Placement,
     /// How the CPU maps the memory.
@@ -109,13 +106,13 @@ impl Contiguous for CmaHeap {
         if pages > self.layout.limit {
             return Err(ENOMEM);
         }
-        let order = pages.next_power_of_two().trailing_zeros();
         let (align, first_fit) = match self.layout.placement {
-            Placement::Aligned => (order.min(MAX_ALIGN_ORDER), false),
+            Placement::Aligned => (kernel_order(pages), false),
             Placement::Packed => (0, true),
         };
         self.ranges.allocate(&RangeRequest {
             area: self.layout.area,
+            area_pages: self.layout.pages,
             pages,
             align,
             first_fit,

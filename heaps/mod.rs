@@ -209,6 +209,7 @@ fn layout(
     Layout {
         area,
         limit,
+        pages: lookup.and_then(|lookup| lookup.pages(area)),
         placement,
         caching,
     }

@@ -169,6 +169,65 @@ void rk_dma_heap_helper_cond_resched(void)
 	cond_resched();
 }
 
+/*
+ * Returns the use of a page of a contiguous memory area, and the number of pages from there on that
+ * belong to the same free block or folio. The page belongs to others, so the result may be outdated
+ * at once. The reference keeps the folio from being split or freed while its references are
+ * counted. A page that has no reference and is no tail page is free or is about to be.
+ */
+static __always_inline enum rk_dma_heap_page_use page_use(unsigned long pfn, unsigned long *count)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+	enum rk_dma_heap_page_use use = RK_PAGE_MOVABLE;
+
+	*count = 1;
+	if (!folio_ref_count(folio)) {
+		unsigned long order = READ_ONCE(page->private);
+
+		if (PageBuddy(page) && order <= MAX_PAGE_ORDER)
+			*count = (1UL << order) - (pfn & ((1UL << order) - 1));
+		return use;
+	}
+	if (!folio_test_lru(folio))
+		return page_has_movable_ops(&folio->page) ? use : RK_PAGE_ALLOCATED;
+	if (!folio_try_get(folio))
+		return use;
+	if (page_folio(page) == folio && folio_test_lru(folio)) {
+		if (folio_ref_count(folio) > folio_expected_ref_count(folio) + 1)
+			use = RK_PAGE_PINNED;
+		*count = folio_pfn(folio) + folio_nr_pages(folio) - pfn;
+	}
+	folio_put(folio);
+	return use;
+}
+
+/*
+ * Returns the use of a page of a contiguous memory area that ends at the page frame number `end`,
+ * and a number of pages from there on that have the same use, for a range of `wanted` pages. The
+ * search stops after that many movable pages, or 1024. Of allocated pages not all are looked at:
+ * between two of them that are no farther apart than `wanted` pages, the range does not fit. May
+ * sleep.
+ */
+enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigned long end,
+						      unsigned long wanted, unsigned long *count)
+{
+	enum rk_dma_heap_page_use use;
+	unsigned long step, more, total;
+
+	cond_resched();
+	use = page_use(pfn, &total);
+	for (step = wanted; use == RK_PAGE_ALLOCATED && step > 0; step /= 2)
+		while (step <= end - pfn - total && page_use(pfn + total - 1 + step, &more) == use)
+			total += step;
+	if (use == RK_PAGE_MOVABLE)
+		while (total < min3(wanted, end - pfn, 1024) &&
+		       page_use(pfn + total, &more) == use)
+			total += more;
+	*count = total;
+	return use;
+}
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);

@@ -43,6 +43,16 @@ void rk_dma_heap_helper_cond_resched(void);
 
 bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count);
 
+/* The use of a page of a contiguous memory area. */
+enum rk_dma_heap_page_use {
+	RK_PAGE_MOVABLE,
+	RK_PAGE_PINNED,
+	RK_PAGE_ALLOCATED,
+};
+
+enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigned long end,
+						      unsigned long wanted, unsigned long *count);
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
 
 void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len);

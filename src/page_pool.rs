@@ -76,6 +76,9 @@ use shards::Shards;
 /// are requested.
 const SHARD_BATCH: usize = 15;
 
+/// The number of ready pages that are charged at a time.
+const CHARGE_BATCH: usize = 256;
+
 /// The number of ready pages in a shard above which freed pages are moved to the depot.
 const SHARD_HIGH: usize = 2 * SHARD_BATCH;
 static_assert!(SHARD_HIGH > SHARD_BATCH);
@@ -170,7 +173,9 @@ impl Pool {
     /// For each order, largest first, takes ready runs, then runs from the backlog, then free
     /// memory. If that leaves too little free memory, shrinks all `pools`. May sleep. Fails with
     /// `ENOMEM`, with `EINTR` on a fatal signal, and as
-    /// [`Charger::charge`](crate::abstractions::memory_cgroup::Charger) does.
+    /// [`Charger::charge_run`](crate::abstractions::memory_cgroup::Charger::charge_run) does. Pages
+    /// are charged as they are taken, before they are zeroed, so a cgroup at its limit takes none
+    /// from others.
     pub(crate) fn allocate<'a>(
         self: &'a Arc<Self>,
         pages: usize,
@@ -188,7 +193,7 @@ impl Pool {
             if missing >> order == 0 {
                 continue;
             }
-            missing -= self.take_ready(index, missing >> order, runs) << order;
+            missing -= self.take_charged(index, missing >> order, runs)? << order;
             if missing >> order > 0 && !watermarks::can_exist(missing, pools) {
                 return Err(ENOMEM);
             }
@@ -215,9 +220,29 @@ impl Pool {
         if prepared > 0 {
             watermarks::ensure_reserve(pages, pools)?;
         }
-        match &self.context.charger {
-            Some(charger) => pooled_pages::charge(charger, runs),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// Moves up to `wanted` ready runs of order `ORDERS[index]` into `runs`, charges them if
+    /// accounting is on, and returns their number.
+    ///
+    /// May sleep. Fails with `ENOMEM` if the memory cgroup of the calling task is at its limit. At
+    /// most [`CHARGE_BATCH`] pages, or one run, were taken beyond it then.
+    fn take_charged(&self, index: usize, wanted: usize, runs: &mut Runs) -> Result<usize> {
+        let (Some(charger), Some(order)) = (&self.context.charger, ORDERS.get(index)) else {
+            return Ok(self.take_ready(index, wanted, runs));
+        };
+        let batch = (CHARGE_BATCH >> order).max(1);
+        let mut taken = 0;
+        loop {
+            let mut fresh = Runs::new();
+            let count = self.take_ready(index, batch.min(wanted - taken), &mut fresh);
+            if count == 0 {
+                return Ok(taken);
+            }
+            taken += count;
+            pooled_pages::charge(charger, &mut fresh)?;
+            runs.append(&mut fresh);
         }
     }
 
@@ -291,6 +316,7 @@ impl Pool {
         };
         let run = match self.take_backlog(index) {
             Some(mut run) => {
+                self.charge(&mut run)?;
                 self.zero_and_clean(&mut run)?;
                 run
             }
@@ -304,6 +330,7 @@ impl Pool {
                 let Some(mut run) = run else {
                     return Ok(None);
                 };
+                self.charge(&mut run)?;
                 // The buddy allocator has zeroed the run.
                 if self.memory_type.caching == Caching::WriteCombined {
                     run.clean(&self.context.cleaner)?;
@@ -314,6 +341,15 @@ impl Pool {
         self.misses.fetch_add(1, Relaxed);
         trace::pool_miss(self.name, *order, 1);
         Ok(Some(run))
+    }
+
+    /// Charges `run` if accounting is on. May sleep. Fails as
+    /// [`Charger::charge_run`](crate::abstractions::memory_cgroup::Charger::charge_run) does.
+    fn charge(&self, run: &mut PageRun) -> Result {
+        match &self.context.charger {
+            Some(charger) => charger.charge_run(run),
+            None => Ok(()),
+        }
     }
 }
 

@@ -27,14 +27,17 @@
 //! free pages. Areas are searched with it not held.
 
 mod heap_range;
+mod placement;
 mod state;
 mod worker;
 
 pub(crate) use heap_range::HeapRange;
+pub(crate) use placement::kernel_order;
 pub(crate) use worker::Service;
 
 use crate::{
     abstractions::{
+        area_pages::AreaPages,
         background::DelayedWork,
         cache_cleaner::Cleaner,
         cma::{
@@ -88,6 +91,8 @@ pub(crate) struct RangeRequest {
     pub(crate) area: Area,
     /// The size in pages, not 0.
     pub(crate) pages: usize,
+    /// The pages of the area, if they are known.
+    pub(crate) area_pages: Option<AreaPages>,
     /// The range begins at a multiple of `2^align` pages.
     pub(crate) align: u32,
     /// Whether a range that is not cached is the lowest one that fits.
@@ -147,7 +152,7 @@ impl RangeCache {
         // The cache may be what is missing. From here on the request is one like any other: nothing
         // of the area is cached until it is served.
         self.release(|range| range.area() == request.area);
-        let range = request.area.allocate(request.pages, request.align)?;
+        let range = request.allocate_new()?;
         Some(Preparation::new(range, request.caching))
     }
 
@@ -158,7 +163,7 @@ impl RangeCache {
     fn search(&self, request: &RangeRequest) -> (Option<Range>, usize) {
         let task = current!().pid();
         self.state.lock().begin_search(task);
-        let range = request.area.allocate(request.pages, request.align);
+        let range = request.allocate_new();
         let obtainable = self.state.lock().end_search(task, request.area);
         (range, obtainable)
     }

@@ -16,6 +16,10 @@ pub(crate) use preparation::Preparation;
 
 use crate::{
     abstractions::{
+        area_pages::{
+            AreaPages,
+            BatchDrain, //
+        },
         kernel_symbol,
         phys_addr, //
     },
@@ -159,6 +163,8 @@ impl Area {
 ///         let extent = lookup.extent(area);
 ///         assert!(extent.size > 0);
 ///         assert_eq!(extent.base % 4096, 0);
+///         let pages = lookup.pages(area).map_or(0, |pages| pages.uses(1).map(|(_, n)| n).sum());
+///         assert_eq!(pages as u64 * 4096, extent.size);
 ///     }
 /// }
 /// ```
@@ -169,6 +175,7 @@ impl Area {
 pub(crate) struct AreaLookup {
     base: GetBase,
     size: GetSize,
+    drain: BatchDrain,
 }
 
 impl AreaLookup {
@@ -184,6 +191,7 @@ impl AreaLookup {
             Self {
                 base: transmute::<NonNull<c_void>, GetBase>(base),
                 size: transmute::<NonNull<c_void>, GetSize>(size),
+                drain: BatchDrain::new(),
             }
         })
     }
@@ -197,6 +205,13 @@ impl AreaLookup {
             base: phys_addr::to_u64(base),
             size: size as u64,
         }
+    }
+
+    /// Returns the pages of `area`, or `None` if the area has no whole page.
+    pub(crate) fn pages(&self, area: Area) -> Option<AreaPages> {
+        let frames = self.extent(area).whole_pages().ok()?;
+        // SAFETY: These are the page frames of the area.
+        Some(unsafe { AreaPages::new(frames, self.drain) })
     }
 }
 

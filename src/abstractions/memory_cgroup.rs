@@ -11,7 +11,10 @@
 use crate::{
     abstractions::{
         kernel_symbol,
-        pages::RunList, //
+        pages::{
+            PageRun,
+            RunList, //
+        }, //
     },
     bindings as c, //
 };
@@ -45,7 +48,13 @@ type Uncharge = unsafe extern "C" fn(*mut bindings::page, c_int);
 /// let mut runs = RunList::new(1);
 /// runs.push(PageRun::allocate(1, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
 /// charger.charge(&mut runs)?;
+/// // The former charge does not leak.
+/// charger.charge(&mut runs)?;
 /// charger.uncharge(&mut runs);
+///
+/// let mut run = PageRun::allocate(1, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?;
+/// charger.charge_run(&mut run)?;
+/// // The page allocator uncharges the run.
 /// ```
 ///
 /// # Invariants
@@ -74,20 +83,41 @@ impl Charger {
         })
     }
 
-    /// Charges all of `runs`, which must not be charged yet, to the memory cgroup of the calling
-    /// task.
+    /// Charges `run` to the memory cgroup of the calling task. A former charge is replaced.
     ///
-    /// May sleep. Fails with `ENOMEM` if the cgroup is at its limit; no run is charged then. Never
-    /// triggers the OOM killer of the cgroup.
+    /// May sleep. Fails with `ENOMEM` if the cgroup is at its limit; the run is not charged then.
+    /// Never triggers the OOM killer of the cgroup.
+    pub(crate) fn charge_run(&self, run: &mut PageRun) -> Result {
+        // SAFETY: The exclusive borrow keeps everything else from accessing the charge.
+        unsafe { self.replace_charge(run) }
+    }
+
+    /// Charges all of `runs` to the memory cgroup of the calling task. Former charges are replaced.
+    ///
+    /// May sleep. Fails as [`Charger::charge_run`] does; no run is charged then.
     pub(crate) fn charge(&self, runs: &mut RunList) -> Result {
+        // SAFETY: The list owns the run and is borrowed exclusively, so nothing else accesses the
+        // charge.
+        runs.try_for_each(|run| unsafe { self.replace_charge(run) })
+            .inspect_err(|_| self.uncharge(runs))
+    }
+
+    /// Uncharges `run`, and charges it to the memory cgroup of the calling task.
+    ///
+    /// # Safety
+    ///
+    /// Nothing else may access the charge of `run`.
+    unsafe fn replace_charge(&self, run: &PageRun) -> Result {
         let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
-        runs.try_for_each(|run| {
-            // SAFETY: By the type invariant this is `__memcg_kmem_charge_page()`. The list owns the
-            // run, which has this order, and is borrowed exclusively, so nothing else accesses the
-            // charge.
-            to_result(unsafe { (self.charge)(run.head().as_ptr(), gfp, run.order() as c_int) })
-        })
-        .inspect_err(|_| self.uncharge(runs))
+        let (head, order) = (run.head().as_ptr(), run.order() as c_int);
+        // SAFETY: By the type invariant these are `__memcg_kmem_uncharge_page()`, which does
+        // nothing if the run is not charged, and `__memcg_kmem_charge_page()`, which requires
+        // that. The run has this order, and nothing else accesses its charge by the safety
+        // requirements.
+        unsafe {
+            (self.uncharge)(head, order);
+            to_result((self.charge)(head, gfp, order))
+        }
     }
 
     /// Uncharges those of `runs` that are charged, each from the cgroup that it was charged to.

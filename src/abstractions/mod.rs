@@ -6,6 +6,7 @@
 //! A module here may import the `kernel` crate, [`crate::bindings`], [`crate::decisions`] and its
 //! siblings, nothing else.
 
+pub(crate) mod area_pages;
 pub(crate) mod background;
 pub(crate) mod cache_cleaner;
 pub(crate) mod char_device;

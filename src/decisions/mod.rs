@@ -5,6 +5,7 @@
 //! `tests/decisions` compiles these modules for the host and tests them with random input. A module
 //! here may import its siblings, and constants and error types of the `kernel` crate, nothing else.
 
+pub(crate) mod area_survey;
 pub(crate) mod digits;
 pub(crate) mod heap_name;
 pub(crate) mod memory;

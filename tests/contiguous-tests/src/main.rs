@@ -8,10 +8,12 @@ mod busy;
 mod faults;
 mod held;
 mod hopeless;
+mod frames;
 mod interface;
 mod kept;
 mod layout;
 mod migration;
+mod pinned;
 mod placement;
 mod recording;
 mod replay;
@@ -62,5 +64,7 @@ fn main() -> Result<ExitCode> {
     busy::add(&mut tests);
     hopeless::add(&mut tests);
     migration::add(&mut tests);
+    pinned::add(&mut tests);
+    frames::add(&mut tests, tree);
     Ok(tests.run(&arguments.options))
 }

@@ -51,6 +51,7 @@ pub mod prelude {
 #[path = "../../../src/decisions/mod.rs"]
 mod decisions;
 use decisions::{
+    area_survey,
     digits,
     heap_name,
     ram_share,
@@ -59,6 +60,7 @@ use decisions::{
     text, //
 };
 
+mod area_survey_holds;
 mod digits_hold;
 mod heap_name_holds;
 mod ram_share_holds;

@@ -5,6 +5,7 @@
 
 use crate::cgroup::Cgroup;
 use crate::figures::Figures;
+use crate::trace::Trace;
 use crate::{
     HEAPS,
     MIB, //
@@ -31,7 +32,8 @@ use guest_support::process::{
 };
 use guest_support::{
     expect_errno,
-    memory, //
+    memory,
+    page_size, //
 };
 use nix::errno::Errno;
 use std::os::fd::AsFd;
@@ -47,6 +49,7 @@ pub fn add(tests: &mut Tests) {
     }
     tests.add("accounting/follows-the-allocator", follows_the_allocator);
     tests.add("accounting/limit", limit);
+    tests.add("accounting/charged-as-taken", charged_as_taken);
     tests.add("accounting/off-by-itself", off_by_itself);
 }
 
@@ -170,7 +173,7 @@ fn follows_the_allocator() -> Result<()> {
     Child::run(|| {
         user.attach()?;
         let mapping = buffer.map()?;
-        for offset in (0..mapping.len()).step_by(guest_support::page_size()) {
+        for offset in (0..mapping.len()).step_by(page_size()) {
             mapping.write(offset, 1);
         }
         check("a user who did not allocate", user.kernel()?, 0)
@@ -224,6 +227,46 @@ fn limit() -> Result<()> {
     let own = cgroup.kills()?;
     ensure!(own == 0, "{own} processes of the cgroup were killed");
     ensure!(memory::oom_kills()? == kills, "a process was killed");
+    Figures::settled()?;
+    module.unload()
+}
+
+// A process takes no more memory from others than its cgroup may have.
+fn charged_as_taken() -> Result<()> {
+    const LIMIT: usize = 32 * MIB;
+    let module = Module::load("mem_accounting=1 pool_max_percent=50")?;
+    let cgroup = Cgroup::new("pool-tests")?;
+    cgroup.set_limit(LIMIT)?;
+    for name in HEAPS {
+        for pooled in [0, 3 * LIMIT] {
+            std::fs::write("/proc/sys/vm/drop_caches", "2")?;
+            if pooled > 0 {
+                drop(Heap::open(name)?.allocate(pooled)?);
+                Figures::settled()?;
+            }
+            let trace = Trace::of(&[
+                "rk_dma_heap/rk_dma_heap_pool_hit",
+                "rk_dma_heap/rk_dma_heap_pool_miss",
+            ])?;
+            Child::run(|| {
+                cgroup.attach()?;
+                let data = AllocationData::read_write(8 * LIMIT as u64);
+                let answer = Heap::open(name)?.allocate_with(&data);
+                expect_errno("more than the limit", answer, Errno::ENOMEM)
+            })?
+            .succeed()?;
+            let mut taken = 0;
+            for event in trace.take()? {
+                taken += (event.number("runs")? as usize) << event.number("order")?;
+            }
+            let taken = taken * page_size();
+            diagnose(&format!("{name}: {} KiB taken", taken >> 10));
+            ensure!(
+                (LIMIT / 2..=LIMIT + TOLERANCE).contains(&taken),
+                "{name}: {taken} bytes were taken, {pooled} pooled"
+            );
+        }
+    }
     Figures::settled()?;
     module.unload()
 }

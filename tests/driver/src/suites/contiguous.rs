@@ -78,6 +78,18 @@ const HELD_PAGES: &[&str] = &["--mem", "1G", "--append", "cma=64M init_on_alloc=
 const MIGRATION: &str =
     "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/";
 
+/// A small area, and memory that a process fills in a few seconds.
+const PINNED: &[&str] = &[
+    "--mem",
+    "512M",
+    "--dtb",
+    "none",
+    "--append",
+    "cma=32M",
+    "--module-args",
+    "keep_ranges=0",
+];
+
 pub const SUITES: &[Suite] = &[
     tree! {
         name: "configured",
@@ -281,6 +293,30 @@ pub const SUITES: &[Suite] = &[
             options: &["--mem", "384M", "--dtb", "none", "--append", "cma=96M"],
             command: MIGRATION,
             timeout: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "pinned",
+        promise:
+            "pinned pages in an area do not slow down the packed heap; an area holds at least \
+                  as many buffers as with the kernel's own heaps",
+        environment: Environment::Guest(Guest {
+            targets: STOCK,
+            options: PINNED,
+            command: "contiguous-tests --tree configured pinned/ frames/",
+            timeout: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "pinned-checked",
+        promise: "the use of an area's pages is read with every checker",
+        environment: Environment::Guest(Guest {
+            targets: &["debug-own"],
+            options: PINNED,
+            command: "contiguous-tests --tree configured pinned/ frames/",
+            timeout: 400,
             ..GUEST
         }),
     },
