@@ -4,8 +4,8 @@
 
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
         area_pages::AreaPages,
+        cache_cleaner::Cleaner,
         cma::Area,
         dma_buf::DmaBuf, //
     },

@@ -221,8 +221,7 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 		while (step <= end - pfn - total && page_use(pfn + total - 1 + step, &more) == use)
 			total += step;
 	if (use == RK_PAGE_MOVABLE)
-		while (total < min3(wanted, end - pfn, 1024) &&
-		       page_use(pfn + total, &more) == use)
+		while (total < min3(wanted, end - pfn, 1024) && page_use(pfn + total, &more) == use)
 			total += more;
 	*count = total;
 	return use;

@@ -6,9 +6,9 @@
 mod areas;
 mod busy;
 mod faults;
+mod frames;
 mod held;
 mod hopeless;
-mod frames;
 mod interface;
 mod kept;
 mod layout;
