@@ -131,6 +131,17 @@ impl Request {
     }
 }
 
+/// Returns whether a heap, by its name or path, is the module's, not the kernel's own.
+pub fn is_own(heap: &str) -> Result<bool> {
+    let name = heap.rsplit('/').next().unwrap_or(heap);
+    let list = std::fs::read_to_string("/proc/rk_dma_heap/heaps")?;
+    let mut names = list
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(name == "rk-dma-heap-cma" || names.any(|own| own == name))
+}
+
 /// Returns the sorted names of all heaps in `/dev/dma_heap`.
 pub fn names() -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(HEAP_DIRECTORY) {

@@ -11,6 +11,7 @@ use anyhow::{
 use guest_support::{
     expect_errno,
     heap::{
+        self,
         AllocationData,
         Heap, //
     },
@@ -82,14 +83,7 @@ fn no_access_in_between(heap: &str) -> Result<()> {
 
 /// The module's heaps refuse private mappings, whatever their protection and the buffer's flags.
 fn private_is_refused(heap: &str) -> Result<()> {
-    let own = std::fs::read_to_string("/proc/rk_dma_heap/heaps")?;
-    let own = own
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split_whitespace().next());
-    let mut own: Vec<_> = own.collect();
-    own.push("rk-dma-heap-cma");
-    let name = heap.rsplit('/').next().unwrap_or(heap);
+    let own = heap::is_own(heap)?;
     let opened = Heap::open(heap)?;
     for pages in SIZES {
         let size = pages * page_size();
@@ -101,7 +95,7 @@ fn private_is_refused(heap: &str) -> Result<()> {
             for protection in [NONE, READ, READ_WRITE] {
                 let what = format!("a private mapping of {pages} pages, {protection:?}");
                 let answer = buffer.map_with(0, size, protection, MapFlags::MAP_PRIVATE);
-                if own.contains(&name) {
+                if own {
                     expect_errno(what, answer, Errno::EINVAL)?;
                 } else {
                     // The kernel's own `system` heap maps what lies in one piece.
