@@ -156,7 +156,8 @@ fn as_many_between_others(tree: &Tree) -> Result<()> {
 // A buffer of whole huge pages is aligned to them where that costs nothing, also behind a small
 // one.
 fn huge_pages(tree: &Tree) -> Result<()> {
-    let huge = match cfg!(target_pointer_width = "64") && page_size() == 4096 {
+    let supported = std::path::Path::new("/sys/kernel/mm/transparent_hugepage").exists();
+    let huge = match supported && cfg!(target_pointer_width = "64") && page_size() == 4096 {
         true => 2u64 << 20,
         // Without huge entries the alignment is that of the kernel's own heaps.
         false => 1 << 20,
