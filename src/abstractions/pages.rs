@@ -90,7 +90,8 @@ unsafe impl Sync for PageRun {}
 impl PageRun {
     /// Allocates `2^order` zeroed pages.
     ///
-    /// May sleep, except with [`Reclaim::Never`]. Returns `None` if the page allocator has no such run.
+    /// May sleep, except with [`Reclaim::Never`]. Returns `None` if the page allocator has no such
+    /// run.
     pub(crate) fn allocate(order: u32, zone: Zone, reclaim: Reclaim) -> Option<Self> {
         let zone = match zone {
             Zone::Any => c::GFP_HIGHUSER,
@@ -178,8 +179,8 @@ impl Drop for PageRun {
     }
 }
 
-/// The largest number of runs that [`RunList::move_batch`] moves one by one. A spin lock may be held
-/// that long.
+/// The largest number of runs that [`RunList::move_batch`] moves one by one. A spin lock may be
+/// held that long.
 pub(crate) const MOVE_BATCH: usize = 64;
 
 /// A list of page runs of one order. Its operations allocate no memory.
@@ -334,8 +335,8 @@ impl RunList {
         }
     }
 
-    /// Moves up to `wanted` runs to the end of `other` in bounded time, and returns their number: at
-    /// most [`MOVE_BATCH`], or all runs of this list if there are no more than `wanted`.
+    /// Moves up to `wanted` runs to the end of `other` in bounded time, and returns their number:
+    /// at most [`MOVE_BATCH`], or all runs of this list if there are no more than `wanted`.
     ///
     /// The orders must be equal.
     #[inline]

@@ -135,8 +135,8 @@ impl Preparation {
 
     /// Prepares the rest.
     ///
-    /// May sleep. Fails with `EBUSY` if another user holds a reference to one of the pages, which is
-    /// impossible for a new range. Fails with `EINTR` if a fatal signal is pending, and as
+    /// May sleep. Fails with `EBUSY` if another user holds a reference to one of the pages, which
+    /// is impossible for a new range. Fails with `EINTR` if a fatal signal is pending, and as
     /// [`Cleaner::clean`] does. The range is dropped on failure.
     pub(crate) fn finish(mut self, cleaner: &Cleaner) -> Result<PreparedRange> {
         if let Some(rest) = self.range.segment.skip(self.done) {

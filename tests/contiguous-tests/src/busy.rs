@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Recently freed contiguous memory on a busy machine: it is nobody's loss. The thread that prepares
-//! it has the lowest priority and hardly runs here.
+//! Recently freed contiguous memory on a busy machine: it is nobody's loss. The thread that
+//! prepares it has the lowest priority and hardly runs here.
 
 use crate::kept::{
     self,
@@ -89,7 +89,8 @@ fn busy(per_cpu: usize) -> Result<Vec<Child>> {
 }
 
 /// This process has the highest priority until the value is dropped, to read the time when
-/// something happens and not when the busy processes let it. Processes that run already keep theirs.
+/// something happens and not when the busy processes let it. Processes that run already keep
+/// theirs.
 struct Urgent;
 
 impl Urgent {
