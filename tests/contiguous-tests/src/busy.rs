@@ -64,15 +64,24 @@ pub fn add(tests: &mut Tests) {
     tests.add("kept/busy/driver/small", small_requests);
     tests.add("kept/busy/driver/with-frames", driver_with_frames);
     for (heap, area) in kept::HEAPS {
-        tests.add(format!("kept/busy/heap/{heap}"), move || {
+        tests.add(format!("kept/busy/{heap}/larger"), move || {
             larger_buffer(heap, area)
         });
-        tests.add(format!("kept/busy/same-size/{heap}"), move || {
+        tests.add(format!("kept/busy/{heap}/same-size"), move || {
             same_size(heap, area)
         });
-        tests.add(format!("kept/busy/switched-off/{heap}"), move || {
+        tests.add(format!("kept/busy/{heap}/switched-off"), move || {
             switched_off(heap, area)
         });
+    }
+}
+
+/// Returns how many pauses are tried. With checkers each attempt takes many seconds.
+fn rounds() -> usize {
+    if checkers::enabled() {
+        2
+    } else {
+        usize::MAX
     }
 }
 
@@ -134,7 +143,7 @@ fn driver(per_cpu: usize) -> Result<()> {
     let heap = Heap::open("cma")?;
     let wanted = parts(TestArea::Default, 48)?;
     let _busy = busy(per_cpu)?;
-    for pause in PAUSES_MS {
+    for pause in PAUSES_MS.into_iter().take(rounds()) {
         free_buffer(&heap, TestArea::Default)?;
         sleep(Duration::from_millis(pause));
         let start = Instant::now();
@@ -240,7 +249,7 @@ fn larger_buffer(name: &str, area: TestArea) -> Result<()> {
     let _busy = busy(2)?;
     let mut expected = Duration::ZERO;
     let mut needed = Duration::ZERO;
-    for pause in PREPARING_MS {
+    for pause in PREPARING_MS.into_iter().take(rounds()) {
         kept::switch_to("0")?;
         free_buffer(&heap, area)?;
         expected += allocate()?;

@@ -27,16 +27,16 @@ const ATTEMPTS: usize = 5;
 
 pub fn add(tests: &mut Tests) {
     for (heap, area) in kept::HEAPS {
-        tests.add(format!("kept/hopeless/too-large/{heap}"), move || {
+        tests.add(format!("kept/hopeless/{heap}/too-large"), move || {
             too_large(heap, area)
         });
-        tests.add(format!("kept/hopeless/in-use/{heap}"), move || {
+        tests.add(format!("kept/hopeless/{heap}/in-use"), move || {
             in_use(heap, area)
         });
-        tests.add(format!("kept/hopeless/other-heaps/{heap}"), move || {
+        tests.add(format!("kept/hopeless/{heap}/other-heaps"), move || {
             other_heaps(heap, area)
         });
-        tests.add(format!("kept/hopeless/other-sizes/{heap}"), move || {
+        tests.add(format!("kept/hopeless/{heap}/other-sizes"), move || {
             other_sizes(heap)
         });
     }

@@ -250,6 +250,18 @@ pub const SUITES: &[Suite] = &[
             targets: MODULE_LOADED_BY_TEST,
             options: ROCKCHIP_CMA_KEPT_RANGES,
             command: "contiguous-tests --tree rockchip-cma kept/",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "kept-ranges-amd64",
+        promise: "recently freed contiguous memory stays available to heaps and other drivers",
+        environment: Environment::Guest(Guest {
+            targets: &["amd64"],
+            options: &["--append", "cma=64M"],
+            command: "contiguous-tests --tree argument kept/busy/driver/ kept/busy/expiry/ \
+                      kept/busy/cma/ kept/hopeless/cma/too-large kept/hopeless/cma/in-use",
             ..GUEST
         }),
     },
