@@ -142,7 +142,7 @@ impl<O: Observer> Requests<O> {
 /// A function of `cma_alloc_start`: name, requested, available and total pages, alignment order.
 type Start = unsafe extern "C" fn(*mut c_void, *const c_char, c_ulong, c_ulong, c_ulong, c_uint);
 
-/// A function of `cma_alloc_finish`: name, first page frame and page, pages, alignment order,
+/// A function of `cma_alloc_finish`: name, first page frame, first page, pages, alignment order,
 /// errno.
 type Finish = unsafe extern "C" fn(
     *mut c_void,

@@ -282,7 +282,7 @@ impl State {
     }
 
     /// Ends what [`State::begin_search`] began. Returns the number of pages of `area` that were
-    /// free or are cached, or more if that is unknown.
+    /// free or are cached, and more if that is unknown.
     pub(super) fn end_search(&mut self, task: i32, area: Area) -> usize {
         let index = self.searches.iter().position(|search| search.task == task);
         let search = index.and_then(|index| self.searches.remove(index).ok());

@@ -98,8 +98,7 @@ fn busy(per_cpu: usize) -> Result<Vec<Child>> {
 }
 
 /// This process has the highest priority until the value is dropped, to read the time when
-/// something happens and not when the busy processes let it. Processes that run already keep
-/// theirs.
+/// something happens and not when the busy processes let it. Those that run already keep theirs.
 struct Urgent;
 
 impl Urgent {
