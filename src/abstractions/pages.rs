@@ -335,8 +335,8 @@ impl RunList {
         }
     }
 
-    /// Moves up to `wanted` runs to the end of `other` in bounded time, and returns their number:
-    /// at most [`MOVE_BATCH`], or all runs of this list if there are no more than `wanted`.
+    /// Moves up to `wanted` runs to the end of `other` in bounded time: at most [`MOVE_BATCH`], or
+    /// all runs of this list if there are no more than `wanted`. Returns their number.
     ///
     /// The orders must be equal.
     #[inline]
