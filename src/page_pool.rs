@@ -186,7 +186,7 @@ impl Pool {
 
     /// Allocates `pages` pages into `runs`, which must be empty.
     fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result {
-        let (mut missing, mut prepared) = (pages, 0);
+        let (mut missing, mut prepared) = (pages, false);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
         for (index, order) in ORDERS.iter().enumerate() {
@@ -206,18 +206,14 @@ impl Pool {
                     None => break,
                 }
                 missing -= 1 << order;
-                prepared += 1 << order;
-                // A large buffer that does not fit is refused before it has taken everything.
-                if prepared & (watermarks::CHECK_INTERVAL - 1) == 0 {
-                    watermarks::ensure_reserve(pages, pools)?;
-                }
+                prepared = true;
             }
         }
         if missing > 0 {
             return Err(ENOMEM);
         }
         // If all runs were ready, no free memory was used.
-        if prepared > 0 {
+        if prepared {
             watermarks::ensure_reserve(pages, pools)?;
         }
         Ok(())

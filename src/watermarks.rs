@@ -51,11 +51,6 @@ const RETRY_DELAY: Delta = Delta::from_millis(5);
 /// The largest number of pages to reclaim per attempt: 4 MiB.
 const RECLAIM_BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
-/// The number of pages, a power of two, that a large buffer may take from the kernel between two
-/// calls of [`ensure_reserve`]: 4 MiB.
-pub(crate) const CHECK_INTERVAL: usize = (4 << 20) >> PAGE_SHIFT;
-static_assert!(CHECK_INTERVAL.is_power_of_two());
-
 /// The free pages that a request must leave to the kernel.
 struct Reserve {
     pages: usize,

@@ -87,8 +87,8 @@ impl Pool {
     #[cold]
     fn warn_about_shared(&self, run: &PageRun) {
         pr_warn_once!(
-            "heap {}: {} pages are not used again, somebody has freed them and still refers to \
-             them; drop the references before the buffer\n",
+            "heap {}: {} pages are not used again, they were freed while a driver or a mapping \
+             refers to them; drop the references before the buffer\n",
             self.name,
             run.pages()
         );

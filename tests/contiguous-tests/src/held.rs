@@ -180,7 +180,7 @@ fn one_warning() -> Result<()> {
     let log = areas::module_log()?;
     let warnings: Vec<_> = log
         .iter()
-        .filter(|line| line.starts_with("area ") && line.contains("still refers to them"))
+        .filter(|line| line.starts_with("area ") && line.contains("were freed while"))
         .collect();
     ensure!(warnings.len() == 1, "{warnings:#?} in {log:#?}");
     keep("1")
