@@ -46,11 +46,7 @@ impl RangeRequest {
     /// `cma_alloc()` makes at most twice as many attempts as for an aligned range.
     fn packed_order(&self, area: AreaPages) -> u32 {
         let aligned = kernel_order(self.pages);
-        let highest = if self.fits_huge_page() {
-            aligned.max(HUGE_ORDER)
-        } else {
-            aligned
-        };
+        let highest = self.huge_order().map_or(aligned, |huge| aligned.max(huge));
         let choose = || match self.survey(area, self.align..=highest) {
             Some(survey) => survey.packed_order(aligned),
             None => self.align,
@@ -66,16 +62,17 @@ impl RangeRequest {
     /// Returns the order of a huge page if huge entries can map the range and the alignment does
     /// not reduce the number of ranges of this size that fit.
     fn aligned_order(&self, area: AreaPages) -> u32 {
-        if HUGE_ORDER <= self.align || !self.fits_huge_page() {
+        let Some(huge) = self.huge_order().filter(|huge| *huge > self.align) else {
             return self.align;
-        }
-        self.survey(area, self.align..=HUGE_ORDER)
+        };
+        self.survey(area, self.align..=huge)
             .map_or(self.align, |survey| survey.aligned_order())
     }
 
-    /// Returns whether huge entries can map a part of the range.
-    fn fits_huge_page(&self) -> bool {
-        self.pages >= 1 << HUGE_ORDER
+    /// Returns the order of a huge page if huge entries can map a part of the range.
+    fn huge_order(&self) -> Option<u32> {
+        let fits = HUGE_ORDER != 0 && self.pages >> HUGE_ORDER > 0;
+        fits.then_some(HUGE_ORDER)
     }
 
     /// Surveys the area. For first fit, returns `None` if the lowest position is free.
