@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/capability.h>
+#include <linux/cc_platform.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
@@ -269,7 +270,8 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 
 /*
  * Returns whether the DMA interface cannot let the device access the memory itself: it would use a
- * bounce buffer if there is one, else fail.
+ * bounce buffer if there is one, else fail. In a guest with encrypted memory devices access shared
+ * memory only, which is that of the bounce buffers.
  *
  * This is the decision of the direct mapping, for memory of whole pages. Behind an IOMMU such
  * memory never bounces, not even for devices that are not trusted: only parts of pages do. DMA
@@ -281,7 +283,7 @@ bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t
 
 	if (!dev->dma_mask || use_dma_iommu(dev) || get_dma_ops(dev))
 		return false;
-	if (is_swiotlb_force_bounce(dev))
+	if (is_swiotlb_force_bounce(dev) || cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT))
 		return true;
 	address = phys_to_dma(dev, base);
 	return address == DMA_MAPPING_ERROR ||

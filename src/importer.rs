@@ -5,7 +5,9 @@
 //! Write-combined memory has no cache maintenance, so a device must access the memory itself and
 //! past the CPU's caches. A device that cannot would read and write other bytes than the CPU, so it
 //! is refused, and the log names the heap to allocate from instead. Cached memory works with each
-//! device: cache maintenance and bounce buffers go together.
+//! device, as on the kernel's own heaps: cache maintenance and bounce buffers go together. If
+//! several devices have such a buffer mapped and one of them has a bounce buffer, a sync for the
+//! CPU copies that over what the others have written.
 
 use crate::{
     abstractions::{

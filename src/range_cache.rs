@@ -162,7 +162,7 @@ impl RangeCache {
     /// May sleep.
     fn search(&self, request: &RangeRequest) -> (Option<Range>, usize) {
         let task = current!().pid();
-        self.state.lock().begin_search(task);
+        self.state.lock().begin_search(task, request.area);
         let range = request.allocate_new();
         let obtainable = self.state.lock().end_search(task, request.area);
         (range, obtainable)

@@ -12,7 +12,8 @@ use crate::abstractions::{
         Zone, //
     },
     shrinker::Shrink,
-    signal, //
+    signal,
+    task, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -98,12 +99,21 @@ pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
 /// signal.
 pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink) -> Result {
     let reserve = Reserve::after(request);
+    // Other tasks may refill the pools meanwhile.
+    let mut pooled = pools.count();
     let mut attempts = 0;
     while !reserve.is_left() {
         if signal::fatal_pending() {
             return Err(EINTR);
         }
-        if pools.scan(reserve.pages) > 0 {
+        if pooled > 0 {
+            let freed = pools.scan(reserve.pages);
+            pooled = if freed > 0 {
+                pooled.saturating_sub(freed)
+            } else {
+                0
+            };
+            task::reschedule();
             continue;
         }
         if attempts == MAX_ATTEMPTS {

@@ -129,11 +129,16 @@ impl Survey {
         let limit = cheapest.map_or(MAX_BUSY, |busy| 2 * busy + 1);
         let mut cheap = self.orders.clone().filter(found);
         let first = cheap.find(|order| self.at(*order).busy <= limit);
-        first.unwrap_or(if self.pinned {
-            aligned
-        } else {
-            *self.orders.start()
-        })
+        // Pages may be pinned for a moment only, so a few busy positions are tried if there are no
+        // others.
+        let few = |order: &u32| (1..=MAX_BUSY).contains(&self.at(*order).busy);
+        first
+            .or_else(|| self.orders.clone().find(few))
+            .unwrap_or(if self.pinned {
+                aligned
+            } else {
+                *self.orders.start()
+            })
     }
 
     /// Returns the highest order, if as many ranges fit as at the lowest one, or else the lowest.
@@ -231,8 +236,8 @@ mod tests {
         // Aligned to 8 pages, none is busy.
         assert_eq!(survey(b"aaaap...........", 4, 0..=3).packed_order(2), 0);
         assert_eq!(survey(b"aaaa..p.........", 4, 0..=3).packed_order(2), 2);
-        // No position at all.
-        assert_eq!(survey(b"..p...p...p.", 4, 0..=2).packed_order(2), 2);
+        // No position is free, and nine are busy.
+        assert_eq!(survey(b"..p...p...p.", 4, 0..=2).packed_order(2), 0);
         // None at the highest alignment.
         assert_eq!(survey(b"..p....p", 4, 0..=2).packed_order(2), 0);
     }

@@ -7,10 +7,13 @@ use super::{
     RangeCache, //
 };
 use crate::{
-    abstractions::cma::{
-        Area,
-        Preparation,
-        PreparedRange, //
+    abstractions::{
+        cache_cleaner::Cleaner,
+        cma::{
+            Area,
+            Preparation,
+            PreparedRange, //
+        }, //
     },
     decisions::{
         memory::{
@@ -25,7 +28,10 @@ use core::{
     mem::ManuallyDrop,
     ptr, //
 };
-use kernel::sync::Arc;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// A range of a heap. Dropping it puts it into the cache.
 ///
@@ -63,6 +69,12 @@ impl HeapRange {
         Self::new(cache, unsafe {
             PreparedRange::from_raw(area, segment, caching)
         })
+    }
+
+    /// Writes back and invalidates every cache line of the range. Does not sleep. Fails as
+    /// [`Cleaner::clean`] does.
+    pub(crate) fn clean(&self, cleaner: &Cleaner) -> Result {
+        self.range.clean(cleaner)
     }
 
     /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes back.

@@ -73,6 +73,9 @@ struct Search {
     task: i32,
     /// The number of free pages of the area before the search. `usize::MAX` if unknown.
     available: usize,
+    /// The number of cached pages of the area before that. Pages that are released meanwhile are in
+    /// this number or in the other one.
+    cached: usize,
 }
 
 /// A cached range.
@@ -273,10 +276,11 @@ impl State {
 
     /// Notes that `task` searches an area and leaves the cache alone. If too many tasks do that, it
     /// is a request like any other.
-    pub(super) fn begin_search(&mut self, task: i32) {
+    pub(super) fn begin_search(&mut self, task: i32, area: Area) {
         let search = Search {
             task,
             available: usize::MAX,
+            cached: self.pages(|range| range.area() == area),
         };
         let _ = self.searches.push_within_capacity(search);
     }
@@ -285,9 +289,11 @@ impl State {
     /// free or are cached, and more if that is unknown.
     pub(super) fn end_search(&mut self, task: i32, area: Area) -> usize {
         let index = self.searches.iter().position(|search| search.task == task);
-        let search = index.and_then(|index| self.searches.remove(index).ok());
-        let available = search.map_or(usize::MAX, |search| search.available);
-        available.saturating_add(self.pages(|range| range.area() == area))
+        let Some(search) = index.and_then(|index| self.searches.remove(index).ok()) else {
+            return usize::MAX;
+        };
+        let cached = self.pages(|range| range.area() == area);
+        search.available.saturating_add(cached.max(search.cached))
     }
 
     /// Notes that `task` requests pages of `requested`. From now on nothing of that area is cached.

@@ -84,7 +84,8 @@ proptest! {
                 prop_assert!(busy < 2 * (cheapest + 1));
             }
             None if position.is_some() => prop_assert!(busy <= 16),
-            None => prop_assert!(busy <= aligned[0].1),
+            // Pages may be pinned for a moment only: a few attempts are worth it.
+            None => prop_assert!(busy <= aligned[0].1.max(16)),
         }
     }
 
