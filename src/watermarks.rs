@@ -35,9 +35,9 @@ const RESERVE_DIVISOR: usize = 64;
 
 /// The limit of the reserve for small requests, in pages: 4 MiB.
 ///
-/// On fragmentation the page allocator raises all its watermarks for a while, by the size of a page
-/// block each time. A machine whose reserve is not larger than this, with up to 256 MiB of RAM, has
-/// the same reserve for all requests: there one page block is more than what small ones could gain.
+/// It is above what the page allocator may raise its watermark min to. A machine whose reserve is
+/// not larger than this, with up to 256 MiB of RAM, has the same reserve for all requests: there
+/// that is more than what small ones could gain.
 const SMALL_RESERVE_LIMIT: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// The limit of the reserve for large requests, in pages: 16 MiB.

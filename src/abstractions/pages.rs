@@ -447,7 +447,8 @@ pub(crate) fn total_ram() -> usize {
 /// A level of free memory at which the kernel acts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watermark {
-    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain.
+    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain. The
+    /// page allocator raises it for a while on fragmentation: the highest value counts.
     Min,
     /// Below it, the kernel reclaims in the background.
     High,
