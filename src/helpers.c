@@ -52,27 +52,13 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
- * Returns the free pages of a zone below which the page allocator acts. On fragmentation it raises
- * all watermarks for a while, by a page block each time, up to half again the watermark high. For
- * the watermark min, all of that is included.
- */
-static unsigned long watermark(const struct zone *zone, bool above_high)
-{
-	const unsigned long high = zone->_watermark[WMARK_HIGH];
-
-	if (above_high)
-		return high_wmark_pages(zone);
-	return zone->_watermark[WMARK_MIN] + max(high + high / 2, pageblock_nr_pages);
-}
-
-/*
  * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it
  * triggers the OOM killer, which it does below the watermark min. Half of the page cache counts as
  * available, because it is reclaimed first. Per-CPU page lists do not count: the page allocator
  * ignores them in this decision, and below the watermark high each CPU may move more pages to its
  * list. Zones are checked from the largest one down, which is usually sufficient alone.
  */
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high)
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 {
 	unsigned long pages = 0;
 	int node, index;
@@ -88,8 +74,8 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
 			reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				   READ_ONCE(zone->nr_free_highatomic) +
-				   watermark(zone, above_high) + zone->lowmem_reserve[ZONE_NORMAL];
+				   READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
+				   zone->lowmem_reserve[ZONE_NORMAL];
 			pages += available - min(available, reserved);
 			if (pages >= wanted)
 				return true;

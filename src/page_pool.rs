@@ -214,7 +214,7 @@ impl Pool {
         }
         // If all runs were ready, no free memory was used.
         if prepared {
-            watermarks::ensure_reserve(pages, pools)?;
+            watermarks::ensure_reserve(pools)?;
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use crate::abstractions::{
         PageRun,
         Reclaim,
         RunList,
-        Watermark,
         Zone, //
     },
     shrinker::Shrink,
@@ -27,21 +26,15 @@ use kernel::{
 /// The size of a small request, in pages: 1 MiB.
 const SMALL_REQUEST: usize = (1 << 20) >> PAGE_SHIFT;
 
-/// The reserve as a divisor of RAM, if that is less than the limits below.
+/// The reserve above the kernel's high watermark, as a divisor of RAM.
 ///
 /// A buffer takes several slab objects. Each slab refill may move a batch of pages, up to a
-/// thousandth of RAM or 256 KiB, to the per-CPU lists.
+/// thousandth of RAM or 256 KiB, to the per-CPU lists. On fragmentation the page allocator raises
+/// all its watermarks for a while.
 const RESERVE_DIVISOR: usize = 64;
 
-/// The limit of the reserve for small requests, in pages: 4 MiB.
-///
-/// It is above what the page allocator may raise its watermark min to. A machine whose reserve is
-/// not larger than this, with up to 256 MiB of RAM, has the same reserve for all requests: there
-/// that is more than what small ones could gain.
-const SMALL_RESERVE_LIMIT: usize = (4 << 20) >> PAGE_SHIFT;
-
-/// The limit of the reserve for large requests, in pages: 16 MiB.
-const RESERVE_LIMIT: usize = (16 << 20) >> PAGE_SHIFT;
+/// The upper limit of the reserve, in pages: 16 MiB.
+const MAX_RESERVE: usize = (16 << 20) >> PAGE_SHIFT;
 
 /// How often direct reclaim is tried. Other tasks may allocate what it reclaimed.
 const MAX_ATTEMPTS: usize = 10;
@@ -52,62 +45,30 @@ const RETRY_DELAY: Delta = Delta::from_millis(5);
 /// The largest number of pages to reclaim per attempt: 4 MiB.
 const RECLAIM_BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
-/// The free pages that a request must leave to the kernel.
-struct Reserve {
-    pages: usize,
-    above: Watermark,
-}
-
-impl Reserve {
-    /// Returns the reserve for a request of `request` pages.
-    ///
-    /// A small buffer may use what the kernel's ordinary allocations may use, except for the pages
-    /// that the next of these need. A larger one leaves as many pages as it takes, up to a limit,
-    /// where the kernel does not yet reclaim: it is refused before others have to wait.
-    fn after(request: usize) -> Self {
-        let share = (pages::total_ram() / RESERVE_DIVISOR).min(RESERVE_LIMIT);
-        if request <= SMALL_REQUEST && share > SMALL_RESERVE_LIMIT {
-            return Self {
-                pages: SMALL_RESERVE_LIMIT,
-                above: Watermark::Min,
-            };
-        }
-        Self {
-            pages: share.min(request.max(SMALL_RESERVE_LIMIT)),
-            above: Watermark::High,
-        }
-    }
-
-    fn is_left(&self) -> bool {
-        pages::free_pages_suffice(self.pages, self.above)
-    }
-}
-
 /// Returns whether memory for `missing` more pages can exist at all. Does not sleep.
 pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
     missing <= SMALL_REQUEST || missing <= pages::obtainable_pages() + pools.count()
 }
 
-/// Ensures that a request of `request` pages leaves free pages to the kernel, for the small
-/// allocations that a new buffer needs. Such an allocation does not fail; it triggers the OOM
-/// killer.
+/// Ensures that the kernel has free pages left for the small allocations that a new buffer needs.
+/// Such an allocation does not fail; it triggers the OOM killer.
 ///
 /// Shrinks `pools` before the kernel reclaims, because the kernel does not call the shrinkers while
 /// it has a few free pages.
 ///
 /// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
 /// signal.
-pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink) -> Result {
-    let reserve = Reserve::after(request);
+pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
+    let reserve = (pages::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
     // Other tasks may refill the pools meanwhile.
     let mut pooled = pools.count();
     let mut attempts = 0;
-    while !reserve.is_left() {
+    while !pages::free_pages_suffice(reserve) {
         if signal::fatal_pending() {
             return Err(EINTR);
         }
         if pooled > 0 {
-            let freed = pools.scan(reserve.pages);
+            let freed = pools.scan(reserve);
             pooled = if freed > 0 {
                 pooled.saturating_sub(freed)
             } else {
@@ -123,7 +84,7 @@ pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink) -> Result {
         if attempts > 0 {
             fsleep(RETRY_DELAY);
         }
-        reclaim(reserve.pages.min(RECLAIM_BATCH));
+        reclaim(reserve.min(RECLAIM_BATCH));
         attempts += 1;
     }
     Ok(())

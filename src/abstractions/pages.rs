@@ -444,23 +444,13 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// A level of free memory at which the kernel acts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Watermark {
-    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain. The
-    /// page allocator raises it for a while on fragmentation: the highest value counts.
-    Min,
-    /// Below it, the kernel reclaims in the background.
-    High,
-}
-
-/// Returns whether the page allocator has `wanted` pages above a watermark, without highmem, among
-/// free pages and the page cache.
+/// Returns whether the page allocator has `wanted` pages above the watermark high, without highmem,
+/// among free pages and the page cache.
 ///
 /// Does not sleep.
-pub(crate) fn free_pages_suffice(wanted: usize, above: Watermark) -> bool {
+pub(crate) fn free_pages_suffice(wanted: usize) -> bool {
     // SAFETY: The function reads counters and has no requirements.
-    unsafe { c::free_pages_suffice(wanted, above == Watermark::High) }
+    unsafe { c::free_pages_suffice(wanted) }
 }
 
 /// Returns an upper limit for the pages that can be allocated: those that are free or that the

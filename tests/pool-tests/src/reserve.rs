@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory that a system heap leaves to the kernel: little for a small buffer, more for a large
-//! one. The OOM killer never runs because of a buffer.
+//! The memory that a system heap leaves to the kernel: a buffer that does not fit is refused at
+//! once, and the OOM killer never runs because of one.
 
 use crate::figures;
-use crate::MIB;
 use anyhow::{
     ensure,
     Context,
@@ -33,11 +32,6 @@ use std::time::{
 };
 
 pub fn add(tests: &mut Tests) {
-    tests.add_within(
-        Duration::from_secs(120),
-        "reserve/small-buffers-with-little-memory",
-        small_buffers_with_little_memory,
-    );
     tests.add_within(
         Duration::from_secs(120),
         "reserve/large-buffers-fail-at-once",
@@ -99,35 +93,6 @@ fn report(what: &str) -> Result<()> {
         watermark("high")? >> 10,
         watermark("boost")? >> 10,
     ));
-    Ok(())
-}
-
-// Between the watermarks min and high the kernel serves every ordinary allocation.
-fn small_buffers_with_little_memory() -> Result<()> {
-    memory::lock_this_process()?;
-    let module = Module::load(PARAMETERS)?;
-    let kills = memory::oom_kills()?;
-    let target = watermark("high")? + memory::total()? / 64 / 16 * 15;
-    let held = fill(target)?;
-    report("filled")?;
-    for name in heaps()? {
-        let heap = Heap::open(&name)?;
-        for size in [60 << 10, page_size(), MIB] {
-            for round in 0..16 {
-                let start = Instant::now();
-                let buffer = heap.allocate(size);
-                let elapsed = start.elapsed();
-                drop(buffer.with_context(|| {
-                    report("failed").ok();
-                    format!("{name}: {size} bytes, round {round}, after {elapsed:?}")
-                })?);
-            }
-        }
-        report(&name)?;
-    }
-    drop(held);
-    ensure!(memory::oom_kills()? == kills, "a process was killed");
-    drop(module);
     Ok(())
 }
 
