@@ -11,8 +11,7 @@ use crate::abstractions::{
         Zone, //
     },
     shrinker::Shrink,
-    signal,
-    task, //
+    signal, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -60,22 +59,10 @@ pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
 /// signal.
 pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
     let reserve = (pages::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
-    // Other tasks may refill the pools meanwhile.
-    let mut pooled = pools.count();
     let mut attempts = 0;
     while !pages::free_pages_suffice(reserve) {
         if signal::fatal_pending() {
             return Err(EINTR);
-        }
-        if pooled > 0 {
-            let freed = pools.scan(reserve);
-            pooled = if freed > 0 {
-                pooled.saturating_sub(freed)
-            } else {
-                0
-            };
-            task::reschedule();
-            continue;
         }
         if attempts == MAX_ATTEMPTS {
             return Err(ENOMEM);
@@ -84,6 +71,7 @@ pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
         if attempts > 0 {
             fsleep(RETRY_DELAY);
         }
+        pools.scan(reserve);
         reclaim(reserve.min(RECLAIM_BATCH));
         attempts += 1;
     }
