@@ -19,7 +19,7 @@ use crate::{
             Area,
             AreaLookup, //
         },
-        pages, //
+        free_memory, //
     },
     decisions::{
         heap_name,
@@ -116,7 +116,7 @@ fn system_heaps(
     cleaner: &Arc<Cleaner>,
     heaps: &mut HeapList,
 ) -> Result<Pools> {
-    let ram = pages::total_ram();
+    let ram = free_memory::total_ram();
     let mut memory_types = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
     for (name, memory_type) in system::HEAPS {
         if caching_supported(name, memory_type.caching, cleaner) {

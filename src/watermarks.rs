@@ -3,8 +3,8 @@
 //! A reserve of free pages that the system heaps leave to the kernel's own allocations.
 
 use crate::abstractions::{
+    free_memory,
     pages::{
-        self,
         PageRun,
         Reclaim,
         RunList,
@@ -46,7 +46,7 @@ const RECLAIM_BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// Returns whether memory for `missing` more pages can exist at all. Does not sleep.
 pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
-    missing <= SMALL_REQUEST || missing <= pages::obtainable_pages() + pools.count()
+    missing <= SMALL_REQUEST || missing <= free_memory::obtainable_pages() + pools.count()
 }
 
 /// Ensures that the kernel has free pages left for the small allocations that a new buffer needs.
@@ -58,9 +58,9 @@ pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
 /// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
 /// signal.
 pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
-    let reserve = (pages::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
+    let reserve = (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
     let mut attempts = 0;
-    while !pages::free_pages_suffice(reserve) {
+    while !free_memory::free_pages_suffice(reserve) {
         if signal::fatal_pending() {
             return Err(EINTR);
         }

@@ -17,6 +17,7 @@ pub(crate) mod dma_buf;
 pub(crate) mod dma_buf_events;
 pub(crate) mod dma_device;
 pub(crate) mod exporter;
+pub(crate) mod free_memory;
 pub(crate) mod function_hook;
 pub(crate) mod kernel_mapping;
 pub(crate) mod kernel_symbol;

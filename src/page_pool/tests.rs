@@ -20,8 +20,7 @@ mod page_pool {
             cache_cleaner::Cleaner,
             pages::{
                 RunList,
-                Zone,
-                MOVE_BATCH, //
+                Zone, //
             },
             shrinker::Shrink, //
         },
@@ -166,10 +165,13 @@ mod page_pool {
         let mut list = RunList::new(ORDERS[single]);
         let wanted = pages - 1;
         let moved = pool.take_from_depot(true, single, wanted, &mut list);
-        assert_eq!((moved, list.runs()), (MOVE_BATCH, MOVE_BATCH));
+        assert_eq!(
+            (moved, list.runs()),
+            (RunList::MOVE_BATCH, RunList::MOVE_BATCH)
+        );
         // All that are left are moved at once, because that takes no time.
         let moved = pool.take_from_depot(true, single, pages, &mut list);
-        assert_eq!((moved, list.runs()), (pages - MOVE_BATCH, pages));
+        assert_eq!((moved, list.runs()), (pages - RunList::MOVE_BATCH, pages));
         let mut none = RunList::new(ORDERS[single]);
         assert_eq!(pool.take_from_depot(true, single, 1, &mut none), 0);
         // These pages are not counted as taken, so they go back as if they had not been.
