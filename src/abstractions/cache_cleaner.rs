@@ -46,6 +46,7 @@ use kernel::{
     device::Device,
     dma::DataDirection,
     faux,
+    ffi::c_ulong,
     prelude::*, //
 };
 
@@ -120,25 +121,9 @@ impl Cleaner {
     ///
     /// The caller must own the segment's pages, and each of them must have a `struct page`.
     pub(crate) unsafe fn clean(&self, segment: Segment) -> Result {
-        if !self.reaches_memory {
-            return Err(EIO);
-        }
-        let device = version::faux_device(&self.device);
-        let direction = DataDirection::Bidirectional.into();
-        // SAFETY: By the safety requirements the pages are valid. By the type invariants the device
-        // has a DMA mask.
-        let address = unsafe {
-            let head = c::pfn_to_page(segment.pfn);
-            bindings::dma_map_page_attrs(device, head, 0, segment.bytes(), direction, 0)
-        };
-        // SAFETY: The address was returned by a mapping for this device.
-        if unsafe { c::dma_mapping_error(device, address) } != 0 {
-            return Err(EIO);
-        }
-        // Mapping wrote the lines back. Unmapping invalidates them.
-        // SAFETY: The memory was mapped above with these arguments.
-        unsafe { bindings::dma_unmap_page_attrs(device, address, segment.bytes(), direction, 0) };
-        Ok(())
+        // Mapping writes the lines back. Unmapping invalidates them.
+        // SAFETY: The safety requirements are the same.
+        unsafe { self.with_mapping(segment, 0, |_, _| ()) }
     }
 
     /// Makes what devices that do not snoop have written to `segment` visible to the CPU.
@@ -154,8 +139,9 @@ impl Cleaner {
             // SAFETY: The memory is mapped for the device at this address.
             unsafe { c::dma_sync_single_for_cpu(device, address, segment.bytes(), direction) };
         };
+        // Mapping and unmapping themselves do no cache maintenance.
         // SAFETY: The safety requirements are the same.
-        unsafe { self.with_mapping(segment, sync) }
+        unsafe { self.with_mapping(segment, c::DMA_ATTR_SKIP_CPU_SYNC, sync) }
     }
 
     /// Makes what the CPU has written to `segment` visible to devices that do not snoop.
@@ -170,12 +156,13 @@ impl Cleaner {
             // SAFETY: The memory is mapped for the device at this address.
             unsafe { c::dma_sync_single_for_device(device, address, segment.bytes(), direction) };
         };
+        // Mapping and unmapping themselves do no cache maintenance.
         // SAFETY: The safety requirements are the same.
-        unsafe { self.with_mapping(segment, sync) }
+        unsafe { self.with_mapping(segment, c::DMA_ATTR_SKIP_CPU_SYNC, sync) }
     }
 
-    /// Calls `sync` while `segment` is mapped for the device. Mapping and unmapping themselves do
-    /// no cache maintenance.
+    /// Calls `sync` while `segment` is mapped for the device with `attributes`. Does nothing if all
+    /// devices snoop the caches.
     ///
     /// # Safety
     ///
@@ -183,17 +170,18 @@ impl Cleaner {
     unsafe fn with_mapping(
         &self,
         segment: Segment,
+        attributes: c_ulong,
         sync: impl FnOnce(*mut bindings::device, bindings::dma_addr_t),
     ) -> Result {
         if !DEVICES_MAY_NOT_SNOOP {
             return Ok(());
         }
-        // A sync would copy between a bounce buffer and the memory.
+        // The maintenance would be that of a bounce buffer.
         if !self.reaches_memory {
             return Err(EIO);
         }
         let device = version::faux_device(&self.device);
-        let (size, attributes) = (segment.bytes(), c::DMA_ATTR_SKIP_CPU_SYNC);
+        let size = segment.bytes();
         // The debugging of the DMA interface accepts any direction of a sync then.
         let direction = DataDirection::Bidirectional.into();
         // SAFETY: By the safety requirements the pages are valid. By the type invariants the device
