@@ -126,14 +126,28 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
-    /// Calls `sync` for each segment with the device for buffers that no importer has mapped, if
-    /// there is one. Fails as `sync` does.
-    fn sync_unmapped(&self, sync: impl Fn(&Cleaner, Segment) -> Result) -> Result {
+    /// Calls `sync_table` for each mapped attachment, with its device and the direction of the
+    /// sync. If there is none, calls `sync_segment` for each segment with the device for buffers
+    /// that no importer has mapped, if this buffer has one. Fails as `sync_segment` does.
+    fn sync(
+        &self,
+        attached: &Attached<'_, Self>,
+        direction: Direction,
+        sync_table: impl Fn(&SgTable, &Device, Direction),
+        sync_segment: impl Fn(&Cleaner, Segment) -> Result,
+    ) -> Result {
+        let mut is_mapped = false;
+        attached.for_each(|device, attachment| {
+            if let Some(direction) = attachment.sync_direction(direction) {
+                is_mapped = true;
+                sync_table(&attachment.table, device, direction);
+            }
+        });
         match &self.device {
-            Some(device) if self.memory.backing() == Backing::Pages => self
+            Some(device) if !is_mapped && self.memory.backing() == Backing::Pages => self
                 .memory
                 .segments()
-                .try_for_each(|segment| sync(device, segment)),
+                .try_for_each(|segment| sync_segment(device, segment)),
             _ => Ok(()),
         }
     }
@@ -247,40 +261,28 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.invalidate();
         }
-        let mut is_mapped = false;
-        attached.for_each(|device, attachment| {
-            if let Some(direction) = attachment.sync_direction(direction) {
-                is_mapped = true;
-                // SAFETY: The table is mapped for the attached device, by the type's invariant.
-                unsafe { attachment.table.sync_for_cpu(device, direction) };
-            }
-        });
-        if is_mapped {
-            return Ok(());
-        }
-        // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-        self.sync_unmapped(|cleaner, segment| unsafe { cleaner.sync_for_cpu(segment, direction) })
+        self.sync(
+            &attached,
+            direction,
+            // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
+            |table, device, direction| unsafe { table.sync_for_cpu(device, direction) },
+            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+            |device, segment| unsafe { device.sync_for_cpu(segment, direction) },
+        )
     }
 
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.flush();
         }
-        let mut is_mapped = false;
-        attached.for_each(|device, attachment| {
-            if let Some(direction) = attachment.sync_direction(direction) {
-                is_mapped = true;
-                // SAFETY: The table is mapped for the attached device, by the type's invariant.
-                unsafe { attachment.table.sync_for_device(device, direction) };
-            }
-        });
-        if is_mapped {
-            return Ok(());
-        }
-        // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-        self.sync_unmapped(|cleaner, segment| unsafe {
-            cleaner.sync_for_device(segment, direction)
-        })
+        self.sync(
+            &attached,
+            direction,
+            // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
+            |table, device, direction| unsafe { table.sync_for_device(device, direction) },
+            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+            |device, segment| unsafe { device.sync_for_device(segment, direction) },
+        )
     }
 
     fn mmap(&self, vma: &VmaNew) -> Result {
