@@ -5,6 +5,8 @@
 //!
 //! C header: `tests/client/uapi.h`
 
+mod raw;
+
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
 use crate::mapping::Mapping;
@@ -78,108 +80,12 @@ pub struct Segment {
     pub length: u64,
 }
 
-#[repr(C)]
-pub struct Attach {
-    fd: i32,
-    handle: u32,
-}
-
-#[repr(C)]
-pub struct Transfer {
-    handle: u32,
-    direction: u32,
-}
-
-#[repr(C)]
-pub struct Segments {
-    handle: u32,
-    count: u32,
-    segments: u64,
-}
-
-#[repr(C)]
-pub struct Access {
-    handle: u32,
-    view: u32,
-    operation: u32,
-    value: u32,
-    offset: u64,
-    length: u64,
-    data: u64,
-    found: u64,
-}
-
-#[repr(C)]
-pub struct TypeQuery {
-    handle: u32,
-    view: u32,
-    position: u64,
-    memory_type: u32,
-    attribute: u32,
-}
-
-#[repr(C)]
-pub struct Hold {
-    handle: u32,
-    milliseconds: u32,
-}
-
-#[repr(C)]
-pub struct Coherent {
-    length: u64,
-}
-
-#[repr(C)]
-#[derive(Default)]
-pub struct LateCalls {
-    count: u32,
-}
-
-#[repr(C)]
-#[derive(Default)]
-pub struct Follow {
-    address: u64,
-    physical_address: u64,
-    writable: u32,
-    reserved: u32,
-}
-
 /// An entry of a page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The physical address of the byte that was looked up.
     pub physical_address: u64,
     pub writable: bool,
-}
-
-mod raw {
-    use super::{
-        Access,
-        Attach,
-        Coherent,
-        Follow,
-        Hold,
-        LateCalls,
-        Segments,
-        Transfer,
-        TypeQuery, //
-    };
-
-    nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
-    nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
-    nix::ioctl_write_ptr!(map, b'r', 0x02, Transfer);
-    nix::ioctl_write_ptr!(unmap, b'r', 0x03, u32);
-    nix::ioctl_readwrite!(segments, b'r', 0x04, Segments);
-    nix::ioctl_readwrite!(access, b'r', 0x05, Access);
-    nix::ioctl_write_ptr!(vmap, b'r', 0x06, u32);
-    nix::ioctl_write_ptr!(vunmap, b'r', 0x07, u32);
-    nix::ioctl_write_ptr!(begin, b'r', 0x08, Transfer);
-    nix::ioctl_write_ptr!(end, b'r', 0x09, Transfer);
-    nix::ioctl_readwrite!(memory_type, b'r', 0x0a, TypeQuery);
-    nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
-    nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
-    nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
-    nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
 }
 
 /// Returns whether the driver is loaded.
@@ -241,7 +147,7 @@ impl Client {
 
     /// Attaches a buffer of known size to the device, which saves a system call.
     pub fn attach_sized(&self, buffer: &Buffer, len: usize) -> nix::Result<Attachment<'_>> {
-        let mut argument = Attach {
+        let mut argument = raw::Attach {
             fd: buffer.raw_fd(),
             handle: 0,
         };
@@ -290,7 +196,7 @@ impl Client {
 
     /// Lets the driver allocate and free `length` bytes of coherent memory for the device.
     pub fn allocates_coherent(&self, length: usize) -> nix::Result<()> {
-        let argument = Coherent {
+        let argument = raw::Coherent {
             length: length as u64,
         };
         // SAFETY: The kernel only reads `argument`.
@@ -300,7 +206,7 @@ impl Client {
     /// Returns how often the driver's own operations were called for a mapping that the exporter
     /// has set up, since the driver was loaded.
     pub fn late_calls(&self) -> nix::Result<u32> {
-        let mut argument = LateCalls::default();
+        let mut argument = raw::LateCalls::default();
         // SAFETY: The kernel only writes `argument`.
         unsafe { raw::late_calls(self.0.as_raw_fd(), &mut argument) }?;
         Ok(argument.count)
@@ -309,9 +215,9 @@ impl Client {
     /// Returns the entry for `address` in the page tables of this process as a driver finds it, and
     /// `None` if there is none.
     pub fn follow(&self, address: usize) -> nix::Result<Option<Entry>> {
-        let mut argument = Follow {
+        let mut argument = raw::Follow {
             address: address as u64,
-            ..Follow::default()
+            ..raw::Follow::default()
         };
         // SAFETY: The kernel only reads and writes `argument`.
         match unsafe { raw::follow(self.0.as_raw_fd(), &mut argument) } {
@@ -325,7 +231,7 @@ impl Client {
     }
 
     fn query_type(&self, handle: u32, view: u32, position: u64) -> nix::Result<MemoryType> {
-        let mut argument = TypeQuery {
+        let mut argument = raw::TypeQuery {
             handle,
             view,
             position,
@@ -356,8 +262,8 @@ impl Attachment<'_> {
         self.client.0.as_raw_fd()
     }
 
-    fn transfer(&self, direction: Direction) -> Transfer {
-        Transfer {
+    fn transfer(&self, direction: Direction) -> raw::Transfer {
+        raw::Transfer {
             handle: self.handle,
             direction: direction as u32,
         }
@@ -378,7 +284,7 @@ impl Attachment<'_> {
 
     /// Holds the reservation lock of the buffer for a time, or until a signal arrives.
     pub fn hold(&self, milliseconds: u32) -> nix::Result<()> {
-        let hold = Hold {
+        let hold = raw::Hold {
             handle: self.handle,
             milliseconds,
         };
@@ -420,7 +326,7 @@ impl Attachment<'_> {
     pub fn segments(&self) -> nix::Result<Vec<Segment>> {
         let mut segments = Vec::new();
         loop {
-            let mut argument = Segments {
+            let mut argument = raw::Segments {
                 handle: self.handle,
                 count: segments.len() as u32,
                 segments: segments.as_mut_ptr() as u64,
@@ -445,7 +351,7 @@ impl Attachment<'_> {
         value: u8,
         data: u64,
     ) -> nix::Result<u64> {
-        let mut argument = Access {
+        let mut argument = raw::Access {
             handle: self.handle,
             view: view as u32,
             operation: operation as u32,
