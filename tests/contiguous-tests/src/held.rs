@@ -4,6 +4,7 @@
 //! else gets them.
 
 use crate::areas;
+use crate::kept;
 use crate::replay::HEAP;
 use anyhow::{
     ensure,
@@ -20,11 +21,8 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
-
-const KEEP_RANGES: &str = "/proc/rk_dma_heap/keep_ranges";
 
 /// Heaps of each source of memory and each memory type. Those that do not exist on this
 /// architecture are skipped.
@@ -58,10 +56,6 @@ pub fn add(tests: &mut Tests) {
     tests.add("held/one-warning", one_warning);
 }
 
-fn keep(on: &str) -> Result<()> {
-    fs::write(KEEP_RANGES, on).with_context(|| format!("cannot write {KEEP_RANGES}"))
-}
-
 /// Returns whether the page at `address` belongs to `buffer`.
 fn contains(client: &Client, buffer: &Buffer, address: u64) -> Result<bool> {
     let segments = client.import(buffer)?.segments()?;
@@ -74,7 +68,7 @@ fn page_array() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
     let size = 16 * page;
     for (on, pause) in CASES {
-        keep(on)?;
+        kept::switch_to(on)?;
         let array = allocator.pages(HEAP, None, size)?;
         let held = array.physical_address() + 5 * page as u64;
         allocator.hold(held)?;
@@ -102,7 +96,7 @@ fn mapped() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
     let size = 16 * page;
     for (on, pause) in CASES {
-        keep(on)?;
+        kept::switch_to(on)?;
         let array = allocator.pages(HEAP, None, size)?;
         allocator.hold(array.physical_address() + page as u64)?;
         let mapping = allocator.map_held()?;
@@ -141,7 +135,7 @@ fn buffer(name: &str) -> Result<()> {
     let (heap, page) = (Heap::open(name)?, page_size());
     for size in [page, 2 * page, 64 << 10, 1 << 20] {
         for (on, pause) in &CASES[..3] {
-            keep(on)?;
+            kept::switch_to(on)?;
             let buffer = heap.allocate(size)?;
             let segments = client.import(&buffer)?.segments()?;
             let last = segments.last().context("a buffer without segments")?;
@@ -170,7 +164,7 @@ fn buffer(name: &str) -> Result<()> {
 
 fn one_warning() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
-    keep("0")?;
+    kept::switch_to("0")?;
     for _ in 0..2 {
         let array = allocator.pages(HEAP, None, 2 * page)?;
         allocator.hold(array.physical_address())?;
@@ -183,5 +177,5 @@ fn one_warning() -> Result<()> {
         .filter(|line| line.starts_with("area ") && line.contains("were freed while"))
         .collect();
     ensure!(warnings.len() == 1, "{warnings:#?} in {log:#?}");
-    keep("1")
+    kept::switch_to("1")
 }

@@ -3,7 +3,8 @@
 //! Devices to which a carveout is mapped, and devices behind an IOMMU.
 
 use crate::importers::{
-    bytes,
+    check_device,
+    fill_by_device,
     need_memory_above,
     with_client,
     CARVEOUT, //
@@ -148,13 +149,8 @@ fn check_both_ways(client: &Client, buffer: &Buffer) -> Result<()> {
     let mapping = buffer.map()?;
     let device = client.import(buffer)?;
     mapping.fill(Pattern(4), 0);
-    let mut seen = vec![0; size];
-    device.read(View::Uncached, 0, &mut seen)?;
-    ensure!(
-        seen == bytes(Pattern(4), size),
-        "the device does not read what the CPU has written"
-    );
-    device.write(View::Uncached, 0, &bytes(Pattern(5), size))?;
+    check_device(&device, View::Uncached, Pattern(4), size)?;
+    fill_by_device(&device, View::Uncached, Pattern(5), size)?;
     mapping
         .check(Pattern(5), 0)
         .context("what the device has written")

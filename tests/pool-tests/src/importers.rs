@@ -12,6 +12,7 @@ use anyhow::{
 };
 use guest_support::client::{
     self,
+    Attachment,
     Client,
     Direction,
     View, //
@@ -155,9 +156,35 @@ fn refused_by_map(client: &Client, name: &str, instead: &str, sizes: &[usize]) -
     Ok(())
 }
 
-pub fn bytes(pattern: Pattern, len: usize) -> Vec<u8> {
+fn bytes(pattern: Pattern, len: usize) -> Vec<u8> {
     let words = (0..len).step_by(WORD).map(|offset| pattern.word(offset));
     words.flat_map(u64::to_ne_bytes).collect()
+}
+
+/// Checks that the device reads `pattern`.
+pub fn check_device(
+    device: &Attachment<'_>,
+    view: View,
+    pattern: Pattern,
+    len: usize,
+) -> Result<()> {
+    let mut seen = vec![0; len];
+    device.read(view, 0, &mut seen)?;
+    ensure!(
+        seen == bytes(pattern, len),
+        "{len} bytes: the device does not read what the CPU has written"
+    );
+    Ok(())
+}
+
+/// Lets the device write `pattern`.
+pub fn fill_by_device(
+    device: &Attachment<'_>,
+    view: View,
+    pattern: Pattern,
+    len: usize,
+) -> Result<()> {
+    Ok(device.write(view, 0, &bytes(pattern, len))?)
 }
 
 /// Checks that device and CPU read what the other has written, also where a segment of the memory
@@ -178,13 +205,8 @@ fn bounced(client: &Client, name: &str) -> Result<()> {
             "{size} bytes: longer than a bounce buffer: {segments:x?}"
         );
         buffer.with_cpu_access(|| mapping.fill(Pattern(1), 0))?;
-        let mut seen = vec![0; size];
-        device.read(View::Cached, 0, &mut seen)?;
-        ensure!(
-            seen == bytes(Pattern(1), size),
-            "{size} bytes: the device does not read what the CPU has written"
-        );
-        device.write(View::Cached, 0, &bytes(Pattern(2), size))?;
+        check_device(&device, View::Cached, Pattern(1), size)?;
+        fill_by_device(&device, View::Cached, Pattern(2), size)?;
         buffer
             .with_cpu_access(|| mapping.check(Pattern(2), 0))?
             .with_context(|| format!("{size} bytes: what the device has written"))?;
@@ -232,9 +254,7 @@ fn snooping_cached() -> Result<()> {
             let buffer = Heap::open(name)?.allocate(MIB)?;
             let device = client.import(&buffer).context(name)?;
             buffer.map()?.fill(Pattern(3), 0);
-            let mut seen = vec![0; MIB];
-            device.read(View::Cached, 0, &mut seen)?;
-            ensure!(seen == bytes(Pattern(3), MIB), "{name}: other data");
+            check_device(&device, View::Cached, Pattern(3), MIB).context(name)?;
         }
         Ok(())
     })
