@@ -131,16 +131,7 @@ impl Heap for CmaHeap {
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
-        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT)?;
-        // The zeroes may be in the caches only. The first sync for CPU access would discard them
-        // and show the memory's former content, and a device's data could be overwritten by them.
-        if let Some(device) = self
-            .device
-            .as_ref()
-            .filter(|device| device.reaches_memory())
-        {
-            memory.clean(device)?;
-        }
-        buffer::export_synced(Ok(memory), &self.account, request, self.device.clone())
+        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT);
+        buffer::export_synced(memory, &self.account, request, self.device.clone())
     }
 }

@@ -70,6 +70,8 @@ pub(crate) fn export<M: Memory>(
 
 /// Exports `memory` as [`export`] does. While no importer has the buffer mapped, CPU access is
 /// synced for `device`, as if that had it mapped, if its pages have a `struct page`.
+///
+/// The caches are cleaned first if `device` reaches the memory.
 pub(crate) fn export_synced<M: Memory>(
     memory: impl Init<M, Error>,
     account: &Arc<Account>,
@@ -81,6 +83,7 @@ pub(crate) fn export_synced<M: Memory>(
         entry: Account::add_buffer(account, request.size()),
         device,
     }? Error);
+    let buffer = buffer.chain(|buffer| buffer.clean_for_device());
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     all_buffers::exported_own(&dma_buf)?;
     Ok(dma_buf)
@@ -126,6 +129,31 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
+    /// Calls `f` for each segment with the device for buffers that no importer has mapped, if this
+    /// buffer has one. Fails as `f` does.
+    fn for_device(&self, f: impl Fn(&Cleaner, Segment) -> Result) -> Result {
+        match &self.device {
+            Some(device) if self.memory.backing() == Backing::Pages => self
+                .memory
+                .segments()
+                .try_for_each(|segment| f(device, segment)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes back the zeroes of new memory. The first sync for CPU access would discard those that
+    /// are in the caches only, and show the memory's former content. Later they could overwrite
+    /// what a device has written.
+    fn clean_for_device(&self) -> Result {
+        self.for_device(|device, segment| {
+            if !device.reaches_memory() {
+                return Ok(());
+            }
+            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+            unsafe { device.clean(segment) }
+        })
+    }
+
     /// Calls `sync_table` for each mapped attachment, with its device and the direction of the
     /// sync. If there is none, calls `sync_segment` for each segment with the device for buffers
     /// that no importer has mapped, if this buffer has one. Fails as `sync_segment` does.
@@ -143,13 +171,10 @@ impl<M: Memory> Buffer<M> {
                 sync_table(&attachment.table, device, direction);
             }
         });
-        match &self.device {
-            Some(device) if !is_mapped && self.memory.backing() == Backing::Pages => self
-                .memory
-                .segments()
-                .try_for_each(|segment| sync_segment(device, segment)),
-            _ => Ok(()),
+        if is_mapped {
+            return Ok(());
         }
+        self.for_device(sync_segment)
     }
 }
 

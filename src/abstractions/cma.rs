@@ -20,7 +20,6 @@ use crate::{
             AreaPages,
             BatchDrain, //
         },
-        cache_cleaner::Cleaner,
         kernel_symbol,
         phys_addr, //
     },
@@ -300,15 +299,6 @@ impl PreparedRange {
             segment: self.into_raw(),
             exposed: true,
         }
-    }
-
-    /// Writes back and invalidates every cache line of the range.
-    ///
-    /// Does not sleep. Fails as [`Cleaner::clean`] does.
-    pub(crate) fn clean(&self, cleaner: &Cleaner) -> Result {
-        // SAFETY: By the type invariants the range owns these pages. The pages of an area have a
-        // `struct page`.
-        unsafe { cleaner.clean(self.range.segment) }
     }
 
     /// Releases ownership of the pages without freeing them. [`PreparedRange::from_raw`] acquires

@@ -7,13 +7,10 @@ use super::{
     RangeCache, //
 };
 use crate::{
-    abstractions::{
-        cache_cleaner::Cleaner,
-        cma::{
-            Area,
-            Preparation,
-            PreparedRange, //
-        }, //
+    abstractions::cma::{
+        Area,
+        Preparation,
+        PreparedRange, //
     },
     decisions::{
         memory::{
@@ -28,10 +25,7 @@ use core::{
     mem::ManuallyDrop,
     ptr, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 
 /// A range of a heap. Dropping it puts it into the cache.
 ///
@@ -69,12 +63,6 @@ impl HeapRange {
         Self::new(cache, unsafe {
             PreparedRange::from_raw(area, segment, caching)
         })
-    }
-
-    /// Writes back and invalidates every cache line of the range. Does not sleep. Fails as
-    /// [`Cleaner::clean`] does.
-    pub(crate) fn clean(&self, cleaner: &Cleaner) -> Result {
-        self.range.clean(cleaner)
     }
 
     /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes back.
