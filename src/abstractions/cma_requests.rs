@@ -65,7 +65,8 @@ pub(crate) trait Observer: Send + Sync + 'static {
 
 /// Registration of an [`Observer`]. Dropping it unregisters the observer and may sleep.
 ///
-/// The fields are dropped in this order, so an end is reported for each start that was.
+/// The fields are dropped in this order, so no start is reported after the last end. The end of a
+/// request that is served meanwhile is not reported.
 ///
 /// # Examples
 ///

@@ -60,20 +60,22 @@ impl Service {
             cache.expiry.clone(),
             expiry,
         )?;
-        let requests = Requests::observe(cache.clone());
-        if let Err(error) = &requests {
+        let requests = match Requests::observe(cache.clone()) {
+            Err(error) if error == ENOENT => None,
+            requests => Some(requests?),
+        };
+        if enabled && requests.is_none() {
             pr_info!(
-                "keep_ranges: 0, this kernel does not announce requests to CMA areas ({:?}); \
-                 write 1 to /proc/rk_dma_heap/keep_ranges to cache freed ranges, which other \
-                 drivers then miss for up to a second\n",
-                error
+                "keep_ranges: 0, this kernel does not announce requests to CMA areas; write 1 to \
+                 /proc/rk_dma_heap/keep_ranges to cache freed ranges, which other drivers then \
+                 miss for up to a second\n"
             );
         }
-        let enabled = enabled && requests.is_ok();
+        let enabled = enabled && requests.is_some();
         let this = Self {
             _threads: (prepare, expire),
             _shrinker: Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
-            _requests: requests.ok(),
+            _requests: requests,
             _disable: DisableOnDrop(cache.clone()),
         };
         cache.set_enabled(enabled);

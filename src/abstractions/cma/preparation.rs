@@ -31,9 +31,10 @@ const ZERO_BATCH_PAGES: usize = 256;
 const STEP_PAGES: usize = (64 << 10) >> PAGE_SHIFT;
 static_assert!(STEP_PAGES > 0);
 
-/// The number of pages that [`Preparation::release_step`] releases: each costs some ten
-/// nanoseconds.
-const RELEASE_STEP_PAGES: usize = 128;
+/// The number of pages that [`Preparation::release_step`] releases: 512 KiB. Each page costs some
+/// ten nanoseconds, and more with options that make the page allocator write to freed pages.
+const RELEASE_STEP_PAGES: usize = (512 << 10) >> PAGE_SHIFT;
+static_assert!(RELEASE_STEP_PAGES > 0);
 
 /// A range that is being prepared for a buffer. Dropping it releases the pages to the area.
 ///
