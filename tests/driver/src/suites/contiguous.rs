@@ -314,18 +314,7 @@ pub const SUITES: &[Suite] = &[
             "pinned pages in an area do not slow down the packed heap; an area holds at least \
                   as many buffers as with the kernel's own heaps",
         environment: Environment::Guest(Guest {
-            targets: STOCK,
-            options: PINNED,
-            command: "contiguous-tests --tree configured pinned/ frames/",
-            timeout: 400,
-            ..GUEST
-        }),
-    },
-    Suite {
-        name: "pinned-checked",
-        promise: "the use of an area's pages is read with every checker",
-        environment: Environment::Guest(Guest {
-            targets: &["debug-own"],
+            targets: &["arm64", "armhf", "amd64", "debug-own"],
             options: PINNED,
             command: "contiguous-tests --tree configured pinned/ frames/",
             timeout: 400,

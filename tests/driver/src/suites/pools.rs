@@ -73,9 +73,7 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "reserve",
-        promise:
-            "with 1 GiB of RAM, small buffers succeed as long as the kernel's own allocations \
-                  do; what cannot fit is refused at once, without a kill",
+        promise: "with 1 GiB of RAM, what cannot fit is refused at once, without a kill",
         environment: Environment::Guest(Guest {
             targets: &["arm64", "armhf", "amd64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
