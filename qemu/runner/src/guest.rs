@@ -19,6 +19,11 @@ use std::process::{
     Command,
     Stdio, //
 };
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -68,6 +73,9 @@ use crate::verdict::{
 
 /// Number of console lines that are printed if the machine died.
 const LOG_TAIL: usize = 40;
+
+/// Maximum time from the start of the machine to its init. A boot takes 3 to 20 s.
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
 
 /// Runs the machine, prints COMMAND's output, and returns the exit status.
 pub fn run(arguments: &Arguments) -> Result<u8> {
@@ -129,8 +137,9 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         None
     };
     let mut child = start(command, inherited)?;
-    let console = collect(console);
-    let control = collect(control);
+    let console = collect(console, Arc::default());
+    let booted = Arc::new(AtomicBool::new(false));
+    let control = collect(control, booted.clone());
     let streams = [
         pump_out(output, io::stdout()),
         pump_out(errors, io::stderr()),
@@ -144,7 +153,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         .map(|terminal| attach(terminal, &child))
         .transpose()?;
 
-    let timed_out = wait(&mut child, arguments)?;
+    let timed_out = wait(&mut child, arguments, &booted)?;
     for stream in streams.into_iter().chain(screen) {
         join(stream)?;
     }
@@ -265,15 +274,17 @@ fn attach(terminal: UnixStream, child: &Child) -> Result<JoinHandle<()>> {
     Ok(screen)
 }
 
-/// Waits for the machine to end, or kills it after the timeout. Returns whether it was killed.
-fn wait(child: &mut Child, arguments: &Arguments) -> Result<bool> {
+/// Waits for the machine to end, or kills it after the timeout, or if its kernel has not started
+/// init after [`BOOT_LIMIT`]. Returns whether it was killed.
+fn wait(child: &mut Child, arguments: &Arguments, booted: &AtomicBool) -> Result<bool> {
     if arguments.timeout == 0 || arguments.shell {
         child.wait()?;
         return Ok(false);
     }
-    if child
-        .wait_timeout(Duration::from_secs(arguments.timeout))?
-        .is_some()
+    let limit = Duration::from_secs(arguments.timeout);
+    let boot = limit.min(BOOT_LIMIT);
+    if child.wait_timeout(boot)?.is_some()
+        || booted.load(Ordering::Relaxed) && child.wait_timeout(limit - boot)?.is_some()
     {
         return Ok(false);
     }

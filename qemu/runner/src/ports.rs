@@ -10,6 +10,11 @@ use std::io::{
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use std::sync::Arc;
 use std::thread::{
     self,
     JoinHandle, //
@@ -76,12 +81,13 @@ pub fn pump_in(mut to: UnixStream) {
     });
 }
 
-/// Collects the guest's output until the guest ends.
-pub fn collect(mut from: UnixStream) -> JoinHandle<Vec<u8>> {
+/// Collects the guest's output until the guest ends, and sets `heard` at its first byte.
+pub fn collect(mut from: UnixStream, heard: Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();
         let mut buffer = [0; 16384];
         while let Some(length) = read_some(&mut from, &mut buffer) {
+            heard.store(true, Ordering::Relaxed);
             all.extend_from_slice(&buffer[..length]);
         }
         all

@@ -12,11 +12,14 @@ pub const DIED: u8 = 69;
 pub const REPORTED: u8 = 70;
 pub const LOAD_FAILED: u8 = 71;
 pub const NOT_REPORTED: u8 = 72;
+/// The kernel hung before it started init: nothing of this project has run.
+pub const NOT_BOOTED: u8 = 73;
 pub const TIMED_OUT: u8 = 124;
 
 /// What the guest's init sent on the control port.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Control {
+    pub booted: bool,
     pub ready: bool,
     pub status: Option<u8>,
     pub load_failed: bool,
@@ -28,6 +31,7 @@ impl Control {
         let mut control = Self::default();
         for line in String::from_utf8_lossy(bytes).lines() {
             match line.split_once(' ').unwrap_or((line, "")) {
+                ("booted", _) => control.booted = true,
                 ("ready", _) => control.ready = true,
                 ("status", number) => control.status = number.parse().ok(),
                 ("load-failed", _) => control.load_failed = true,
@@ -72,6 +76,13 @@ pub fn judge(
             REPORTED,
             Some(format!("{unexpected} kernel report(s): see above")),
             false,
+        );
+    }
+    if timed_out && *control == Control::default() {
+        return verdict(
+            NOT_BOOTED,
+            Some("the kernel hung before it started init: run the command again".into()),
+            true,
         );
     }
     if timed_out {
@@ -202,6 +213,8 @@ mod tests {
 
     #[test]
     fn what_else_can_go_wrong() {
+        assert_eq!(status("", &[], None, true), NOT_BOOTED);
+        assert_eq!(status("booted\n", &[], None, true), TIMED_OUT);
         assert_eq!(status("ready\n", &[], None, true), TIMED_OUT);
         assert_eq!(status("ready\nstatus 0\n", &[], None, true), TIMED_OUT);
         assert_eq!(status("load-failed\n", &[], None, false), LOAD_FAILED);

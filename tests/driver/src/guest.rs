@@ -40,7 +40,12 @@ use crate::Paths;
 /// The number of lines of standard error that are printed for a failed suite. The log has them all.
 const STDERR_LINES: usize = 40;
 
-/// Boots a machine for the suite, runs its command, and writes all output to log files.
+/// The exit status of `qemu/vm` if the kernel hung before it started init.
+const NOT_BOOTED: i32 = 73;
+
+/// Boots a machine for the suite, runs its command, and writes all output to log files. Boots once
+/// more if the kernel hangs before its init: under emulation that happens about once in a thousand
+/// boots, before anything of this project runs.
 ///
 /// Fails if the shared programs cannot be built, `qemu/vm` cannot be started, or a log file cannot
 /// be written.
@@ -78,19 +83,12 @@ pub fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors)?);
-    let mut vm = command.spawn().context("cannot run qemu/vm")?;
-    let stdout = vm.stdout.take().context("qemu/vm has no output")?;
-    let mut log_file = File::create(&log)?;
-    for line in BufReader::new(stdout).split(b'\n') {
-        let line = line?;
-        if ktap::is_result(&String::from_utf8_lossy(&line)) {
-            progress.count_test();
-        }
-        log_file.write_all(&line)?;
-        log_file.write_all(b"\n")?;
+    let mut status = run_once(&mut command, &log, progress)?;
+    if status.code() == Some(NOT_BOOTED) {
+        eprintln!("{target}/{name}: {}, booting again", describe(status));
+        command.stderr(File::create(&errors)?);
+        status = run_once(&mut command, &log, progress)?;
     }
-    let status = vm.wait()?;
-
     let parsed = match guest.report {
         Report::Ktap => ktap::parse(&kernel_source, &log),
         Report::ExitStatus => Ok(outcome_of_status(status)),
@@ -108,6 +106,22 @@ pub fn run(
             .push(format!("complete output: {}", logs.display()));
     }
     Ok(outcome)
+}
+
+/// Runs `qemu/vm` once, and writes its output to `log`.
+fn run_once(command: &mut Command, log: &Path, progress: &Progress) -> Result<ExitStatus> {
+    let mut vm = command.spawn().context("cannot run qemu/vm")?;
+    let stdout = vm.stdout.take().context("qemu/vm has no output")?;
+    let mut log_file = File::create(log)?;
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line?;
+        if ktap::is_result(&String::from_utf8_lossy(&line)) {
+            progress.count_test();
+        }
+        log_file.write_all(&line)?;
+        log_file.write_all(b"\n")?;
+    }
+    Ok(vm.wait()?)
 }
 
 /// Counts the exit status of a command as one test. The caller counts failures.
@@ -139,6 +153,7 @@ fn describe(status: ExitStatus) -> String {
         70 => "the kernel reported a defect",
         71 => "the module could not be loaded",
         72 => "the kernel did not report what was expected",
+        NOT_BOOTED => "the kernel hung before it started init",
         124 => "timed out",
         _ => "the command failed",
     };

@@ -283,7 +283,7 @@ impl AsFd for Channel {
 
 /// Retries until `condition` succeeds, for work that the kernel completes asynchronously. Returns
 /// the last error after `limit`, multiplied by [`checkers::timeout_factor`].
-pub fn eventually(limit: Duration, mut condition: impl FnMut() -> Result<()>) -> Result<()> {
+pub fn eventually<T>(limit: Duration, mut condition: impl FnMut() -> Result<T>) -> Result<T> {
     let limit = limit * checkers::timeout_factor();
     let start = Instant::now();
     loop {

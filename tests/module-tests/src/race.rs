@@ -31,7 +31,7 @@ pub fn add(tests: &mut Tests) {
 }
 
 /// Number of times that the module is loaded and unloaded while programs use it.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 4;
 
 /// Opens and allocates continuously. The heap may be absent, but no other error may occur.
 fn use_heap() -> Result<()> {

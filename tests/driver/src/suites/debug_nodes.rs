@@ -29,7 +29,7 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: NO_MODULE,
-            command: "debug-node-tests stress/",
+            command: "debug-node-tests --stress 10 stress/",
             exclusive: true,
             ..GUEST
         }),

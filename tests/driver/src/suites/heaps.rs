@@ -15,7 +15,8 @@ use super::{
 
 /// The command that runs the guest tests of these groups, on a machine with exactly the heaps that
 /// the module registers there. With `of_each_kind` only one heap of each type is tested; the other
-/// names stand for the same memory.
+/// names stand for the same memory. With `other_names` those are tested, and the heaps with one name
+/// only.
 macro_rules! heap_tests {
     ($groups:expr) => {
         concat!(
@@ -29,6 +30,13 @@ macro_rules! heap_tests {
         concat!(
             heap_tests!($groups),
             " --heaps system,system-uncached,cma,cma-uncached,rk-dma-heap-cma"
+        )
+    };
+    ($groups:expr, other_names) => {
+        concat!(
+            heap_tests!($groups),
+            " --heaps system,system-dma32,system-uncached-dma32,cma-dma32,cma-uncached-dma32,\
+             default_cma_region,rk-dma-heap-cma"
         )
     };
 }
@@ -74,10 +82,10 @@ pub const SUITES: &[Suite] = &[
         name: "heaps",
         promise: "device nodes, sysfs and the allocation ioctl match the kernel's own heaps in \
                   every error too; descriptors, mappings and sharing between processes work; \
-                  10,000 rounds leak no memory",
+                  10,000 rounds leak no memory; heaps-of-each-kind tests the other names",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
-            command: heap_tests!(programs!()),
+            command: heap_tests!(programs!(), other_names),
             timeout: 480,
             ..GUEST
         }),

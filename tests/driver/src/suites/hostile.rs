@@ -84,7 +84,7 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             targets: STOCK,
             // The seed is fixed so that runs can be compared. `make fuzz` uses other seeds.
-            command: "fuzz --seed 1 --seconds 30",
+            command: "fuzz --seed 1 --seconds 15",
             timeout: 180,
             ..GUEST
         }),

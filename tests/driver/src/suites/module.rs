@@ -14,7 +14,7 @@ use super::{
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "module",
-        promise: "the module loads and unloads 100 times without a leak, cannot be unloaded while \
+        promise: "the module loads and unloads 40 times without a leak, cannot be unloaded while \
                   it is in use, and refuses bad parameters",
         environment: Environment::Guest(Guest {
             targets: STOCK,

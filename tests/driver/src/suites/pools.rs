@@ -85,12 +85,12 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "reuse",
         promise:
-            "memory reads as zero through every mapping; after 30 s of all operations on four \
+            "memory reads as zero through every mapping; after 10 s of all operations on four \
                   CPUs every counter is zero",
         environment: Environment::Guest(Guest {
             targets: LARGE,
             options: &["--no-module", "--append", "init_on_alloc=0", "--smp", "4"],
-            command: "pool-tests zeroing/ stress/",
+            command: "pool-tests --stress-seconds 10 zeroing/ stress/",
             timeout: 360,
             exclusive: true,
             ..GUEST
