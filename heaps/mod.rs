@@ -60,6 +60,15 @@ const DEFAULT_AREA_HEAPS: [(&CStr, bool, Caching); 5] = [
     (c"default_cma_region", false, Caching::Cached),
 ];
 
+/// The names of [`DEFAULT_AREA_HEAPS`] that stand for the default area without further conditions.
+const DEFAULT_AREA_NAMES: [&CStr; 2] = [c"cma", c"default_cma_region"];
+
+/// The name of an area that also has a write-combined heap, which programs of vendors look up.
+const COMMON_AREA: &CStr = c"linux,cma";
+
+/// The name of that heap.
+const COMMON_AREA_UNCACHED: &CStr = c"linux,cma-uncached";
+
 /// The name of the Rockchip heap.
 const ROCKCHIP_HEAP: &CStr = c"rk-dma-heap-cma";
 
@@ -137,13 +146,22 @@ fn system_heaps(
     Ok(pools)
 }
 
-/// Creates the heaps over the default area, and one over each other area, named after the area.
+/// Creates the heaps over the default area, and one over each area, named after the area.
+///
+/// As on the kernel's own heaps, the default area also has a heap of its own name: libcamera opens
+/// `linux,cma` or `reserved`.
 fn area_heaps(
     lookup: Option<&AreaLookup>,
     cleaner: &Cleaner,
     ranges: &Arc<RangeCache>,
     heaps: &mut HeapList,
 ) -> Result {
+    let mut add = |name: &CStr, area: Area, caching: Caching| -> Result {
+        let layout = layout(area, Placement::Aligned, caching, lookup);
+        let heap = CmaHeap::new(name, layout, ranges.clone())?;
+        heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
+        Ok(())
+    };
     let default = Area::default();
     if default.is_none() {
         pr_info!(
@@ -163,14 +181,19 @@ fn area_heaps(
             );
             continue;
         }
-        let layout = layout(area, Placement::Aligned, caching, lookup);
-        let heap = CmaHeap::new(name, layout, ranges.clone())?;
-        heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
+        add(name, area, caching)?;
     }
-    for area in Area::all().filter(|area| Some(*area) != default) {
-        let layout = layout(area, Placement::Aligned, Caching::Cached, lookup);
-        let heap = CmaHeap::new(area.name(), layout, ranges.clone())?;
-        heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
+    for area in Area::all() {
+        // The default area may be named as one of the heaps above, which have the same memory.
+        if Some(area) == default && DEFAULT_AREA_NAMES.contains(&area.name()) {
+            continue;
+        }
+        add(area.name(), area, Caching::Cached)?;
+        if area.name() == COMMON_AREA
+            && caching_supported(COMMON_AREA_UNCACHED, Caching::WriteCombined, cleaner)
+        {
+            add(COMMON_AREA_UNCACHED, area, Caching::WriteCombined)?;
+        }
     }
     Ok(())
 }

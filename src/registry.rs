@@ -74,7 +74,12 @@ impl Registry {
     /// sleep.
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
         let name = heap.account().heap_name();
-        let added = self.nodes.add(&heap).and_then(|handle| {
+        let added = match find(name) {
+            // The driver core prints a warning with a backtrace for a name that is taken.
+            Some(_) => Err(EEXIST),
+            None => self.nodes.add(&heap),
+        };
+        let added = added.and_then(|handle| {
             let entry = Registered {
                 heap: heap.clone(),
                 handle,

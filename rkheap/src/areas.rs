@@ -26,7 +26,7 @@ const SYSFS: &str = "/sys/kernel/mm/cma";
 const KERNEL_LOG: &str = "/dev/kmsg";
 
 /// The heaps of the module and of the kernel that allocate from the default area.
-const DEFAULT_AREA_HEAPS: [&str; 7] = [
+const DEFAULT_AREA_HEAPS: [&str; 8] = [
     "cma",
     "cma-uncached",
     "cma-dma32",
@@ -34,6 +34,7 @@ const DEFAULT_AREA_HEAPS: [&str; 7] = [
     "default_cma_region",
     "reserved",
     "linux,cma",
+    "linux,cma-uncached",
 ];
 
 /// The names of the default area if no device tree node creates it.

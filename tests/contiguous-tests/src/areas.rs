@@ -127,10 +127,13 @@ pub fn default_area() -> Result<Range> {
         let base = base.split_whitespace().next()?;
         Some(Range::new(number(base)?, size.parse::<u64>().ok()? << 20))
     });
-    // "OF: reserved mem: 0xA..0xB (N KiB) map reusable linux,cma" for a device tree node.
+    // "OF: reserved mem: 0xA..0xB (N KiB) map reusable linux,cma" for a device tree node, which
+    // one of the trees names differently.
     let by_node = || {
         log.iter().find_map(|line| {
-            let range = line.strip_suffix(" map reusable linux,cma")?;
+            let range = [" map reusable linux,cma", " map reusable cma"]
+                .iter()
+                .find_map(|end| line.strip_suffix(end))?;
             let range = range.strip_prefix("OF: reserved mem: ")?;
             let (base, last) = range.split_whitespace().next()?.split_once("..")?;
             let base = number(base)?;

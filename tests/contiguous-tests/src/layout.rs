@@ -51,7 +51,8 @@ const SYSTEM: [&str; 4] = [
     "system-uncached-dma32",
 ];
 
-/// The heaps of the default area, which is below 4 GiB on all machines of these tests.
+/// The heaps of the default area, which is below 4 GiB on all machines of these tests. There is
+/// also one of the area's own name.
 const DEFAULT_AREA: [&str; 5] = [
     "cma",
     "cma-dma32",
@@ -59,6 +60,10 @@ const DEFAULT_AREA: [&str; 5] = [
     "cma-uncached-dma32",
     "default_cma_region",
 ];
+
+/// The name of an area that has a second heap.
+const COMMON_AREA: &str = "linux,cma";
+const COMMON_AREA_UNCACHED: &str = "linux,cma-uncached";
 
 const ROCKCHIP: &str = "rk-dma-heap-cma";
 
@@ -82,12 +87,18 @@ fn default_area(tree: &Tree) -> Result<Option<Range>> {
     }
 }
 
+/// Returns the heaps that are named after the default area.
+fn own_names(tree: &Tree) -> impl Iterator<Item = &'static str> {
+    let uncached = (tree.default_name == COMMON_AREA).then_some(COMMON_AREA_UNCACHED);
+    [tree.default_name].into_iter().chain(uncached)
+}
+
 /// Returns all heaps with reserved memory, and its range.
 fn reserved_ranges(tree: &Tree) -> Result<BTreeMap<&'static str, Range>> {
     let mut reserved_ranges: BTreeMap<_, _> =
         tree.areas.iter().chain(tree.carveouts).copied().collect();
     let default = default_area(tree)?;
-    for name in DEFAULT_AREA {
+    for name in DEFAULT_AREA.iter().copied().chain(own_names(tree)) {
         reserved_ranges.extend(default.map(|range| (name, range)));
     }
     let bound = tree
@@ -193,7 +204,8 @@ fn ranges(tree: &Tree) -> Result<()> {
         let (page, whole) = (page_size(), reserved.size as usize);
         // The heaps of the default area differ only in their mappings, so one of them is tested
         // with all sizes.
-        let sizes = if DEFAULT_AREA[1..].contains(&name) {
+        let of_default = DEFAULT_AREA.iter().copied().chain(own_names(tree));
+        let sizes = if name != DEFAULT_AREA[0] && of_default.into_iter().any(|own| own == name) {
             &[16 * page + 1][..]
         } else {
             &[1, 3 * page, 16 * page + 1, whole / 4, whole / 2]

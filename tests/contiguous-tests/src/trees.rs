@@ -20,6 +20,8 @@ pub enum DefaultArea {
 pub struct Tree {
     pub name: &'static str,
     pub default: DefaultArea,
+    /// The kernel's name of the default area; that of its node if it has one.
+    pub default_name: &'static str,
     /// Areas with their own nodes; each of them is a heap.
     pub areas: &'static [(&'static str, Range)],
     /// The area to which the Rockchip heap is bound; `None` for the default area.
@@ -44,6 +46,7 @@ const CONFIGURED: DefaultArea =
 const NOTHING: Tree = Tree {
     name: "",
     default: CONFIGURED,
+    default_name: "reserved",
     areas: &[],
     rockchip: None,
     carveouts: &[],
@@ -83,6 +86,7 @@ pub const TREES: &[Tree] = &[
     Tree {
         name: "default-cma",
         default: DefaultArea::Size(24 * MIB),
+        default_name: "linux,cma",
         boot_log: &[
             "Reserved memory: created CMA memory pool at 0x",
             "OF: reserved mem: initialized node linux,cma, compatible id shared-dma-pool",
@@ -131,6 +135,7 @@ pub const TREES: &[Tree] = &[
     Tree {
         name: "all-regions",
         default: DefaultArea::Size(24 * MIB),
+        default_name: "linux,cma",
         areas: &[
             ("npu-pool@4c000000", Range::new(0x4c00_0000, 8 * MIB)),
             ("rockchip-pool@4c800000", Range::new(0x4c80_0000, 8 * MIB)),
@@ -213,6 +218,15 @@ pub const TREES: &[Tree] = &[
             "carveout-device: the kernel has not reserved region elsewhere: left out",
             "rk-dma-heap: memory-region is missing or refers to no node: the default area is used",
         ],
+        ..NOTHING
+    },
+    Tree {
+        name: "broken-names",
+        default: DefaultArea::Size(24 * MIB),
+        default_name: "cma",
+        carveouts: &[FRAMES],
+        boot_log: &["map reusable cma", "nomap non-reusable system"],
+        module_log: &["heap system: left out, a heap of that name already exists"],
         ..NOTHING
     },
     Tree {

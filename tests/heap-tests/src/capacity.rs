@@ -3,6 +3,7 @@
 //! Total memory of a heap, and the maximum size of one request.
 
 use anyhow::{
+    ensure,
     Context,
     Result, //
 };
@@ -22,11 +23,29 @@ const DEFAULT_AREA: &[&str] = &[
     "cma-dma32",
     "cma-uncached-dma32",
     "default_cma_region",
+    "reserved",
+    "linux,cma",
+    "linux,cma-uncached",
     "rk-dma-heap-cma",
 ];
 
 /// The reserved regions of the device tree, by name.
 const REGIONS: &str = "/proc/device-tree/reserved-memory";
+
+/// Returns the heaps that are named after the areas of the kernel, given the names of others.
+pub fn named_after_areas(others: &[String]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(AREAS).context("the kernel lists no areas")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let uncached = others.iter().any(|other| other == "cma-uncached");
+        if name == "linux,cma" && uncached {
+            names.push(format!("{name}-uncached"));
+        }
+        names.push(name);
+    }
+    ensure!(!names.is_empty(), "the kernel has no areas");
+    Ok(names)
+}
 
 /// Returns the size and the available memory of an area, in bytes.
 fn area(name: &str) -> Result<Option<(usize, usize)>> {

@@ -35,7 +35,7 @@ use std::time::Duration;
 /// Test every heap in /dev/dma_heap and report in KTAP
 #[derive(Parser)]
 struct Arguments {
-    /// The exact set of heaps that must exist
+    /// The exact set of heaps that must exist besides those named after areas
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     expect: Vec<String>,
 
@@ -96,6 +96,7 @@ fn main() -> Result<ExitCode> {
     let mut tests = Tests::default();
     if !arguments.expect.is_empty() {
         let (mut expected, found) = (arguments.expect, found.clone());
+        expected.extend(capacity::named_after_areas(&expected)?);
         expected.sort();
         tests.add("heaps/as-expected", move || {
             ensure!(

@@ -177,6 +177,13 @@ pub const SUITES: &[Suite] = &[
         targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
+        name: "broken-names",
+        promise: "two heaps of one name are reported once, without a warning of the kernel, and \
+                  the other heaps work",
+        options: ["--dtb", "broken-names"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
         name: "broken-memory",
         promise: "a carveout without memory behind it is left out, unless its node states that \
                   there is memory, and the other heaps work",
