@@ -19,6 +19,7 @@ use crate::{
             Area,
             AreaLookup, //
         },
+        command_line::CommandLine,
         free_memory, //
     },
     decisions::{
@@ -72,6 +73,9 @@ const COMMON_AREA_UNCACHED: &CStr = c"linux,cma-uncached";
 /// The name of the Rockchip heap.
 const ROCKCHIP_HEAP: &CStr = c"rk-dma-heap-cma";
 
+/// The parameter by which a vendor's kernel sets memory aside for the Rockchip heap.
+const VENDOR_PARAMETER: &[u8] = b"rk_dma_heap_cma=";
+
 /// All heaps that are possible on this machine, and the resources that they share.
 pub(crate) struct Heaps {
     /// The heaps of `/dev/dma_heap`, except the Rockchip heap.
@@ -86,6 +90,8 @@ pub(crate) struct Heaps {
     pub(crate) range_service: range_cache::Service,
     /// The device through which CPU caches are cleaned.
     pub(crate) cleaner: Arc<Cleaner>,
+    /// The locations of the areas, if the kernel tells them.
+    pub(crate) lookup: Option<AreaLookup>,
 }
 
 impl Heaps {
@@ -112,6 +118,7 @@ impl Heaps {
             ranges,
             range_service,
             cleaner,
+            lookup,
         })
     }
 }
@@ -204,6 +211,7 @@ fn rockchip_heap(
     ranges: &Arc<RangeCache>,
     cleaner: &Arc<Cleaner>,
 ) -> Result<Option<Arc<dyn Contiguous>>> {
+    report_vendor_parameter();
     let Some(area) = regions::rockchip(lookup).or_else(Area::default) else {
         pr_info!(
             "heap {}: left out, the kernel has no CMA area; boot with cma=SIZE to have one\n",
@@ -216,6 +224,21 @@ fn rockchip_heap(
     let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone())?.synced_for(cleaner.clone());
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
+}
+
+/// Logs that the vendor's parameter has no effect, if it is on the command line of the kernel.
+fn report_vendor_parameter() {
+    let line = CommandLine::read();
+    if let Some(size) = line.as_ref().and_then(|line| line.value(VENDOR_PARAMETER)) {
+        let size = core::str::from_utf8(size).unwrap_or("SIZE");
+        pr_warn!(
+            "rk_dma_heap_cma={}: ignored, a module is loaded too late to set memory aside; boot \
+             with cma={}, or bind {} to a region in the device tree\n",
+            size,
+            size,
+            ROCKCHIP_HEAP
+        );
+    }
 }
 
 /// Returns the layout of a heap over `area`. If the size of the area is unknown, there is no limit,

@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <linux/cc_platform.h>
+#include <linux/debugfs.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
@@ -568,6 +569,38 @@ unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds)
 }
 
 /* Lockdep requires a lock class for each attribute that is not static. */
+struct dentry *rk_dma_heap_helper_debugfs_link(const char *directory, const char *name,
+					       const char *target)
+{
+	struct dentry *parent = debugfs_create_dir(directory, NULL);
+
+	if (IS_ERR(parent))
+		return NULL;
+	if (IS_ERR(debugfs_create_symlink(name, parent, target))) {
+		debugfs_remove(parent);
+		return NULL;
+	}
+	return parent;
+}
+
+void rk_dma_heap_helper_debugfs_remove(struct dentry *directory)
+{
+	debugfs_remove(directory);
+}
+
+ssize_t rk_dma_heap_helper_read_file(const char *path, char *buffer, size_t size)
+{
+	struct file *file = filp_open(path, O_RDONLY, 0);
+	loff_t position = 0;
+	ssize_t length;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	length = kernel_read(file, buffer, size, &position);
+	filp_close(file, NULL);
+	return length;
+}
+
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute)
 {
 	sysfs_attr_init(attribute);

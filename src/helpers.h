@@ -15,6 +15,7 @@ struct attribute;
 struct device;
 struct device_node;
 struct reserved_mem;
+struct dentry;
 struct dma_resv;
 struct file;
 struct inode;
@@ -132,6 +133,12 @@ unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int i
 void *rk_dma_heap_helper_pde_data(const struct inode *inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);
+/* Returns a new directory in debugfs that contains a symbolic link, or NULL. */
+struct dentry *rk_dma_heap_helper_debugfs_link(const char *directory, const char *name,
+					       const char *target);
+void rk_dma_heap_helper_debugfs_remove(struct dentry *directory);
+/* Returns the number of bytes that were read from the start of a file, or an error. */
+ssize_t rk_dma_heap_helper_read_file(const char *path, char *buffer, size_t size);
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work));

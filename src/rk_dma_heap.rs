@@ -174,6 +174,7 @@ impl kernel::Module for RkDmaHeap {
             ranges,
             range_service,
             cleaner,
+            lookup,
         } = heaps::Heaps::create(&parameters)?;
         let own_heap = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
         if let Some(heap) = &own_heap {
@@ -184,7 +185,8 @@ impl kernel::Module for RkDmaHeap {
             sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
         ];
-        let procfs = procfs::create(&parameters, ranges)?;
+        let area = own_heap.as_ref().and_then(|heap| heap.area());
+        let procfs = procfs::create(&parameters, ranges, lookup.as_ref(), area)?;
         let rockchip = rockchip::Registration::new(cleaner)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 

@@ -75,6 +75,11 @@ impl AreaPages {
         self.frames.pfn
     }
 
+    /// Returns the number of pages.
+    pub(crate) fn count(&self) -> usize {
+        self.frames.pages
+    }
+
     /// Makes pages that are only in the CPUs' batches for the LRU lists movable. May sleep.
     pub(crate) fn drain_batches(&self) {
         if let BatchDrain(Some(drain)) = self.drain {

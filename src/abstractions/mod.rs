@@ -12,6 +12,8 @@ pub(crate) mod cache_cleaner;
 pub(crate) mod char_device;
 pub(crate) mod cma;
 pub(crate) mod cma_requests;
+pub(crate) mod command_line;
+pub(crate) mod debugfs;
 pub(crate) mod device_tree;
 pub(crate) mod dma_buf;
 pub(crate) mod dma_buf_events;

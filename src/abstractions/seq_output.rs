@@ -145,6 +145,15 @@ impl<'a> Output<'a> {
         self.pad(ZEROS, width.saturating_sub(digits.as_bytes().len()));
         self.bytes(digits.as_bytes());
     }
+
+    /// Writes `number` with at least `width` digits, in upper case and without `0x`.
+    pub(crate) fn upper_hexadecimal(&mut self, number: u64, width: usize) {
+        let digits = Digits::hexadecimal(number);
+        self.pad(ZEROS, width.saturating_sub(digits.as_bytes().len()));
+        for digit in digits.as_bytes() {
+            self.bytes(&[digit.to_ascii_uppercase()]);
+        }
+    }
 }
 
 impl Write for Output<'_> {

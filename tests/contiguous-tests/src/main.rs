@@ -4,6 +4,7 @@
 //! interface for drivers.
 
 mod areas;
+mod bitmaps;
 mod busy;
 mod faults;
 mod frames;
@@ -52,6 +53,7 @@ fn main() -> Result<ExitCode> {
         .with_context(|| format!("tree {} is unknown: see trees.rs", arguments.tree))?;
     let mut tests = Tests::default();
     layout::add(&mut tests, tree);
+    bitmaps::add(&mut tests, tree);
     placement::add(&mut tests, tree);
     replay::add(&mut tests);
     interface::add(&mut tests);

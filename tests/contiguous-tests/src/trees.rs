@@ -71,6 +71,18 @@ pub const TREES: &[Tree] = &[
         boot_log: &["cma: Reserved 32 MiB at 0x"],
         ..NOTHING
     },
+    // The parameter of a vendor's kernel.
+    Tree {
+        name: "vendor-argument",
+        default: DefaultArea::Size(24 * MIB),
+        boot_log: &["cma: Reserved 24 MiB at 0x"],
+        module_log: &[concat!(
+            "rk_dma_heap_cma=16M@0x4d000000: ignored, a module is loaded too late to set memory ",
+            "aside; boot with cma=16M@0x4d000000, or bind rk-dma-heap-cma to a region in the ",
+            "device tree"
+        )],
+        ..NOTHING
+    },
     // Memory without a permanent kernel mapping.
     Tree {
         name: "highmem",

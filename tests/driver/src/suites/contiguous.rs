@@ -102,6 +102,12 @@ pub const SUITES: &[Suite] = &[
         options: ["--dtb", "none", "--append", "cma=32M@0x4d000000"],
     },
     tree! {
+        name: "vendor-argument",
+        promise: "rk_dma_heap_cma= of a vendor's kernel is ignored with one line in the log, which \
+                  names what to write instead",
+        options: ["--dtb", "none", "--append", "cma=24M rk_dma_heap_cma=16M@0x4d000000"],
+    },
+    tree! {
         name: "highmem",
         promise: "an area in high memory works like any other",
         options: ["--dtb", "none", "--append", "cma=32M@0x78000000"],
@@ -246,6 +252,27 @@ pub const SUITES: &[Suite] = &[
             command: "contiguous-tests --tree rockchip-cma \
                       tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
             timeout: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "bitmaps",
+        promise: "the vendor's files show exactly the pages of each area that are allocated, and \
+                  are for administrators; the list of allocations has the vendor's names as well",
+        environment: Environment::Guest(Guest {
+            targets: MODULE_LOADED_BY_TEST,
+            options: ROCKCHIP_CMA,
+            command: "contiguous-tests --tree rockchip-cma bitmap/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "bitmaps-amd64",
+        promise: "bitmaps passes where the kernel has a registry of heaps",
+        environment: Environment::Guest(Guest {
+            targets: &["amd64"],
+            options: &["--append", "cma=64M", "--module-args", "keep_ranges=0"],
+            command: "contiguous-tests --tree argument bitmap/",
             ..GUEST
         }),
     },
