@@ -568,7 +568,6 @@ unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds)
 	return msecs_to_jiffies(milliseconds);
 }
 
-/* Lockdep requires a lock class for each attribute that is not static. */
 struct dentry *rk_dma_heap_helper_debugfs_link(const char *directory, const char *name,
 					       const char *target)
 {
@@ -601,6 +600,7 @@ ssize_t rk_dma_heap_helper_read_file(const char *path, char *buffer, size_t size
 	return length;
 }
 
+/* Lockdep requires a lock class for each attribute that is not static. */
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute)
 {
 	sysfs_attr_init(attribute);
