@@ -97,6 +97,6 @@ pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<i
             .writer()
             .write_slice(bytes.get(..size).ok_or(EINVAL)?)?;
     }
-    descriptor.fd_install(DmaBuf::into_file(buffer));
+    DmaBuf::install(buffer, descriptor);
     Ok(0)
 }

@@ -18,6 +18,7 @@
  * bindgen: vunmap
  * bindgen: dma_buf_attach
  * bindgen: dma_buf_detach
+ * bindgen: dma_buf_fd_install
  * bindgen: dma_buf_map_attachment
  * bindgen: dma_buf_unmap_attachment_unlocked
  * bindgen: dma_heap_add

@@ -208,9 +208,10 @@ struct dma_heap;
 
 struct dma_heap *dma_heap_find(const char *name);
 void dma_heap_put(struct dma_heap *heap);
-struct dma_buf *dma_heap_buffer_alloc(struct dma_heap *heap, size_t len, u32 fd_flags,
-				      u64 heap_flags);
+struct dma_buf *dma_heap_buffer_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
+				      unsigned int heap_flags);
 void dma_heap_buffer_free(struct dma_buf *dmabuf);
-int dma_heap_bufferfd_alloc(struct dma_heap *heap, size_t len, u32 fd_flags, u64 heap_flags);
+int dma_heap_bufferfd_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
+			    unsigned int heap_flags);
 
 #endif

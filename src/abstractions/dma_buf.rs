@@ -25,6 +25,7 @@ pub(crate) use resv_guard::ResvGuard;
 
 use crate::bindings as c;
 use core::{
+    mem,
     ops::Deref,
     ptr::{
         self,
@@ -34,7 +35,8 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    fs::file::File,
+    ffi::c_int,
+    fs::file::FileDescriptorReservation,
     prelude::*,
     sync::aref::{
         ARef,
@@ -124,8 +126,6 @@ impl UncountedDmaBuf {
 /// assert_eq!(guard.devices().count(), 0);
 /// drop(guard);
 /// assert!(dma_buf.try_lock().is_some());
-///
-/// drop(DmaBuf::into_file(dma_buf));
 /// ```
 ///
 /// # Invariants
@@ -254,16 +254,18 @@ impl DmaBuf {
         })
     }
 
-    /// Converts a reference to the dma-buf to one to its file, for a file descriptor.
-    pub(crate) fn into_file(this: ARef<Self>) -> ARef<File> {
-        let raw = ARef::into_raw(this);
-        // SAFETY: The reference that `into_raw()` released keeps the dma-buf valid. `file` never
-        // changes.
-        let file = unsafe { (*raw.cast::<bindings::dma_buf>().as_ptr()).file };
-        // SAFETY: A dma-buf has a file, and a reference to the dma-buf is one to that file. No
-        // `fdget_pos()` relies on exclusive access to its file position, as files of dma-bufs do
-        // not have `FMODE_ATOMIC_POS`.
-        unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) }
+    /// Installs a reference to the dma-buf as the reserved file descriptor. The descriptor cannot
+    /// be removed again.
+    ///
+    /// Like `dma_buf_fd()`, this calls the functions of the tracepoint `dma_buf_fd`. Acquires the
+    /// name lock for them. Does not sleep.
+    pub(crate) fn install(this: ARef<Self>, descriptor: FileDescriptorReservation) {
+        let number = descriptor.reserved_fd() as c_int;
+        // Dropping the reservation would free the descriptor.
+        mem::forget(descriptor);
+        // SAFETY: The current process has reserved the descriptor, and no other value stands for
+        // the reservation. The descriptor takes over the reference that `into_raw()` releases.
+        unsafe { c::dma_buf_fd_install(ARef::into_raw(this).cast().as_ptr(), number) };
     }
 }
 

@@ -25,7 +25,8 @@ use kernel::{
     bindings,
     ffi::{
         c_char,
-        c_int, //
+        c_int,
+        c_uint, //
     },
     prelude::*,
     sync::aref::ARef, //
@@ -63,10 +64,10 @@ fn allocate(heap: *mut c::dma_heap, request: Result<Request>) -> Result<ARef<Dma
 extern "C" fn dma_heap_buffer_alloc(
     heap: *mut c::dma_heap,
     size: usize,
-    fd_flags: u32,
-    heap_flags: u64,
+    fd_flags: c_uint,
+    heap_flags: c_uint,
 ) -> *mut bindings::dma_buf {
-    into_pointer(allocate(heap, new_request(size, fd_flags, heap_flags)))
+    into_pointer(allocate(heap, new_request(size, fd_flags, u64::from(heap_flags))))
 }
 
 /// # Safety
@@ -83,10 +84,10 @@ unsafe extern "C" fn dma_heap_buffer_free(buffer: *mut bindings::dma_buf) {
 extern "C" fn dma_heap_bufferfd_alloc(
     heap: *mut c::dma_heap,
     size: usize,
-    fd_flags: u32,
-    heap_flags: u64,
+    fd_flags: c_uint,
+    heap_flags: c_uint,
 ) -> c_int {
-    let request = new_request(size, fd_flags, heap_flags);
+    let request = new_request(size, fd_flags, u64::from(heap_flags));
     into_fd(allocate(heap, request), request)
 }
 

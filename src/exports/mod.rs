@@ -68,7 +68,7 @@ fn into_fd(buffer: Result<ARef<DmaBuf>>, request: Result<Request>) -> c_int {
         let (request, buffer) = (request?, buffer?);
         let descriptor = FileDescriptorReservation::get_unused_fd_flags(request.flags())?;
         let number = descriptor.reserved_fd();
-        descriptor.fd_install(DmaBuf::into_file(buffer));
+        DmaBuf::install(buffer, descriptor);
         Ok::<_, Error>(number as c_int)
     };
     install().unwrap_or_else(Error::to_errno)
