@@ -5,7 +5,10 @@
 use crate::{
     abstractions::{
         area_pages::AreaPages,
-        cache_cleaner::Cleaner,
+        cache_cleaner::{
+            Cleaner,
+            WRITE_COMBINED_WORKS, //
+        },
         cma::Area,
         dma_buf::DmaBuf, //
     },
@@ -103,6 +106,14 @@ impl Contiguous for CmaHeap {
     }
 
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
+        self.allocate_range(pages, self.layout.caching)
+    }
+}
+
+impl CmaHeap {
+    /// Allocates `pages` pages, prepared for access with `caching`. May sleep. Fails as
+    /// [`Heap::allocate`] does.
+    fn allocate_range(&self, pages: usize, caching: Caching) -> Result<HeapRange> {
         if pages > self.layout.limit {
             return Err(ENOMEM);
         }
@@ -116,7 +127,7 @@ impl Contiguous for CmaHeap {
             pages,
             align,
             first_fit,
-            caching: self.layout.caching,
+            caching,
         })
     }
 }
@@ -131,7 +142,16 @@ impl Heap for CmaHeap {
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
-        let memory = self.allocate_pages(request.size() >> PAGE_SHIFT);
+        let pages = request.size() >> PAGE_SHIFT;
+        if request.is_uncached() {
+            let cleanable = self.device.as_ref().is_some_and(|it| it.reaches_memory());
+            if !WRITE_COMBINED_WORKS || !cleanable {
+                return Err(EINVAL);
+            }
+            let memory = self.allocate_range(pages, Caching::WriteCombined);
+            return buffer::export(memory, &self.account, request);
+        }
+        let memory = self.allocate_pages(pages);
         buffer::export_synced(memory, &self.account, request, self.device.clone())
     }
 }

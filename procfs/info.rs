@@ -37,6 +37,7 @@ impl Show for Info {
         let mut output = Output::new(file);
         let mut total: u64 = 0;
         for heap in rockchip::heaps()? {
+            total += heap.total() as u64;
             for found in all_buffers::iter() {
                 let Some(segment) = buffer::contiguous_segment(&found.dma_buf, heap.account())
                 else {

@@ -52,13 +52,18 @@ const ALLOC_NR: u32 = 0;
 const STACK_BUFFER_SIZE: usize = 128;
 static_assert!(size_of::<Allocation>() <= STACK_BUFFER_SIZE);
 
-/// Handles an ioctl on a heap's device node.
+/// Handles an ioctl on a heap's device node, whose size and flags `check` validates, as
+/// [`Request::new`] does.
 ///
-/// May sleep. Fails with `EINVAL` for an unknown command or a request that [`Request::new`]
-/// refuses, with `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller
+/// May sleep. Fails with `EINVAL` for an unknown command or a request that `check` refuses, with `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller
 /// has no free file descriptor, and as [`Heap::allocate`] does. On failure the buffer and the
 /// descriptor are released.
-pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<isize> {
+pub(crate) fn handle(
+    heap: &dyn Heap,
+    check: impl FnOnce(u64, u32, u64) -> Result<Request>,
+    command: u32,
+    argument: usize,
+) -> Result<isize> {
     if _IOC_NR(command) != ALLOC_NR {
         return Err(EINVAL);
     }
@@ -86,7 +91,7 @@ pub(crate) fn handle(heap: &dyn Heap, command: u32, argument: usize) -> Result<i
     if allocation.fd != 0 {
         return Err(EINVAL);
     }
-    let request = Request::new(allocation.len, allocation.fd_flags, allocation.heap_flags)?;
+    let request = check(allocation.len, allocation.fd_flags, allocation.heap_flags)?;
     let buffer = heap.allocate(request)?;
     let descriptor = FileDescriptorReservation::get_unused_fd_flags(request.flags())?;
     allocation.fd = descriptor.reserved_fd();

@@ -7,7 +7,6 @@
  * bindgen: cma_alloc
  * bindgen: cma_get_name
  * bindgen: cma_release
- * bindgen: devm_kmalloc
  * bindgen: vmap
  * bindgen: dev_get_cma_area
  * bindgen: dma_contiguous_get_area_by_idx
@@ -88,6 +87,7 @@ static const gfp_t RK_GFP_DMA32 = GFP_DMA32;
 static const gfp_t RK_GFP_ZERO = __GFP_ZERO;
 static const gfp_t RK_GFP_COMP = __GFP_COMP;
 static const gfp_t RK_GFP_NOWARN = __GFP_NOWARN;
+static const gfp_t RK_GFP_NOFAIL = __GFP_NOFAIL;
 static const gfp_t RK_GFP_NORETRY = __GFP_NORETRY;
 static const gfp_t RK_GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
 static const gfp_t RK_GFP_RECLAIM = __GFP_RECLAIM;

@@ -20,11 +20,16 @@ EXPORT_SYMBOL_GPL(rk_dma_heap_buffer_free);
 EXPORT_SYMBOL_GPL(rk_dma_heap_bufferfd_alloc);
 EXPORT_SYMBOL_GPL(rk_dma_heap_alloc_contig_pages);
 EXPORT_SYMBOL_GPL(rk_dma_heap_free_contig_pages);
+EXPORT_SYMBOL_GPL(rk_dma_heap_alloc_pages);
+EXPORT_SYMBOL_GPL(rk_dma_heap_free_pages);
 EXPORT_SYMBOL_GPL(rk_dma_heap_add);
 EXPORT_SYMBOL_GPL(rk_dma_heap_get_drvdata);
 EXPORT_SYMBOL_GPL(rk_dma_heap_get_dev);
 EXPORT_SYMBOL_GPL(rk_dma_heap_get_name);
 EXPORT_SYMBOL_GPL(rk_dma_heap_get_cma);
+EXPORT_SYMBOL_GPL(rk_dma_heap_total_inc);
+EXPORT_SYMBOL_GPL(rk_dma_heap_total_dec);
+EXPORT_SYMBOL_GPL(rk_dma_heap_cma_setup);
 EXPORT_SYMBOL_GPL(rk_vmap_contig_pfn);
 
 EXPORT_SYMBOL_GPL(dma_heap_find);

@@ -18,6 +18,7 @@ use crate::{
         Class, //
     },
     allocate_ioctl,
+    decisions::request::Request,
     heap::Heap, //
 };
 use kernel::{
@@ -81,7 +82,11 @@ impl<const DIRECTORY: usize> CharDevice for HeapDevice<DIRECTORY> {
     }
 
     fn ioctl(heap: ArcBorrow<'_, OpenHeap>, command: u32, argument: usize) -> Result<isize> {
-        allocate_ioctl::handle(&*heap.0, command, argument)
+        let check = match DIRECTORY {
+            RK_DMA_HEAP => Request::new_rockchip,
+            _ => Request::new,
+        };
+        allocate_ioctl::handle(&*heap.0, check, command, argument)
     }
 }
 

@@ -15,6 +15,7 @@
 #include <linux/io.h>
 #include <linux/iommu-dma.h>
 #include <linux/jiffies.h>
+#include <linux/kmemleak.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -295,6 +296,32 @@ bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev)
 	return dev_is_dma_coherent(dev);
 }
 
+bool rk_dma_heap_helper_within_module(unsigned long address, const struct module *module)
+{
+	return within_module(address, module);
+}
+
+unsigned long rk_dma_heap_helper_spin_lock_irqsave(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+void rk_dma_heap_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+void *rk_dma_heap_helper_kzalloc_forever(size_t size)
+{
+	void *memory = kzalloc(size, GFP_KERNEL);
+
+	kmemleak_not_leak(memory);
+	return memory;
+}
+
 /* Returns whether a message may be logged. Suppressed messages are not counted in the log. */
 bool rk_dma_heap_helper_log_ratelimit(void)
 {
@@ -380,6 +407,36 @@ void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count)
 void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size)
 {
 	return (__force void *)ioremap_wc(address, size);
+}
+
+bool rk_dma_heap_helper_pfn_valid(unsigned long pfn)
+{
+	return pfn_valid(pfn);
+}
+
+void *rk_dma_heap_helper_vmap_frames(unsigned long pfn, unsigned int count, pgprot_t prot)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (pfn_valid(pfn + i))
+			return NULL;
+#ifdef CONFIG_VMAP_PFN
+	unsigned long *pfns = kvmalloc_array(count, sizeof(*pfns), GFP_KERNEL);
+	void *address;
+
+	if (!pfns)
+		return NULL;
+	for (i = 0; i < count; i++)
+		pfns[i] = pfn + i;
+	address = vmap_pfn(pfns, count, prot);
+	kvfree(pfns);
+	return address;
+#elif defined(CONFIG_HAVE_IOREMAP_PROT)
+	return (__force void *)ioremap_prot(PFN_PHYS(pfn), (size_t)count << PAGE_SHIFT, prot);
+#else
+	return NULL;
+#endif
 }
 
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length)

@@ -9,6 +9,7 @@
 #include <linux/dma-direction.h>
 #include <linux/mm_types.h>
 #include <linux/scatterlist.h>
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 
 struct attribute;
@@ -19,6 +20,7 @@ struct dentry;
 struct dma_resv;
 struct file;
 struct inode;
+struct module;
 struct pid;
 struct pt_regs;
 struct seq_file;
@@ -71,6 +73,11 @@ void rk_dma_heap_helper_dma_sync_single_for_device(struct device *dev, dma_addr_
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
+bool rk_dma_heap_helper_within_module(unsigned long address, const struct module *module);
+unsigned long rk_dma_heap_helper_spin_lock_irqsave(spinlock_t *lock);
+void rk_dma_heap_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+/* Allocates zeroed memory that is never freed. */
+void *rk_dma_heap_helper_kzalloc_forever(size_t size);
 bool rk_dma_heap_helper_log_ratelimit(void);
 void *rk_dma_heap_helper_kmalloc_small(size_t size);
 char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
@@ -88,6 +95,12 @@ int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)
 void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);
 void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count);
 void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size);
+/*
+ * Maps page frames without a struct page; vunmap() removes the mapping. Returns NULL if one of them
+ * has one, if the kernel cannot map them with this protection, or without memory.
+ */
+void *rk_dma_heap_helper_vmap_frames(unsigned long pfn, unsigned int count, pgprot_t prot);
+bool rk_dma_heap_helper_pfn_valid(unsigned long pfn);
 void rk_dma_heap_helper_flush_kernel_vmap_range(void *address, int length);
 void rk_dma_heap_helper_invalidate_kernel_vmap_range(void *address, int length);
 

@@ -7,25 +7,29 @@
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a mutex over the list of heaps. Nothing else is locked under it.
+//! [`HEAPS`] is a spin lock over the list of heaps, held with interrupts disabled: drivers look heaps
+//! up under locks of their own. Nothing else is locked under it, and nothing is allocated or
+//! dropped.
 
 #[cfg_attr(CONFIG_DMABUF_HEAPS, path = "registry/dma_heap_core.rs")]
 #[cfg_attr(not(CONFIG_DMABUF_HEAPS), path = "registry/standalone.rs")]
 mod nodes;
 
 use crate::{
+    abstractions::irq_spin_lock::global_irq_lock,
     bindings as c,
     heap::Heap, //
 };
+use core::mem;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 
-kernel::sync::global_lock! {
-    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
+global_irq_lock! {
+    // `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The registered heaps, in the order in which they were added.
-    unsafe(uninit) static HEAPS: Mutex<KVec<Registered>> = KVec::new();
+    unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
 }
 
 /// Initialises [`HEAPS`].
@@ -42,6 +46,8 @@ pub(crate) unsafe fn init_lock() {
 struct Registered {
     heap: Arc<dyn Heap>,
     handle: Handle,
+    /// The number of references that drivers hold.
+    references: usize,
 }
 
 /// The pointer by which drivers know a heap. The module only compares it.
@@ -63,7 +69,8 @@ impl Registry {
     /// May sleep. Fails with `ENOMEM`, or as the registration of a class or of device numbers does.
     pub(crate) fn new(count: usize) -> Result<Self> {
         let nodes = nodes::Nodes::new()?;
-        HEAPS.lock().reserve(count, GFP_KERNEL)?;
+        let empty = KVec::with_capacity(count, GFP_KERNEL)?;
+        *HEAPS.lock() = empty;
         Ok(Self { nodes })
     }
 
@@ -83,6 +90,7 @@ impl Registry {
             let entry = Registered {
                 heap: heap.clone(),
                 handle,
+                references: 0,
             };
             HEAPS.lock().push_within_capacity(entry).map_err(|_| ENOMEM)
         });
@@ -105,32 +113,51 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        // A static is not dropped, so it is cleared.
-        *HEAPS.lock() = KVec::new();
+        // A static is not dropped, so its content is moved out and dropped without the lock.
+        let heaps = mem::replace(&mut *HEAPS.lock(), KVec::new());
+        drop(heaps);
     }
 }
 
 /// Returns the registered heaps, in the order in which they were added. May sleep. Fails with
 /// `ENOMEM`.
 pub(crate) fn heaps() -> Result<KVec<Arc<dyn Heap>>> {
-    let registered = HEAPS.lock();
-    let mut heaps = KVec::with_capacity(registered.len(), GFP_KERNEL)?;
-    for entry in registered.iter() {
-        heaps.push(entry.heap.clone(), GFP_KERNEL)?;
+    // The list has its capacity from the beginning.
+    let capacity = HEAPS.lock().capacity();
+    let mut heaps = KVec::with_capacity(capacity, GFP_KERNEL)?;
+    for entry in HEAPS.lock().iter() {
+        heaps
+            .push_within_capacity(entry.heap.clone())
+            .map_err(|_| ENOMEM)?;
     }
     Ok(heaps)
 }
 
-/// Returns the handle of the heap named `name`. May sleep.
+/// Looks up the heap named `name` and counts a reference to it. Does not sleep.
 pub(crate) fn find(name: &CStr) -> Option<Handle> {
-    HEAPS
-        .lock()
-        .iter()
-        .find(|entry| entry.heap.account().heap_name() == name)
-        .map(|entry| entry.handle)
+    let mut heaps = HEAPS.lock();
+    let entry = heaps
+        .iter_mut()
+        .find(|entry| entry.heap.account().heap_name() == name)?;
+    entry.references = entry.references.saturating_add(1);
+    Some(entry.handle)
 }
 
-/// Looks up the heap with `handle`. May sleep.
+/// Uncounts a reference to the heap with `handle`. Returns false, and changes nothing, if there is
+/// none. Does not sleep.
+pub(crate) fn put(handle: Handle) -> bool {
+    let mut heaps = HEAPS.lock();
+    let Some(entry) = heaps
+        .iter_mut()
+        .find(|entry| entry.handle == handle && entry.references > 0)
+    else {
+        return false;
+    };
+    entry.references -= 1;
+    true
+}
+
+/// Looks up the heap with `handle`. Does not sleep.
 pub(crate) fn lookup(handle: Handle) -> Option<Arc<dyn Heap>> {
     HEAPS
         .lock()

@@ -24,8 +24,8 @@
 //!
 //! A lock may be acquired while locks with lower numbers are held, but not in the reverse order.
 //!
-//! 1. `rockchip::HEAPS`, then `registry::HEAPS` or `heap_devices::HEAPS`: mutexes over the lists of
-//!    heaps. Held to look up, add or open a heap; never while a buffer is allocated or freed.
+//! 1. `rockchip::NODES`, then `heap_devices::HEAPS`: mutexes, held to add, remove or open a heap;
+//!    never while a buffer is allocated or freed.
 //! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and by readers of `/proc`
 //!    for the attached devices. Then the lock of its importers: a mutex of
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former.
@@ -37,6 +37,12 @@
 //!    kthread worker.
 //! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
 //!    acquired when a dma-buf is released. No other lock is acquired under them.
+//! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers may
+//!    look up under locks of their own, so interrupts are disabled. No other lock is acquired under
+//!    them.
+//!
+//! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
+//! these held. Under it none is acquired.
 //!
 //! Pages are allocated with none of 3 to 5 held. They are freed and zeroed with none held either,
 //! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4
@@ -44,8 +50,9 @@
 //!
 //! # Statics
 //!
-//! Four locks are statics, because the C functions that need them are called without data of
+//! Five locks are statics, because the C functions that need them are called without data of
 //! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
+//! `rockchip::NODES` by drivers that add heaps,
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
 //! hook and the tracepoint. [`RkDmaHeap::init`] initialises them before anything can reach them.
 //! Beside them are atomic flags in [`all_buffers`] and `procfs/advanced.rs`. All other state
@@ -89,8 +96,14 @@ mod heaps;
 #[path = "../procfs/mod.rs"]
 mod procfs;
 
-use abstractions::sysfs;
-use kernel::prelude::*;
+use abstractions::{
+    free_memory,
+    sysfs, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 module! {
     type: RkDmaHeap,
@@ -146,7 +159,8 @@ module! {
 /// are dropped first.
 struct RkDmaHeap {
     _procfs: procfs::Nodes,
-    _pool_sizes: [sysfs::NumberFile<page_pool::PoolSet>; 2],
+    _pool_size: sysfs::NumberFile<page_pool::PoolSet>,
+    _rockchip_pool_size: sysfs::NumberFile<rockchip::PoolSizes>,
     _registry: registry::Registry,
     _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
@@ -161,7 +175,7 @@ impl kernel::Module for RkDmaHeap {
         unsafe {
             heap_devices::init_lock();
             registry::init_lock();
-            rockchip::init_lock();
+            rockchip::init_locks();
             all_buffers::init_lock();
         }
         let parameters = parameters::Parameters::read()?;
@@ -176,24 +190,30 @@ impl kernel::Module for RkDmaHeap {
             cleaner,
             lookup,
         } = heaps::Heaps::create(&parameters)?;
+        let single_pages = rockchip::RkHeap::new_single_pages(
+            c"rk-system-heap",
+            parameters.buffer_pages(free_memory::total_ram()),
+        )?;
         let own_heap = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
         if let Some(heap) = &own_heap {
             heaps.push(heap.clone(), GFP_KERNEL)?;
         }
         // Programs read Android's file or Rockchip's.
-        let pool_sizes = [
-            sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?,
-            sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", pools.set())?,
-        ];
+        let pool_size = sysfs::NumberFile::new(c"dma_heap", c"total_pools_kb", pools.set())?;
+        let sizes = Arc::new(rockchip::PoolSizes(pools.set()), GFP_KERNEL)?;
+        let rockchip_pool_size =
+            sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", sizes)?;
         let area = own_heap.as_ref().and_then(|heap| heap.area());
         let procfs = procfs::create(&parameters, ranges, lookup.as_ref(), area)?;
         let rockchip = rockchip::Registration::new(cleaner)?;
+        // It has no buffers, and so no node.
+        rockchip::add(single_pages, false)?;
         let mut registry = registry::Registry::new(heaps.len())?;
 
         // An open node pins the module, and a node can be opened as soon as it exists. So the
         // initialisation must not fail from here on.
         if let Some(heap) = own_heap {
-            if let Err(error) = rockchip::add(heap) {
+            if let Err(error) = rockchip::add(heap, true) {
                 pr_err!(
                     "/dev/rk_dma_heap: left out, its device node cannot be created: {:?}\n",
                     error
@@ -205,7 +225,8 @@ impl kernel::Module for RkDmaHeap {
         }
         Ok(Self {
             _procfs: procfs,
-            _pool_sizes: pool_sizes,
+            _pool_size: pool_size,
+            _rockchip_pool_size: rockchip_pool_size,
             _registry: registry,
             _rockchip: rockchip,
             _pools: pools,

@@ -1,27 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of `/dev/rk_dma_heap`: the Rockchip heap, and those that drivers add.
+//! The heaps of `rk_dma_heap_find()`: the module's own, and those that drivers add.
+//!
+//! # References
+//!
+//! Drivers count their references, but a reference keeps neither the module loaded nor a driver's
+//! heap usable: many drivers never drop theirs. A heap is removed when the driver that has added it
+//! drops the reference of that, or is unloaded. While others still refer to it, it stays in the list
+//! for their pointers, and its operations fail.
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a mutex. Device nodes are created and removed under it; buffers are not allocated
-//! or freed under it.
+//! [`NODES`] is a mutex. Heaps are added and removed under it, with their device nodes. [`HEAPS`] is
+//! a spin lock, held with interrupts disabled, because drivers look heaps up under locks of their
+//! own. It is acquired under the former. Nothing is allocated or dropped under it, and the list has
+//! [`MAX_HEAPS`] entries at most. Buffers are allocated and freed with neither held.
 
+mod driver_heap;
 mod heap;
 
+pub(crate) use driver_heap::DriverHeap;
 pub(crate) use heap::{
-    DriverHeap,
-    RkHeap, //
+    RkHeap,
+    Role, //
 };
 
 use crate::{
-    abstractions::cache_cleaner::Cleaner,
+    abstractions::{
+        cache_cleaner::Cleaner,
+        irq_spin_lock::global_irq_lock,
+        kernel_module::{
+            ModuleFinder,
+            UnloadObserver,
+            UnloadingModule,
+            Unloads, //
+        },
+        sysfs::Number, //
+    },
     bindings as c,
-    heap::Heap,
     heap_devices::{
         HeapDevices,
         RK_DMA_HEAP, //
-    }, //
+    },
+    page_pool::PoolSet, //
 };
 use core::mem;
 use kernel::{
@@ -29,168 +50,302 @@ use kernel::{
     sync::Arc, //
 };
 
+/// The largest number of heaps, including removed ones to which drivers still refer.
+const MAX_HEAPS: usize = 256;
+
 kernel::sync::global_lock! {
-    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The registered heaps and their device nodes.
-    unsafe(uninit) static HEAPS: Mutex<Heaps> =
-        Heaps { device: None, nodes: None, heaps: KVec::new() };
+    // SAFETY: `init_locks()` initialises the lock, and the module calls it before anything else.
+    /// What is needed to add and remove heaps.
+    unsafe(uninit) static NODES: Mutex<Nodes> = Nodes { device: None, nodes: None, modules: None };
 }
 
-/// Initialises [`HEAPS`].
+global_irq_lock! {
+    // `init_locks()` initialises the lock, and the module calls it before anything else.
+    /// The heaps.
+    unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
+}
+
+/// Initialises [`NODES`] and [`HEAPS`].
 ///
 /// # Safety
 ///
 /// Must be called once, before any other function of this file.
-pub(crate) unsafe fn init_lock() {
+pub(crate) unsafe fn init_locks() {
     // SAFETY: The caller promises that this is the first and only call.
-    unsafe { HEAPS.init() };
+    unsafe {
+        NODES.init();
+        HEAPS.init();
+    }
 }
 
-struct Heaps {
-    /// The device for DMA mappings of the heaps' memory.
+/// What is needed to add and remove heaps.
+struct Nodes {
+    /// The device that reaches all memory, for `/proc/rk_dmabuf/sgt`.
     device: Option<Arc<Cleaner>>,
     nodes: Option<HeapDevices<RK_DMA_HEAP>>,
-    heaps: KVec<Registered>,
+    modules: Option<ModuleFinder>,
 }
 
-/// A registered heap.
+/// A heap in the list.
 struct Registered {
     heap: Arc<RkHeap>,
-    minor: u32,
-    /// The number of references: those of drivers, and one of the heap's creator.
+    /// The minor number of the device node, if the heap has one.
+    minor: Option<u32>,
+    /// Whether the heap was removed.
+    removed: bool,
+    /// The number of references of drivers that have found the heap.
     references: usize,
 }
 
 /// Removes all heaps and their device nodes when it is dropped.
 #[must_use = "dropping this removes the heaps"]
-pub(crate) struct Registration(());
+pub(crate) struct Registration(Unloads<RemoveHeaps>);
 
 impl Registration {
-    /// Creates `/dev/rk_dma_heap`. Drivers get `device` for DMA mappings.
+    /// Creates `/dev/rk_dma_heap`. [`device`] returns `device`.
     ///
-    /// May sleep. Fails as [`HeapDevices::new`] does.
+    /// May sleep. Fails with `ENOMEM`, and as [`HeapDevices::new`] does.
     pub(crate) fn new(device: Arc<Cleaner>) -> Result<Self> {
         let nodes = HeapDevices::new()?;
-        let mut heaps = HEAPS.lock();
-        heaps.nodes = Some(nodes);
-        heaps.device = Some(device);
-        Ok(Self(()))
+        let unloads = Unloads::register()?;
+        let mut state = NODES.lock();
+        state.nodes = Some(nodes);
+        state.device = Some(device);
+        state.modules = ModuleFinder::new();
+        Ok(Self(unloads))
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut heaps = HEAPS.lock();
+        let mut state = NODES.lock();
         // A static is not dropped, so its contents are moved out and dropped without the lock.
-        let contents = (
-            heaps.nodes.take(),
-            mem::replace(&mut heaps.heaps, KVec::new()),
-            heaps.device.take(),
-        );
-        drop(heaps);
-        drop(contents);
-    }
-}
-
-/// Registers `heap`, with one reference.
-///
-/// May sleep. Fails with `EEXIST` if another heap has its name, and as [`HeapDevices::add`] does.
-pub(crate) fn add(heap: Arc<RkHeap>) -> Result<*mut c::rk_dma_heap> {
-    let mut heaps = HEAPS.lock();
-    if heaps
-        .heaps
-        .iter()
-        .any(|other| other.heap.account().heap_name() == heap.account().heap_name())
-    {
-        return Err(EEXIST);
-    }
-    heaps.heaps.reserve(1, GFP_KERNEL)?;
-    let minor = heaps.nodes.as_mut().ok_or(ENODEV)?.add(heap.clone())?;
-    let raw = heap.as_raw();
-    heaps.heaps.push(
-        Registered {
-            heap,
-            minor,
-            references: 1,
-        },
-        GFP_KERNEL,
-    )?;
-    Ok(raw)
-}
-
-/// Looks up the heap named `name` and takes a reference to it. May sleep.
-pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
-    let mut heaps = HEAPS.lock();
-    let entry = heaps
-        .heaps
-        .iter_mut()
-        .find(|entry| entry.heap.account().heap_name() == name)?;
-    entry.references = entry.references.checked_add(1)?;
-    Some(entry.heap.as_raw())
-}
-
-/// Drops a reference to `heap`. Returns false if there is no such heap. May sleep.
-pub(crate) fn put(heap: *mut c::rk_dma_heap) -> bool {
-    let mut guard = HEAPS.lock();
-    let heaps = &mut *guard;
-    let Some(index) = heaps
-        .heaps
-        .iter()
-        .position(|entry| entry.heap.as_raw() == heap)
-    else {
-        return false;
-    };
-    let Some(entry) = heaps.heaps.get_mut(index) else {
-        return false;
-    };
-    entry.references = entry.references.saturating_sub(1);
-    // The module's own heap stays registered even if drivers put too often.
-    if entry.references == 0 && entry.heap.area().is_none() {
-        if let (Ok(entry), Some(nodes)) = (heaps.heaps.remove(index), heaps.nodes.as_mut()) {
-            nodes.remove(entry.minor);
+        let contents = (state.nodes.take(), state.device.take());
+        drop(state);
+        let heaps = mem::replace(&mut *HEAPS.lock(), KVec::new());
+        for entry in &heaps {
+            if let Some(driver) = entry.heap.driver() {
+                driver.close();
+            }
         }
+        drop(contents);
+        drop(heaps);
     }
+}
+
+/// Removes the heaps of modules that are unloaded.
+struct RemoveHeaps;
+
+impl UnloadObserver for RemoveHeaps {
+    fn unloading(module: &UnloadingModule) {
+        while remove(|heap| {
+            heap.driver()
+                .is_some_and(|driver| driver.is_part_of(module))
+        }) {}
+    }
+}
+
+/// Adds `heap`, with a device node if `has_node`.
+///
+/// May sleep. Fails with `EINVAL` if another heap has its name, with `ENOSPC` if there are too many
+/// heaps, and as [`HeapDevices::add`] does.
+pub(crate) fn add(heap: Arc<RkHeap>, has_node: bool) -> Result {
+    drop_unused();
+    let mut state = NODES.lock();
+    let (count, taken) = {
+        let heaps = HEAPS.lock();
+        let taken = heaps
+            .iter()
+            .any(|entry| !entry.removed && entry.heap.name() == heap.name());
+        (heaps.len(), taken)
+    };
+    if taken {
+        return Err(EINVAL);
+    }
+    if count >= MAX_HEAPS {
+        return Err(ENOSPC);
+    }
+    // Only this function adds, under the mutex.
+    let mut larger = KVec::with_capacity(count + 1, GFP_KERNEL)?;
+    let minor = match has_node {
+        true => Some(state.nodes.as_mut().ok_or(ENODEV)?.add(heap.clone())?),
+        false => None,
+    };
+    let new = Registered {
+        heap,
+        minor,
+        removed: false,
+        references: 0,
+    };
+    let mut heaps = HEAPS.lock();
+    let mut smaller = mem::replace(&mut *heaps, KVec::new());
+    // The capacity suffices, so nothing is dropped here.
+    for entry in Iterator::chain(smaller.drain_all(), [new]) {
+        let _ = larger.push_within_capacity(entry);
+    }
+    *heaps = larger;
+    drop(heaps);
+    drop(smaller);
+    Ok(())
+}
+
+/// Removes the first heap for which `is_it` is true, and waits for its operations. Returns false if
+/// there is none.
+///
+/// May sleep. `is_it` must not sleep.
+fn remove(is_it: impl Fn(&RkHeap) -> bool) -> bool {
+    let mut state = NODES.lock();
+    let removed = {
+        let mut heaps = HEAPS.lock();
+        heaps
+            .iter_mut()
+            .find(|entry| !entry.removed && is_it(&entry.heap))
+            .map(|entry| {
+                entry.removed = true;
+                (entry.heap.clone(), entry.minor.take())
+            })
+    };
+    let Some((heap, minor)) = removed else {
+        return false;
+    };
+    if let (Some(nodes), Some(minor)) = (state.nodes.as_mut(), minor) {
+        nodes.remove(minor);
+    }
+    drop(state);
+    if let Some(driver) = heap.driver() {
+        driver.close();
+    }
+    drop_unused();
     true
 }
 
-/// Looks up the heap behind a driver's pointer. May sleep.
-pub(crate) fn lookup(heap: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
+/// Drops the removed heaps to which no driver refers. May sleep.
+fn drop_unused() {
+    loop {
+        let entry = {
+            let mut heaps = HEAPS.lock();
+            let unused = heaps
+                .iter()
+                .position(|entry| entry.removed && entry.references == 0);
+            unused.and_then(|index| heaps.remove(index).ok())
+        };
+        if entry.is_none() {
+            return;
+        }
+    }
+}
+
+/// Looks up the heap named `name` and counts a reference to it. Does not sleep.
+pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
+    let mut heaps = HEAPS.lock();
+    let entry = heaps
+        .iter_mut()
+        .find(|entry| !entry.removed && entry.heap.name() == name)?;
+    entry.references = entry.references.saturating_add(1);
+    Some(entry.heap.handle(Role::Finder))
+}
+
+/// Drops the reference of [`find`] or [`add_driver`] to `heap`. Returns false, and changes nothing,
+/// if there is none.
+///
+/// Does not sleep for a reference of [`find`].
+pub(crate) fn put(handle: *mut c::rk_dma_heap) -> bool {
+    let found = {
+        let mut heaps = HEAPS.lock();
+        heaps
+            .iter_mut()
+            .find(|entry| entry.heap.handle(Role::Finder) == handle)
+            .map(|entry| {
+                let balanced = entry.references > 0;
+                entry.references = entry.references.saturating_sub(1);
+                balanced
+            })
+    };
+    // The entry of a removed heap stays until the next addition or removal.
+    found.unwrap_or_else(|| {
+        remove(|heap| heap.driver().is_some() && heap.handle(Role::Adder) == handle)
+    })
+}
+
+/// Calls `f` for the heap behind a driver's pointer. `f` must not sleep. Does not sleep.
+pub(crate) fn with<R>(handle: *mut c::rk_dma_heap, f: impl FnOnce(&RkHeap) -> R) -> Option<R> {
     HEAPS
         .lock()
-        .heaps
         .iter()
-        .find(|entry| entry.heap.as_raw() == heap)
+        .find(|entry| entry.heap.role(handle).is_some())
+        .map(|entry| f(&entry.heap))
+}
+
+/// Looks up the heap behind a driver's pointer. Does not sleep; dropping the heap may.
+pub(crate) fn lookup(handle: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
+    HEAPS
+        .lock()
+        .iter()
+        .find(|entry| entry.heap.role(handle).is_some())
         .map(|entry| entry.heap.clone())
 }
 
-/// Returns the device for DMA mappings of the heaps' memory. May sleep.
+/// Returns the device that reaches all memory. May sleep.
 pub(crate) fn device() -> Option<Arc<Cleaner>> {
-    HEAPS.lock().device.clone()
+    NODES.lock().device.clone()
 }
 
-/// Registers a driver's heap named `name`, with one reference.
+/// Adds a driver's heap, named and described by `info`, and returns the pointer by which the driver
+/// knows it.
 ///
-/// May sleep. Fails with `ENODEV` if the module is being unloaded, and as [`add`] does.
-pub(crate) fn add_driver(name: &CStr, heap: DriverHeap) -> Result<*mut c::rk_dma_heap> {
-    add(RkHeap::new_driver(name, heap)?)
+/// May sleep. Fails with `EINVAL` if `info` lacks something, with `ENODEV` if the module is being
+/// unloaded, and as [`add`] does.
+///
+/// # Safety
+///
+/// As for [`DriverHeap::new`], until the pointer is put.
+pub(crate) unsafe fn add_driver(
+    name: &CStr,
+    info: &c::rk_dma_heap_export_info,
+) -> Result<*mut c::rk_dma_heap> {
+    let modules = NODES.lock().modules;
+    // SAFETY: The caller promises that the operations are valid until the pointer is put.
+    // `RemoveHeaps` closes the heap when their module is unloaded.
+    let heap = RkHeap::new_driver(name, unsafe { DriverHeap::new(info, modules) }?)?;
+    let handle = heap.handle(Role::Adder);
+    add(heap, true)?;
+    Ok(handle)
 }
 
-/// Returns all heaps. May sleep. Fails with `ENOMEM`.
+/// Returns all heaps that have not been removed. May sleep. Fails with `ENOMEM`.
 pub(crate) fn heaps() -> Result<KVec<Arc<RkHeap>>> {
-    let heaps = HEAPS.lock();
-    let mut all = KVec::with_capacity(heaps.heaps.len(), GFP_KERNEL)?;
-    for entry in &heaps.heaps {
-        all.push(entry.heap.clone(), GFP_KERNEL)?;
+    // Heaps are added under this lock only.
+    let state = NODES.lock();
+    let count = HEAPS.lock().len();
+    let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
+    for entry in HEAPS.lock().iter().filter(|entry| !entry.removed) {
+        all.push_within_capacity(entry.heap.clone())
+            .map_err(|_| ENOMEM)?;
     }
+    drop(state);
     Ok(all)
 }
 
-/// Returns the module's own heap. May sleep.
+/// Returns the module's own heap. Does not sleep; dropping the heap may.
 pub(crate) fn own_heap() -> Option<Arc<RkHeap>> {
     HEAPS
         .lock()
-        .heaps
         .iter()
         .find(|entry| entry.heap.area().is_some())
         .map(|entry| entry.heap.clone())
+}
+
+/// The size of the module's pools and of those of the heaps that drivers have added, in KiB.
+pub(crate) struct PoolSizes(pub(crate) Arc<PoolSet>);
+
+#[vtable]
+impl Number for PoolSizes {
+    fn number(&self) -> usize {
+        let drivers = heaps().map_or(0, |heaps| {
+            heaps
+                .iter()
+                .fold(0, |sum: usize, heap| sum.saturating_add(heap.pool_size()))
+        });
+        self.0.number().saturating_add(drivers / 1024)
+    }
 }

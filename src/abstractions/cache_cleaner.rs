@@ -80,6 +80,8 @@ pub(crate) const WRITE_COMBINED_WORKS: bool = DEVICES_MAY_NOT_SNOOP;
 #[must_use]
 pub(crate) struct Cleaner {
     device: faux::Registration,
+    /// What the device points to, so it is dropped after the device.
+    _parameters: KBox<dma_device::Parameters>,
     reaches_memory: bool,
 }
 
@@ -87,14 +89,16 @@ impl Cleaner {
     /// Creates a cleaner with a device named `name`.
     ///
     /// May sleep. Fails with `ENODEV` if the device cannot be created, and as
-    /// [`dma_device::remove_dma_limits`] does.
+    /// [`dma_device::set_parameters`] does.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
+        let mut parameters = KBox::new(pin_init::zeroed::<dma_device::Parameters>(), GFP_KERNEL)?;
         let registration = faux::Registration::new(name, None)?;
         let raw = version::faux_device(&registration);
         // INVARIANT: The device has no firmware node, so it keeps the architecture's default. On
         // arm and arm64 that is no snooping.
-        // SAFETY: The device is valid. It was just created, so it has no other user.
-        unsafe { dma_device::remove_dma_limits(raw) }?;
+        // SAFETY: The device is valid. It was just created, so it has no other user. The parameters
+        // live longer than its registration.
+        unsafe { dma_device::set_parameters(raw, &raw mut *parameters) }?;
         // SAFETY: The device is valid as long as its registration.
         let device: &Device = unsafe { Device::from_raw(raw) };
         // INVARIANT: The device addresses all memory, so a bounce buffer is used for all memory or
@@ -102,6 +106,7 @@ impl Cleaner {
         let reaches_memory = !dma_device::bounces(device, Segment { pfn: 0, pages: 1 });
         Ok(Self {
             device: registration,
+            _parameters: parameters,
             reaches_memory,
         })
     }

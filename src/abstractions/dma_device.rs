@@ -23,10 +23,13 @@ pub(crate) fn raw(device: &Device) -> *mut bindings::device {
     core::ptr::from_ref(device).cast_mut().cast()
 }
 
+/// The DMA parameters of a device that has none of its own.
+pub(crate) type Parameters = bindings::device_dma_parameters;
+
 /// Sets the DMA mask of `device` to 64 bits and its segment size to the maximum.
 ///
-/// A device without DMA parameters gets some from devres, which frees them when the driver of the
-/// device is unbound.
+/// A device without DMA parameters gets some that are never freed: the device points to them as
+/// long as it exists, which may be longer than its driver is bound and than this module is loaded.
 ///
 /// May sleep. Fails with `ENOMEM`, and as `dma_set_mask()` does.
 ///
@@ -39,9 +42,7 @@ pub(crate) unsafe fn remove_dma_limits(device: *mut bindings::device) -> Result 
     unsafe {
         to_result(c::dma_coerce_mask_and_coherent(device, u64::MAX))?;
         if (*device).dma_parms.is_null() {
-            let size = size_of::<bindings::device_dma_parameters>();
-            let parameters =
-                c::devm_kmalloc(device, size, bindings::GFP_KERNEL | bindings::__GFP_ZERO);
+            let parameters = c::kzalloc_forever(size_of::<Parameters>());
             if parameters.is_null() {
                 return Err(ENOMEM);
             }
@@ -50,6 +51,24 @@ pub(crate) unsafe fn remove_dma_limits(device: *mut bindings::device) -> Result 
         (*(*device).dma_parms).max_segment_size = u32::MAX;
     }
     Ok(())
+}
+
+/// Gives `device` the DMA parameters `parameters`, and removes its limits as [`remove_dma_limits`]
+/// does.
+///
+/// # Safety
+///
+/// As for [`remove_dma_limits`]. The parameters must be valid as long as the device is used for
+/// DMA.
+pub(crate) unsafe fn set_parameters(
+    device: *mut bindings::device,
+    parameters: *mut Parameters,
+) -> Result {
+    // SAFETY: The safety requirements are the same.
+    unsafe {
+        (*device).dma_parms = parameters;
+        remove_dma_limits(device)
+    }
 }
 
 /// Returns the maximum size of a DMA segment for `device`, in bytes.

@@ -235,22 +235,32 @@ impl Drop for KernelMapping {
 /// Maps `count` consecutive page frames from `pfn` on with protection `prot`. The caller unmaps
 /// them with `vunmap()`.
 ///
-/// May sleep. Returns null on failure.
+/// May sleep. Returns null on failure, and if only some of the page frames have a `struct page`.
 ///
 /// # Safety
 ///
-/// Each page frame must have a `struct page` and must not be freed while it is mapped.
+/// The page frames must not be freed while they are mapped. Those without a `struct page` must be
+/// memory or registers that may be mapped with this protection.
 pub(crate) unsafe fn vmap_contiguous(
     pfn: usize,
     count: u32,
     prot: bindings::pgprot_t,
 ) -> *mut c_void {
     let map = || {
+        let end = pfn.checked_add(count as usize).ok_or(EINVAL)?;
+        // SAFETY: The call has no requirements.
+        if !unsafe { c::pfn_valid(pfn) } {
+            // SAFETY: The caller promises that the page frames may be mapped.
+            return Ok(unsafe { c::vmap_frames(pfn, count, prot) });
+        }
         let mut pages: KVVec<*mut bindings::page> =
             KVVec::with_capacity(count as usize, GFP_KERNEL)?;
-        let end = pfn.checked_add(count as usize).ok_or(EINVAL)?;
         for pfn in pfn..end {
-            // SAFETY: The page frame has a `struct page` by the safety requirements.
+            // SAFETY: The call has no requirements.
+            if !unsafe { c::pfn_valid(pfn) } {
+                return Err(EINVAL);
+            }
+            // SAFETY: The page frame has a `struct page`.
             pages.push(unsafe { c::pfn_to_page(pfn) }, GFP_KERNEL)?;
         }
         // SAFETY: `pages` holds `count` valid pages.

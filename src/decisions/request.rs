@@ -23,22 +23,38 @@ use kernel::{
 /// # Invariants
 ///
 /// `size` is a multiple of the page size and not 0. `flags` contains file flags that dma-bufs
-/// support only.
+/// support only, and `heap_flags` [`UNCACHED`] at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     size: usize,
     flags: u32,
+    heap_flags: u32,
 }
+
+/// The heap flag of `/dev/rk_dma_heap` for write-combined buffers: `RK_DMA_HEAP_UNCACHED`.
+pub(crate) const UNCACHED: u32 = 1;
 
 impl Request {
     /// Validates the arguments and rounds `size`, in bytes, up to whole pages.
     ///
-    /// `fd_flags` may contain `O_CLOEXEC` and an access mode. `heap_flags` must be 0.
+    /// `fd_flags` may contain `O_CLOEXEC` and an access mode. `heap_flags` must be 0: the heaps of
+    /// `/dev/dma_heap` have none.
     ///
     /// Fails with `EINVAL` if the size is 0 or overflows when it is rounded, and if a flag is
     /// unknown. Fails with `ENOMEM` if the size exceeds the address space of a 32-bit kernel.
     pub(crate) fn new(size: u64, fd_flags: u32, heap_flags: u64) -> Result<Self> {
-        if fd_flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0 || heap_flags != 0 {
+        if heap_flags != 0 {
+            return Err(EINVAL);
+        }
+        Self::new_rockchip(size, fd_flags, 0)
+    }
+
+    /// Validates the arguments as [`Request::new`] does, for a heap of `/dev/rk_dma_heap`:
+    /// `heap_flags` may contain [`UNCACHED`].
+    pub(crate) fn new_rockchip(size: u64, fd_flags: u32, heap_flags: u64) -> Result<Self> {
+        if fd_flags & !(bindings::O_CLOEXEC | bindings::O_ACCMODE) != 0
+            || heap_flags & !u64::from(UNCACHED) != 0
+        {
             return Err(EINVAL);
         }
         let size = size
@@ -51,6 +67,7 @@ impl Request {
         Ok(Self {
             size: usize::try_from(size).map_err(|_| ENOMEM)?,
             flags: fd_flags,
+            heap_flags: heap_flags as u32,
         })
     }
 
@@ -62,6 +79,16 @@ impl Request {
     /// Returns the flags of the file and its descriptor.
     pub(crate) fn flags(&self) -> u32 {
         self.flags
+    }
+
+    /// Returns the flags for the heap.
+    pub(crate) fn heap_flags(&self) -> u32 {
+        self.heap_flags
+    }
+
+    /// Returns whether the buffer is to be write-combined, whatever the heap's other buffers are.
+    pub(crate) fn is_uncached(&self) -> bool {
+        self.heap_flags & UNCACHED != 0
     }
 }
 
@@ -111,6 +138,13 @@ mod tests {
         }
         for bit in 0..u64::BITS {
             assert_eq!(Request::new(PAGE, 0, 1 << bit), Err(EINVAL));
+            let rockchip = Request::new_rockchip(PAGE, 0, 1 << bit);
+            assert_eq!(
+                rockchip.map(|request| request.is_uncached()),
+                if bit == 0 { Ok(true) } else { Err(EINVAL) }
+            );
         }
+        let plain = Request::new_rockchip(PAGE, 0, 0);
+        assert_eq!(plain.map(|request| request.is_uncached()), Ok(false));
     }
 }

@@ -3,13 +3,12 @@
 //! The function names of Android's kernels, for the module's heaps of `/dev/dma_heap`.
 
 use super::{
-    get_module,
     into_fd,
     into_pointer,
     new_request,
     optional_str,
     put_buffer,
-    put_module, //
+    warn_unbalanced, //
 };
 use crate::{
     abstractions::dma_buf::DmaBuf,
@@ -39,18 +38,15 @@ use kernel::{
 unsafe extern "C" fn dma_heap_find(name: *const c_char) -> *mut c::dma_heap {
     // SAFETY: The caller promises this.
     match unsafe { optional_str(name) }.and_then(registry::find) {
-        Some(Handle(heap)) => {
-            get_module();
-            heap
-        }
+        Some(Handle(heap)) => heap,
         None => ptr::null_mut(),
     }
 }
 
 #[no_mangle]
 extern "C" fn dma_heap_put(heap: *mut c::dma_heap) {
-    if registry::lookup(Handle(heap)).is_some() {
-        put_module();
+    if !heap.is_null() && !registry::put(Handle(heap)) {
+        warn_unbalanced();
     }
 }
 
@@ -101,8 +97,8 @@ extern "C" fn dma_heap_get_drvdata(_heap: *mut c::dma_heap) -> *mut core::ffi::c
 #[cfg(not(CONFIG_DMABUF_HEAPS))]
 #[no_mangle]
 extern "C" fn dma_heap_get_name(heap: *mut c::dma_heap) -> *const c_char {
-    // The name belongs to the account, which lives as long as the module. The caller's reference
-    // keeps the module loaded.
+    // The name belongs to the account, which lives as long as the module. The symbol that the
+    // caller uses keeps the module loaded.
     registry::lookup(Handle(heap))
         .map_or(ptr::null(), |heap| heap.account().heap_name().as_char_ptr())
 }

@@ -11,10 +11,7 @@ mod android;
 mod rockchip;
 
 use crate::{
-    abstractions::{
-        dma_buf::DmaBuf,
-        version, //
-    },
+    abstractions::dma_buf::DmaBuf,
     decisions::request::Request, //
 };
 use core::ptr::NonNull;
@@ -28,7 +25,14 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     str::CStr,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
+    },
+    warn_on, //
 };
 
 /// Converts an optional C string.
@@ -51,6 +55,13 @@ unsafe fn optional_str<'a>(string: *const c_char) -> Option<&'a CStr> {
 fn new_request(size: usize, fd_flags: u32, heap_flags: u64) -> Result<Request> {
     size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
     Request::new(size as u64, fd_flags, heap_flags)
+}
+
+/// Creates the request for the arguments of `rk_dma_heap_*()`, which know a heap flag. Fails as
+/// [`new_request`] does.
+fn new_rockchip_request(size: usize, fd_flags: u32, heap_flags: u32) -> Result<Request> {
+    size.checked_next_multiple_of(PAGE_SIZE).ok_or(EINVAL)?;
+    Request::new_rockchip(size as u64, fd_flags, u64::from(heap_flags))
 }
 
 /// Converts a new buffer to a pointer with a reference, or to an `ERR_PTR()`.
@@ -89,14 +100,14 @@ unsafe fn put_buffer(buffer: *mut bindings::dma_buf) {
     }
 }
 
-/// Takes a reference to the module for a driver that holds a heap.
-fn get_module() {
-    // SAFETY: The calling driver links to the module, so it is loaded.
-    unsafe { bindings::__module_get(version::this_module()) };
-}
-
-/// Drops the reference of [`get_module`].
-fn put_module() {
-    // SAFETY: Called for a heap that was found before, for which `get_module()` was called.
-    unsafe { bindings::module_put(version::this_module()) };
+/// Warns, once, that a driver has put a heap more often than it has found or added one.
+///
+/// References do not keep the module loaded: most drivers never put a heap. The symbols that a
+/// driver uses do.
+fn warn_unbalanced() {
+    static WARNED: Atomic<bool> = Atomic::new(false);
+    if !WARNED.xchg(true, Relaxed) {
+        pr_warn!("a driver puts a heap to which it has no reference: balance the calls\n");
+        warn_on!(true);
+    }
 }

@@ -3,13 +3,13 @@
 //! The function names of Rockchip's kernels, for the heaps of `/dev/rk_dma_heap`.
 
 use super::{
-    get_module,
     into_fd,
     into_pointer,
     new_request,
+    new_rockchip_request,
     optional_str,
     put_buffer,
-    put_module, //
+    warn_unbalanced, //
 };
 use crate::{
     abstractions::{
@@ -18,15 +18,12 @@ use crate::{
     },
     bindings as c,
     decisions::request::Request,
-    rockchip::{
-        self,
-        DriverHeap,
-        RkHeap, //
-    }, //
+    rockchip, //
 };
 use core::{
     ffi::c_void,
-    ptr, //
+    ptr,
+    slice, //
 };
 use kernel::{
     bindings,
@@ -36,6 +33,7 @@ use kernel::{
         c_uint,
         c_ulong, //
     },
+    page::PAGE_SHIFT,
     prelude::*,
     sync::aref::ARef,
     warn_on, //
@@ -47,17 +45,15 @@ use kernel::{
 #[no_mangle]
 unsafe extern "C" fn rk_dma_heap_find(name: *const c_char) -> *mut c::rk_dma_heap {
     // SAFETY: The caller promises this.
-    let heap = unsafe { optional_str(name) }.and_then(rockchip::find);
-    if heap.is_some() {
-        get_module();
-    }
-    heap.unwrap_or(ptr::null_mut())
+    unsafe { optional_str(name) }
+        .and_then(rockchip::find)
+        .unwrap_or(ptr::null_mut())
 }
 
 #[no_mangle]
 extern "C" fn rk_dma_heap_put(heap: *mut c::rk_dma_heap) {
-    if rockchip::put(heap) {
-        put_module();
+    if !heap.is_null() && !rockchip::put(heap) {
+        warn_unbalanced();
     }
 }
 
@@ -97,7 +93,7 @@ unsafe extern "C" fn rk_dma_heap_buffer_alloc(
     heap_flags: c_uint,
     name: *const c_char,
 ) -> *mut bindings::dma_buf {
-    let request = new_request(size, fd_flags, u64::from(heap_flags));
+    let request = new_rockchip_request(size, fd_flags, heap_flags);
     // SAFETY: The caller promises this.
     into_pointer(allocate(heap, request, unsafe { optional_str(name) }))
 }
@@ -123,7 +119,7 @@ unsafe extern "C" fn rk_dma_heap_bufferfd_alloc(
     heap_flags: c_uint,
     name: *const c_char,
 ) -> c_int {
-    let request = new_request(size, fd_flags, u64::from(heap_flags));
+    let request = new_rockchip_request(size, fd_flags, heap_flags);
     // SAFETY: The caller promises this.
     let buffer = allocate(heap, request, unsafe { optional_str(name) });
     into_fd(buffer, request)
@@ -145,7 +141,7 @@ unsafe extern "C" fn rk_dma_heap_alloc_contig_pages(
         warn_on!(true);
         return EINVAL.to_ptr();
     };
-    match new_request(size, 0, 0).and_then(|request| heap.allocate_pages(request, name)) {
+    match new_request(size, 0, 0).and_then(|request| heap.allocate_contiguous(request, name)) {
         Ok(page) => page.as_ptr(),
         Err(error) => error.to_ptr(),
     }
@@ -170,14 +166,67 @@ unsafe extern "C" fn rk_dma_heap_free_contig_pages(
             return Err(EINVAL);
         }
         // SAFETY: The caller promises this.
-        unsafe { heap.free_pages(pages, request, optional_str(name)) }
+        unsafe { heap.free_contiguous(pages, request, optional_str(name)) }
     };
     warn_on!(free().is_err());
 }
 
 /// # Safety
 ///
-/// `info` must be null or valid, and its operations valid until the heap's last reference is put.
+/// `pages` must be null or an array of `size >> PAGE_SHIFT` pointers that nothing else uses during
+/// the call. `name` must be null or a C string.
+#[no_mangle]
+unsafe extern "C" fn rk_dma_heap_alloc_pages(
+    heap: *mut c::rk_dma_heap,
+    pages: *mut *mut bindings::page,
+    size: usize,
+    flags: bindings::gfp_t,
+    name: *const c_char,
+) -> c_int {
+    let count = size >> PAGE_SHIFT;
+    if pages.is_null() || count == 0 {
+        return EINVAL.to_errno();
+    }
+    let Some(heap) = rockchip::lookup(heap) else {
+        return EINVAL.to_errno();
+    };
+    // SAFETY: The caller promises that the array has this size and no other user. All bit patterns
+    // are valid.
+    let pages = unsafe { slice::from_raw_parts_mut(pages, count) };
+    // SAFETY: The caller promises this.
+    match heap.allocate_singles(pages, flags, unsafe { optional_str(name) }) {
+        Ok(()) => 0,
+        Err(error) => error.to_errno(),
+    }
+}
+
+/// # Safety
+///
+/// `pages` must be null or an array of `count` pointers that nothing else uses during the call. Each
+/// must be null or a page of [`rk_dma_heap_alloc_pages`] that is not used afterwards.
+#[no_mangle]
+unsafe extern "C" fn rk_dma_heap_free_pages(
+    heap: *mut c::rk_dma_heap,
+    pages: *mut *mut bindings::page,
+    count: c_uint,
+) {
+    if pages.is_null() || count == 0 {
+        return;
+    }
+    let free = || {
+        let heap = rockchip::lookup(heap).ok_or(EINVAL)?;
+        // SAFETY: The caller promises that the array has this size and no other user.
+        let pages = unsafe { slice::from_raw_parts_mut(pages, count as usize) };
+        // SAFETY: The caller promises that it owns the pages.
+        unsafe { heap.free_singles(pages) }
+    };
+    warn_on!(free().is_err());
+}
+
+/// # Safety
+///
+/// `info` must be null or valid, and its operations valid until the returned pointer is put or
+/// their module is unloaded.
 #[no_mangle]
 unsafe extern "C" fn rk_dma_heap_add(
     info: *const c::rk_dma_heap_export_info,
@@ -190,39 +239,43 @@ unsafe extern "C" fn rk_dma_heap_add(
             .filter(|name| !name.is_empty())
             .ok_or(EINVAL)?;
         // SAFETY: The caller promises this.
-        let heap = unsafe { DriverHeap::new(info) }?;
-        rockchip::add_driver(name, heap)
+        unsafe { rockchip::add_driver(name, info) }
     };
     match add() {
-        Ok(heap) => {
-            get_module();
-            heap
-        }
+        Ok(heap) => heap,
         Err(error) => error.to_ptr(),
     }
 }
 
-/// # Safety
-///
-/// The caller must hold a reference to `heap`.
 #[no_mangle]
-unsafe extern "C" fn rk_dma_heap_get_drvdata(heap: *mut c::rk_dma_heap) -> *mut c_void {
-    // SAFETY: The caller's reference keeps the heap alive.
-    unsafe { RkHeap::from_raw(heap) }.drvdata()
+extern "C" fn rk_dma_heap_get_drvdata(heap: *mut c::rk_dma_heap) -> *mut c_void {
+    rockchip::with(heap, |heap| heap.drvdata()).unwrap_or(ptr::null_mut())
 }
 
 #[no_mangle]
-extern "C" fn rk_dma_heap_get_dev(_heap: *mut c::rk_dma_heap) -> *mut bindings::device {
-    rockchip::device().map_or(ptr::null_mut(), |device| device.device())
+extern "C" fn rk_dma_heap_get_dev(heap: *mut c::rk_dma_heap) -> *mut bindings::device {
+    rockchip::with(heap, |heap| heap.device().device()).unwrap_or(ptr::null_mut())
 }
 
-/// # Safety
-///
-/// The caller must hold a reference to `heap`.
 #[no_mangle]
-unsafe extern "C" fn rk_dma_heap_get_name(heap: *mut c::rk_dma_heap) -> *const c_char {
-    // SAFETY: The caller's reference keeps the heap, and so its name, alive.
-    unsafe { RkHeap::from_raw(heap) }.name().as_char_ptr()
+extern "C" fn rk_dma_heap_get_name(heap: *mut c::rk_dma_heap) -> *const c_char {
+    rockchip::with(heap, |heap| heap.name().as_char_ptr()).unwrap_or(ptr::null())
+}
+
+#[no_mangle]
+extern "C" fn rk_dma_heap_total_inc(heap: *mut c::rk_dma_heap, size: usize) {
+    rockchip::with(heap, |heap| heap.add_to_total(size));
+}
+
+#[no_mangle]
+extern "C" fn rk_dma_heap_total_dec(heap: *mut c::rk_dma_heap, size: usize) {
+    rockchip::with(heap, |heap| heap.subtract_from_total(size));
+}
+
+/// Fails: an area can be set up in early boot only, before there are modules.
+#[no_mangle]
+extern "C" fn rk_dma_heap_cma_setup() -> c_int {
+    ENODEV.to_errno()
 }
 
 #[no_mangle]
@@ -234,7 +287,7 @@ extern "C" fn rk_dma_heap_get_cma() -> *mut c::cma {
 
 /// # Safety
 ///
-/// The page frames must be memory that is valid while it is mapped.
+/// The page frames must be memory that is valid while it is mapped, or registers.
 #[no_mangle]
 unsafe extern "C" fn rk_vmap_contig_pfn(
     pfn: c_ulong,

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A heap of `/dev/rk_dma_heap`: the module's own Rockchip heap, or one that a driver has added.
+//! A heap of the functions for drivers: the module's own Rockchip heap, its heap of single pages, or
+//! one that a driver has added.
 //!
 //! C header: `include/linux/rk-dma-heap.h`
 
+use super::DriverHeap;
 use crate::{
     abstractions::{
+        cache_cleaner::Cleaner,
         cma::Area,
         dma_buf::DmaBuf,
+        single_pages,
         task, //
     },
     bindings as c,
@@ -32,13 +36,20 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     page::PAGE_SHIFT,
     prelude::*,
     rbtree::RBTree,
     str::CString,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc, //
     }, //
 };
@@ -47,6 +58,22 @@ use kernel::{
 pub(crate) struct RkHeap {
     account: Arc<Account>,
     backing: Backing,
+    /// The device for DMA mappings of the heap's memory.
+    device: Cleaner,
+    /// The size of what the heap has handed out apart from dma-bufs and page arrays, in bytes.
+    total: Atomic<usize>,
+    /// Only their addresses matter.
+    handles: [u8; 2],
+}
+
+/// The way in which a driver came by its pointer to a heap. Each has its own pointer, so the last
+/// reference of the driver that has added the heap is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `rk_dma_heap_add()`, and the driver's operations.
+    Adder,
+    /// `rk_dma_heap_find()`.
+    Finder,
 }
 
 /// The owner of a heap's memory.
@@ -56,79 +83,51 @@ enum Backing {
         heap: Arc<dyn Contiguous>,
         arrays: Arc<PageArrays>,
     },
+    /// The page allocator. A request has no more than `limit` pages.
+    SinglePages { limit: usize },
     /// The driver that added it.
     Driver(DriverHeap),
 }
 
-/// A heap that a driver has added.
-///
-/// # Invariants
-///
-/// `ops` is valid while the heap is registered, and its `allocate` is set. If `contiguous` is true,
-/// its operations for page arrays are set as well.
-pub(crate) struct DriverHeap {
-    ops: NonNull<c::rk_dma_heap_ops>,
-    drvdata: *mut c_void,
-    contiguous: bool,
-}
-
-// SAFETY: Any thread may call the driver's operations.
-unsafe impl Send for DriverHeap {}
-// SAFETY: As above.
-unsafe impl Sync for DriverHeap {}
-
-impl DriverHeap {
-    /// Creates a heap from a driver's description.
-    ///
-    /// Fails with `EINVAL` if a mandatory operation is missing.
-    ///
-    /// # Safety
-    ///
-    /// The operations must be valid until the heap's last reference is put.
-    pub(crate) unsafe fn new(info: &c::rk_dma_heap_export_info) -> Result<Self> {
-        let ops = NonNull::new(info.ops.cast_mut()).ok_or(EINVAL)?;
-        // SAFETY: The caller promises that the operations are valid.
-        let table = unsafe { ops.as_ref() };
-        let pages = table.alloc_contig_pages.is_some() && table.free_contig_pages.is_some();
-        if table.allocate.is_none() || (info.support_cma && !pages) {
-            return Err(EINVAL);
-        }
-        // INVARIANT: The operations were checked above. The caller promises that they are valid.
-        Ok(Self {
-            ops,
-            drvdata: info.priv_.cast(),
-            contiguous: info.support_cma,
-        })
-    }
-}
+/// The number of devices so far. A device may live longer than the name of its heap is taken.
+static DEVICES: Atomic<usize> = Atomic::new(0);
 
 impl RkHeap {
-    /// Returns the pointer by which drivers know the heap.
-    pub(crate) fn as_raw(&self) -> *mut c::rk_dma_heap {
-        ptr::from_ref(self).cast_mut().cast()
+    /// Returns the pointer by which drivers in `role` know the heap.
+    pub(crate) fn handle(&self, role: Role) -> *mut c::rk_dma_heap {
+        let [adder, finder] = &self.handles;
+        let handle = match role {
+            Role::Adder => adder,
+            Role::Finder => finder,
+        };
+        ptr::from_ref(handle).cast_mut().cast()
     }
 
-    /// Converts a driver's pointer.
-    ///
-    /// # Safety
-    ///
-    /// `heap` must come from [`RkHeap::as_raw`] of a heap that lives for `'a`.
-    pub(crate) unsafe fn from_raw<'a>(heap: *mut c::rk_dma_heap) -> &'a Self {
-        // SAFETY: The caller promises that this is an `RkHeap` that lives for `'a`.
-        unsafe { &*heap.cast() }
+    /// Returns the role of a driver that knows the heap by `handle`.
+    pub(crate) fn role(&self, handle: *mut c::rk_dma_heap) -> Option<Role> {
+        [Role::Adder, Role::Finder]
+            .into_iter()
+            .find(|role| self.handle(*role) == handle)
     }
 
-    /// Returns the heap's name.
-    pub(crate) fn name(&self) -> &CStr {
-        self.account.heap_name()
-    }
-
-    /// Returns whether the heap supports page arrays.
-    pub(crate) fn is_contiguous(&self) -> bool {
-        match &self.backing {
-            Backing::Own { .. } => true,
-            Backing::Driver(driver) => driver.contiguous,
-        }
+    fn new(account: Arc<Account>, backing: Backing) -> Result<Arc<Self>> {
+        let name = CString::try_from_fmt(fmt!(
+            "rk_dma_heap.{}:{}",
+            DEVICES.fetch_add(1, Relaxed),
+            account.heap_name()
+        ))?;
+        // No other device has the name, so only memory can be missing.
+        let device = Cleaner::new(&name).map_err(|_| ENOMEM)?;
+        Ok(Arc::new(
+            Self {
+                account,
+                backing,
+                device,
+                total: Atomic::new(0),
+                handles: [0; 2],
+            },
+            GFP_KERNEL,
+        )?)
     }
 
     /// Creates the module's own heap over `heap`. May sleep. Fails with `ENOMEM`.
@@ -136,29 +135,51 @@ impl RkHeap {
         let account = heap.account().clone();
         let arrays = PageArrays::new(heap.area(), heap.range_cache().clone(), account.clone());
         let arrays = Arc::pin_init(arrays, GFP_KERNEL)?;
-        Ok(Arc::new(
-            Self {
-                account,
-                backing: Backing::Own { heap, arrays },
-            },
-            GFP_KERNEL,
-        )?)
+        Self::new(account, Backing::Own { heap, arrays })
+    }
+
+    /// Creates the heap of single pages named `name`. A request has no more than `limit` pages. May
+    /// sleep. Fails with `ENOMEM`.
+    pub(crate) fn new_single_pages(name: &CStr, limit: usize) -> Result<Arc<Self>> {
+        Self::new(Account::new(name)?, Backing::SinglePages { limit })
     }
 
     /// Creates a driver's heap named `name`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new_driver(name: &CStr, heap: DriverHeap) -> Result<Arc<Self>> {
-        Ok(Arc::new(
-            Self {
-                account: Account::new(name)?,
-                backing: Backing::Driver(heap),
-            },
-            GFP_KERNEL,
-        )?)
+        Self::new(Account::new(name)?, Backing::Driver(heap))
+    }
+
+    /// Returns the heap's name.
+    pub(crate) fn name(&self) -> &CStr {
+        self.account.heap_name()
+    }
+
+    /// Returns the heap's device.
+    pub(crate) fn device(&self) -> &Cleaner {
+        &self.device
+    }
+
+    /// Returns whether the heap supports page arrays.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        match &self.backing {
+            Backing::Own { .. } => true,
+            Backing::SinglePages { .. } => false,
+            Backing::Driver(driver) => driver.contiguous,
+        }
+    }
+
+    /// Returns the heap's operations, if a driver has added it.
+    pub(crate) fn driver(&self) -> Option<&DriverHeap> {
+        match &self.backing {
+            Backing::Driver(driver) => Some(driver),
+            _ => None,
+        }
     }
 
     /// Allocates a dma-buf named `name`, by default after the calling thread.
     ///
-    /// May sleep. Fails as [`Heap::allocate`] or the driver's operation does.
+    /// May sleep. Fails with `EINVAL` if the heap has no buffers, with `ENODEV` if its driver has
+    /// removed it, and as [`Heap::allocate`] or the driver's operation does.
     pub(crate) fn allocate_named(
         &self,
         request: Request,
@@ -173,16 +194,18 @@ impl RkHeap {
                 }
                 Ok(buffer)
             }
+            Backing::SinglePages { .. } => Err(EINVAL),
             Backing::Driver(driver) => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is set.
+                let call = driver.enter_allocation()?;
+                let allocate = call.ops.allocate.ok_or(EINVAL)?;
+                // SAFETY: The operation is valid during the call.
                 let buffer = unsafe {
-                    let allocate = driver.ops.as_ref().allocate.ok_or(EINVAL)?;
                     allocate(
-                        self.as_raw(),
+                        self.handle(Role::Adder),
                         request.size(),
                         request.flags() as usize,
-                        0,
+                        request.heap_flags() as usize,
                         name,
                     )
                 };
@@ -196,9 +219,9 @@ impl RkHeap {
 
     /// Allocates a page array of `request`'s size for `name`, by default for the calling thread.
     ///
-    /// May sleep. Fails with `EINVAL` if the heap is not contiguous, and otherwise as
-    /// [`Contiguous::allocate_pages`] or the driver's operation does.
-    pub(crate) fn allocate_pages(
+    /// May sleep. Fails with `EINVAL` if the heap is not contiguous, with `ENODEV` if its driver has
+    /// removed it, and otherwise as [`Contiguous::allocate_pages`] or the driver's operation does.
+    pub(crate) fn allocate_contiguous(
         &self,
         request: Request,
         name: Option<&CStr>,
@@ -217,26 +240,25 @@ impl RkHeap {
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is set.
-                let page = unsafe {
-                    let allocate = driver.ops.as_ref().alloc_contig_pages.ok_or(EINVAL)?;
-                    allocate(self.as_raw(), request.size(), name)
-                };
+                let call = driver.enter_allocation()?;
+                let allocate = call.ops.alloc_contig_pages.ok_or(EINVAL)?;
+                // SAFETY: The operation is valid during the call.
+                let page = unsafe { allocate(self.handle(Role::Adder), request.size(), name) };
                 NonNull::new(from_err_ptr(page)?).ok_or(ENOMEM)
             }
-            Backing::Driver(_) => Err(EINVAL),
+            Backing::SinglePages { .. } | Backing::Driver(_) => Err(EINVAL),
         }
     }
 
     /// Frees the page array of `request`'s size that begins with `page`.
     ///
     /// May sleep. Fails with `EINVAL`, and changes nothing, if the module has not allocated such an
-    /// array.
+    /// array. Fails with `ENODEV` if the heap's driver has removed it.
     ///
     /// # Safety
     ///
     /// `page` must be a page, and the array must not be used afterwards.
-    pub(crate) unsafe fn free_pages(
+    pub(crate) unsafe fn free_contiguous(
         &self,
         page: *mut bindings::page,
         request: Request,
@@ -250,39 +272,139 @@ impl RkHeap {
             }
             Backing::Driver(driver) if driver.contiguous => {
                 let name = name.map_or(ptr::null(), CStr::as_char_ptr);
-                // SAFETY: By the type's invariant the operations are valid, and this one is set.
-                unsafe {
-                    let free = driver.ops.as_ref().free_contig_pages.ok_or(EINVAL)?;
-                    free(self.as_raw(), page, request.size(), name);
-                }
+                let call = driver.enter()?;
+                let free = call.ops.free_contig_pages.ok_or(EINVAL)?;
+                // SAFETY: The operation is valid during the call.
+                unsafe { free(self.handle(Role::Adder), page, request.size(), name) };
                 Ok(())
             }
-            Backing::Driver(_) => Err(EINVAL),
+            Backing::SinglePages { .. } | Backing::Driver(_) => Err(EINVAL),
         }
     }
 
-    /// Returns the live page arrays of the module's own heap, oldest first; none for a driver's
-    /// heap. May sleep. Fails with `ENOMEM`.
+    /// Allocates a zeroed page for each element of `pages`.
+    ///
+    /// May sleep if `flags` permit it. Fails with `EINVAL` if the heap has no single pages, with
+    /// `ENODEV` if its driver has removed it, with `ENOMEM`, and as the driver's operation does.
+    pub(crate) fn allocate_singles(
+        &self,
+        pages: &mut [*mut bindings::page],
+        flags: bindings::gfp_t,
+        name: Option<&CStr>,
+    ) -> Result {
+        match &self.backing {
+            Backing::SinglePages { limit } => {
+                if pages.len() > *limit {
+                    return Err(ENOMEM);
+                }
+                single_pages::allocate(pages, flags)?;
+                self.add_to_total(pages.len() << PAGE_SHIFT);
+                Ok(())
+            }
+            Backing::Driver(driver) => {
+                let name = name.map_or(ptr::null(), CStr::as_char_ptr);
+                let call = driver.enter_allocation()?;
+                let allocate = call.ops.alloc_pages.ok_or(EINVAL)?;
+                let size = pages.len() << PAGE_SHIFT;
+                // SAFETY: The operation is valid during the call. The array has an element for each
+                // page of the size.
+                to_result(unsafe {
+                    allocate(
+                        self.handle(Role::Adder),
+                        pages.as_mut_ptr(),
+                        size,
+                        flags,
+                        name,
+                    )
+                })
+            }
+            Backing::Own { .. } => Err(EINVAL),
+        }
+    }
+
+    /// Frees each page of `pages`, and writes null there. Fails with `EINVAL` if the heap has no
+    /// single pages, and with `ENODEV` if its driver has removed it.
+    ///
+    /// # Safety
+    ///
+    /// Each element must be null or a page of [`RkHeap::allocate_singles`] that the caller owns.
+    pub(crate) unsafe fn free_singles(&self, pages: &mut [*mut bindings::page]) -> Result {
+        match &self.backing {
+            Backing::SinglePages { .. } => {
+                let count = pages.iter().filter(|page| !page.is_null()).count();
+                // SAFETY: The caller promises this.
+                unsafe { single_pages::free(pages) };
+                self.subtract_from_total(count << PAGE_SHIFT);
+                Ok(())
+            }
+            Backing::Driver(driver) => {
+                let count = u32::try_from(pages.len())?;
+                let call = driver.enter()?;
+                let free = call.ops.free_pages.ok_or(EINVAL)?;
+                // SAFETY: The operation is valid during the call.
+                unsafe { free(self.handle(Role::Adder), pages.as_mut_ptr(), count) };
+                pages.fill(ptr::null_mut());
+                Ok(())
+            }
+            Backing::Own { .. } => Err(EINVAL),
+        }
+    }
+
+    /// Returns the live page arrays of the module's own heap, oldest first; none for another heap.
+    /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn page_arrays(&self) -> Result<RBTree<u64, PageArrayInfo>> {
         match &self.backing {
             Backing::Own { arrays, .. } => arrays.list(),
-            Backing::Driver(_) => Ok(RBTree::new()),
+            _ => Ok(RBTree::new()),
         }
     }
 
-    /// Returns the area of the module's own heap, and `None` for a driver's heap.
+    /// Returns the area of the module's own heap, and `None` for another heap.
     pub(crate) fn area(&self) -> Option<Area> {
         match &self.backing {
             Backing::Own { heap, .. } => Some(heap.area()),
-            Backing::Driver(_) => None,
+            _ => None,
         }
     }
 
     /// Returns the driver data of a driver's heap, and null for the module's own.
     pub(crate) fn drvdata(&self) -> *mut c_void {
-        match &self.backing {
-            Backing::Own { .. } => ptr::null_mut(),
-            Backing::Driver(driver) => driver.drvdata,
+        self.driver()
+            .map_or(ptr::null_mut(), |driver| driver.drvdata)
+    }
+
+    /// Returns the size of the pools of a driver's heap in bytes, and 0 for another heap. May sleep.
+    pub(crate) fn pool_size(&self) -> usize {
+        let size = || {
+            let call = self.driver()?.enter().ok()?;
+            let get_pool_size = call.ops.get_pool_size?;
+            // SAFETY: The operation is valid during the call.
+            let size = unsafe { get_pool_size(self.handle(Role::Adder)) };
+            usize::try_from(size).ok()
+        };
+        size().unwrap_or(0)
+    }
+
+    /// Returns the size of what the heap has handed out apart from dma-bufs and page arrays, in
+    /// bytes.
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Relaxed)
+    }
+
+    /// Adds `bytes` to [`RkHeap::total`]. Does not sleep.
+    pub(crate) fn add_to_total(&self, bytes: usize) {
+        self.change_total(|total| total.saturating_add(bytes));
+    }
+
+    /// Subtracts `bytes` from [`RkHeap::total`], which does not become negative. Does not sleep.
+    pub(crate) fn subtract_from_total(&self, bytes: usize) {
+        self.change_total(|total| total.saturating_sub(bytes));
+    }
+
+    fn change_total(&self, change: impl Fn(usize) -> usize) {
+        let mut total = self.total();
+        while let Err(current) = self.total.cmpxchg(total, change(total), Relaxed) {
+            total = current;
         }
     }
 }

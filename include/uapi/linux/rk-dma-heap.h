@@ -9,16 +9,21 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
+/* Heap flag: the CPU maps the buffer write-combined. EINVAL where devices snoop the caches (x86). */
+#ifndef RK_DMA_HEAP_UNCACHED
+#define RK_DMA_HEAP_UNCACHED (1 << 0)
+#endif
+
 /* Valid bits of fd_flags and heap_flags. Include <fcntl.h> first. */
 #define RK_DMA_HEAP_VALID_FD_FLAGS   (O_CLOEXEC | O_ACCMODE)
-#define RK_DMA_HEAP_VALID_HEAP_FLAGS (0)
+#define RK_DMA_HEAP_VALID_HEAP_FLAGS (RK_DMA_HEAP_UNCACHED)
 
 /**
  * struct rk_dma_heap_allocation_data - argument of RK_DMA_HEAP_IOCTL_ALLOC
  * @len: size in bytes, rounded up to whole pages
  * @fd: must be 0; returns the file descriptor of the dma-buf
  * @fd_flags: flags of the file descriptor
- * @heap_flags: must be 0
+ * @heap_flags: 0 or RK_DMA_HEAP_UNCACHED
  */
 struct rk_dma_heap_allocation_data {
 	__u64 len;

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Other kernel modules: which one contains a function, and when it is unloaded.
+//!
+//! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
+
+use crate::{
+    abstractions::kernel_symbol,
+    bindings as c, //
+};
+use core::{
+    ffi::c_void,
+    marker::PhantomData,
+    mem::transmute,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    ffi::{
+        c_int,
+        c_ulong, //
+    },
+    prelude::*,
+    sync::rcu, //
+};
+
+/// The C type of `__module_address()`.
+type ModuleAddress = unsafe extern "C" fn(c_ulong) -> *mut bindings::module;
+
+/// Finds modules by addresses.
+///
+/// # Invariants
+///
+/// The function is `__module_address()`.
+#[derive(Clone, Copy)]
+pub(crate) struct ModuleFinder(ModuleAddress);
+
+impl ModuleFinder {
+    /// Looks up the function of the kernel, which is not exported.
+    ///
+    /// May sleep. Returns `None` if the kernel does not have it or has no kprobes.
+    pub(crate) fn new() -> Option<Self> {
+        let function = kernel_symbol::lookup(c"__module_address")?;
+        // INVARIANT: The function was found by this name.
+        // SAFETY: All supported kernels declare the function with this type.
+        Some(Self(unsafe {
+            transmute::<NonNull<c_void>, ModuleAddress>(function)
+        }))
+    }
+
+    /// Returns the module that contains `address`. Does not sleep.
+    pub(crate) fn find(self, address: usize) -> Option<ModulePointer> {
+        let guard = rcu::read_lock();
+        // SAFETY: By the type invariants this is the kernel's function, and the RCU read lock is
+        // held.
+        let module = unsafe { (self.0)(address) };
+        drop(guard);
+        NonNull::new(module).map(ModulePointer)
+    }
+}
+
+/// A pointer to a module, which may have been unloaded.
+#[derive(Clone, Copy)]
+pub(crate) struct ModulePointer(NonNull<bindings::module>);
+
+// SAFETY: A module is not bound to a thread, and the pointer is only dereferenced by functions that
+// say when it must be valid.
+unsafe impl Send for ModulePointer {}
+// SAFETY: As above.
+unsafe impl Sync for ModulePointer {}
+
+impl ModulePointer {
+    /// Takes a reference to the module, which keeps it loaded. Returns `None` if it is being
+    /// unloaded. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// The functions of the [`UnloadObserver`]s must not have returned for this module.
+    pub(crate) unsafe fn try_get(self) -> Option<ModuleRef> {
+        // SAFETY: A module is freed after the observers were called.
+        unsafe { bindings::try_module_get(self.0.as_ptr()) }.then_some(ModuleRef(self.0))
+    }
+}
+
+/// A reference to a module. Dropping it does not sleep.
+///
+/// # Invariants
+///
+/// This value owns a reference to the module.
+#[must_use = "the module may be unloaded when this is dropped"]
+pub(crate) struct ModuleRef(NonNull<bindings::module>);
+
+impl Drop for ModuleRef {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants this value owns a reference.
+        unsafe { bindings::module_put(self.0.as_ptr()) };
+    }
+}
+
+/// A module after its exit function, or after its failed init function. Its code and data still
+/// exist.
+#[repr(transparent)]
+pub(crate) struct UnloadingModule(bindings::module);
+
+impl UnloadingModule {
+    /// Returns whether `address` is one of the module's code or data. Does not sleep.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        // SAFETY: The module is valid.
+        unsafe { c::within_module(address, &raw const self.0) }
+    }
+}
+
+/// Is told when modules are unloaded.
+pub(crate) trait UnloadObserver: 'static {
+    /// Nothing of `module` may be used after this call. May sleep.
+    fn unloading(module: &UnloadingModule);
+}
+
+/// Registration of an [`UnloadObserver`]. Dropping it waits for calls of the observer.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::kernel_module::{
+///     ModuleFinder,
+///     Unloads,
+///     UnloadObserver,
+///     UnloadingModule,
+/// };
+///
+/// struct Example;
+///
+/// impl UnloadObserver for Example {
+///     fn unloading(_module: &UnloadingModule) {}
+/// }
+///
+/// drop(Unloads::<Example>::register()?);
+/// if let Some(finder) = ModuleFinder::new() {
+///     assert!(finder.find(0).is_none());
+/// }
+/// ```
+///
+/// # Invariants
+///
+/// `block` is registered, and is not moved out of its box.
+#[must_use = "the observer is unregistered when this is dropped"]
+pub(crate) struct Unloads<O: UnloadObserver> {
+    block: KBox<bindings::notifier_block>,
+    _observer: PhantomData<O>,
+}
+
+// SAFETY: Any thread may unregister the observer.
+unsafe impl<O: UnloadObserver> Send for Unloads<O> {}
+// SAFETY: A shared reference gives no access to the fields.
+unsafe impl<O: UnloadObserver> Sync for Unloads<O> {}
+
+impl<O: UnloadObserver> Unloads<O> {
+    /// Registers the observer. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn register() -> Result<Self> {
+        let mut block = KBox::new(
+            bindings::notifier_block {
+                notifier_call: Some(notified::<O>),
+                next: ptr::null_mut(),
+                priority: 0,
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The block is valid until it is unregistered, and its function has the type of a
+        // module notifier.
+        to_result(unsafe { bindings::register_module_notifier(&raw mut *block) })?;
+        // INVARIANT: The block was registered above.
+        Ok(Self {
+            block,
+            _observer: PhantomData,
+        })
+    }
+}
+
+impl<O: UnloadObserver> Drop for Unloads<O> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the block is registered.
+        unsafe { bindings::unregister_module_notifier(&raw mut *self.block) };
+    }
+}
+
+/// # Safety
+///
+/// `module` must be a module that enters `state`.
+unsafe extern "C" fn notified<O: UnloadObserver>(
+    _: *mut bindings::notifier_block,
+    state: c_ulong,
+    module: *mut c_void,
+) -> c_int {
+    if state == bindings::module_state_MODULE_STATE_GOING as c_ulong {
+        // SAFETY: By the safety requirements the module is valid during the call. The type is a
+        // transparent wrapper.
+        O::unloading(unsafe { &*module.cast() });
+    }
+    bindings::NOTIFY_DONE as c_int
+}
