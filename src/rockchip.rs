@@ -99,7 +99,9 @@ struct Registered {
 
 /// Removes all heaps and their device nodes when it is dropped.
 #[must_use = "dropping this removes the heaps"]
-pub(crate) struct Registration(Unloads<RemoveHeaps>);
+pub(crate) struct Registration {
+    _unloads: Unloads<RemoveHeaps>,
+}
 
 impl Registration {
     /// Creates `/dev/rk_dma_heap`. [`device`] returns `device`.
@@ -112,7 +114,7 @@ impl Registration {
         state.nodes = Some(nodes);
         state.device = Some(device);
         state.modules = ModuleFinder::new();
-        Ok(Self(unloads))
+        Ok(Self { _unloads: unloads })
     }
 }
 

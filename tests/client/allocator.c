@@ -130,8 +130,25 @@ union allocator_argument {
 	struct rk_allocator_transfer transfer;
 	struct rk_allocator_heap heap;
 	struct rk_allocator_description description;
+	struct rk_allocator_check check;
 	u64 address;
 };
+
+static int check(struct rk_allocator_check *check)
+{
+	check->heap[sizeof(check->heap) - 1] = '\0';
+	switch (check->kind) {
+	case RK_ALLOCATOR_CHECK_UNBOUND:
+		return check_unbound_device();
+	case RK_ALLOCATOR_CHECK_SINGLE_PAGES:
+		return check_single_pages(check->heap, check->length, check->round);
+	case RK_ALLOCATOR_CHECK_FRAMES:
+		return check_frames(check->address, check->length);
+	case RK_ALLOCATOR_CHECK_PUTS:
+		return check_unbalanced_puts(check->heap);
+	}
+	return -EINVAL;
+}
 
 static int serve(struct allocator_file *this, unsigned int request,
 		 union allocator_argument *argument)
@@ -152,6 +169,10 @@ static int serve(struct allocator_file *this, unsigned int request,
 		return own_heap_add(&argument->heap);
 	case RK_ALLOCATOR_REMOVE_HEAP:
 		return own_heap_remove();
+	case RK_ALLOCATOR_FORGET_HEAP:
+		return own_heap_forget();
+	case RK_ALLOCATOR_CHECK:
+		return check(&argument->check);
 	case RK_ALLOCATOR_DESCRIBE:
 		argument->description.heap[sizeof(argument->description.heap) - 1] = '\0';
 		return own_heap_describe(&argument->description);

@@ -38,6 +38,12 @@ int allocation_mapped(struct allocation *this, struct rk_allocator_transfer *tra
 /* The driver's own heap. At most one exists at a time. */
 int own_heap_add(struct rk_allocator_heap *description);
 int own_heap_remove(void);
+int own_heap_forget(void);
 int own_heap_describe(struct rk_allocator_description *description);
+
+int check_unbound_device(void);
+int check_single_pages(const char *name, u64 count, u32 round);
+int check_frames(u64 address, u64 length);
+int check_unbalanced_puts(const char *name);
 
 #endif

@@ -81,8 +81,34 @@ struct rk_allocator_transfer {
 struct rk_allocator_heap {
 	char name[RK_ALLOCATOR_NAME_SIZE];
 	__u32 contiguous;
-	/* An operation is missing, so rk_dma_heap_add() must fail. */
+	/* An operation is missing. */
 	__u32 incomplete;
+	/* Heaps without the operation to allocate buffers are permitted. */
+	__u32 permit_noalloc;
+	/* How long it takes to allocate a buffer. */
+	__u32 delay_ms;
+	/* Size of its pools. */
+	__u64 pool_bytes;
+	/* What it reports as handed out. */
+	__u64 handed_out;
+};
+
+/* A check that the driver makes itself. */
+struct rk_allocator_check {
+	char heap[RK_ALLOCATOR_NAME_SIZE];
+	/* enum rk_allocator_check_kind */
+	__u32 kind;
+	__u32 round;
+	__u64 address;
+	/* In pages for single pages, else in bytes. */
+	__u64 length;
+};
+
+enum rk_allocator_check_kind {
+	RK_ALLOCATOR_CHECK_UNBOUND,
+	RK_ALLOCATOR_CHECK_SINGLE_PAGES,
+	RK_ALLOCATOR_CHECK_FRAMES,
+	RK_ALLOCATOR_CHECK_PUTS,
 };
 
 struct rk_allocator_description {
@@ -121,6 +147,7 @@ struct rk_allocator_description {
 /* The same through rk_vmap_contig_pfn(); `device` is ignored. */
 #define RK_ALLOCATOR_MAPPED	 _IOW('a', 0x05, struct rk_allocator_transfer)
 #define RK_ALLOCATOR_ADD_HEAP	 _IOW('a', 0x06, struct rk_allocator_heap)
+/* Fails with EBUSY if an operation of the heap is being called when it was removed. */
 #define RK_ALLOCATOR_REMOVE_HEAP _IO('a', 0x07)
 #define RK_ALLOCATOR_DESCRIBE	 _IOWR('a', 0x08, struct rk_allocator_description)
 /*
@@ -129,5 +156,8 @@ struct rk_allocator_description {
  */
 #define RK_ALLOCATOR_HOLD   _IOW('a', 0x09, __u64)
 #define RK_ALLOCATOR_LET_GO _IO('a', 0x0a)
+#define RK_ALLOCATOR_CHECK  _IOW('a', 0x0b, struct rk_allocator_check)
+/* The driver forgets its own heap, without a put. */
+#define RK_ALLOCATOR_FORGET_HEAP _IO('a', 0x0c)
 
 #endif

@@ -4,6 +4,7 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/mutex.h>
@@ -16,6 +17,10 @@ struct own_heap {
 	atomic_t buffers;
 	atomic_t arrays;
 	atomic_t returned;
+	/* Calls of the operation that allocates buffers. */
+	atomic_t running;
+	unsigned int delay_ms;
+	long pool_bytes;
 };
 
 static DEFINE_MUTEX(lock);
@@ -28,8 +33,14 @@ static struct dma_buf *own_allocate(struct rk_dma_heap *heap, unsigned long leng
 {
 	struct own_heap *this = rk_dma_heap_get_drvdata(heap);
 
+	struct dma_buf *buffer;
+
+	atomic_inc(&this->running);
 	atomic_inc(&this->buffers);
-	return rk_dma_heap_buffer_alloc(this->source, length, fd_flags, heap_flags, name);
+	msleep(this->delay_ms);
+	buffer = rk_dma_heap_buffer_alloc(this->source, length, fd_flags, heap_flags, name);
+	atomic_dec(&this->running);
+	return buffer;
 }
 
 static struct page *own_allocate_pages(struct rk_dma_heap *heap, size_t length, const char *name)
@@ -49,10 +60,38 @@ static void own_free_pages(struct rk_dma_heap *heap, struct page *pages, size_t 
 	rk_dma_heap_free_contig_pages(this->source, pages, length, name);
 }
 
+static int own_allocate_singles(struct rk_dma_heap *heap, struct page **pages, size_t length,
+				gfp_t flags, const char *name)
+{
+	struct own_heap *this = rk_dma_heap_get_drvdata(heap);
+
+	atomic_inc(&this->arrays);
+	return rk_dma_heap_alloc_pages(rk_dma_heap_find("rk-system-heap"), pages, length, flags,
+				       name);
+}
+
+static void own_free_singles(struct rk_dma_heap *heap, struct page **pages, unsigned int count)
+{
+	struct own_heap *this = rk_dma_heap_get_drvdata(heap);
+
+	atomic_inc(&this->returned);
+	rk_dma_heap_free_pages(rk_dma_heap_find("rk-system-heap"), pages, count);
+}
+
+static long own_pool_size(struct rk_dma_heap *heap)
+{
+	struct own_heap *this = rk_dma_heap_get_drvdata(heap);
+
+	return this->pool_bytes;
+}
+
 static const struct rk_dma_heap_ops contiguous_ops = {
 	.allocate = own_allocate,
 	.alloc_contig_pages = own_allocate_pages,
 	.free_contig_pages = own_free_pages,
+	.alloc_pages = own_allocate_singles,
+	.free_pages = own_free_singles,
+	.get_pool_size = own_pool_size,
 };
 
 static const struct rk_dma_heap_ops plain_ops = {
@@ -79,6 +118,7 @@ static int add(struct rk_allocator_heap *description)
 		.ops = ops_of(description),
 		.priv = &own,
 		.support_cma = description->contiguous,
+		.permit_noalloc = description->permit_noalloc,
 	};
 
 	if (registered)
@@ -89,9 +129,17 @@ static int add(struct rk_allocator_heap *description)
 	atomic_set(&own.buffers, 0);
 	atomic_set(&own.arrays, 0);
 	atomic_set(&own.returned, 0);
+	atomic_set(&own.running, 0);
+	own.delay_ms = description->delay_ms;
+	own.pool_bytes = description->pool_bytes;
 	registered = rk_dma_heap_add(&info);
-	if (!IS_ERR(registered))
+	if (!IS_ERR(registered)) {
+		/* More than was counted leaves nothing. */
+		rk_dma_heap_total_inc(registered, PAGE_SIZE);
+		rk_dma_heap_total_dec(registered, 2 * PAGE_SIZE);
+		rk_dma_heap_total_inc(registered, description->handed_out);
 		return 0;
+	}
 	rk_dma_heap_put(own.source);
 	return PTR_ERR(registered);
 }
@@ -115,10 +163,21 @@ int own_heap_remove(void)
 	mutex_lock(&lock);
 	if (registered) {
 		rk_dma_heap_put(registered);
+		ret = atomic_read(&own.running) ? -EBUSY : 0;
 		rk_dma_heap_put(own.source);
 		registered = NULL;
-		ret = 0;
 	}
+	mutex_unlock(&lock);
+	return ret;
+}
+
+int own_heap_forget(void)
+{
+	int ret;
+
+	mutex_lock(&lock);
+	ret = registered ? 0 : -ENOENT;
+	registered = NULL;
 	mutex_unlock(&lock);
 	return ret;
 }

@@ -151,9 +151,13 @@ fn errors() -> Result<()> {
         expect_errno("no bytes", allocate(HEAP, 0), Errno::EINVAL)?;
         expect_errno("wrapping", allocate(HEAP, usize::MAX), Errno::EINVAL)?;
         expect_errno("too much", allocate(HEAP, total + page), Errno::ENOMEM)?;
-        let flags = allocator.buffer_with_flags(interface, HEAP, 1).map(drop);
+        let flags = allocator.buffer_with_flags(interface, HEAP, 2).map(drop);
         expect_errno("a heap flag", flags, Errno::EINVAL)?;
     }
+    // The only flag is Rockchip's.
+    let flags = allocator.buffer_with_flags(Interface::Android, HEAP, 1);
+    expect_errno("Rockchip's flag", flags.map(drop), Errno::EINVAL)?;
+    allocator.buffer_with_flags(Interface::Rockchip, HEAP, 1)?;
     // The vendor's interface supports only the vendor's heap.
     for name in ["system", "cma"] {
         let answer = allocator
@@ -202,7 +206,7 @@ fn own_heap_refused() -> Result<()> {
     expect_errno(
         "a taken name",
         allocator.add_heap(HEAP, true, false),
-        Errno::EEXIST,
+        Errno::EINVAL,
     )?;
     expect_errno(
         "no name",

@@ -6,6 +6,7 @@
 mod areas;
 mod bitmaps;
 mod busy;
+mod drivers;
 mod faults;
 mod frames;
 mod held;
@@ -58,6 +59,7 @@ fn main() -> Result<ExitCode> {
     replay::add(&mut tests);
     interface::add(&mut tests);
     rust_driver::add(&mut tests);
+    drivers::add(&mut tests, tree);
     unloading::add(&mut tests);
     warnings::add(&mut tests);
     faults::add(&mut tests);

@@ -96,6 +96,49 @@ pub struct OwnHeap {
     name: Name,
     contiguous: u32,
     incomplete: u32,
+    permit_noalloc: u32,
+    delay_ms: u32,
+    pool_bytes: u64,
+    handed_out: u64,
+}
+
+/// The properties of the driver's own heap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HeapOptions {
+    /// It has page arrays and single pages.
+    pub contiguous: bool,
+    /// An operation is missing.
+    pub incomplete: bool,
+    /// A heap without the operation to allocate buffers is permitted.
+    pub permit_noalloc: bool,
+    /// How long it takes to allocate a buffer.
+    pub delay_ms: u32,
+    /// The size of its pools.
+    pub pool_bytes: u64,
+    /// What it reports as handed out.
+    pub handed_out: u64,
+}
+
+/// A check that the driver makes itself.
+#[derive(Clone, Copy, Debug)]
+pub enum Check<'a> {
+    /// The DMA parameters of a device after its driver was unbound.
+    UnboundDevice,
+    /// So many single pages of this heap. An odd number of the round forbids to sleep.
+    SinglePages(&'a str, usize, u32),
+    /// A mapping of page frames: physical address and size in bytes.
+    Frames(u64, usize),
+    /// More puts than references to this heap.
+    Puts(&'a str),
+}
+
+#[repr(C)]
+pub struct CheckArgument {
+    heap: Name,
+    kind: u32,
+    round: u32,
+    address: u64,
+    length: u64,
 }
 
 /// The properties of a heap as the kernel interface reports them, and the number of calls to the
@@ -129,6 +172,7 @@ impl Description {
 
 mod raw {
     use super::{
+        CheckArgument,
         Description,
         Free,
         OwnHeap,
@@ -147,6 +191,8 @@ mod raw {
     nix::ioctl_readwrite!(describe, b'a', 0x08, Description);
     nix::ioctl_write_ptr!(hold, b'a', 0x09, u64);
     nix::ioctl_none!(let_go, b'a', 0x0a);
+    nix::ioctl_write_ptr!(check, b'a', 0x0b, CheckArgument);
+    nix::ioctl_none!(forget_heap, b'a', 0x0c);
 }
 
 fn name(text: &str) -> nix::Result<Name> {
@@ -281,10 +327,24 @@ impl Allocator {
 
     /// Lets the driver register a heap of its own.
     pub fn add_heap(&self, heap: &str, contiguous: bool, incomplete: bool) -> nix::Result<()> {
+        let options = HeapOptions {
+            contiguous,
+            incomplete,
+            ..HeapOptions::default()
+        };
+        self.add_heap_with(heap, options)
+    }
+
+    /// Lets the driver register a heap of its own with these properties.
+    pub fn add_heap_with(&self, heap: &str, options: HeapOptions) -> nix::Result<()> {
         let argument = OwnHeap {
             name: name(heap)?,
-            contiguous: contiguous.into(),
-            incomplete: incomplete.into(),
+            contiguous: options.contiguous.into(),
+            incomplete: options.incomplete.into(),
+            permit_noalloc: options.permit_noalloc.into(),
+            delay_ms: options.delay_ms,
+            pool_bytes: options.pool_bytes,
+            handed_out: options.handed_out,
         };
         // SAFETY: The kernel only reads `argument`.
         unsafe { raw::add_heap(self.0.as_raw_fd(), &argument) }.map(drop)
@@ -294,6 +354,43 @@ impl Allocator {
     pub fn remove_heap(&self) -> nix::Result<()> {
         // SAFETY: The ioctl has no argument.
         unsafe { raw::remove_heap(self.0.as_raw_fd()) }.map(drop)
+    }
+
+    /// Lets the driver forget its own heap, without dropping the reference.
+    pub fn forget_heap(&self) -> nix::Result<()> {
+        // SAFETY: The ioctl has no argument.
+        unsafe { raw::forget_heap(self.0.as_raw_fd()) }.map(drop)
+    }
+
+    /// Lets the driver check something. Fails with `EIO` if a promise does not hold.
+    pub fn check(&self, check: Check<'_>) -> nix::Result<()> {
+        let mut argument = CheckArgument {
+            heap: [0; NAME_SIZE],
+            kind: 0,
+            round: 0,
+            address: 0,
+            length: 0,
+        };
+        match check {
+            Check::UnboundDevice => {}
+            Check::SinglePages(heap, pages, round) => {
+                argument.kind = 1;
+                argument.heap = name(heap)?;
+                argument.length = pages as u64;
+                argument.round = round;
+            }
+            Check::Frames(address, size) => {
+                argument.kind = 2;
+                argument.address = address;
+                argument.length = size as u64;
+            }
+            Check::Puts(heap) => {
+                argument.kind = 3;
+                argument.heap = name(heap)?;
+            }
+        }
+        // SAFETY: The kernel only reads `argument`.
+        unsafe { raw::check(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
     /// Lets the driver hold a reference to the page at `address`, at most one at a time.

@@ -250,7 +250,7 @@ pub const SUITES: &[Suite] = &[
             targets: MODULE_LOADED_BY_TEST,
             options: ROCKCHIP_CMA,
             command: "contiguous-tests --tree rockchip-cma \
-                      tree/ placement/ interface/ rust/ unloading/ faults/ replay/",
+                      tree/ placement/ interface/ rust/ drivers/ unloading/ faults/ replay/",
             timeout: 400,
             ..GUEST
         }),
