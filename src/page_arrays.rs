@@ -49,7 +49,7 @@ use kernel::{
 ///
 /// Every element of `arrays` is a prepared range of `area` whose ownership was given up with
 /// `HeapRange::into_raw`.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct PageArrays {
     area: Area,
     ranges: Arc<RangeCache>,
@@ -146,5 +146,21 @@ impl PageArrays {
         // ownership was given up.
         drop(unsafe { HeapRange::from_raw(&self.ranges, self.area, segment, array.caching) });
         Ok(())
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for PageArrays {
+    fn drop(self: Pin<&mut Self>) {
+        let left = self.arrays.lock().iter().count();
+        if left > 0 {
+            // A device may still access them.
+            pr_warn!(
+                "heap {}: {} page arrays are lost until the next boot, their drivers have gone \
+                 without freeing them\n",
+                self.account.heap_name(),
+                left
+            );
+        }
     }
 }

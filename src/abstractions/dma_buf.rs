@@ -99,10 +99,7 @@ impl UncountedDmaBuf {
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::{
-///     dma_buf::DmaBuf,
-///     exporter::{self, example::PageExporter},
-/// };
+/// use crate::abstractions::exporter::{self, example::PageExporter};
 /// use kernel::page::PAGE_SIZE;
 ///
 /// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;

@@ -10,6 +10,7 @@ use anyhow::{
 };
 use guest_support::allocator::{
     Allocator,
+    Check,
     Mistake, //
 };
 use guest_support::kernel_module::KernelLog;
@@ -22,6 +23,7 @@ use nix::errno::Errno;
 
 pub fn add(tests: &mut Tests) {
     tests.add("warnings/freed-wrongly", freed_wrongly);
+    tests.add("warnings/unbalanced-puts", unbalanced_puts);
     tests.add(
         "warnings/pages-of-a-heap-in-pieces",
         pages_of_a_heap_in_pieces,
@@ -34,6 +36,21 @@ fn warnings(log: &mut KernelLog) -> Result<usize> {
         .iter()
         .filter(|line| line.contains("WARNING:"))
         .count())
+}
+
+// The first one is warned of, and none has an effect.
+fn unbalanced_puts() -> Result<()> {
+    let allocator = Allocator::open()?;
+    let mut log = KernelLog::from_now_on()?;
+    for _ in 0..2 {
+        for heap in [HEAP, "rk-system-heap"] {
+            allocator.check(Check::Puts(heap))?;
+        }
+    }
+    let found = warnings(&mut log)?;
+    ensure!(found == 1, "{found} warnings, expected one");
+    allocator.pages(HEAP, None, page_size())?;
+    Ok(())
 }
 
 fn freed_wrongly() -> Result<()> {

@@ -14,7 +14,10 @@ use anyhow::{
     Context,
     Result, //
 };
-use guest_support::heap::Heap;
+use guest_support::heap::{
+    self,
+    Heap, //
+};
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::page_size;
@@ -25,6 +28,7 @@ use std::time::Duration;
 pub fn add(tests: &mut Tests) {
     tests.add("tracepoints/formats", formats);
     tests.add("tracepoints/events", events);
+    tests.add("tracepoints/descriptors", descriptors);
 }
 
 /// All events with their fields.
@@ -79,6 +83,34 @@ fn formats() -> Result<()> {
         "events exist after unloading the module"
     );
     Ok(())
+}
+
+// Each descriptor is reported by the kernel's own event, also those of the module's own nodes.
+fn descriptors() -> Result<()> {
+    let module = Module::load("")?;
+    let trace = Trace::of(&["dma_buf/dma_buf_fd"])?;
+    for name in heap::names()? {
+        let heap = Heap::open(&name)?;
+        trace.clear()?;
+        let buffer = heap
+            .allocate(3 * page_size())
+            .with_context(|| name.clone())?;
+        let events = trace.take()?;
+        let event = only(&events, "dma_buf_fd").with_context(|| name.clone())?;
+        ensure!(
+            event.text("exp_name")? == name
+                && event.number("size")? == 3 * page_size() as u64
+                && event.number("ino")? == buffer.inode()?
+                && event.number("fd")? == buffer.raw_fd() as u64,
+            "{name}: {event:?}"
+        );
+        // A failed allocation has none.
+        trace.clear()?;
+        ensure!(heap.allocate(usize::MAX / 2).is_err());
+        ensure!(trace.take()?.is_empty(), "{name}: an event without descriptor");
+    }
+    drop(trace);
+    module.unload()
 }
 
 fn only<'a>(events: &'a [Event], name: &str) -> Result<&'a Event> {

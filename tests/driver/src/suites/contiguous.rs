@@ -313,8 +313,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "warnings",
-        promise: "a driver that frees wrongly, or allocates from a heap without pages, is refused \
-                  with one warning",
+        promise: "a driver that frees wrongly, puts a heap too often, or allocates from a heap \
+                  without pages, is refused with one warning",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
             options: &[
@@ -325,7 +325,8 @@ pub const SUITES: &[Suite] = &[
                 "--module-args",
                 "keep_ranges=0",
                 "--expect-report",
-                "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate",
+                "rk_dma_heap_(free|alloc)_contig_pages|allocation_free_wrongly|rockchip_allocate|\
+                 warn_unbalanced|rk_dma_heap_put|check_unbalanced_puts",
             ],
             command: "contiguous-tests --tree rockchip-cma warnings/",
             ..GUEST
