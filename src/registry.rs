@@ -27,7 +27,7 @@ use kernel::{
 };
 
 global_irq_lock! {
-    // `init_lock()` initialises the lock, and the module calls it before anything else.
+    // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The registered heaps, in the order in which they were added.
     unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
 }

@@ -60,7 +60,7 @@ kernel::sync::global_lock! {
 }
 
 global_irq_lock! {
-    // `init_locks()` initialises the lock, and the module calls it before anything else.
+    // SAFETY: `init_locks()` initialises the lock, and the module calls it before anything else.
     /// The heaps.
     unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
 }

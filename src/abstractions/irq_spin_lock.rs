@@ -68,7 +68,11 @@ macro_rules! global_irq_lock {
         $(#[$meta:meta])*
         unsafe(uninit) static $name:ident: IrqSpinLock<$value_type:ty> = $value:expr;
     } => {
-        #[allow(non_camel_case_types, reason = "named like the static")]
+        #[allow(
+            non_camel_case_types,
+            clippy::upper_case_acronyms,
+            reason = "named like the static"
+        )]
         enum $name {}
 
         impl kernel::sync::lock::GlobalLockBackend for $name {
