@@ -34,8 +34,9 @@ int check_unbound_device(void)
 		goto out;
 	device_release_driver(&faux->dev);
 	for (i = 0; i < CHECKED_OBJECTS; i++) {
-		/* Small ones, and those with the header of a device's resource. */
-		size_t length = i % 2 ? sizeof(*faux->dev.dma_parms) : 128;
+		/* Alone, or with the header of a device's resource: in one of these slab caches. */
+		static const size_t lengths[] = { 16, 32, 64, 96, 128, 192, 256 };
+		size_t length = lengths[i % ARRAY_SIZE(lengths)];
 
 		objects[i] = kmalloc(length, GFP_KERNEL);
 		if (objects[i])
