@@ -2,7 +2,8 @@
 
 //! `/proc/rk_dmabuf/buffers`: one line per dma-buf, with its exporter and its holders.
 //!
-//! Only root may read it, because it shows which dma-bufs the processes of other users hold.
+//! Only those with `CAP_SYS_ADMIN` in the initial user namespace may open it, because it shows which
+//! dma-bufs the processes of other users hold. `open()` fails with `EPERM` otherwise.
 //!
 //! The first line names the columns. They are separated by spaces and never change their names; new
 //! ones are added at the end. In names, separators and bytes that are not printable are escaped as
@@ -24,6 +25,7 @@
 use super::row;
 use crate::{
     abstractions::{
+        privilege,
         proc_file::List,
         seq_output::Output, //
     },
@@ -51,6 +53,7 @@ impl List for Buffers {
     type Item = BufferInfo;
 
     fn open() -> Result<Holders> {
+        privilege::require_admin()?;
         Holders::collect()
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `/proc/rk_dmabuf/dev`: one line per dma-buf, with the attached devices.
+//!
+//! The name is blank for readers that may not see the exporting process.
 
 use super::row::{
     self,
@@ -43,8 +45,8 @@ impl List for Dev {
     }
 
     fn show((): &(), file: &SeqFile, item: &BufferInfo) -> Result {
+        row::print(file, &item.dma_buf);
         let mut output = Output::new(file);
-        row::print(&mut output, &item.dma_buf);
         for device in item.dma_buf.lock_interruptible()?.devices() {
             output.bytes(b" ");
             output.column(device.name().to_bytes(), 0);

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! `/proc/rk_dma_heap/rk-dma-heap-info`: the allocations of the heaps of `/dev/rk_dma_heap`, in the
-//! vendor's format.
+//! vendor's format. Names are blank for readers that may not see the allocating process.
 
-use super::row::ADDRESS_DIGITS;
+use super::row::{
+    self,
+    ADDRESS_DIGITS, //
+};
 use crate::{
     abstractions::{
         dma_buf::DmaBuf,
+        privilege,
         proc_file::{
             reader_is_admin,
             Show, //
@@ -34,6 +38,7 @@ pub(crate) struct Info;
 impl Show for Info {
     fn show(&self, file: &SeqFile) -> Result {
         let shown = reader_is_admin(file);
+        let named = privilege::inspects_all(file);
         let mut output = Output::new(file);
         let mut total: u64 = 0;
         for heap in rockchip::heaps()? {
@@ -49,7 +54,7 @@ impl Show for Info {
                 output.bytes(b"> -dmabuf\ti_ino = ");
                 output.decimal(found.dma_buf.inode(), 0);
                 output.bytes(b"\n");
-                let name = found.dma_buf.name();
+                let name = row::visible_name(file, &found.dma_buf);
                 print_allocation(&mut output, text::until_nul(&name), segment, shown);
                 print_devices(&mut output, &found.dma_buf)?;
             }
@@ -58,7 +63,9 @@ impl Show for Info {
                 output.bytes(b"dma-heap:<");
                 output.column(heap.name().to_bytes(), 0);
                 output.bytes(b"> -non dmabuf\n");
-                print_allocation(&mut output, array.owner.to_bytes(), array.segment, shown);
+                // A driver allocates for any process, so an array belongs to no user.
+                let owner = if named { array.owner.to_bytes() } else { b"" };
+                print_allocation(&mut output, owner, array.segment, shown);
             }
         }
         output.bytes(b"\nTotal : ");

@@ -4,7 +4,11 @@
 
 use crate::{
     abstractions::{
-        dma_buf::DmaBuf,
+        dma_buf::{
+            DmaBuf,
+            NAME_LEN, //
+        },
+        privilege,
         seq_output::Output, //
     },
     all_buffers::{
@@ -88,9 +92,20 @@ impl fmt::Display for Heading {
     }
 }
 
-/// Prints the columns that all lines begin with.
-pub(crate) fn print(output: &mut Output<'_>, dma_buf: &DmaBuf) {
-    let name = dma_buf.name();
+/// Returns the name of `dma_buf`, padded with zeros. It is empty if the reader of `file` may not see
+/// which process has exported the dma-buf: default names contain number and name of its thread.
+pub(crate) fn visible_name(file: &SeqFile, dma_buf: &DmaBuf) -> [u8; NAME_LEN] {
+    if privilege::inspects_exporter(file, dma_buf) {
+        dma_buf.name()
+    } else {
+        [0; NAME_LEN]
+    }
+}
+
+/// Prints the columns that all lines of `file` begin with.
+pub(crate) fn print(file: &SeqFile, dma_buf: &DmaBuf) {
+    let mut output = Output::new(file);
+    let name = visible_name(file, dma_buf);
     output.bytes(&dma_buf.hashed_address());
     output.bytes(b" ");
     output.truncated_column(text::until_nul(&name), 16);

@@ -63,8 +63,8 @@ impl List for Sgt {
     }
 
     fn show(device: &Self::State, file: &SeqFile, item: &BufferInfo) -> Result {
+        row::print(file, &item.dma_buf);
         let mut output = Output::new(file);
-        row::print(&mut output, &item.dma_buf);
         let shown = reader_is_admin(file);
         let locked = item.dma_buf.try_lock();
         let Some(locked) = locked else {

@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <linux/cc_platform.h>
+#include <linux/cred.h>
 #include <linux/debugfs.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
@@ -612,6 +613,35 @@ void *rk_dma_heap_helper_pde_data(const struct inode *inode)
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file)
 {
 	return file_ns_capable(file->file, &init_user_ns, CAP_SYS_ADMIN);
+}
+
+bool rk_dma_heap_helper_reader_inspects_all(struct seq_file *file)
+{
+	return file_ns_capable(file->file, &init_user_ns, CAP_SYS_ADMIN) ||
+	       file_ns_capable(file->file, &init_user_ns, CAP_SYS_PTRACE);
+}
+
+/*
+ * Compares the credentials of the tasks that have opened the files, as the kernel does for ptrace
+ * and hidepid=: the user is the same, and the other task had no capability that the reader lacks.
+ */
+bool rk_dma_heap_helper_reader_inspects(struct seq_file *file, const struct file *other)
+{
+	const struct cred *reader = file->file->f_cred, *owner = other->f_cred;
+
+	return reader->user_ns == owner->user_ns && uid_eq(reader->fsuid, owner->uid) &&
+	       uid_eq(reader->fsuid, owner->euid) && uid_eq(reader->fsuid, owner->suid) &&
+	       cap_issubset(owner->cap_permitted, reader->cap_effective);
+}
+
+bool rk_dma_heap_helper_current_is_admin(void)
+{
+	return capable(CAP_SYS_ADMIN);
+}
+
+bool rk_dma_heap_helper_opened_for_writing(const struct file *file)
+{
+	return file->f_mode & FMODE_WRITE;
 }
 
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,

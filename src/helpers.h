@@ -145,6 +145,10 @@ unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned in
 unsigned long rk_dma_heap_helper_traced_argument(void *registers, unsigned int index);
 void *rk_dma_heap_helper_pde_data(const struct inode *inode);
 bool rk_dma_heap_helper_reader_is_admin(struct seq_file *file);
+bool rk_dma_heap_helper_reader_inspects_all(struct seq_file *file);
+bool rk_dma_heap_helper_reader_inspects(struct seq_file *file, const struct file *other);
+bool rk_dma_heap_helper_current_is_admin(void);
+bool rk_dma_heap_helper_opened_for_writing(const struct file *file);
 void rk_dma_heap_helper_sysfs_attr_init(struct attribute *attribute);
 /* Returns a new directory in debugfs that contains a symbolic link, or NULL. */
 struct dentry *rk_dma_heap_helper_debugfs_link(const char *directory, const char *name,

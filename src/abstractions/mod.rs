@@ -33,6 +33,7 @@ pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 pub(crate) mod path;
 pub(crate) mod phys_addr;
+pub(crate) mod privilege;
 pub(crate) mod proc_file;
 pub(crate) mod process;
 pub(crate) mod rate_limit;

@@ -36,7 +36,10 @@ use show_file::ShowFile;
 // zero.
 const NO_OPERATIONS: c::proc_ops = unsafe { mem::zeroed() };
 
-/// A file that is printed as a whole. It can be written if its mode allows it.
+/// A file that is printed as a whole.
+///
+/// It can be opened for writing if its mode allows it and the opener has `CAP_SYS_ADMIN` in the
+/// initial user namespace; `open()` fails with `EPERM` otherwise.
 #[vtable]
 pub(crate) trait Show: Send + Sync + 'static {
     /// Prints the whole content of the file. May sleep.
@@ -102,7 +105,7 @@ pub(crate) trait List: 'static {
     /// The subject of a line.
     type Item;
 
-    /// Creates the state of a file that is being opened. May sleep.
+    /// Creates the state of a file that is being opened by the calling task. May sleep.
     fn open() -> Result<Self::State>;
 
     /// Prints the heading above all lines. May sleep.

@@ -6,7 +6,10 @@ use super::{
     Show,
     NO_OPERATIONS, //
 };
-use crate::bindings as c;
+use crate::{
+    abstractions::privilege,
+    bindings as c, //
+};
 use core::marker::PhantomData;
 use kernel::{
     bindings,
@@ -44,8 +47,14 @@ impl<T: Show> ShowFile<T> {
     ///
     /// Must be called by the proc file system as `proc_open` only.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `file` is being opened for `inode` by the safety requirements.
-        unsafe { c::single_open(file, Some(Self::show), c::pde_data(inode)) }
+        from_result(|| {
+            // SAFETY: `file` is being opened by the safety requirements.
+            if unsafe { c::opened_for_writing(file) } {
+                privilege::require_admin()?;
+            }
+            // SAFETY: `file` is being opened for `inode` by the safety requirements.
+            Ok(unsafe { c::single_open(file, Some(Self::show), c::pde_data(inode)) })
+        })
     }
 
     /// # Safety

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who may see and change what concerns all users.
+//!
+//! A container sees the files of this module as well, and its root has the user ID 0. So the access
+//! mode of a file is not sufficient: capabilities in the initial user namespace decide.
+//!
+//! C headers: [`include/linux/capability.h`](srctree/include/linux/capability.h),
+//! [`include/linux/cred.h`](srctree/include/linux/cred.h)
+
+use crate::{
+    abstractions::dma_buf::DmaBuf,
+    bindings as c, //
+};
+use core::ptr;
+use kernel::{
+    prelude::*,
+    seq_file::SeqFile, //
+};
+
+/// Checks that the calling task has `CAP_SYS_ADMIN` in the initial user namespace. Does not sleep.
+///
+/// Fails with `EPERM`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::privilege;
+///
+/// // The thread that runs the tests belongs to the kernel.
+/// privilege::require_admin()?;
+/// ```
+pub(crate) fn require_admin() -> Result {
+    // SAFETY: The function reads the current task and has no requirements.
+    match unsafe { c::current_is_admin() } {
+        true => Ok(()),
+        false => Err(EPERM),
+    }
+}
+
+/// Returns whether the opener of `file` may see the names and numbers of all processes:
+/// `CAP_SYS_ADMIN` or `CAP_SYS_PTRACE` in the initial user namespace. Does not sleep.
+pub(crate) fn inspects_all(file: &SeqFile) -> bool {
+    // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid.
+    unsafe { c::reader_inspects_all(ptr::from_ref(file).cast_mut().cast()) }
+}
+
+/// Returns whether the opener of `file` may see the name and number of the process that has
+/// exported `dma_buf`.
+///
+/// Besides the openers of [`inspects_all`] these are tasks of the same user that have each
+/// capability that the exporting task had. `hidepid=2` hides all other processes from them. Does
+/// not sleep.
+pub(crate) fn inspects_exporter(file: &SeqFile, dma_buf: &DmaBuf) -> bool {
+    // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid. So are the
+    // dma-buf and its file, by the type invariants.
+    let same_user = unsafe {
+        c::reader_inspects(
+            ptr::from_ref(file).cast_mut().cast(),
+            (*dma_buf.as_raw()).file,
+        )
+    };
+    same_user || inspects_all(file)
+}
