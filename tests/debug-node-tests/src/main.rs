@@ -13,6 +13,7 @@ mod exporters;
 mod lists;
 mod names;
 mod nodes;
+mod privacy;
 mod records;
 mod stress;
 mod totals;
@@ -54,6 +55,7 @@ fn main() -> Result<ExitCode> {
     names::add(&mut tests);
     advanced::add(&mut tests);
     access::add(&mut tests);
+    privacy::add(&mut tests);
     stress::add(&mut tests, arguments.stress);
     cost::add(&mut tests);
     Ok(tests.run(&arguments.options))
