@@ -13,8 +13,10 @@
 #include <linux/types.h>
 
 struct attribute;
+struct cma;
 struct device;
 struct device_node;
+struct dma_buf;
 struct reserved_mem;
 struct dentry;
 struct dma_resv;
@@ -160,6 +162,25 @@ ssize_t rk_dma_heap_helper_read_file(const char *path, char *buffer, size_t size
 void rk_dma_heap_helper_kthread_init_delayed_work(struct kthread_delayed_work *work,
 						  void (*function)(struct kthread_work *work));
 unsigned long rk_dma_heap_helper_msecs_to_jiffies(unsigned int milliseconds);
+
+/*
+ * Functions that the kernel does not export. Each must be called only after its address was passed
+ * to the function that begins with `found_`, which may sleep.
+ */
+void rk_dma_heap_helper_found_cma_get_base(void *address);
+phys_addr_t rk_dma_heap_helper_cma_get_base(const struct cma *cma);
+void rk_dma_heap_helper_found_cma_get_size(void *address);
+unsigned long rk_dma_heap_helper_cma_get_size(const struct cma *cma);
+void rk_dma_heap_helper_found_dma_buf_iter_begin(void *address);
+struct dma_buf *rk_dma_heap_helper_dma_buf_iter_begin(void);
+void rk_dma_heap_helper_found_dma_buf_iter_next(void *address);
+struct dma_buf *rk_dma_heap_helper_dma_buf_iter_next(struct dma_buf *dma_buf);
+void rk_dma_heap_helper_found_lru_add_drain_all(void *address);
+void rk_dma_heap_helper_lru_add_drain_all(void);
+void rk_dma_heap_helper_found___memcg_kmem_charge_page(void *address);
+int rk_dma_heap_helper___memcg_kmem_charge_page(struct page *page, gfp_t gfp, int order);
+void rk_dma_heap_helper_found___memcg_kmem_uncharge_page(void *address);
+void rk_dma_heap_helper___memcg_kmem_uncharge_page(struct page *page, int order);
 
 void rk_dma_heap_helper_trace_allocate(const char *heap, unsigned long bytes);
 void rk_dma_heap_helper_trace_free(const char *heap, unsigned long bytes);

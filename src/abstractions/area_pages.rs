@@ -17,15 +17,7 @@ use crate::{
         segment::Segment, //
     }, //
 };
-use core::{
-    ffi::c_void,
-    iter,
-    mem::transmute,
-    ptr::NonNull, //
-};
-
-/// The C type of `lru_add_drain_all()`.
-type DrainAll = unsafe extern "C" fn();
+use core::iter;
 
 /// The function that empties the CPUs' batches of pages for the LRU lists.
 ///
@@ -34,17 +26,24 @@ type DrainAll = unsafe extern "C" fn();
 ///
 /// # Invariants
 ///
-/// The value is `lru_add_drain_all()` or `None`.
+/// If `is_found` is true, `lru_add_drain_all()` was found.
 #[derive(Clone, Copy)]
-pub(crate) struct BatchDrain(Option<DrainAll>);
+pub(crate) struct BatchDrain {
+    is_found: bool,
+}
 
 impl BatchDrain {
     /// Looks up the function. May sleep.
     pub(crate) fn new() -> Self {
         let found = kernel_symbol::lookup(c"lru_add_drain_all");
+        if let Some(address) = found {
+            // SAFETY: This is the function's address.
+            unsafe { c::found_lru_add_drain_all(address.as_ptr()) };
+        }
         // INVARIANT: The function was found by this name.
-        // SAFETY: All supported kernels declare the function with this type.
-        Self(found.map(|found| unsafe { transmute::<NonNull<c_void>, DrainAll>(found) }))
+        Self {
+            is_found: found.is_some(),
+        }
     }
 }
 
@@ -82,10 +81,9 @@ impl AreaPages {
 
     /// Makes pages that are only in the CPUs' batches for the LRU lists movable. May sleep.
     pub(crate) fn drain_batches(&self) {
-        if let BatchDrain(Some(drain)) = self.drain {
-            // SAFETY: By the type invariants this is `lru_add_drain_all()`, which process context
-            // may call.
-            unsafe { drain() };
+        if self.drain.is_found {
+            // SAFETY: By the type invariants the function was found. Process context may call it.
+            unsafe { c::lru_add_drain_all() };
         }
     }
 

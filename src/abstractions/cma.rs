@@ -36,30 +36,18 @@ use crate::{
     }, //
 };
 use core::{
-    ffi::c_void,
     iter,
-    mem::{
-        self,
-        transmute, //
-    },
+    mem,
     ptr::{
         self,
         NonNull, //
     }, //
 };
 use kernel::{
-    bindings,
-    ffi::c_ulong,
     pr_warn_once,
     prelude::*,
     str::CStr, //
 };
-
-/// The C type of `cma_get_base()`.
-type GetBase = unsafe extern "C" fn(*const c::cma) -> bindings::phys_addr_t;
-
-/// The C type of `cma_get_size()`.
-type GetSize = unsafe extern "C" fn(*const c::cma) -> c_ulong;
 
 /// A contiguous memory area. The kernel never frees one.
 ///
@@ -171,10 +159,8 @@ impl Area {
 ///
 /// # Invariants
 ///
-/// `base` is `cma_get_base()` and `size` is `cma_get_size()`.
+/// `cma_get_base()` and `cma_get_size()` were found.
 pub(crate) struct AreaLookup {
-    base: GetBase,
-    size: GetSize,
     drain: BatchDrain,
 }
 
@@ -185,22 +171,22 @@ impl AreaLookup {
     pub(crate) fn new() -> Option<Self> {
         let base = kernel_symbol::lookup(c"cma_get_base")?;
         let size = kernel_symbol::lookup(c"cma_get_size")?;
+        // SAFETY: These are the functions' addresses.
+        unsafe {
+            c::found_cma_get_base(base.as_ptr());
+            c::found_cma_get_size(size.as_ptr());
+        }
         // INVARIANT: The functions were found by these names.
-        // SAFETY: All supported kernels declare the functions with these types.
-        Some(unsafe {
-            Self {
-                base: transmute::<NonNull<c_void>, GetBase>(base),
-                size: transmute::<NonNull<c_void>, GetSize>(size),
-                drain: BatchDrain::new(),
-            }
+        Some(Self {
+            drain: BatchDrain::new(),
         })
     }
 
     /// Returns the physical address and size of `area`.
     pub(crate) fn extent(&self, area: Area) -> Extent {
         let cma = area.cma.as_ptr();
-        // SAFETY: By the type invariants these are the kernel's functions, and the area is valid.
-        let (base, size) = unsafe { ((self.base)(cma), (self.size)(cma)) };
+        // SAFETY: By the type invariants the functions were found, and the area is valid.
+        let (base, size) = unsafe { (c::cma_get_base(cma), c::cma_get_size(cma)) };
         Extent {
             base: phys_addr::to_u64(base),
             size: size as u64,

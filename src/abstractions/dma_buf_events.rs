@@ -26,12 +26,12 @@ use crate::{
         },
         kernel_symbol,
         tracepoint::Probe, //
-    }, //
+    },
+    bindings as c, //
 };
 use core::{
     ffi::c_void,
     marker::PhantomData,
-    mem::transmute,
     ptr::{
         self,
         NonNull, //
@@ -42,12 +42,6 @@ use kernel::{
     prelude::*,
     sync::aref::ARef, //
 };
-
-/// The C type of `dma_buf_iter_begin()`.
-type IterBegin = unsafe extern "C" fn() -> *mut bindings::dma_buf;
-
-/// The C type of `dma_buf_iter_next()`.
-type IterNext = unsafe extern "C" fn(*mut bindings::dma_buf) -> *mut bindings::dma_buf;
 
 /// Receives events about dma-bufs.
 pub(crate) trait Observer: 'static {
@@ -176,11 +170,8 @@ unsafe impl<O: Observer> EntryHandler for ReleaseHandler<O> {
 ///
 /// # Invariants
 ///
-/// `begin` is `dma_buf_iter_begin()` and `next` is `dma_buf_iter_next()`.
-pub(crate) struct DmaBufIter {
-    begin: IterBegin,
-    next: IterNext,
-}
+/// `dma_buf_iter_begin()` and `dma_buf_iter_next()` were found.
+pub(crate) struct DmaBufIter(());
 
 impl DmaBufIter {
     /// Looks up the functions.
@@ -189,14 +180,13 @@ impl DmaBufIter {
     pub(crate) fn new() -> Option<Self> {
         let begin = kernel_symbol::lookup(c"dma_buf_iter_begin")?;
         let next = kernel_symbol::lookup(c"dma_buf_iter_next")?;
+        // SAFETY: These are the functions' addresses.
+        unsafe {
+            c::found_dma_buf_iter_begin(begin.as_ptr());
+            c::found_dma_buf_iter_next(next.as_ptr());
+        }
         // INVARIANT: The functions were found by these names.
-        // SAFETY: All supported kernels declare the functions with these types.
-        Some(unsafe {
-            Self {
-                begin: transmute::<NonNull<c_void>, IterBegin>(begin),
-                next: transmute::<NonNull<c_void>, IterNext>(next),
-            }
-        })
+        Some(Self(()))
     }
 
     /// Calls `f` for each dma-buf, newest first, until it fails. dma-bufs that are exported during
@@ -204,15 +194,15 @@ impl DmaBufIter {
     ///
     /// May sleep, and so may `f`. Fails as `f` does.
     pub(crate) fn try_for_each(&self, mut f: impl FnMut(&DmaBuf) -> Result) -> Result {
-        // SAFETY: By the type invariants this is the kernel's function.
-        let mut raw = unsafe { (self.begin)() };
+        // SAFETY: By the type invariants the function was found.
+        let mut raw = unsafe { c::dma_buf_iter_begin() };
         while let Some(current) = NonNull::new(raw) {
             // SAFETY: The iterator returns a dma-buf and a reference to it.
             let dma_buf: ARef<DmaBuf> = unsafe { ARef::from_raw(current.cast()) };
             f(&dma_buf)?;
-            // SAFETY: By the type invariants this is the kernel's function. It drops the reference
-            // to the dma-buf that it is called with.
-            raw = unsafe { (self.next)(ARef::into_raw(dma_buf).cast().as_ptr()) };
+            // SAFETY: By the type invariants the function was found. It drops the reference to the
+            // dma-buf that it is called with.
+            raw = unsafe { c::dma_buf_iter_next(ARef::into_raw(dma_buf).cast().as_ptr()) };
         }
         Ok(())
     }

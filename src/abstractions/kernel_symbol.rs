@@ -5,6 +5,10 @@
 //! The kernel resolves the symbol name of a kprobe when the kprobe is registered. [`lookup`] reads
 //! the address from such a kprobe and unregisters it immediately.
 //!
+//! On x86 the address is that of the instruction behind the function's `endbr64`, so a call through
+//! a pointer to it would end in an exception. `src/found_functions.c` has a static call for each
+//! function, which takes the address.
+//!
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
 use crate::bindings as c;
@@ -15,8 +19,8 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// Returns the address of the function `name`, or `None` if the kernel has no such function or no
-/// kprobes.
+/// Returns the address at which a direct call enters the function `name`, or `None` if the kernel
+/// has no such function or no kprobes. A call through a pointer must not use it.
 ///
 /// May sleep.
 ///

@@ -18,20 +18,12 @@ use crate::{
     },
     bindings as c, //
 };
-use core::{
-    ffi::c_void,
-    mem::transmute,
-    ptr::NonNull, //
-};
 use kernel::{
     bindings,
     error::to_result,
     ffi::c_int,
     prelude::*, //
 };
-
-type Charge = unsafe extern "C" fn(*mut bindings::page, bindings::gfp_t, c_int) -> c_int;
-type Uncharge = unsafe extern "C" fn(*mut bindings::page, c_int);
 
 /// Charges pages to memory cgroups.
 ///
@@ -59,11 +51,8 @@ type Uncharge = unsafe extern "C" fn(*mut bindings::page, c_int);
 ///
 /// # Invariants
 ///
-/// The functions are `__memcg_kmem_charge_page()` and `__memcg_kmem_uncharge_page()`.
-pub(crate) struct Charger {
-    charge: Charge,
-    uncharge: Uncharge,
-}
+/// `__memcg_kmem_charge_page()` and `__memcg_kmem_uncharge_page()` were found.
+pub(crate) struct Charger(());
 
 impl Charger {
     /// Looks up the functions.
@@ -73,14 +62,13 @@ impl Charger {
         let find = |name| kernel_symbol::lookup(name).ok_or(ENOENT);
         let charge = find(c"__memcg_kmem_charge_page")?;
         let uncharge = find(c"__memcg_kmem_uncharge_page")?;
-        // INVARIANT: The functions were looked up by these names.
-        // SAFETY: In all supported kernels the functions have these types.
-        Ok(unsafe {
-            Self {
-                charge: transmute::<NonNull<c_void>, Charge>(charge),
-                uncharge: transmute::<NonNull<c_void>, Uncharge>(uncharge),
-            }
-        })
+        // SAFETY: These are the functions' addresses.
+        unsafe {
+            c::found___memcg_kmem_charge_page(charge.as_ptr());
+            c::found___memcg_kmem_uncharge_page(uncharge.as_ptr());
+        }
+        // INVARIANT: The functions were found by these names.
+        Ok(Self(()))
     }
 
     /// Charges `run` to the memory cgroup of the calling task. A former charge is replaced.
@@ -110,13 +98,12 @@ impl Charger {
     unsafe fn replace_charge(&self, run: &PageRun) -> Result {
         let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
         let (head, order) = (run.head().as_ptr(), run.order() as c_int);
-        // SAFETY: By the type invariant these are `__memcg_kmem_uncharge_page()`, which does
-        // nothing if the run is not charged, and `__memcg_kmem_charge_page()`, which requires
-        // that. The run has this order, and nothing else accesses its charge by the safety
-        // requirements.
+        // SAFETY: By the type invariant the functions were found. The first does nothing if the run
+        // is not charged, and the second requires that. The run has this order, and nothing else
+        // accesses its charge by the safety requirements.
         unsafe {
-            (self.uncharge)(head, order);
-            to_result((self.charge)(head, gfp, order))
+            c::__memcg_kmem_uncharge_page(head, order);
+            to_result(c::__memcg_kmem_charge_page(head, gfp, order))
         }
     }
 
@@ -125,10 +112,10 @@ impl Charger {
     /// Does not sleep.
     pub(crate) fn uncharge(&self, runs: &mut RunList) {
         let _ = runs.try_for_each(|run| {
-            // SAFETY: By the type invariant this is `__memcg_kmem_uncharge_page()`, which does
-            // nothing if the run is not charged. The list owns the run, which has this order, and
-            // is borrowed exclusively, so nothing else accesses the charge.
-            unsafe { (self.uncharge)(run.head().as_ptr(), run.order() as c_int) };
+            // SAFETY: By the type invariant the function was found. It does nothing if the run is
+            // not charged. The list owns the run, which has this order, and is borrowed
+            // exclusively, so nothing else accesses the charge.
+            unsafe { c::__memcg_kmem_uncharge_page(run.head().as_ptr(), run.order() as c_int) };
             Ok(())
         });
     }

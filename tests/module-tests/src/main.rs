@@ -8,6 +8,7 @@
 
 mod beside;
 mod busy;
+mod calls;
 mod leftovers;
 mod module;
 mod parameters;
@@ -48,5 +49,6 @@ fn main() -> Result<ExitCode> {
     } else {
         beside::add(&mut tests);
     }
+    calls::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

@@ -42,7 +42,18 @@ pub const SUITES: &[Suite] = &[
             targets: &["amd64", "debug"],
             options: &["--no-module", "--append", "cma=32M"],
             // The kernel's system heap may be a module.
-            command: "modprobe system_heap; module-tests",
+            command: "modprobe system_heap; module-tests module/beside/",
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "found-functions",
+        promise: "on x86 the module calls the kernel's unexported functions by direct calls, which \
+                  CPUs with IBT permit",
+        environment: Environment::Guest(Guest {
+            targets: &["amd64"],
+            options: &["--no-module", "--append", "cma=32M"],
+            command: "module-tests module/calls/",
             ..GUEST
         }),
     },
