@@ -41,6 +41,8 @@
 #include <linux/user_namespace.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
+#include <trace/events/cma.h>
+#include <trace/events/dma_buf.h>
 #include <uapi/linux/dma-buf.h>
 #include <uapi/linux/magic.h>
 
@@ -584,6 +586,32 @@ void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer)
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void)
 {
 	tracepoint_synchronize_unregister();
+}
+
+void *rk_dma_heap_helper_dma_buf_export_probe(void (*probe)(void *data, struct dma_buf *dma_buf))
+{
+	check_trace_callback_type_dma_buf_export(probe);
+	return probe;
+}
+
+void *rk_dma_heap_helper_cma_alloc_start_probe(void (*probe)(void *data, const char *name,
+							     unsigned long pages,
+							     unsigned long available,
+							     unsigned long total,
+							     unsigned int align))
+{
+	check_trace_callback_type_cma_alloc_start(probe);
+	return probe;
+}
+
+void *rk_dma_heap_helper_cma_alloc_finish_probe(void (*probe)(void *data, const char *name,
+							      unsigned long pfn,
+							      const struct page *page,
+							      unsigned long pages,
+							      unsigned int align, int error))
+{
+	check_trace_callback_type_cma_alloc_finish(probe);
+	return probe;
 }
 
 /* Returns an argument of the probed function at its entry. */

@@ -8,9 +8,12 @@
 //!
 //! C header: [`include/trace/events/cma.h`](srctree/include/trace/events/cma.h)
 
-use crate::abstractions::{
-    cma::Area,
-    tracepoint::Probe, //
+use crate::{
+    abstractions::{
+        cma::Area,
+        tracepoint::Probe, //
+    },
+    bindings as c, //
 };
 use core::{
     ffi::c_void,
@@ -124,14 +127,18 @@ impl<O: Observer> Requests<O> {
     /// May sleep. Fails with `ENOENT` if the kernel does not announce requests, and with `ENOMEM`.
     pub(crate) fn observe(observer: Arc<O>) -> Result<Self> {
         let data = Arc::as_ptr(&observer).cast_mut().cast();
-        // The type checker compares the functions with what the tracepoints call.
-        let start: Start = Events::<O>::started;
-        let finish: Finish = Events::<O>::finished;
-        // SAFETY: All supported kernels declare the tracepoint with these arguments. The observer
-        // that the data points to is dropped after the probe.
-        let finish = unsafe { Probe::register(c"cma_alloc_finish", finish as *mut c_void, data) }?;
+        // SAFETY: The calls have no requirements.
+        let (start, finish) = unsafe {
+            (
+                c::cma_alloc_start_probe(Some(Events::<O>::started)),
+                c::cma_alloc_finish_probe(Some(Events::<O>::finished)),
+            )
+        };
+        // SAFETY: The function is of the tracepoint's type. The observer that the data points to is
+        // dropped after the probe.
+        let finish = unsafe { Probe::register(c"cma_alloc_finish", finish, data) }?;
         // SAFETY: As above.
-        let start = unsafe { Probe::register(c"cma_alloc_start", start as *mut c_void, data) }?;
+        let start = unsafe { Probe::register(c"cma_alloc_start", start, data) }?;
         Ok(Self {
             _start: start,
             _finish: finish,
@@ -139,21 +146,6 @@ impl<O: Observer> Requests<O> {
         })
     }
 }
-
-/// A function of `cma_alloc_start`: name, requested, available and total pages, alignment order.
-type Start = unsafe extern "C" fn(*mut c_void, *const c_char, c_ulong, c_ulong, c_ulong, c_uint);
-
-/// A function of `cma_alloc_finish`: name, first page frame, first page, pages, alignment order,
-/// errno.
-type Finish = unsafe extern "C" fn(
-    *mut c_void,
-    *const c_char,
-    c_ulong,
-    *const bindings::page,
-    c_ulong,
-    c_uint,
-    c_int,
-);
 
 /// The functions that the tracepoints call.
 struct Events<O: Observer>(PhantomData<O>);

@@ -104,7 +104,8 @@ impl<O: Observer> Events<O> {
     pub(crate) fn register(release: bool) -> Result<Self> {
         // The hook comes first, so a release is reported for each export that is.
         let release = release.then(FunctionHook::new).transpose()?;
-        let function = exported::<O> as *mut c_void;
+        // SAFETY: The call has no requirements.
+        let function = unsafe { c::dma_buf_export_probe(Some(exported::<O>)) };
         // SAFETY: The tracepoint calls its functions with the new dma-buf, whose name lock it
         // holds. The function needs no data.
         let export = unsafe { Probe::register(c"dma_buf_export", function, ptr::null_mut()) }?;

@@ -5,7 +5,10 @@
 //! C headers: [`include/linux/kobject.h`](srctree/include/linux/kobject.h),
 //! [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h)
 
-use crate::bindings as c;
+use crate::{
+    abstractions::version,
+    bindings as c, //
+};
 use core::{
     mem,
     ptr::{
@@ -16,7 +19,10 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    ffi::c_char,
+    ffi::{
+        c_char,
+        c_void, //
+    },
     prelude::*,
     sync::Arc, //
 };
@@ -64,18 +70,13 @@ pub(crate) struct NumberFile<T: Number> {
 }
 
 /// A `struct kobj_attribute`, followed by the source of the number.
-///
-/// The structure is declared here because the bindings for its functions differ between kernel
-/// versions.
 #[repr(C)]
 struct Attribute {
-    attribute: bindings::attribute,
-    show: unsafe extern "C" fn(*mut bindings::kobject, *mut Attribute, *mut c_char) -> isize,
-    store: *const (),
-    source: *const (),
+    attribute: bindings::kobj_attribute,
+    source: *const c_void,
 }
 
-static_assert!(mem::offset_of!(Attribute, source) == size_of::<bindings::kobj_attribute>());
+static_assert!(mem::offset_of!(Attribute, attribute) == 0);
 
 // SAFETY: Any thread may remove the file and the directory, and `Arc<T>` is `Send`.
 unsafe impl<T: Number> Send for NumberFile<T> {}
@@ -92,21 +93,20 @@ impl<T: Number> NumberFile<T> {
             clippy::needless_update,
             reason = "the structure has more fields with lockdep"
         )]
+        let attribute = bindings::attribute {
+            name: file.as_char_ptr(),
+            mode: 0o444,
+            ..pin_init::zeroed()
+        };
         let mut attribute = KBox::new(
             Attribute {
-                attribute: bindings::attribute {
-                    name: file.as_char_ptr(),
-                    mode: 0o444,
-                    ..pin_init::zeroed()
-                },
-                show: show::<T>,
-                store: ptr::null(),
+                attribute: version::kobj_attribute(attribute, show::<T>),
                 source: Arc::as_ptr(&source).cast(),
             },
             GFP_KERNEL,
         )?;
         // SAFETY: The attribute is valid, and nothing else uses it yet.
-        unsafe { c::sysfs_attr_init(&raw mut attribute.attribute) };
+        unsafe { c::sysfs_attr_init(&raw mut attribute.attribute.attr) };
         // SAFETY: The name is copied. `kernel_kobj` exists since boot.
         let directory = unsafe {
             bindings::kobject_create_and_add(directory.as_char_ptr(), bindings::kernel_kobj)
@@ -156,12 +156,12 @@ impl<T: Number> Drop for NumberFile<T> {
 /// sysfs provides.
 unsafe extern "C" fn show<T: Number>(
     _: *mut bindings::kobject,
-    attribute: *mut Attribute,
+    attribute: *mut bindings::kobj_attribute,
     text: *mut c_char,
 ) -> isize {
-    // SAFETY: The attribute and its source are valid while the file exists, and the source is a
-    // `T`.
-    let number = unsafe { &*(*attribute).source.cast::<T>() }.number();
+    // SAFETY: The attribute is the first field of an `Attribute`. It and its source are valid while
+    // the file exists, and the source is a `T`.
+    let number = unsafe { &*(*attribute.cast::<Attribute>()).source.cast::<T>() }.number();
     // SAFETY: The format has one `unsigned long` argument. The buffer is valid by the safety
     // requirements.
     unsafe { bindings::sysfs_emit(text, c"%lu\n".as_char_ptr(), number) as isize }

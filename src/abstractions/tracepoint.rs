@@ -50,8 +50,9 @@ impl Probe {
     ///
     /// # Safety
     ///
-    /// `function` must have the type of the tracepoint's functions: `data`, then the arguments of
-    /// the tracepoint. It must be safe to call until the new value is dropped.
+    /// `function` must have exactly the type of the tracepoint's functions: `data`, then the
+    /// arguments of the tracepoint. A helper in C checks that against the kernel's declaration. It
+    /// must be safe to call until the new value is dropped.
     pub(crate) unsafe fn register(
         name: &'static CStr,
         function: *mut c_void,

@@ -6,7 +6,8 @@ use core::borrow::Borrow;
 use kernel::{
     bindings,
     device::Device,
-    faux, //
+    faux,
+    ffi::c_char, //
 };
 
 extern "C" {
@@ -32,4 +33,34 @@ pub(crate) fn faux_device(registration: &faux::Registration) -> *mut bindings::d
     let device: &Device = registration.as_ref();
     // CAST: `Device` is a transparent wrapper of the C structure, which has interior mutability.
     core::ptr::from_ref(device).cast_mut().cast()
+}
+
+/// A function that prints a file in sysfs.
+pub(crate) type ShowAttribute = unsafe extern "C" fn(
+    *mut bindings::kobject,
+    *mut bindings::kobj_attribute,
+    *mut c_char,
+) -> isize;
+
+/// Returns a `struct kobj_attribute` for reading. In kernel 7.3 a second, constant type of function
+/// shares the field with this one.
+pub(crate) fn kobj_attribute(
+    attribute: bindings::attribute,
+    show: ShowAttribute,
+) -> bindings::kobj_attribute {
+    // The type of the field is that of the binding: a function of another type does not compile.
+    #[cfg(kernel_7_3)]
+    let this = {
+        let mut this: bindings::kobj_attribute = pin_init::zeroed();
+        this.attr = attribute;
+        this.__bindgen_anon_1.show = Some(show);
+        this
+    };
+    #[cfg(not(kernel_7_3))]
+    let this = bindings::kobj_attribute {
+        attr: attribute,
+        show: Some(show),
+        ..pin_init::zeroed()
+    };
+    this
 }
