@@ -2,8 +2,8 @@
 
 //! `/proc/rk_dmabuf/buffers`: one line per dma-buf, with its exporter and its holders.
 //!
-//! Only those with `CAP_SYS_ADMIN` in the initial user namespace may open it, because it shows which
-//! dma-bufs the processes of other users hold. `open()` fails with `EPERM` otherwise.
+//! Only those with `CAP_SYS_ADMIN` in the initial user namespace may open it, because it shows
+//! which dma-bufs the processes of other users hold. `open()` fails with `EPERM` otherwise.
 //!
 //! The first line names the columns. They are separated by spaces and never change their names; new
 //! ones are added at the end. In names, separators and bytes that are not printable are escaped as

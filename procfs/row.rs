@@ -92,8 +92,8 @@ impl fmt::Display for Heading {
     }
 }
 
-/// Returns the name of `dma_buf`, padded with zeros. It is empty if the reader of `file` may not see
-/// which process has exported the dma-buf: default names contain number and name of its thread.
+/// Returns the name of `dma_buf`, padded with zeros. It is empty if the reader of `file` may not
+/// see which process has exported the dma-buf: default names contain its number and thread name.
 pub(crate) fn visible_name(file: &SeqFile, dma_buf: &DmaBuf) -> [u8; NAME_LEN] {
     if privilege::inspects_exporter(file, dma_buf) {
         dma_buf.name()

@@ -30,7 +30,6 @@
  * bindgen: find_vma
  * bindgen: get_file_active
  * bindgen: get_pid_task
- * bindgen: get_task_mm
  * bindgen: kern_path
  * bindgen: register_kprobe
  * bindgen: unregister_kprobe

@@ -19,6 +19,7 @@
 #include <linux/kmemleak.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/of.h>
@@ -30,6 +31,7 @@
 #include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -375,19 +377,69 @@ int rk_dma_heap_helper_pid_nr(struct pid *pid)
 	return pid_nr(pid);
 }
 
-int rk_dma_heap_helper_iterate_files(struct task_struct *task,
-				     int (*visit)(const void *data, struct file *file,
-						  unsigned int descriptor),
-				     const void *data)
+/* A table may have more than a million descriptors. */
+static bool visit_some_files(struct files_struct *files, unsigned int *descriptor,
+			     void (*visit)(void *data, struct file *file), void *data)
 {
-	guard(task_lock)(task);
-	return task->files ? iterate_fd(task->files, 0, visit, data) : 0;
+	struct fdtable *table;
+	unsigned int end;
+
+	guard(spinlock)(&files->file_lock);
+	table = files_fdtable(files);
+	if (*descriptor >= table->max_fds)
+		return false;
+	end = *descriptor + min(table->max_fds - *descriptor, 256U);
+	for (; *descriptor < end; ++*descriptor) {
+		struct file *file;
+
+		file = rcu_dereference_check_fdtable(files, table->fd[*descriptor]);
+		if (file)
+			visit(data, file);
+	}
+	return end < table->max_fds;
 }
 
-/* Returns 0 if the file is not a dma-buf. The inode numbers of dma-bufs begin at 1. */
+/* A thread that has exited has no files. The first one stays in the list until all have exited. */
+bool rk_dma_heap_helper_visit_files(struct task_struct *process, unsigned int *descriptor,
+				    void (*visit)(void *data, struct file *file), void *data)
+{
+	struct task_struct *thread;
+
+	guard(rcu)();
+	for_each_thread(process, thread) {
+		guard(task_lock)(thread);
+		if (thread->files)
+			return visit_some_files(thread->files, descriptor, visit, data);
+	}
+	return false;
+}
+
+struct mm_struct *rk_dma_heap_helper_process_mm(struct task_struct *process)
+{
+	struct task_struct *thread;
+
+	guard(rcu)();
+	for_each_thread(process, thread) {
+		struct mm_struct *mm = get_task_mm(thread);
+
+		if (mm)
+			return mm;
+	}
+	return NULL;
+}
+
+int rk_dma_heap_helper_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
+}
+
+/*
+ * Returns 0 if the file does not hold a dma-buf. The inode numbers of dma-bufs begin at 1. A file
+ * that was opened with O_PATH has the inode of a dma-buf, but cannot be used as one.
+ */
 u64 rk_dma_heap_helper_dma_buf_inode(struct file *file)
 {
-	if (!file || file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
+	if (!file || (file->f_mode & FMODE_PATH) || file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
 		return 0;
 	return file_inode(file)->i_ino;
 }

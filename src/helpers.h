@@ -87,10 +87,16 @@ void rk_dma_heap_helper_current_comm(char *comm);
 int rk_dma_heap_helper_current_tgid(void);
 void rk_dma_heap_helper_task_comm(struct task_struct *task, char *comm);
 int rk_dma_heap_helper_pid_nr(struct pid *pid);
-int rk_dma_heap_helper_iterate_files(struct task_struct *task,
-				     int (*visit)(const void *data, struct file *file,
-						  unsigned int descriptor),
-				     const void *data);
+/*
+ * Calls a function for the open files of a process from a descriptor on, with spin locks held.
+ * Looks at a limited number of descriptors and increases the given one by it. Returns whether there
+ * are more.
+ */
+bool rk_dma_heap_helper_visit_files(struct task_struct *process, unsigned int *descriptor,
+				    void (*visit)(void *data, struct file *file), void *data);
+/* Returns a reference to the memory of a process, or null if it has none. */
+struct mm_struct *rk_dma_heap_helper_process_mm(struct task_struct *process);
+int rk_dma_heap_helper_mmap_read_lock_killable(struct mm_struct *mm);
 u64 rk_dma_heap_helper_dma_buf_inode(struct file *file);
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);
 

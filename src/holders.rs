@@ -54,7 +54,7 @@ impl Holders {
     /// Visits all processes. Ignores threads that do not share the file descriptors of their
     /// process.
     ///
-    /// May sleep. Fails with `ENOMEM`.
+    /// May sleep. Fails with `ENOMEM`, and with `EINTR` on a fatal signal.
     pub(crate) fn collect() -> Result<Self> {
         let mut this = Self {
             entries: KVVec::new(),
@@ -81,8 +81,8 @@ impl Holders {
                     next: NO_ENTRY,
                 });
             };
-            process.for_each_descriptor(|inode| add_entry(inode, false));
-            process.for_each_mapping(|inode| add_entry(inode, true));
+            process.for_each_descriptor(|inode| add_entry(inode, false))?;
+            process.for_each_mapping(|inode| add_entry(inode, true))?;
             if found == 0 {
                 return Ok(());
             }

@@ -4,16 +4,19 @@
 //!
 //! # Locks
 //!
-//! [`Process::for_each_descriptor`] acquires the `alloc_lock` of the task and, inside of it, the
-//! `file_lock` of its file table, both spin locks. [`Process::for_each_mapping`] acquires the mmap
-//! read lock. One lookup of a process is one RCU read-side critical section.
+//! [`Process::for_each_descriptor`] acquires the `alloc_lock` of a thread and, inside of it, the
+//! `file_lock` of its file table, both spin locks, and releases them after a few hundred
+//! descriptors. [`Process::for_each_mapping`] acquires the mmap read lock. One lookup of a process is one RCU read-side critical section.
 //!
 //! C headers: [`include/linux/pid.h`](srctree/include/linux/pid.h),
 //! [`include/linux/fdtable.h`](srctree/include/linux/fdtable.h),
 //! [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use crate::{
-    abstractions::task,
+    abstractions::{
+        signal,
+        task, //
+    },
     bindings as c, //
 };
 use core::{
@@ -22,17 +25,15 @@ use core::{
 };
 use kernel::{
     bindings,
-    ffi::{
-        c_int,
-        c_uint, //
-    },
+    error::to_result,
     mm::MmWithUser,
     prelude::*,
     sync::{
         aref::ARef,
         rcu, //
     },
-    task::Task, //
+    task::Task,
+    types::ScopeGuard, //
 };
 
 /// A reference to a process, which may have exited.
@@ -44,7 +45,7 @@ pub(crate) struct Process {
 
 /// Calls `f` for each process in ascending order of PIDs until it fails.
 ///
-/// May sleep; `f` may sleep as well. Fails as `f` does.
+/// May sleep; `f` may sleep as well. Fails as `f` does, and with `EINTR` on a fatal signal.
 ///
 /// # Examples
 ///
@@ -69,14 +70,14 @@ pub(crate) struct Process {
 /// let mut held = 0_usize;
 /// process::try_for_each(|process| {
 ///     assert!(!process.name().as_bytes().contains(&0));
-///     process.for_each_descriptor(|inode| held += usize::from(inode != 0));
-///     process.for_each_mapping(|inode| held += usize::from(inode != 0));
-///     Ok(())
+///     process.for_each_descriptor(|inode| held += usize::from(inode != 0))?;
+///     process.for_each_mapping(|inode| held += usize::from(inode != 0))
 /// })?;
 /// ```
 pub(crate) fn try_for_each(mut f: impl FnMut(&Process) -> Result) -> Result {
     let mut pid = 1;
     while let Some(process) = Process::find_ge(&mut pid) {
+        signal::check_fatal()?;
         if let Some(process) = process {
             f(&process)?;
         }
@@ -121,35 +122,50 @@ impl Process {
     }
 
     /// Calls `f` with the inode number of the dma-buf for each file descriptor of a dma-buf.
+    /// Descriptors of `O_PATH` do not count: they give no access to the memory.
     ///
-    /// Does not sleep. `f` is called with spin locks held, so it must not sleep.
-    pub(crate) fn for_each_descriptor(&self, mut f: impl FnMut(u64)) {
+    /// The descriptors are those of the first thread that has not exited. Fails with `EINTR` on a
+    /// fatal signal. May sleep. `f` is called with spin locks held, so it must not sleep.
+    pub(crate) fn for_each_descriptor(&self, mut f: impl FnMut(u64)) -> Result {
         let mut f: &mut dyn FnMut(u64) = &mut f;
+        let mut descriptor = 0;
         // SAFETY: The task is valid. `visit_descriptor()` is called with open files and with the
         // pointer to `f`, which is valid during the call.
-        unsafe {
-            c::iterate_files(
+        while unsafe {
+            c::visit_files(
                 self.task.as_ptr(),
+                &mut descriptor,
                 Some(visit_descriptor),
                 (&raw mut f).cast(),
             )
-        };
+        } {
+            signal::check_fatal()?;
+            task::reschedule();
+        }
+        Ok(())
     }
 
     /// Calls `f` with the inode number of the dma-buf for each mapping of a dma-buf.
     ///
-    /// May sleep. `f` is called with the mmap read lock held, so it must not sleep.
-    pub(crate) fn for_each_mapping(&self, mut f: impl FnMut(u64)) {
+    /// Fails with `EINTR` on a fatal signal. May sleep. `f` is called with the mmap read lock held,
+    /// so it must not sleep.
+    pub(crate) fn for_each_mapping(&self, mut f: impl FnMut(u64)) -> Result {
         // SAFETY: The task is valid. The function returns a new reference, or null.
-        let Some(mm) = NonNull::new(unsafe { c::get_task_mm(self.task.as_ptr()) }) else {
-            return;
+        let Some(mm) = NonNull::new(unsafe { c::process_mm(self.task.as_ptr()) }) else {
+            return Ok(());
         };
         // SAFETY: `ARef` acquires the ownership of the new reference. `MmWithUser` is a transparent
         // wrapper of the C structure.
         let mm: ARef<MmWithUser> = unsafe { ARef::from_raw(mm.cast()) };
-        let guard = mm.mmap_read_lock();
+        // SAFETY: The reference keeps the address space valid.
+        to_result(unsafe { c::mmap_read_lock_killable(mm.as_raw()) })?;
+        let guard = ScopeGuard::new(|| {
+            // SAFETY: The lock was acquired above.
+            unsafe { bindings::mmap_read_unlock(mm.as_raw()) };
+        });
         let mut address = 0;
         loop {
+            signal::check_fatal()?;
             // SAFETY: The mmap read lock is held.
             let area = unsafe { c::find_vma(mm.as_raw(), address) };
             if area.is_null() {
@@ -162,6 +178,7 @@ impl Process {
             }
         }
         drop(guard);
+        Ok(())
     }
 }
 
@@ -171,14 +188,9 @@ impl Process {
 ///
 /// `f` must point to a valid `&mut dyn FnMut(u64)` that nothing else uses during the call. `file`
 /// must be an open file.
-unsafe extern "C" fn visit_descriptor(
-    f: *const c_void,
-    file: *mut bindings::file,
-    _: c_uint,
-) -> c_int {
+unsafe extern "C" fn visit_descriptor(f: *mut c_void, file: *mut bindings::file) {
     // SAFETY: `f` and `file` are valid by the safety requirements.
-    unsafe { visit_file(file, *f.cast_mut().cast::<&mut dyn FnMut(u64)>()) };
-    0
+    unsafe { visit_file(file, *f.cast::<&mut dyn FnMut(u64)>()) };
 }
 
 /// Calls `f` with the inode number of `file` if it is a dma-buf.

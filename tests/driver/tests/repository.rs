@@ -51,6 +51,54 @@ fn heaps_and_procfs_contain_no_unsafe() {
     assert!(checked > 0, "no source found");
 }
 
+/// Returns the tokens of a source, separated by spaces, without groups' delimiters.
+fn flat(tokens: TokenStream) -> String {
+    tokens
+        .into_iter()
+        .map(|token| match token {
+            TokenTree::Group(group) => flat(group.stream()),
+            other => format!("{other} "),
+        })
+        .collect()
+}
+
+/// Returns a place at which a function pointer gets another type than C calls it with, or may get
+/// one: kernels with kCFI stop there. Tables of functions are those of the bindings, and a function
+/// for a tracepoint passes through a helper in C.
+fn retyped_function(source: &str) -> Option<&'static str> {
+    let tokens = flat(source.parse().expect("source does not parse as Rust"));
+    [
+        "transmute ",
+        "as * mut c_void ",
+        "as * const c_void ",
+        ": extern \"C\" fn ",
+        ": unsafe extern \"C\" fn ",
+        ": Option < unsafe extern \"C\" fn ",
+    ]
+    .into_iter()
+    .find(|place| tokens.contains(place))
+}
+
+#[test]
+fn retyped_functions_are_found() {
+    for wrong in [
+        "struct A { show: unsafe extern \"C\" fn(*mut B) -> isize }",
+        "fn f() { unsafe { transmute::<NonNull<c_void>, F>(found) } }",
+        "fn f() { register(name, exported::<O> as *mut c_void) }",
+    ] {
+        assert!(retyped_function(wrong).is_some(), "{wrong}");
+    }
+    let right = "// transmute\nunsafe extern \"C\" fn f(a: *mut c_void) { g(Some(f)) }";
+    assert_eq!(retyped_function(right), None);
+}
+
+#[test]
+fn functions_keep_their_types() {
+    for (file, source) in rust_files_below("src") {
+        assert_eq!(retyped_function(&source), None, "{file}");
+    }
+}
+
 /// Returns whether a file must name its licence in its first lines.
 fn must_name_licence(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -2,9 +2,9 @@
 
 //! Calls of kernel functions that are not exported: none is made through a pointer.
 //!
-//! On x86 a kprobe lies behind the `endbr64` at the entry of a function, so a call through a pointer
-//! to its address ends in an exception on CPUs with IBT, which QEMU does not emulate. Probes on the
-//! functions show the instruction by which the module has called each of them.
+//! On x86 a kprobe lies behind the `endbr64` at the entry of a function, so a call through a
+//! pointer to its address ends in an exception on CPUs with IBT, which QEMU does not emulate.
+//! Probes on the functions show the instruction by which the module has called each of them.
 
 use crate::module::Module;
 use anyhow::{
@@ -25,8 +25,8 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// All found functions but `lru_add_drain_all`, which is called only if pages of an area are pinned.
-/// `src/found_functions.c` defines all calls with one macro.
+/// All found functions but `lru_add_drain_all`, which is called only if pages of an area are
+/// pinned. `src/found_functions.c` defines all calls with one macro.
 const FUNCTIONS: [&str; 6] = [
     "__memcg_kmem_charge_page",
     "__memcg_kmem_uncharge_page",
