@@ -15,7 +15,9 @@ use crate::{
             reader_is_admin,
             Show, //
         },
-        seq_output::Output, //
+        seq_output::Output,
+        signal,
+        task, //
     },
     all_buffers,
     buffer,
@@ -41,23 +43,29 @@ impl Show for Info {
         let named = privilege::inspects_all(file);
         let mut output = Output::new(file);
         let mut total: u64 = 0;
-        for heap in rockchip::heaps()? {
+        let heaps = rockchip::heaps()?;
+        for found in all_buffers::iter() {
+            signal::check_fatal()?;
+            task::reschedule();
+            let of_heap = heaps.iter().find_map(|heap| {
+                let segment = buffer::contiguous_segment(&found.dma_buf, heap.account())?;
+                Some((heap, segment))
+            });
+            let Some((heap, segment)) = of_heap else {
+                continue;
+            };
+            total += found.dma_buf.size() as u64;
+            output.bytes(b"dma-heap:<");
+            output.column(heap.name().to_bytes(), 0);
+            output.bytes(b"> -dmabuf\ti_ino = ");
+            output.decimal(found.dma_buf.inode(), 0);
+            output.bytes(b"\n");
+            let name = row::visible_name(file, &found.dma_buf);
+            print_allocation(&mut output, text::until_nul(&name), segment, shown);
+            print_devices(&mut output, &found.dma_buf)?;
+        }
+        for heap in heaps {
             total += heap.total() as u64;
-            for found in all_buffers::iter() {
-                let Some(segment) = buffer::contiguous_segment(&found.dma_buf, heap.account())
-                else {
-                    continue;
-                };
-                total += found.dma_buf.size() as u64;
-                output.bytes(b"dma-heap:<");
-                output.column(heap.name().to_bytes(), 0);
-                output.bytes(b"> -dmabuf\ti_ino = ");
-                output.decimal(found.dma_buf.inode(), 0);
-                output.bytes(b"\n");
-                let name = row::visible_name(file, &found.dma_buf);
-                print_allocation(&mut output, text::until_nul(&name), segment, shown);
-                print_devices(&mut output, &found.dma_buf)?;
-            }
             for array in heap.page_arrays()?.values() {
                 total += array.segment.bytes() as u64;
                 output.bytes(b"dma-heap:<");

@@ -4,7 +4,11 @@
 //!
 //! Only the exporter of a dma-buf knows its mappings. So this file shows the ranges of this
 //! module's own dma-bufs that are mapped. In advanced mode it also shows those of all dma-bufs that
-//! can be mapped for a device of this module.
+//! can be mapped for a device of this module. Names are blank for readers that may not see the
+//! exporting process.
+//!
+//! The ranges are copied with the reservation lock held and printed later, [`LINES`] at a time: a
+//! scatter list may be longer than any buffer of the sequence file.
 
 use super::{
     advanced,
@@ -17,17 +21,23 @@ use super::{
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
+        dma_buf::DmaBuf,
         exporter,
         proc_file::{
             reader_is_admin,
             List, //
         },
         seq_output::Output,
-        sg_table::MappedTable, //
+        sg_table::MappedTable,
+        signal, //
     },
-    all_buffers::BufferInfo,
+    all_buffers::{
+        self,
+        BufferInfo, //
+    },
     rockchip, //
 };
+use core::cell::Cell;
 use kernel::{
     prelude::*,
     seq_file::{
@@ -43,14 +53,59 @@ pub(crate) struct Sgt;
 /// The indentation of all ranges after the first.
 const INDENT: &[u8] = b"                                                                 ";
 
+/// The number of lines that are printed at a time, which fit in a page.
+const LINES: usize = 32;
+
+/// The number of bits of a position that count pieces of [`LINES`] lines of one dma-buf. The other
+/// bits identify the dma-buf, newest first.
+const PIECE_BITS: u32 = 20;
+
+/// A DMA address and a length in bytes.
+type Range = (u64, usize);
+
+/// The state of an open file.
+pub(crate) struct State {
+    /// The device for attachments in advanced mode.
+    device: Option<Arc<Cleaner>>,
+    /// The dma-buf that is being printed.
+    current: Cell<Option<Current>>,
+}
+
+/// The ranges of a dma-buf, copied when its first line was printed.
+struct Current {
+    inode: u64,
+    ranges: KVVec<Range>,
+}
+
+/// Lines that are printed at a time.
+pub(crate) enum Piece {
+    /// The row of a dma-buf, with its first ranges.
+    First(BufferInfo),
+    /// The ranges of the dma-buf in [`State::current`] from this number on.
+    Further(usize),
+}
+
+/// Returns the position of the first piece of a dma-buf.
+fn position_of(inode: u64) -> u64 {
+    ((i64::MAX as u64) >> PIECE_BITS).saturating_sub(inode) << PIECE_BITS
+}
+
+/// Returns the inode number and the piece at `position`.
+fn at_position(position: u64) -> (u64, usize) {
+    let inode = ((i64::MAX as u64) >> PIECE_BITS).saturating_sub(position >> PIECE_BITS);
+    (inode, (position & ((1 << PIECE_BITS) - 1)) as usize)
+}
+
 #[vtable]
 impl List for Sgt {
-    /// The device for attachments in advanced mode.
-    type State = Option<Arc<Cleaner>>;
-    type Item = BufferInfo;
+    type State = State;
+    type Item = Piece;
 
-    fn open() -> Result<Self::State> {
-        Ok(rockchip::device())
+    fn open() -> Result<State> {
+        Ok(State {
+            device: rockchip::device(),
+            current: Cell::new(None),
+        })
     }
 
     fn header(file: &SeqFile) -> Result {
@@ -58,46 +113,109 @@ impl List for Sgt {
         Ok(())
     }
 
-    fn at(_: &Self::State, position: u64) -> Option<(u64, BufferInfo)> {
-        row::buffer_at(position)
-    }
-
-    fn show(device: &Self::State, file: &SeqFile, item: &BufferInfo) -> Result {
-        row::print(file, &item.dma_buf);
-        let mut output = Output::new(file);
-        let shown = reader_is_admin(file);
-        let locked = item.dma_buf.try_lock();
-        let Some(locked) = locked else {
-            output.bytes(b" (in use)\n");
-            return Ok(());
-        };
-        if let Some(table) = exporter::mapped(&locked) {
-            print_ranges(&mut output, &table, shown);
-            return Ok(());
+    fn at(state: &State, position: u64) -> Option<(u64, Piece)> {
+        let (inode, piece) = at_position(position);
+        if piece == 0 {
+            let found = all_buffers::newest_up_to(inode)?;
+            return Some((position_of(found.dma_buf.inode()), Piece::First(found)));
         }
-        drop(locked);
-        // The ranges of other readers are printed as zeros, so nothing is mapped for them.
-        if let Some(device) = device.as_ref().filter(|_| shown && advanced::is_on()) {
-            match device.attach(&item.dma_buf) {
-                Ok(attachment) => {
-                    if let Some(table) = attachment.table() {
-                        print_ranges(&mut output, &table, shown);
-                        return Ok(());
-                    }
-                }
-                Err(error) if error == EBUSY => output.bytes(b" (in use)"),
-                // The exporter does not support this device.
-                Err(_) => {}
+        let current = state.current.take();
+        let first = piece * LINES;
+        if let Some(current) = current.filter(|current| current.inode == inode) {
+            if first < current.ranges.len() {
+                state.current.set(Some(current));
+                return Some((position, Piece::Further(first)));
             }
         }
-        output.bytes(b"\n");
+        let found = all_buffers::newest_up_to(inode.checked_sub(1)?)?;
+        Some((position_of(found.dma_buf.inode()), Piece::First(found)))
+    }
+
+    fn show(state: &State, file: &SeqFile, piece: &Piece) -> Result {
+        let shown = reader_is_admin(file);
+        let mut output = Output::new(file);
+        match piece {
+            Piece::First(info) => {
+                row::print(file, &info.dma_buf);
+                // The ranges of other readers are printed as zeros, so nothing is mapped for them.
+                let device = state.device.as_deref();
+                let device = device.filter(|_| shown && advanced::is_on());
+                match ranges_of(&info.dma_buf, device) {
+                    Ok(ranges) if ranges.is_empty() => output.bytes(b"\n"),
+                    Ok(ranges) => {
+                        print_ranges(&mut output, &ranges, 0, shown);
+                        state.current.set(Some(Current {
+                            inode: info.dma_buf.inode(),
+                            ranges,
+                        }));
+                    }
+                    Err(error) if error == EBUSY => output.bytes(b" (in use)\n"),
+                    Err(error) => return Err(error),
+                }
+            }
+            Piece::Further(first) => {
+                let current = state.current.take();
+                if let Some(current) = &current {
+                    print_ranges(&mut output, &current.ranges, *first, shown);
+                }
+                state.current.set(current);
+            }
+        }
         Ok(())
     }
 }
 
-/// Prints the ranges of `table`. The addresses are 0 unless `shown`.
-fn print_ranges(output: &mut Output<'_>, table: &MappedTable<'_>, shown: bool) {
-    for (number, (start, size)) in table.ranges().enumerate() {
+/// Returns the ranges of `dma_buf` for a device that has mapped it, if that is visible, or else for
+/// `device`. They are empty if there is none, or if the exporter does not support `device`.
+///
+/// May sleep. Fails with `EBUSY` if the reservation lock is held, with `ENOMEM`, and with `EINTR`
+/// on a fatal signal.
+fn ranges_of(dma_buf: &DmaBuf, device: Option<&Cleaner>) -> Result<KVVec<Range>> {
+    let mut ranges = KVVec::new();
+    loop {
+        signal::check_fatal()?;
+        let locked = dma_buf.try_lock().ok_or(EBUSY)?;
+        let Some(table) = exporter::mapped(&locked) else {
+            break;
+        };
+        let missing = copy(&table, &mut ranges);
+        drop(locked);
+        if missing == 0 {
+            return Ok(ranges);
+        }
+        ranges.reserve(missing, GFP_KERNEL)?;
+    }
+    ranges.clear();
+    let attachment = match device.map(|device| device.attach(dma_buf)) {
+        Some(Ok(attachment)) => attachment,
+        Some(Err(error)) if error == EBUSY => return Err(error),
+        // The exporter does not support this device.
+        _ => return Ok(ranges),
+    };
+    if let Some(table) = attachment.table() {
+        ranges.reserve(table.len(), GFP_KERNEL)?;
+        copy(&table, &mut ranges);
+    }
+    Ok(ranges)
+}
+
+/// Replaces `copied` by the ranges of `table`, if its capacity suffices. Otherwise empties it and
+/// returns the number of ranges that it needs capacity for. Does not sleep.
+fn copy(table: &MappedTable<'_>, copied: &mut KVVec<Range>) -> usize {
+    copied.clear();
+    if copied.capacity() < table.len() {
+        return table.len();
+    }
+    for range in table.ranges() {
+        // The capacity suffices.
+        let _ = copied.push_within_capacity(range);
+    }
+    0
+}
+
+/// Prints up to [`LINES`] of `ranges`, from number `first` on. The addresses are 0 unless `shown`.
+fn print_ranges(output: &mut Output<'_>, ranges: &[Range], first: usize, shown: bool) {
+    for (number, &(start, size)) in ranges.iter().enumerate().skip(first).take(LINES) {
         output.bytes(if number == 0 { b" " } else { INDENT });
         let end = start.saturating_add((size as u64).saturating_sub(1));
         let (start, end) = if shown { (start, end) } else { (0, 0) };

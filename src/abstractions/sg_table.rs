@@ -279,6 +279,12 @@ impl<'a> MappedTable<'a> {
         }
     }
 
+    /// Returns the number of mapped ranges.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: By the type invariant the table is valid.
+        unsafe { self.table.as_ref().nents as usize }
+    }
+
     /// Returns the DMA address and the length in bytes of each mapped range.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
         // SAFETY: By the type invariant the table is valid.
