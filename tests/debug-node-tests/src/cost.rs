@@ -8,6 +8,15 @@ use anyhow::{
     ensure,
     Result, //
 };
+use guest_support::allocator::{
+    self,
+    Allocator, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{
@@ -32,6 +41,8 @@ const MAX_INSTRUCTIONS: u128 = 3000;
 
 pub fn add(tests: &mut Tests) {
     tests.add_within(Duration::from_secs(240), "cost/of-a-line", of_a_line);
+    tests.add("cost/of-a-long-scatter-list", of_a_long_scatter_list);
+    tests.add("cost/of-another-heap", of_another_heap);
 }
 
 /// Returns the CPU time of this thread, which excludes that of other threads on the same CPU.
@@ -77,5 +88,64 @@ fn of_a_line() -> Result<()> {
         !exceeded,
         "a line costs more than {MAX_INSTRUCTIONS} instructions"
     );
+    Ok(())
+}
+
+// The lock of a buffer is held while its ranges are copied, not while they are printed: the first
+// line does not cost what all lines cost.
+fn of_a_long_scatter_list() -> Result<()> {
+    const RANGES: usize = 4096;
+    const MAX_INSTRUCTIONS_PER_RANGE: u128 = 100;
+    let _module = Module::load("")?;
+    client::reload("max_segment=4096")?;
+    let client = Client::open()?;
+    let buffer = Heap::open("system")?.allocate(RANGES * 4096)?;
+    let attachment = client.attach(&buffer)?;
+    attachment.map(Direction::Both)?;
+    let read = || -> Result<u128> {
+        let mut file = File::open(nodes::path("sgt"))?;
+        let mut bytes = [0; 4096];
+        // The heading.
+        let heading = file.read(&mut bytes[..70])?;
+        ensure!(heading == 70);
+        let start = cpu_time()?;
+        ensure!(file.read(&mut bytes)? > 0);
+        Ok((cpu_time()? - start).as_nanos())
+    };
+    read()?;
+    let each = read()? / RANGES as u128;
+    diagnose(&format!("{each} instructions per range until the first"));
+    attachment.unmap()?;
+    drop(attachment);
+    drop(client);
+    client::reload("")?;
+    ensure!(each <= MAX_INSTRUCTIONS_PER_RANGE);
+    Ok(())
+}
+
+// All buffers are looked at once, however many heaps there are.
+fn of_another_heap() -> Result<()> {
+    const HEAP: &str = "debug-node-tests";
+    let _module = Module::load("")?;
+    setrlimit(Resource::RLIMIT_NOFILE, 20_000, 20_000)?;
+    let heap = Heap::open("system")?;
+    let buffers: Vec<Buffer> = (0..5000).map(|_| heap.allocate(1)).collect::<Result<_, _>>()?;
+    let read = || -> Result<u128> {
+        let start = cpu_time()?;
+        std::fs::read("/proc/rk_dma_heap/rk-dma-heap-info")?;
+        Ok((cpu_time()? - start).as_nanos())
+    };
+    read()?;
+    let before = read()?;
+    let allocator = Allocator::open()?;
+    allocator.add_heap(HEAP, true, false)?;
+    let after = read();
+    allocator.remove_heap()?;
+    drop(allocator);
+    allocator::unload()?;
+    let after = after?;
+    diagnose(&format!("{before} instructions, {after} with another heap"));
+    ensure!(after * 10 < before * 13, "another heap costs another walk");
+    drop(buffers);
     Ok(())
 }

@@ -39,6 +39,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("dev/names-cannot-break-lines", names_cannot_break_lines);
     tests.add("dev/read-in-pieces", read_in_pieces);
     tests.add("sgt/ranges-of-what-is-mapped", ranges_of_what_is_mapped);
+    tests.add("sgt/long-lists", long_lists);
 }
 
 fn rows() -> Result<()> {
@@ -130,6 +131,53 @@ fn names_cannot_break_lines() -> Result<()> {
 }
 
 // Buffers that exist during the whole read are listed once, while others are allocated and freed.
+// Scatter lists that are longer than what is printed at a time, beside others, read at once and in
+// pieces. The number of ranges is not a multiple of anything.
+fn long_lists() -> Result<()> {
+    let _module = Module::load("")?;
+    client::reload("max_segment=65536")?;
+    let client = Client::open()?;
+    let heap = Heap::open("system")?;
+    let buffers = [8 << 20, 4096, 9 << 20].map(|size| heap.allocate(size));
+    let buffers: Vec<Buffer> = buffers.into_iter().collect::<Result<_, _>>()?;
+    let mut expected = Vec::new();
+    let mut attachments = Vec::new();
+    for buffer in &buffers {
+        let attachment = client.attach(buffer)?;
+        attachment.map(Direction::Both)?;
+        let segments = attachment.segments()?;
+        let lines = segments.iter().enumerate().map(|(number, segment)| {
+            let (start, length) = (segment.dma_address, segment.length);
+            let (start, end) = (wide(start), wide(start + length - 1));
+            format!("{number}: {start}..{end} ({:>10} KiB)", length / 1024)
+        });
+        // Newest first.
+        expected.splice(0..0, lines);
+        attachments.push(attachment);
+    }
+    ensure!(expected.len() > 100, "only {} ranges", expected.len());
+    for piece in [1, 1000, 4096, 1 << 20] {
+        let mut file = File::open(nodes::path("sgt"))?;
+        let mut text = Vec::new();
+        let mut bytes = vec![0; piece];
+        loop {
+            let count = file.read(&mut bytes)?;
+            if count == 0 {
+                break;
+            }
+            text.extend_from_slice(&bytes[..count]);
+        }
+        let text = String::from_utf8(text)?;
+        ensure!(nodes::rows(&text, "SGLIST")?.len() == 3, "{text}");
+        let found = text.lines().skip(2).filter_map(|line| line.get(65..));
+        let found: Vec<&str> = found.map(str::trim_start).collect();
+        ensure!(found == expected, "in pieces of {piece}: {text}");
+    }
+    drop(attachments);
+    drop(client);
+    client::reload("")
+}
+
 fn read_in_pieces() -> Result<()> {
     let _module = Module::load("")?;
     let heap = Heap::open("system")?;

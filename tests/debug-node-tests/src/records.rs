@@ -30,10 +30,23 @@ use guest_support::process::{
     rename_thread,
     Channel,
     Child,
+    Verdict,
     CHILD_TIMEOUT, //
 };
 use guest_support::vgem::Vgem;
+use nix::errno::Errno;
+use nix::sys::resource::{
+    setrlimit,
+    Resource, //
+};
 use nix::sys::signal::Signal;
+use std::fs::OpenOptions;
+use std::os::fd::{
+    AsFd,
+    FromRawFd,
+    OwnedFd, //
+};
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
@@ -46,6 +59,9 @@ pub fn add(tests: &mut Tests) {
     tests.add("buffers/held-by-the-kernel", held_by_the_kernel);
     tests.add("buffers/from-before-the-module", from_before_the_module);
     tests.add("buffers/odd-names", odd_names);
+    tests.add("buffers/first-thread-has-exited", first_thread_has_exited);
+    tests.add("buffers/descriptors", descriptors);
+    tests.add("buffers/reader-can-be-killed", reader_can_be_killed);
 }
 
 fn every_exporter() -> Result<()> {
@@ -126,7 +142,7 @@ fn holders() -> Result<()> {
     })?;
     let buffer = Heap::open("system")?.allocate(SIZE)?;
     let inode = buffer.inode()?;
-    ours.send("take", Some(std::os::fd::AsFd::as_fd(&buffer)))?;
+    ours.send("take", Some(buffer.as_fd()))?;
     ours.expect("mapped")?;
     let _twice = buffer.duplicate()?;
     let (pid, own) = (child.pid(), std::process::id());
@@ -200,4 +216,100 @@ fn odd_names() -> Result<()> {
         Ok(())
     })?;
     child.succeed()
+}
+
+// The kernel has closed nothing: the other thread holds all that the process held.
+fn first_thread_has_exited() -> Result<()> {
+    let _module = Module::load("")?;
+    let (ours, theirs) = Channel::pair()?;
+    let child = Child::run(move || {
+        rename_thread("first")?;
+        let buffer = Heap::open("system")?.allocate(SIZE)?;
+        std::mem::forget(buffer.map()?);
+        theirs.send("take", Some(buffer.as_fd()))?;
+        let thread = std::thread::spawn(move || {
+            let _held = buffer;
+            // The first thread is a zombie by then.
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = theirs.send("alone", None);
+            std::thread::sleep(2 * CHILD_TIMEOUT);
+        });
+        // SAFETY: The thread ends here. Nothing on its stack is used by the other one.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+        drop(thread);
+        Ok(())
+    })?;
+    let buffer = Buffer::from(ours.expect_fd("take")?);
+    ours.expect("alone")?;
+    let found = record(buffer.inode()?)?;
+    let holder = format!("{}:first:fd=1:map=1", child.pid());
+    ensure!(
+        found.field("holders")?.split(',').any(|found| found == holder),
+        "{found:?}, expected {holder}"
+    );
+    Ok(())
+}
+
+fn descriptors() -> Result<()> {
+    const HIGH: i32 = 70_000;
+    let _module = Module::load("")?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let inode = buffer.inode()?;
+    let expect = |fds: &str| {
+        let found = record(inode)?;
+        let holders = found.field("holders")?;
+        ensure!(holders.ends_with(fds), "{found:?}, expected {fds}");
+        Ok(())
+    };
+    expect(":fd=1:map=0")?;
+    // A descriptor that gives no access to the memory.
+    let path = format!("/proc/self/fd/{}", buffer.raw_fd());
+    let _path = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH)
+        .open(&path)?;
+    expect(":fd=1:map=0")?;
+    // A descriptor far behind all others.
+    setrlimit(Resource::RLIMIT_NOFILE, 80_000, 80_000)?;
+    // SAFETY: No descriptor has that number.
+    let _high = unsafe {
+        Errno::result(libc::dup2(buffer.raw_fd(), HIGH))?;
+        OwnedFd::from_raw_fd(HIGH)
+    };
+    expect(":fd=2:map=0")
+}
+
+// A process maps memory, which its driver delays: until then nobody can look at its mappings.
+fn reader_can_be_killed() -> Result<()> {
+    let _module = Module::load("")?;
+    client::load("")?;
+    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let _busy = Child::run(|| {
+        let client = Client::open()?;
+        let attachment = client.attach(&buffer)?;
+        std::thread::scope(|scope| {
+            // Requests to an open file of the driver are served one after the other.
+            let holder = scope.spawn(|| attachment.hold(8000));
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = attachment.mmap(4096, 4096, 0);
+            holder.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+            Ok(())
+        })
+    })?;
+    std::thread::sleep(Duration::from_millis(800));
+    let mut reader = Child::run(|| {
+        records()?;
+        Ok(())
+    })?;
+    ensure!(
+        reader.wait(Duration::from_millis(500))?.is_none(),
+        "the reader has not waited for the process"
+    );
+    reader.signal(Signal::SIGKILL)?;
+    let verdict = reader.wait(Duration::from_secs(2))?;
+    ensure!(
+        verdict == Some(Verdict::Killed(Signal::SIGKILL)),
+        "two seconds after SIGKILL: {verdict:?}"
+    );
+    Ok(())
 }

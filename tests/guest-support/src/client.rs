@@ -107,6 +107,14 @@ pub fn load(parameters: &str) -> Result<()> {
         .with_context(|| format!("cannot load {MODULE_FILE} with {parameters:?}"))
 }
 
+/// Loads the driver with `parameters`, after it was unloaded if necessary.
+pub fn reload(parameters: &str) -> Result<()> {
+    if is_loaded() {
+        unload().context("cannot unload the driver")?;
+    }
+    load(parameters)
+}
+
 /// Unloads the driver and returns the result of the system call.
 pub fn unload() -> nix::Result<()> {
     kernel_module::unload(MODULE)
