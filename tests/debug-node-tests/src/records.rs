@@ -7,6 +7,7 @@ use crate::exporters::{
     SIZE, //
 };
 use crate::nodes::{
+    self,
     record,
     records,
     size, //
@@ -40,7 +41,10 @@ use nix::sys::resource::{
     Resource, //
 };
 use nix::sys::signal::Signal;
-use std::fs::OpenOptions;
+use std::fs::{
+    File,
+    OpenOptions, //
+};
 use std::os::fd::{
     AsFd,
     FromRawFd,
@@ -279,26 +283,27 @@ fn descriptors() -> Result<()> {
     expect(":fd=2:map=0")
 }
 
-// A process maps memory, which its driver delays: until then nobody can look at its mappings.
+// vgem waits for the reservation lock of a buffer that is being mapped. Until then nobody can look
+// at the mappings of that process.
 fn reader_can_be_killed() -> Result<()> {
     let _module = Module::load("")?;
     client::load("")?;
-    let buffer = Heap::open("system")?.allocate(SIZE)?;
+    let buffer = Vgem::open()?.allocate(SIZE)?;
     let _busy = Child::run(|| {
         let client = Client::open()?;
         let attachment = client.attach(&buffer)?;
         std::thread::scope(|scope| {
-            // Requests to an open file of the driver are served one after the other.
             let holder = scope.spawn(|| attachment.hold(8000));
             std::thread::sleep(Duration::from_millis(300));
-            let _ = attachment.mmap(4096, 4096, 0);
+            drop(buffer.map()?);
             holder.join().map_err(|_| anyhow::anyhow!("panicked"))??;
             Ok(())
         })
     })?;
     std::thread::sleep(Duration::from_millis(800));
     let mut reader = Child::run(|| {
-        records()?;
+        // The processes are visited when the node is opened.
+        File::open(nodes::path("buffers"))?;
         Ok(())
     })?;
     ensure!(
