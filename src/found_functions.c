@@ -26,24 +26,24 @@
  * Defines a function that takes the address of `name`, and one that calls it there. The former may
  * sleep, and must be called first.
  */
-#define FOUND_FUNCTION(result, name, parameters, arguments)			\
-	DEFINE_STATIC_CALL_NULL(rk_dma_heap_##name, name);			\
-										\
-	void rk_dma_heap_helper_found_##name(void *address)			\
-	{									\
-		static_call_update(rk_dma_heap_##name, (typeof(&name))address);	\
-	}									\
-										\
-	result rk_dma_heap_helper_##name parameters				\
-	{									\
-		return static_call(rk_dma_heap_##name)arguments;		\
+#define FOUND_FUNCTION(result, name, parameters, arguments)                                        \
+	DEFINE_STATIC_CALL_NULL(rk_dma_heap_##name, name);                                         \
+                                                                                                   \
+	void rk_dma_heap_helper_found_##name(void *address)                                        \
+	{                                                                                          \
+		static_call_update(rk_dma_heap_##name, (typeof(&name))address);                    \
+	}                                                                                          \
+                                                                                                   \
+	result rk_dma_heap_helper_##name parameters                                                \
+	{                                                                                          \
+		return static_call(rk_dma_heap_##name) arguments;                                  \
 	}
 
 FOUND_FUNCTION(phys_addr_t, cma_get_base, (const struct cma *cma), (cma))
 FOUND_FUNCTION(unsigned long, cma_get_size, (const struct cma *cma), (cma))
 FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_begin, (void), ())
-FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_next, (struct dma_buf *dma_buf), (dma_buf))
+FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_next, (struct dma_buf * dma_buf), (dma_buf))
 FOUND_FUNCTION(void, lru_add_drain_all, (void), ())
-FOUND_FUNCTION(int, __memcg_kmem_charge_page, (struct page *page, gfp_t gfp, int order),
+FOUND_FUNCTION(int, __memcg_kmem_charge_page, (struct page * page, gfp_t gfp, int order),
 	       (page, gfp, order))
-FOUND_FUNCTION(void, __memcg_kmem_uncharge_page, (struct page *page, int order), (page, order))
+FOUND_FUNCTION(void, __memcg_kmem_uncharge_page, (struct page * page, int order), (page, order))

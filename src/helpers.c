@@ -406,7 +406,8 @@ bool rk_dma_heap_helper_visit_files(struct task_struct *process, unsigned int *d
 	struct task_struct *thread;
 
 	guard(rcu)();
-	for_each_thread(process, thread) {
+	for_each_thread(process, thread)
+	{
 		guard(task_lock)(thread);
 		if (thread->files)
 			return visit_some_files(thread->files, descriptor, visit, data);
@@ -419,7 +420,8 @@ struct mm_struct *rk_dma_heap_helper_process_mm(struct task_struct *process)
 	struct task_struct *thread;
 
 	guard(rcu)();
-	for_each_thread(process, thread) {
+	for_each_thread(process, thread)
+	{
 		struct mm_struct *mm = get_task_mm(thread);
 
 		if (mm)
@@ -439,7 +441,8 @@ int rk_dma_heap_helper_mmap_read_lock_killable(struct mm_struct *mm)
  */
 u64 rk_dma_heap_helper_dma_buf_inode(struct file *file)
 {
-	if (!file || (file->f_mode & FMODE_PATH) || file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
+	if (!file || (file->f_mode & FMODE_PATH) ||
+	    file_inode(file)->i_sb->s_magic != DMA_BUF_MAGIC)
 		return 0;
 	return file_inode(file)->i_ino;
 }
@@ -646,21 +649,17 @@ void *rk_dma_heap_helper_dma_buf_export_probe(void (*probe)(void *data, struct d
 	return probe;
 }
 
-void *rk_dma_heap_helper_cma_alloc_start_probe(void (*probe)(void *data, const char *name,
-							     unsigned long pages,
-							     unsigned long available,
-							     unsigned long total,
-							     unsigned int align))
+void *rk_dma_heap_helper_cma_alloc_start_probe(
+	void (*probe)(void *data, const char *name, unsigned long pages, unsigned long available,
+		      unsigned long total, unsigned int align))
 {
 	check_trace_callback_type_cma_alloc_start(probe);
 	return probe;
 }
 
-void *rk_dma_heap_helper_cma_alloc_finish_probe(void (*probe)(void *data, const char *name,
-							      unsigned long pfn,
-							      const struct page *page,
-							      unsigned long pages,
-							      unsigned int align, int error))
+void *rk_dma_heap_helper_cma_alloc_finish_probe(
+	void (*probe)(void *data, const char *name, unsigned long pfn, const struct page *page,
+		      unsigned long pages, unsigned int align, int error))
 {
 	check_trace_callback_type_cma_alloc_finish(probe);
 	return probe;

@@ -146,16 +146,12 @@ void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 /* These return a function for a tracepoint, whose type the compiler checks, as it is registered. */
 void *rk_dma_heap_helper_dma_buf_export_probe(void (*probe)(void *data, struct dma_buf *dma_buf));
-void *rk_dma_heap_helper_cma_alloc_start_probe(void (*probe)(void *data, const char *name,
-							     unsigned long pages,
-							     unsigned long available,
-							     unsigned long total,
-							     unsigned int align));
-void *rk_dma_heap_helper_cma_alloc_finish_probe(void (*probe)(void *data, const char *name,
-							      unsigned long pfn,
-							      const struct page *page,
-							      unsigned long pages,
-							      unsigned int align, int error));
+void *rk_dma_heap_helper_cma_alloc_start_probe(
+	void (*probe)(void *data, const char *name, unsigned long pages, unsigned long available,
+		      unsigned long total, unsigned int align));
+void *rk_dma_heap_helper_cma_alloc_finish_probe(
+	void (*probe)(void *data, const char *name, unsigned long pfn, const struct page *page,
+		      unsigned long pages, unsigned int align, int error));
 /* The index is 0 or 1. */
 unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index);
 /*

@@ -6,7 +6,8 @@
 //!
 //! [`Process::for_each_descriptor`] acquires the `alloc_lock` of a thread and, inside of it, the
 //! `file_lock` of its file table, both spin locks, and releases them after a few hundred
-//! descriptors. [`Process::for_each_mapping`] acquires the mmap read lock. One lookup of a process is one RCU read-side critical section.
+//! descriptors. [`Process::for_each_mapping`] acquires the mmap read lock. One lookup of a process
+//! is one RCU read-side critical section.
 //!
 //! C headers: [`include/linux/pid.h`](srctree/include/linux/pid.h),
 //! [`include/linux/fdtable.h`](srctree/include/linux/fdtable.h),

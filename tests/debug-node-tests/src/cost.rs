@@ -129,7 +129,9 @@ fn of_another_heap() -> Result<()> {
     let _module = Module::load("")?;
     setrlimit(Resource::RLIMIT_NOFILE, 20_000, 20_000)?;
     let heap = Heap::open("system")?;
-    let buffers: Vec<Buffer> = (0..5000).map(|_| heap.allocate(1)).collect::<Result<_, _>>()?;
+    let buffers: Vec<Buffer> = (0..5000)
+        .map(|_| heap.allocate(1))
+        .collect::<Result<_, _>>()?;
     let read = || -> Result<u128> {
         let start = cpu_time()?;
         std::fs::read("/proc/rk_dma_heap/rk-dma-heap-info")?;

@@ -248,7 +248,10 @@ fn first_thread_has_exited() -> Result<()> {
     let found = record(buffer.inode()?)?;
     let holder = format!("{}:first:fd=1:map=1", child.pid());
     ensure!(
-        found.field("holders")?.split(',').any(|found| found == holder),
+        found
+            .field("holders")?
+            .split(',')
+            .any(|found| found == holder),
         "{found:?}, expected {holder}"
     );
     Ok(())

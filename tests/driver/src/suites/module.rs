@@ -48,7 +48,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "found-functions",
-        promise: "on x86 the module calls the kernel's unexported functions by direct calls, which \
+        promise:
+            "on x86 the module calls the kernel's unexported functions by direct calls, which \
                   CPUs with IBT permit",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
