@@ -30,11 +30,7 @@ unsafe impl Backend for IrqSpinLockBackend {
     /// The interrupt state before the lock was acquired.
     type GuardState = c_ulong;
 
-    unsafe fn init(
-        ptr: *mut Self::State,
-        name: *const c_char,
-        key: *mut bindings::lock_class_key,
-    ) {
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
         // SAFETY: The safety requirements are the same.
         unsafe { SpinLockBackend::init(ptr, name, key) }
     }

@@ -63,7 +63,10 @@ extern "C" fn dma_heap_buffer_alloc(
     fd_flags: c_uint,
     heap_flags: c_uint,
 ) -> *mut bindings::dma_buf {
-    into_pointer(allocate(heap, new_request(size, fd_flags, u64::from(heap_flags))))
+    into_pointer(allocate(
+        heap,
+        new_request(size, fd_flags, u64::from(heap_flags)),
+    ))
 }
 
 /// # Safety

@@ -145,8 +145,8 @@ struct rk_allocator_description {
 #define RK_ALLOCATOR_KEEP     _IOW('a', 0x03, __u32)
 #define RK_ALLOCATOR_TRANSFER _IOW('a', 0x04, struct rk_allocator_transfer)
 /* The same through rk_vmap_contig_pfn(); `device` is ignored. */
-#define RK_ALLOCATOR_MAPPED	 _IOW('a', 0x05, struct rk_allocator_transfer)
-#define RK_ALLOCATOR_ADD_HEAP	 _IOW('a', 0x06, struct rk_allocator_heap)
+#define RK_ALLOCATOR_MAPPED   _IOW('a', 0x05, struct rk_allocator_transfer)
+#define RK_ALLOCATOR_ADD_HEAP _IOW('a', 0x06, struct rk_allocator_heap)
 /* Fails with EBUSY if an operation of the heap is being called when it was removed. */
 #define RK_ALLOCATOR_REMOVE_HEAP _IO('a', 0x07)
 #define RK_ALLOCATOR_DESCRIBE	 _IOWR('a', 0x08, struct rk_allocator_description)

@@ -227,7 +227,10 @@ fn single_pages() -> Result<()> {
     expect_errno("a heap without such pages", answer, Errno::EINVAL)?;
     let buffer = allocator.buffer(Interface::Rockchip, SINGLE_PAGES, None, 1);
     expect_errno("buffers", buffer.map(drop), Errno::EINVAL)?;
-    ensure!(!node(SINGLE_PAGES).exists(), "it has no buffers, but a node");
+    ensure!(
+        !node(SINGLE_PAGES).exists(),
+        "it has no buffers, but a node"
+    );
     Ok(())
 }
 

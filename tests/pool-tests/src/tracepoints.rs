@@ -107,7 +107,10 @@ fn descriptors() -> Result<()> {
         // A failed allocation has none.
         trace.clear()?;
         ensure!(heap.allocate(usize::MAX / 2).is_err());
-        ensure!(trace.take()?.is_empty(), "{name}: an event without descriptor");
+        ensure!(
+            trace.take()?.is_empty(),
+            "{name}: an event without descriptor"
+        );
     }
     drop(trace);
     module.unload()
