@@ -59,14 +59,16 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
- * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it
- * triggers the OOM killer, which it does below the watermark min. Half of the page cache counts as
- * available, because it is reclaimed first. Per-CPU page lists do not count: the page allocator
- * ignores them in this decision, and below the watermark high each CPU may move more pages to its
- * list. Zones are checked from the largest one down, which is usually sufficient alone.
+ * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it falls
+ * below a watermark: below min it triggers the OOM killer. The watermarks include what the page
+ * allocator has raised them by at present. Half of the page cache counts as available, because it
+ * is reclaimed first. Per-CPU page lists do not count: the page allocator ignores them in this
+ * decision, and below the watermark high each CPU may move more pages to its list. Zones are
+ * checked from the largest one down, which is usually sufficient alone.
  */
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high)
 {
+	const enum zone_watermarks mark = above_high ? WMARK_HIGH : WMARK_MIN;
 	unsigned long pages = 0;
 	int node, index;
 
@@ -81,7 +83,7 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted)
 				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
 			reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				   READ_ONCE(zone->nr_free_highatomic) + high_wmark_pages(zone) +
+				   READ_ONCE(zone->nr_free_highatomic) + wmark_pages(zone, mark) +
 				   zone->lowmem_reserve[ZONE_NORMAL];
 			pages += available - min(available, reserved);
 			if (pages >= wanted)

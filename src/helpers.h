@@ -32,7 +32,7 @@ struct kthread_delayed_work;
 struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted);
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high);
 unsigned long rk_dma_heap_helper_obtainable_pages(void);
 unsigned int rk_dma_heap_helper_nr_node_ids(void);
 int rk_dma_heap_helper_page_node(const struct page *page);

@@ -184,8 +184,8 @@ impl Pool {
         PooledPages::new(self, move |runs| self.allocate_runs(runs, pages, pools))
     }
 
-    /// Allocates `pages` pages into `runs`, which must be empty.
-    fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result {
+    /// Allocates `pages` pages into `runs`, which must be empty. Returns how many of them are lent.
+    fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result<usize> {
         let (mut missing, mut prepared) = (pages, false);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
@@ -214,9 +214,9 @@ impl Pool {
         }
         // If all runs were ready, no free memory was used.
         if prepared {
-            watermarks::ensure_reserve(pools)?;
+            return watermarks::ensure_reserve(pages, pools, &self.context.loans);
         }
-        Ok(())
+        Ok(0)
     }
 
     /// Moves up to `wanted` ready runs of order `ORDERS[index]` into `runs`, charges them if

@@ -3,7 +3,10 @@
 //! A reserve of free pages that the system heaps leave to the kernel's own allocations.
 
 use crate::abstractions::{
-    free_memory,
+    free_memory::{
+        self,
+        Watermark, //
+    },
     pages::{
         PageRun,
         Reclaim,
@@ -16,14 +19,22 @@ use crate::abstractions::{
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     time::{
         delay::fsleep,
         Delta, //
     }, //
 };
 
-/// The size of a small request, in pages: 1 MiB.
-const SMALL_REQUEST: usize = (1 << 20) >> PAGE_SHIFT;
+/// The size of a request for which memory is not counted in advance, in pages: 1 MiB.
+const UNCOUNTED_REQUEST: usize = (1 << 20) >> PAGE_SHIFT;
+
+/// The largest request that the reserve may be lent to, in pages: 256 KiB.
+const SMALL_REQUEST: usize = (256 << 10) >> PAGE_SHIFT;
+static_assert!(SMALL_REQUEST > 0);
 
 /// The reserve above the kernel's high watermark, as a divisor of RAM.
 ///
@@ -46,23 +57,77 @@ const RECLAIM_BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// Returns whether memory for `missing` more pages can exist at all. Does not sleep.
 pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
-    missing <= SMALL_REQUEST || missing <= free_memory::obtainable_pages() + pools.count()
+    missing <= UNCOUNTED_REQUEST || missing <= free_memory::obtainable_pages() + pools.count()
 }
 
-/// Ensures that the kernel has free pages left for the small allocations that a new buffer needs.
-/// Such an allocation does not fail; it triggers the OOM killer.
+/// The pages of the reserve that are lent to small requests.
+///
+/// The kernel serves its own allocations down to the watermark min. If all requests left the whole
+/// reserve above the watermark high, a small one would fail where each driver still gets memory.
+/// But many small requests are a large one. So the reserve is lent to them up to
+/// [`Loans::SHARE`], and what the kernel has left above the watermark min has to be a multiple of
+/// what is lent. A loan ends when its pages are back in the page allocator.
+pub(crate) struct Loans {
+    pages: Atomic<usize>,
+}
+
+impl Loans {
+    /// The part of the reserve that may be lent at a time, as a divisor.
+    const SHARE: usize = 8;
+
+    /// The free pages above the watermark min for each page that is lent.
+    const COVER: usize = 4;
+
+    /// The free pages above the watermark min for the slab objects of a buffer, as a divisor of the
+    /// reserve.
+    const OBJECTS: usize = 16;
+
+    /// Creates a record without loans.
+    pub(crate) fn new() -> Self {
+        Self {
+            pages: Atomic::new(0),
+        }
+    }
+
+    /// Lends `pages` pages of `reserve` that the caller has allocated. Returns false if that leaves
+    /// the kernel too little. Does not sleep.
+    fn lend(&self, pages: usize, reserve: usize) -> bool {
+        if pages > SMALL_REQUEST {
+            return false;
+        }
+        let lent = self.pages.fetch_add(pages, Relaxed).saturating_add(pages);
+        let left = reserve / Self::OBJECTS + lent.saturating_mul(Self::COVER);
+        if lent <= reserve / Self::SHARE && free_memory::free_pages_suffice(left, Watermark::Min) {
+            return true;
+        }
+        self.end(pages);
+        false
+    }
+
+    /// Ends the loan of `pages` pages. Does not sleep.
+    pub(crate) fn end(&self, pages: usize) {
+        self.pages.fetch_sub(pages, Relaxed);
+    }
+}
+
+/// Ensures that the kernel has free pages left for the small allocations that a new buffer of
+/// `request` pages needs. Such an allocation does not fail; it triggers the OOM killer. Returns the
+/// number of pages that are lent: `request` or 0.
 ///
 /// Shrinks `pools` before the kernel reclaims, because the kernel does not call the shrinkers while
 /// it has a few free pages.
 ///
 /// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
 /// signal.
-pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
+pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink, loans: &Loans) -> Result<usize> {
     let reserve = (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
     let mut attempts = 0;
-    while !free_memory::free_pages_suffice(reserve) {
+    while !free_memory::free_pages_suffice(reserve, Watermark::High) {
         if signal::fatal_pending() {
             return Err(EINTR);
+        }
+        if pools.scan(reserve) == 0 && loans.lend(request, reserve) {
+            return Ok(request);
         }
         if attempts == MAX_ATTEMPTS {
             return Err(ENOMEM);
@@ -71,11 +136,10 @@ pub(crate) fn ensure_reserve(pools: &impl Shrink) -> Result {
         if attempts > 0 {
             fsleep(RETRY_DELAY);
         }
-        pools.scan(reserve);
         reclaim(reserve.min(RECLAIM_BATCH));
         attempts += 1;
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Makes the kernel reclaim up to `wanted` pages: allocates them and frees them again.

@@ -7,10 +7,10 @@
 //! # Examples
 //!
 //! ```
-//! use crate::abstractions::free_memory;
+//! use crate::abstractions::free_memory::{self, Watermark};
 //!
-//! assert!(free_memory::free_pages_suffice(0));
-//! assert!(!free_memory::free_pages_suffice(free_memory::total_ram() + 1));
+//! assert!(free_memory::free_pages_suffice(0, Watermark::High));
+//! assert!(!free_memory::free_pages_suffice(free_memory::total_ram() + 1, Watermark::Min));
 //! assert!(free_memory::obtainable_pages() > 0);
 //! ```
 
@@ -22,13 +22,23 @@ pub(crate) fn total_ram() -> usize {
     unsafe { c::totalram_pages() }
 }
 
-/// Returns whether the page allocator has `wanted` pages above the watermark high, without highmem,
-/// among free pages and the page cache.
+/// A level of free memory at which the page allocator acts. It raises all levels for a while on
+/// fragmentation; the present value counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watermark {
+    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain.
+    Min,
+    /// Below it, the kernel reclaims in the background.
+    High,
+}
+
+/// Returns whether the page allocator has `wanted` pages above a watermark, without highmem, among
+/// free pages and the page cache.
 ///
 /// Does not sleep.
-pub(crate) fn free_pages_suffice(wanted: usize) -> bool {
+pub(crate) fn free_pages_suffice(wanted: usize, above: Watermark) -> bool {
     // SAFETY: The function reads counters and has no requirements.
-    unsafe { c::free_pages_suffice(wanted) }
+    unsafe { c::free_pages_suffice(wanted, above == Watermark::High) }
 }
 
 /// Returns an upper limit for the pages that can be allocated: those that are free or that the

@@ -48,6 +48,15 @@ impl Pool {
         }
     }
 
+    /// Frees the pages of a buffer, which are lent, to the buddy allocator. Does not sleep.
+    pub(super) fn end_loan(&self, runs: &mut Runs, lent: usize) {
+        if let Some(charger) = &self.context.charger {
+            pooled_pages::uncharge(charger, runs);
+        }
+        *runs = Runs::new();
+        self.context.loans.end(lent);
+    }
+
     /// Zeroes a freed run and, for write-combined memory, cleans it.
     pub(super) fn zero_and_clean(&self, run: &mut PageRun) -> Result {
         run.zero();

@@ -6,20 +6,23 @@ use super::{
     MemoryType,
     Pool, //
 };
-use crate::abstractions::{
-    background::{
-        Background,
-        DelayedWork,
-        Priority,
-        Thread, //
+use crate::{
+    abstractions::{
+        background::{
+            Background,
+            DelayedWork,
+            Priority,
+            Thread, //
+        },
+        cache_cleaner::Cleaner,
+        memory_cgroup::Charger,
+        shrinker::{
+            Shrink,
+            Shrinker, //
+        },
+        sysfs::Number, //
     },
-    cache_cleaner::Cleaner,
-    memory_cgroup::Charger,
-    shrinker::{
-        Shrink,
-        Shrinker, //
-    },
-    sysfs::Number, //
+    watermarks::Loans, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -47,6 +50,8 @@ pub(crate) struct PoolContext {
     limit: usize,
     /// The number of ready pages in all pools, and of those being prepared for them.
     ready: Atomic<usize>,
+    /// The pages of the kernel's reserve that small buffers use.
+    pub(super) loans: Loans,
     /// Wakes up the thread.
     work: Arc<DelayedWork>,
 }
@@ -64,6 +69,7 @@ impl PoolContext {
                 charger,
                 limit,
                 ready: Atomic::new(0),
+                loans: Loans::new(),
                 work: DelayedWork::new()?,
             },
             GFP_KERNEL,

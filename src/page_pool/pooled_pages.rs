@@ -37,21 +37,22 @@ pub(super) fn uncharge(charger: &Charger, runs: &mut Runs) {
 #[must_use = "the pages are freed when this is dropped"]
 pub(crate) struct PooledPages {
     runs: Runs,
+    /// The number of pages that are lent, 0 or that of all runs. They are freed to the buddy
+    /// allocator instead.
+    lent: usize,
     pool: Arc<Pool>,
 }
 
 impl PooledPages {
-    /// Initialises the pages by calling `allocate_runs` with an empty list. If that fails, the runs
-    /// that it has allocated are freed to the buddy allocator.
+    /// Initialises the pages by calling `allocate_runs` with an empty list, which returns how many
+    /// are lent. If that fails, the runs that it has allocated are freed to the buddy allocator.
     pub(super) fn new<'a>(
         pool: &'a Arc<Pool>,
-        allocate_runs: impl FnOnce(&mut Runs) -> Result + 'a,
+        allocate_runs: impl FnOnce(&mut Runs) -> Result<usize> + 'a,
     ) -> impl Init<Self, Error> + 'a {
         try_init!(Self {
             runs: Runs::new(),
-            _: {
-                allocate_runs(runs)?;
-            },
+            lent: allocate_runs(runs)?,
             pool: pool.clone(),
         }? Error)
     }
@@ -77,6 +78,9 @@ unsafe impl Memory for PooledPages {
 
 impl Drop for PooledPages {
     fn drop(&mut self) {
-        self.pool.free(&mut self.runs);
+        match self.lent {
+            0 => self.pool.free(&mut self.runs),
+            lent => self.pool.end_loan(&mut self.runs, lent),
+        }
     }
 }

@@ -20,6 +20,7 @@ use guest_support::ktap::{
 };
 use guest_support::mapping::Mapping;
 use guest_support::module::Module;
+use guest_support::process::Child;
 use guest_support::{
     expect_errno,
     memory,
@@ -32,6 +33,16 @@ use std::time::{
 };
 
 pub fn add(tests: &mut Tests) {
+    tests.add_within(
+        Duration::from_secs(120),
+        "reserve/small-buffers-with-little-memory",
+        small_buffers_with_little_memory,
+    );
+    tests.add_within(
+        Duration::from_secs(120),
+        "reserve/small-buffers-until-none-is-left",
+        small_buffers_until_none_is_left,
+    );
     tests.add_within(
         Duration::from_secs(120),
         "reserve/large-buffers-fail-at-once",
@@ -63,6 +74,11 @@ fn free() -> Result<usize> {
 
 /// Uses up memory until `target` bytes are left.
 fn fill(target: usize) -> Result<Vec<Mapping>> {
+    fill_by(target, free)
+}
+
+/// Uses up memory until `free` returns `target` bytes.
+fn fill_by(target: usize, free: impl Fn() -> Result<usize>) -> Result<Vec<Mapping>> {
     let mut held = Vec::new();
     loop {
         std::fs::write("/proc/sys/vm/stat_refresh", "1")?;
@@ -93,6 +109,104 @@ fn report(what: &str) -> Result<()> {
         watermark("high")? >> 10,
         watermark("boost")? >> 10,
     ));
+    Ok(())
+}
+
+/// The free memory on a machine of 1 GiB with which a small buffer must succeed.
+const LITTLE: usize = 55_000_000;
+
+/// Maximum time for a small buffer.
+const MAX_TIME_SMALL: Duration = Duration::from_millis(100);
+
+/// Allocates small buffers from each heap, all of which must succeed at once.
+fn allocate_small(what: &str) -> Result<()> {
+    report(what)?;
+    for name in heaps()? {
+        let heap = Heap::open(&name)?;
+        let mut longest = Duration::ZERO;
+        for size in [60 << 10, page_size(), 128 << 10] {
+            for round in 0..16 {
+                let start = Instant::now();
+                let buffer = heap.allocate(size);
+                let elapsed = start.elapsed();
+                drop(buffer.with_context(|| {
+                    report("failed").ok();
+                    format!("{name}: {size} bytes, round {round}, after {elapsed:?}")
+                })?);
+                longest = longest.max(elapsed);
+            }
+        }
+        diagnose(&format!("{name}: small buffers took up to {longest:?}"));
+        ensure!(
+            longest < MAX_TIME_SMALL * checkers::timeout_factor(),
+            "{name}: a small buffer took {longest:?}"
+        );
+    }
+    report(what)
+}
+
+fn small_buffers_with_little_memory() -> Result<()> {
+    memory::lock_this_process()?;
+    let module = Module::load(PARAMETERS)?;
+    let kills = memory::oom_kills()?;
+    // Some of the free memory is in areas, where only movable pages can be.
+    let held = fill_by(LITTLE, || memory::meminfo("MemFree"))?;
+    allocate_small("filled, but for some of the areas")?;
+    drop(held);
+    let held = fill(watermark("high")?)?;
+    allocate_small("filled to the watermark high")?;
+    drop(held);
+    ensure!(memory::oom_kills()? == kills, "a process was killed");
+    drop(module);
+    Ok(())
+}
+
+/// The number of processes that are started while no small buffer can be allocated.
+const PROCESSES: usize = 16;
+
+/// The memory that each of them writes to.
+const TOUCHED: usize = 256 << 10;
+
+// Each buffer is small, but together they must leave the kernel what a process needs to start.
+fn small_buffers_until_none_is_left() -> Result<()> {
+    memory::lock_this_process()?;
+    let module = Module::load(PARAMETERS)?;
+    let kills = memory::oom_kills()?;
+    let heaps = heaps()?;
+    let heaps = heaps.iter().map(|name| Heap::open(name));
+    let heaps = heaps.collect::<Result<Vec<_>>>()?;
+    let held = fill(LITTLE * 3 / 2)?;
+    report("filled")?;
+    let mut buffers = Vec::with_capacity(1 << 16);
+    for round in 0..4 {
+        for size in [64 << 10, 16 << 10, 4 << 10] {
+            for heap in &heaps {
+                let end = loop {
+                    match heap.allocate_with(&AllocationData::read_write(size)) {
+                        Ok(buffer) => buffers.push(buffer),
+                        Err(errno) => break errno,
+                    }
+                };
+                ensure!(end == Errno::ENOMEM, "{size} bytes failed with {end:?}");
+            }
+        }
+        report(&format!("round {round}: {} buffers", buffers.len()))?;
+        for _ in 0..PROCESSES {
+            let touch = || {
+                let memory = Mapping::anonymous(TOUCHED)?;
+                memory.touch(page_size());
+                Ok(())
+            };
+            Child::run(touch)?.succeed()?;
+        }
+        ensure!(
+            memory::oom_kills()? == kills,
+            "round {round}: a process was killed"
+        );
+    }
+    ensure!(!buffers.is_empty(), "no buffer was allocated");
+    drop((buffers, held));
+    drop(module);
     Ok(())
 }
 
