@@ -568,6 +568,12 @@ bool rk_dma_heap_helper_efi_boot(void)
 	return efi_enabled(EFI_BOOT);
 }
 
+bool rk_dma_heap_helper_system_ram_disjoint(phys_addr_t base, size_t size)
+{
+	return region_intersects(base, size, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) ==
+	       REGION_DISJOINT;
+}
+
 /*
  * Like the kernel on Arm, takes for memory what can be mapped other than as a device. That includes
  * memory that the firmware has reserved: no-map regions of a device tree are usually among it.

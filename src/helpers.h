@@ -128,6 +128,8 @@ struct device_node *rk_dma_heap_helper_of_parse_phandle(const struct device_node
 							const char *name, int index);
 
 bool rk_dma_heap_helper_efi_boot(void);
+/* Returns whether the kernel uses no byte of the range as its RAM. */
+bool rk_dma_heap_helper_system_ram_disjoint(phys_addr_t base, size_t size);
 /*
  * Returns the entry of the EFI memory map that contains an address, or false if there is none or if
  * it is not memory.

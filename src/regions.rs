@@ -82,7 +82,17 @@ pub(crate) fn carveouts() -> Result<KVec<(CString, Arc<Carveout>)>> {
             );
             continue;
         }
-        // SAFETY: The region is `no-map`, so the kernel does not use it. Its node opts it in for
+        if memory_map::kernel_uses(&memory) {
+            pr_err!(
+                "{}: region {} is in use as ordinary memory, the kernel could not reserve it: {}; \
+                 move it away from the kernel, its device tree and its initrd\n",
+                node.name(),
+                region.name(),
+                LEFT_OUT
+            );
+            continue;
+        }
+        // SAFETY: The region is `no-map`, and the kernel does not use it. Its node opts it in for
         // this module, and no other carveout of the module overlaps it. The firmware describes it
         // as memory, or its node does.
         match unsafe { Carveout::new(memory) } {

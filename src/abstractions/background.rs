@@ -39,6 +39,11 @@ use kernel::{
 #[derive(Clone, Copy)]
 pub(crate) enum Priority {
     /// For work that may take long, and that nobody waits for.
+    ///
+    /// With `PREEMPT_RT`, a thread may be preempted while it holds a spin lock. A task of ordinary
+    /// priority that waits for the lock does not lend its nice value to the thread, which would get
+    /// the lock's section done only when no other task wants the CPU. So there the priority is the
+    /// ordinary one.
     Lowest,
     /// For short work that has to be done in time, whatever else runs.
     Highest,
@@ -47,6 +52,7 @@ pub(crate) enum Priority {
 impl Priority {
     fn nice(self) -> isize {
         match self {
+            Self::Lowest if cfg!(CONFIG_PREEMPT_RT) => 0,
             Self::Lowest => 19,
             Self::Highest => -20,
         }

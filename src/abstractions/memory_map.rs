@@ -40,6 +40,28 @@ pub(crate) fn describes(range: &Extent) -> bool {
     }
 }
 
+/// Returns whether the kernel uses a part of `range` as its RAM, so that anything may be there. That
+/// is so for a region that it has failed to reserve. A range that no pointer can span is used.
+///
+/// Does not sleep.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::memory_map;
+/// use crate::decisions::segment::Extent;
+///
+/// assert!(!memory_map::kernel_uses(&Extent { base: 0, size: 0x1000 }));
+/// assert!(memory_map::kernel_uses(&Extent { base: 0, size: u64::MAX }));
+/// ```
+pub(crate) fn kernel_uses(range: &Extent) -> bool {
+    let (Ok(base), Ok(size)) = (range.base.try_into(), range.size.try_into()) else {
+        return true;
+    };
+    // SAFETY: The call accepts any range.
+    !unsafe { c::system_ram_disjoint(base, size) }
+}
+
 /// Returns the memory of the EFI memory map's entry that contains `address`.
 fn efi_entry_at(address: u64) -> Option<Extent> {
     let mut entry = Extent { base: 0, size: 0 };

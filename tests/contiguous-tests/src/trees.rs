@@ -259,6 +259,16 @@ pub const TREES: &[Tree] = &[
         ],
         ..NOTHING
     },
+    Tree {
+        name: "broken-under-initrd",
+        carveouts: &[FRAMES],
+        boot_log: &["failed to reserve memory for node 'under@48000000'"],
+        module_log: &[concat!(
+            "carveout-under: region under@48000000 is in use as ordinary memory, the kernel could ",
+            "not reserve it: left out; move it away from the kernel, its device tree and its initrd"
+        )],
+        ..NOTHING
+    },
     // Memory above 512 MiB is described, but the kernel does not use it.
     Tree {
         name: "memory-cut",

@@ -27,6 +27,10 @@ use guest_support::{
     page_size, //
 };
 use nix::errno::Errno;
+use nix::sys::resource::{
+    setrlimit,
+    Resource, //
+};
 use std::time::{
     Duration,
     Instant, //
@@ -164,6 +168,9 @@ fn small_buffers_with_little_memory() -> Result<()> {
 /// The number of processes that are started while no small buffer can be allocated.
 const PROCESSES: usize = 16;
 
+/// More buffers than the memory has pages for.
+const MAX_BUFFERS: usize = 1 << 16;
+
 /// The memory that each of them writes to.
 const TOUCHED: usize = 256 << 10;
 
@@ -177,7 +184,12 @@ fn small_buffers_until_none_is_left() -> Result<()> {
     let heaps = heaps.collect::<Result<Vec<_>>>()?;
     let held = fill(LITTLE * 3 / 2)?;
     report("filled")?;
-    let mut buffers = Vec::with_capacity(1 << 16);
+    setrlimit(
+        Resource::RLIMIT_NOFILE,
+        MAX_BUFFERS as _,
+        MAX_BUFFERS as _,
+    )?;
+    let mut buffers = Vec::with_capacity(MAX_BUFFERS);
     for round in 0..4 {
         for size in [64 << 10, 16 << 10, 4 << 10] {
             for heap in &heaps {

@@ -197,6 +197,13 @@ pub const SUITES: &[Suite] = &[
         targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
+        name: "broken-under-initrd",
+        promise: "a carveout that the kernel could not reserve and uses is left out, and the other \
+                  heaps work",
+        options: ["--dtb", "broken-under-initrd"],
+        targets: MODULE_LOADED_BY_TEST,
+    },
+    tree! {
         name: "memory-cut",
         promise: "a carveout in memory that mem= hides from the kernel is a heap",
         options: ["--dtb", "memory-cut", "--append", "mem=512M"],

@@ -73,7 +73,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "reserve",
-        promise: "with 1 GiB of RAM, what cannot fit is refused at once, without a kill",
+        promise: "with 1 GiB of RAM, small buffers succeed with 55 MB free, until together they \
+                  would leave the kernel too little; what cannot fit is refused at once; no kill",
         environment: Environment::Guest(Guest {
             targets: &["arm64", "armhf", "amd64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
