@@ -151,18 +151,18 @@ void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count)
 }
 
 /*
- * Returns whether a page has other references than that of its owner. A mapping by vm_insert_page()
- * holds one as well.
+ * Returns the number of pages before the first one that has other references than that of its
+ * owner. A mapping by vm_insert_page() holds one as well.
  */
-bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count)
+unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count)
 {
 	unsigned long i;
 
 	for (i = 0; i < count; i++) {
 		if (page_ref_count(head + i) != 1)
-			return true;
+			break;
 	}
-	return false;
+	return i;
 }
 
 void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count)

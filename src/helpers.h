@@ -46,7 +46,7 @@ void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
 void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count);
 void rk_dma_heap_helper_cond_resched(void);
 
-bool rk_dma_heap_helper_pages_shared(const struct page *head, unsigned long count);
+unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count);
 
 /* The use of a page of a contiguous memory area. */
 enum rk_dma_heap_page_use {

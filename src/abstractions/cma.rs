@@ -203,9 +203,9 @@ impl AreaLookup {
 
 /// A contiguous range of pages, allocated from an area. Their content is unspecified.
 ///
-/// Dropping it releases the pages to the area. Does not sleep. Pages are leaked instead, with one
-/// warning, if another user still holds a reference to one of those that are released together:
-/// `cma_release()` would free such a page nevertheless.
+/// Dropping it releases the pages to the area. Does not sleep. Those to which another user still
+/// holds a reference are leaked instead, with one warning: `cma_release()` would free such a page
+/// nevertheless.
 ///
 /// # Invariants
 ///
@@ -228,31 +228,42 @@ impl Range {
     /// Returns whether another user holds a reference to a page of `part`, which is a part of the
     /// range. Does not sleep.
     fn is_shared(&self, part: Segment) -> bool {
+        self.unshared_pages(part) < part.pages
+    }
+
+    /// Returns the number of pages of `part`, which is a part of the range, before the first one to
+    /// which another user holds a reference. Does not sleep.
+    fn unshared_pages(&self, part: Segment) -> usize {
         if !self.exposed {
-            return false;
+            return part.pages;
         }
         // SAFETY: By the type invariants the range owns these pages, which have a `struct page`.
-        unsafe { c::pages_shared(c::pfn_to_page(part.pfn), part.pages) }
+        unsafe { c::unshared_pages(c::pfn_to_page(part.pfn), part.pages) }
     }
 
     /// Releases all but the first `left` pages to the area. Does not sleep.
     ///
     /// The bitmap of an area for devices has a bit for each page, so any part can be released.
     fn truncate(&mut self, left: usize) {
-        let Some(rest) = self.segment.skip(left) else {
-            return;
-        };
-        if self.is_shared(rest) {
+        let (mut rest, mut lost) = (self.segment.skip(left), 0);
+        while let Some(part) = rest {
+            let free = part.truncate(self.unshared_pages(part));
+            if free.pages > 0 {
+                // SAFETY: By the type invariants the pages were allocated from the area, and this
+                // value owns them.
+                unsafe { c::cma_release(self.area.as_raw(), c::pfn_to_page(free.pfn), free.pages) };
+            }
+            // The page that follows, if any, is shared.
+            lost += usize::from(free.pages < part.pages);
+            rest = part.skip(free.pages + 1);
+        }
+        if lost > 0 {
             pr_warn_once!(
                 "area {}: {} pages are lost, they were freed while a driver or a mapping refers to \
                  them; drop the references before the buffer or page array\n",
                 self.area.name(),
-                rest.pages
+                lost
             );
-        } else {
-            // SAFETY: By the type invariants the pages were allocated from the area, and this value
-            // owns them.
-            unsafe { c::cma_release(self.area.as_raw(), c::pfn_to_page(rest.pfn), rest.pages) };
         }
         // INVARIANT: The released pages are not part of the segment any more.
         self.segment = self.segment.truncate(left);

@@ -48,6 +48,8 @@ const CASES: [(&str, Duration); 4] = [
 const BUFFERS: usize = 6;
 
 pub fn add(tests: &mut Tests) {
+    // First, because it expects no lost pages.
+    tests.add("held/others-return", others_return);
     tests.add("held/page-array", page_array);
     tests.add("held/mapped", mapped);
     for heap in HEAPS {
@@ -89,6 +91,41 @@ fn page_array() -> Result<()> {
         drop(allocator.pages(HEAP, None, size)?);
     }
     Ok(())
+}
+
+// The heap packs its area, so what returns is the lowest memory again.
+fn others_return() -> Result<()> {
+    const PAGES: usize = 300;
+    const HELD: [usize; 3] = [37, 38, 200];
+    const RETURNED: [(usize, usize); 3] = [(0, 37), (39, 161), (201, 99)];
+    let (allocator, page) = (Allocator::open()?, page_size());
+    // They also keep what returned from the next case.
+    let mut arrays = Vec::new();
+    for (on, pause) in CASES {
+        kept::switch_to(on)?;
+        let array = allocator.pages(HEAP, None, PAGES * page)?;
+        let first = array.physical_address();
+        // Each file holds one page.
+        let mut holders = Vec::new();
+        for index in HELD {
+            let holder = Allocator::open()?;
+            holder.hold(first + (index * page) as u64)?;
+            holders.push(holder);
+        }
+        drop(array);
+        sleep(pause);
+        for (start, pages) in RETURNED {
+            let array = allocator.pages(HEAP, None, pages * page)?;
+            let found = array.physical_address();
+            ensure!(
+                found == first + (start * page) as u64,
+                "keep_ranges={on}, {pause:?}: {pages} pages at {found:#x}, not page {start} of \
+                 {first:#x}"
+            );
+            arrays.push(array);
+        }
+    }
+    kept::switch_to("1")
 }
 
 // The mapping alone holds a reference.
