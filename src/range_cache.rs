@@ -29,6 +29,8 @@
 mod heap_range;
 mod placement;
 mod state;
+#[cfg(CONFIG_KUNIT)]
+mod tests;
 mod worker;
 
 pub(crate) use heap_range::HeapRange;

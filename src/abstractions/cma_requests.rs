@@ -36,6 +36,12 @@ use kernel::{
 pub(crate) struct RequestedArea(*const c_char);
 
 impl RequestedArea {
+    /// Returns `area` as a request names it.
+    #[cfg(CONFIG_KUNIT)]
+    pub(crate) fn of(area: Area) -> Self {
+        Self(area.name().as_char_ptr())
+    }
+
     /// Returns whether this is `area`.
     pub(crate) fn is(&self, area: Area) -> bool {
         area.name().as_char_ptr() == self.0

@@ -79,6 +79,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64", "armhf", "amd64", "debug-own"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
             command: "pool-tests reserve/",
+            timeout: 300,
             exclusive: true,
             ..GUEST
         }),
