@@ -8,6 +8,10 @@ use kernel::str::CStr;
 /// The part of a name that stands for write-combined memory.
 const UNCACHED: &[u8] = b"-uncached";
 
+/// The beginning of the names of write-combined heaps. Any other name is that of a carveout, which
+/// has the name of its node.
+const BASES: [&str; 2] = ["system", "cma"];
+
 /// The heap whose memory is write-combined and anywhere, and its variant below 4 GiB. The variants
 /// of the contiguous heaps use the same area, so they are no alternative to each other.
 const ANYWHERE: &[u8] = b"system-uncached";
@@ -23,20 +27,18 @@ const BELOW_4G: &str = "system-uncached-dma32";
 ///
 /// assert_eq!(heap_name::cached(c"cma-uncached"), ("cma", ""));
 /// assert_eq!(heap_name::cached(c"system-uncached-dma32"), ("system", "-dma32"));
-/// assert_eq!(heap_name::cached(c"frames@4e000000"), ("system", ""));
+/// assert_eq!(heap_name::cached(c"frames-uncached@4e000000"), ("system", ""));
 /// ```
 pub(crate) fn cached(name: &CStr) -> (&str, &str) {
     let bytes = name.to_bytes();
-    let at = bytes
-        .windows(UNCACHED.len())
-        .position(|part| part == UNCACHED);
-    let parts = at.and_then(|at| {
-        let (before, rest) = bytes.split_at_checked(at)?;
-        let after = rest.get(UNCACHED.len()..)?;
-        Some((
-            core::str::from_utf8(before).ok()?,
-            core::str::from_utf8(after).ok()?,
-        ))
+    let parts = BASES.into_iter().find_map(|base| {
+        let after = bytes.strip_prefix(base.as_bytes())?;
+        let after = match after.strip_prefix(UNCACHED)? {
+            b"" => "",
+            b"-dma32" => "-dma32",
+            _ => return None,
+        };
+        Some((base, after))
     });
     parts.unwrap_or(("system", ""))
 }

@@ -37,6 +37,9 @@ const MAX_RANGES: usize = 64;
 /// The largest number of tasks whose searches leave the cache alone at the same time.
 const MAX_SEARCHES: usize = 64;
 
+/// The largest number of other tasks whose requests are known one by one.
+const MAX_REQUESTS: usize = 64;
+
 /// The limit for an area of unknown size, in pages: 16 MiB with 4 KiB pages.
 const DEFAULT_LIMIT: usize = 4096;
 
@@ -53,6 +56,9 @@ pub(super) struct State {
     /// The searches for heaps, which leave the cache alone. The capacity is [`MAX_SEARCHES`] from
     /// the start.
     searches: KVec<Search>,
+    /// The requests that are being served, without those searches. The capacity is [`MAX_REQUESTS`]
+    /// from the start.
+    requests: KVec<Request>,
     enabled: bool,
     /// Whether the thread is queued to prepare ranges.
     queued: bool,
@@ -63,9 +69,14 @@ struct AreaState {
     area: Area,
     /// The largest number of pages to cache.
     limit: usize,
-    /// The number of requests that are being served, without the searches that leave the cache
-    /// alone.
-    requests: usize,
+    /// The number of requests that are being served and had no place among the known ones.
+    unknown_requests: usize,
+}
+
+/// A request to an area, by a driver or another kernel user.
+struct Request {
+    task: i32,
+    area: Area,
 }
 
 /// A search of an area for a heap.
@@ -141,7 +152,7 @@ impl State {
             let state = AreaState {
                 area,
                 limit: size.map_or(DEFAULT_LIMIT, |pages| pages as usize / 2),
-                requests: 0,
+                unknown_requests: 0,
             };
             areas.push(state, GFP_KERNEL)?;
         }
@@ -149,6 +160,7 @@ impl State {
             ranges: KVec::with_capacity(MAX_RANGES, GFP_KERNEL)?,
             areas,
             searches: KVec::with_capacity(MAX_SEARCHES, GFP_KERNEL)?,
+            requests: KVec::with_capacity(MAX_REQUESTS, GFP_KERNEL)?,
             enabled: false,
             queued: false,
         })
@@ -199,8 +211,9 @@ impl State {
     /// range of the area.
     pub(super) fn insert(&mut self, range: CachedRange) -> Inserted {
         let area = range.area();
+        let requested = self.requests.iter().any(|request| request.area == area);
         let limit = match self.areas.iter().find(|state| state.area == area) {
-            Some(state) if state.requests == 0 => state.limit,
+            Some(state) if !requested && state.unknown_requests == 0 => state.limit,
             _ => 0,
         };
         if !self.enabled || range.segment().pages > limit {
@@ -311,8 +324,12 @@ impl State {
         }
         let mut areas = self.areas.iter_mut();
         let state = areas.find(|state| requested.is(state.area))?;
-        state.requests += 1;
-        Some(state.area)
+        let area = state.area;
+        let request = Request { task, area };
+        if self.requests.push_within_capacity(request).is_err() {
+            state.unknown_requests += 1;
+        }
+        Some(area)
     }
 
     /// Ends what [`State::begin_request`] began.
@@ -320,10 +337,16 @@ impl State {
         if self.searches.iter().any(|search| search.task == task) {
             return;
         }
+        let mut requests = self.requests.iter();
+        let known = requests.position(|other| other.task == task && requested.is(other.area));
+        if let Some(index) = known {
+            let _ = self.requests.remove(index);
+            return;
+        }
         let mut areas = self.areas.iter_mut();
         if let Some(state) = areas.find(|state| requested.is(state.area)) {
-            // A request that began before the cache observed requests was not counted.
-            state.requests = state.requests.saturating_sub(1);
+            // A request that began before the cache observed requests is not counted.
+            state.unknown_requests = state.unknown_requests.saturating_sub(1);
         }
     }
 

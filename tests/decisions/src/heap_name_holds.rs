@@ -13,7 +13,7 @@ fn text((first, second): (&str, &str)) -> String {
 proptest! {
     #[test]
     fn the_cached_heap_lacks_one_part_of_the_name(
-        before in "[a-z,@0-9]{0,12}",
+        before in "(system|cma)",
         after in "(-dma32)?",
     ) {
         let name = CString::new(format!("{before}-uncached{after}")).unwrap();
@@ -25,6 +25,17 @@ proptest! {
         let name = CString::new(name).unwrap();
         prop_assert_eq!(text(heap_name::cached(&name)), "system");
         prop_assert_eq!(text(heap_name::reachable(&name, true)), "system");
+    }
+
+    // The name of a carveout is that of its node.
+    #[test]
+    fn a_carveout_of_any_name_has_no_cached_heap(
+        before in "(system|cma)?[a-z,]{0,12}",
+        after in "(-[a-z]{1,5})?@[0-9a-f]{1,8}",
+        reaches: bool,
+    ) {
+        let name = CString::new(format!("{before}-uncached{after}")).unwrap();
+        prop_assert_eq!(text(heap_name::reachable(&name, reaches)), "system");
     }
 
     #[test]
