@@ -40,8 +40,8 @@ pub(crate) fn describes(range: &Extent) -> bool {
     }
 }
 
-/// Returns whether the kernel uses a part of `range` as its RAM, so that anything may be there. That
-/// is so for a region that it has failed to reserve. A range that no pointer can span is used.
+/// Returns whether the kernel uses a part of `range` as its RAM, so that anything may be there. It
+/// does for a region that it has failed to reserve. A range that no pointer can span is used.
 ///
 /// Does not sleep.
 ///

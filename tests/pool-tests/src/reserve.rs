@@ -159,9 +159,6 @@ fn small_buffers_with_little_memory() -> Result<()> {
     let held = fill_by(LITTLE, || memory::meminfo("MemFree"))?;
     allocate_small("filled, but for some of the areas")?;
     drop(held);
-    let held = fill(watermark("high")? + memory::total()? / 128)?;
-    allocate_small("filled to half of the reserve")?;
-    drop(held);
     ensure!(memory::oom_kills()? == kills, "a process was killed");
     drop(module);
     Ok(())
@@ -186,11 +183,7 @@ fn small_buffers_until_none_is_left() -> Result<()> {
     let heaps = heaps.collect::<Result<Vec<_>>>()?;
     let held = fill(LITTLE * 3 / 2)?;
     report("filled")?;
-    setrlimit(
-        Resource::RLIMIT_NOFILE,
-        MAX_BUFFERS as _,
-        MAX_BUFFERS as _,
-    )?;
+    setrlimit(Resource::RLIMIT_NOFILE, MAX_BUFFERS as _, MAX_BUFFERS as _)?;
     let mut buffers = Vec::with_capacity(MAX_BUFFERS);
     for round in 0..3 {
         for size in [64 << 10, 16 << 10, 4 << 10] {
