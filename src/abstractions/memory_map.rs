@@ -54,6 +54,7 @@ pub(crate) fn describes(range: &Extent) -> bool {
 /// assert!(!memory_map::kernel_uses(&Extent { base: 0, size: 0x1000 }));
 /// assert!(memory_map::kernel_uses(&Extent { base: 0, size: u64::MAX }));
 /// ```
+#[allow(clippy::useless_conversion)] // The conversions have an effect if the types have 32 bits.
 pub(crate) fn kernel_uses(range: &Extent) -> bool {
     let (Ok(base), Ok(size)) = (range.base.try_into(), range.size.try_into()) else {
         return true;
