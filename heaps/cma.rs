@@ -9,7 +9,10 @@ use crate::{
             Cleaner,
             WRITE_COMBINED_WORKS, //
         },
-        cma::Area,
+        cma::{
+            Area,
+            Purpose, //
+        },
         dma_buf::DmaBuf, //
     },
     buffer,
@@ -70,6 +73,7 @@ pub(crate) struct Layout {
 pub(crate) struct CmaHeap {
     account: Arc<Account>,
     layout: Layout,
+    purpose: Purpose,
     ranges: Arc<RangeCache>,
     /// The device for which CPU access is synced while no importer has a buffer mapped.
     device: Option<Arc<Cleaner>>,
@@ -81,15 +85,22 @@ impl CmaHeap {
         Ok(Self {
             account: Account::new(name)?,
             layout,
+            purpose: layout.caching.into(),
             ranges,
             device: None,
         })
     }
 
     /// Lets CPU access to buffers that no importer has mapped be synced for `device`, for programs
-    /// that pass physical addresses to devices whose drivers do not attach.
+    /// that pass physical addresses to devices whose drivers do not attach. The zeroes of new
+    /// memory are written back for such a device.
     pub(crate) fn synced_for(self, device: Arc<Cleaner>) -> Self {
+        let purpose = match self.purpose {
+            Purpose::Cached if device.is_effective() => Purpose::CachedAndClean,
+            purpose => purpose,
+        };
         Self {
+            purpose,
             device: Some(device),
             ..self
         }
@@ -106,14 +117,14 @@ impl Contiguous for CmaHeap {
     }
 
     fn allocate_pages(&self, pages: usize) -> Result<HeapRange> {
-        self.allocate_range(pages, self.layout.caching)
+        self.allocate_range(pages, self.purpose)
     }
 }
 
 impl CmaHeap {
-    /// Allocates `pages` pages, prepared for access with `caching`. May sleep. Fails as
-    /// [`Heap::allocate`] does.
-    fn allocate_range(&self, pages: usize, caching: Caching) -> Result<HeapRange> {
+    /// Allocates `pages` pages, prepared for `purpose`. May sleep. Fails as [`Heap::allocate`]
+    /// does.
+    fn allocate_range(&self, pages: usize, purpose: Purpose) -> Result<HeapRange> {
         if pages > self.layout.limit {
             return Err(ENOMEM);
         }
@@ -127,7 +138,7 @@ impl CmaHeap {
             pages,
             align,
             first_fit,
-            caching,
+            purpose,
         })
     }
 }
@@ -148,7 +159,7 @@ impl Heap for CmaHeap {
             if !WRITE_COMBINED_WORKS || !cleanable {
                 return Err(EINVAL);
             }
-            let memory = self.allocate_range(pages, Caching::WriteCombined);
+            let memory = self.allocate_range(pages, Caching::WriteCombined.into());
             return buffer::export(memory, &self.account, request);
         }
         let memory = self.allocate_pages(pages);

@@ -71,7 +71,9 @@ pub(crate) fn export<M: Memory>(
 /// Exports `memory` as [`export`] does. While no importer has the buffer mapped, CPU access is
 /// synced for `device`, as if that had it mapped, if its pages have a `struct page`.
 ///
-/// The caches are cleaned first if `device` reaches the memory.
+/// The zeroes of the memory must have been written back if `device` sees the effect of that. The
+/// first sync for CPU access would discard those that are in the caches only, and show the memory's
+/// former content. Later they could overwrite what a device has written.
 pub(crate) fn export_synced<M: Memory>(
     memory: impl Init<M, Error>,
     account: &Arc<Account>,
@@ -83,7 +85,6 @@ pub(crate) fn export_synced<M: Memory>(
         entry: Account::add_buffer(account, request.size()),
         device,
     }? Error);
-    let buffer = buffer.chain(|buffer| buffer.clean_for_device());
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     all_buffers::exported_own(&dma_buf)?;
     Ok(dma_buf)
@@ -139,19 +140,6 @@ impl<M: Memory> Buffer<M> {
                 .try_for_each(|segment| f(device, segment)),
             _ => Ok(()),
         }
-    }
-
-    /// Writes back the zeroes of new memory. The first sync for CPU access would discard those that
-    /// are in the caches only, and show the memory's former content. Later they could overwrite
-    /// what a device has written.
-    fn clean_for_device(&self) -> Result {
-        self.for_device(|device, segment| {
-            if !device.reaches_memory() {
-                return Ok(());
-            }
-            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            unsafe { device.clean(segment) }
-        })
     }
 
     /// Calls `sync_table` for each mapped attachment, with its device and the direction of the

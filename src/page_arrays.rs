@@ -7,14 +7,11 @@
 //! [`PageArrays::arrays`] is a mutex. Ranges are allocated and released with it not held.
 
 use crate::{
-    abstractions::cma::Area,
-    decisions::{
-        memory::{
-            Caching,
-            Memory, //
-        },
-        segment::Segment, //
+    abstractions::cma::{
+        Area,
+        Purpose, //
     },
+    decisions::segment::Segment,
     ledger::{
         Account,
         Entry, //
@@ -62,7 +59,7 @@ pub(crate) struct PageArrays {
 /// One page array.
 struct PageArray {
     pages: usize,
-    caching: Caching,
+    purpose: Purpose,
     /// The number of arrays allocated before this one.
     sequence: u64,
     owner: CString,
@@ -99,14 +96,14 @@ impl PageArrays {
     pub(crate) fn insert(&self, range: HeapRange, pages: usize, owner: CString) -> Result<Segment> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let entry = Account::add_page_array(&self.account, pages << PAGE_SHIFT);
-        let caching = range.caching();
+        let purpose = range.purpose();
         // INVARIANT: The ownership of the range is given up here.
         let segment = range.into_raw();
         self.arrays.lock().insert(node.into_node(
             segment.pfn,
             PageArray {
                 pages,
-                caching,
+                purpose,
                 sequence: self.next_sequence.fetch_add(1, Relaxed),
                 owner,
                 _entry: entry,
@@ -144,7 +141,7 @@ impl PageArrays {
         let segment = Segment { pfn, pages };
         // SAFETY: By the type's invariant the removed element is a range of the area whose
         // ownership was given up.
-        drop(unsafe { HeapRange::from_raw(&self.ranges, self.area, segment, array.caching) });
+        drop(unsafe { HeapRange::from_raw(&self.ranges, self.area, segment, array.purpose) });
         Ok(())
     }
 }

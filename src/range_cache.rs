@@ -46,11 +46,11 @@ use crate::{
             Area,
             AreaLookup,
             Preparation,
+            Purpose,
             Range, //
         },
         task, //
-    },
-    decisions::memory::Caching, //
+    }, //
 };
 use kernel::{
     current,
@@ -99,8 +99,8 @@ pub(crate) struct RangeRequest {
     pub(crate) align: u32,
     /// Whether a range that is not cached is the lowest one that fits.
     pub(crate) first_fit: bool,
-    /// How the CPU will map the memory.
-    pub(crate) caching: Caching,
+    /// What the range is for.
+    pub(crate) purpose: Purpose,
 }
 
 impl RangeCache {
@@ -123,7 +123,7 @@ impl RangeCache {
         loop {
             let cached = self.state.lock().take(request);
             let range = match cached {
-                Some(range) => range.with_caching(request.caching),
+                Some(range) => range.with_purpose(request.purpose),
                 None => self.allocate_new(request).ok_or(ENOMEM)?,
             };
             match range.finish(&self.cleaner) {
@@ -142,11 +142,11 @@ impl RangeCache {
             self.search(request)
         };
         if let Some(range) = range {
-            return Some(Preparation::new(range, request.caching));
+            return Some(Preparation::new(range, request.purpose));
         }
         let cached = self.state.lock().take_any(request);
         if let Some(range) = cached {
-            return Some(range.with_caching(request.caching));
+            return Some(range.with_purpose(request.purpose));
         }
         if request.pages > obtainable {
             return None;
@@ -155,7 +155,7 @@ impl RangeCache {
         // of the area is cached until it is served.
         self.release(|range| range.area() == request.area);
         let range = request.allocate_new()?;
-        Some(Preparation::new(range, request.caching))
+        Some(Preparation::new(range, request.purpose))
     }
 
     /// Allocates the first free range of the area that fits, and leaves the cache alone. Also

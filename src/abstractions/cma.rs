@@ -12,7 +12,10 @@
 
 mod preparation;
 
-pub(crate) use preparation::Preparation;
+pub(crate) use preparation::{
+    Preparation,
+    Purpose, //
+};
 
 use crate::{
     abstractions::{
@@ -280,14 +283,19 @@ impl Drop for Range {
 ///
 /// # Invariants
 ///
-/// The pages were zeroed after they were allocated, and may be mapped with `caching`.
+/// The pages were zeroed after they were allocated, and prepared for `purpose`.
 #[must_use]
 pub(crate) struct PreparedRange {
     range: Range,
-    caching: Caching,
+    purpose: Purpose,
 }
 
 impl PreparedRange {
+    /// Returns what the range was prepared for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Converts to a range of unspecified content, for pages that were mapped.
     pub(crate) fn into_range(self) -> Range {
         // INVARIANT: The users of the pages may hold references to them.
@@ -311,15 +319,15 @@ impl PreparedRange {
     /// # Safety
     ///
     /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area` that was
-    /// prepared for `caching`, and this function must be called once for it.
-    pub(crate) unsafe fn from_raw(area: Area, segment: Segment, caching: Caching) -> Self {
+    /// prepared for `purpose`, and this function must be called once for it.
+    pub(crate) unsafe fn from_raw(area: Area, segment: Segment, purpose: Purpose) -> Self {
         // INVARIANT: By the safety requirements. The users of the pages may hold references.
         let range = Range {
             area,
             segment,
             exposed: true,
         };
-        Self { range, caching }
+        Self { range, purpose }
     }
 }
 
@@ -337,6 +345,6 @@ unsafe impl Memory for PreparedRange {
     }
 
     fn caching(&self) -> Caching {
-        self.caching
+        self.purpose.caching()
     }
 }

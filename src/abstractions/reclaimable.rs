@@ -149,14 +149,13 @@ impl Pages for RunList {
 ///
 /// ```
 /// use crate::abstractions::{
-///     cma::{Area, Preparation},
+///     cma::{Area, Preparation, Purpose},
 ///     reclaimable::ReclaimableRange,
 /// };
-/// use crate::decisions::memory::Caching;
 ///
 /// if let Some(area) = Area::default() {
 ///     let range = area.allocate(8, 0).ok_or(ENOMEM)?;
-///     let range = Preparation::new(range, Caching::Cached);
+///     let range = Preparation::new(range, Purpose::Cached);
 ///     let mut reclaimable = ReclaimableRange::new(&range);
 ///     reclaimable.shrink_to(2);
 ///     drop(reclaimable);

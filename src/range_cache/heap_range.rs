@@ -10,7 +10,8 @@ use crate::{
     abstractions::cma::{
         Area,
         Preparation,
-        PreparedRange, //
+        PreparedRange,
+        Purpose, //
     },
     decisions::{
         memory::{
@@ -57,12 +58,17 @@ impl HeapRange {
         cache: &Arc<RangeCache>,
         area: Area,
         segment: Segment,
-        caching: Caching,
+        purpose: Purpose,
     ) -> Self {
         // SAFETY: The caller promises what `PreparedRange::from_raw()` requires.
         Self::new(cache, unsafe {
-            PreparedRange::from_raw(area, segment, caching)
+            PreparedRange::from_raw(area, segment, purpose)
         })
+    }
+
+    /// Returns what the range was prepared for.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.range.purpose()
     }
 
     /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes back.
@@ -82,8 +88,8 @@ impl Drop for HeapRange {
         // SAFETY: By the type's invariant the range has not been taken. The field is not used
         // again.
         let range = unsafe { ManuallyDrop::take(&mut self.range) };
-        let caching = range.caching();
-        let preparation = Preparation::new(range.into_range(), caching);
+        let purpose = range.purpose();
+        let preparation = Preparation::new(range.into_range(), purpose);
         self.cache.insert(CachedRange::new(preparation));
     }
 }

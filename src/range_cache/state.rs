@@ -139,7 +139,7 @@ impl CachedRange {
     }
 
     fn is_ready(&self, request: &RangeRequest) -> bool {
-        self.preparation.is_done() && self.preparation.caching() == request.caching
+        self.preparation.is_done_for(request.purpose)
     }
 }
 

@@ -36,6 +36,42 @@ static_assert!(STEP_PAGES > 0);
 const RELEASE_STEP_PAGES: usize = (512 << 10) >> PAGE_SHIFT;
 static_assert!(RELEASE_STEP_PAGES > 0);
 
+/// What a range is prepared for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Cached mappings of the CPU, and devices that are mapped for.
+    Cached,
+    /// The same, and devices that access the memory without being mapped for: the zeroes are not in
+    /// the caches only.
+    CachedAndClean,
+    /// Write-combined mappings of the CPU.
+    WriteCombined,
+}
+
+impl Purpose {
+    /// Returns how the CPU maps the memory.
+    pub(crate) fn caching(self) -> Caching {
+        match self {
+            Self::Cached | Self::CachedAndClean => Caching::Cached,
+            Self::WriteCombined => Caching::WriteCombined,
+        }
+    }
+
+    /// Returns whether memory that is prepared for this is also prepared for `other`.
+    fn includes(self, other: Self) -> bool {
+        self == other || (self == Self::CachedAndClean && other == Self::Cached)
+    }
+}
+
+impl From<Caching> for Purpose {
+    fn from(caching: Caching) -> Self {
+        match caching {
+            Caching::Cached => Self::Cached,
+            Caching::WriteCombined => Self::WriteCombined,
+        }
+    }
+}
+
 /// A range that is being prepared for a buffer. Dropping it releases the pages to the area.
 ///
 /// # Examples
@@ -43,14 +79,14 @@ static_assert!(RELEASE_STEP_PAGES > 0);
 /// ```
 /// use crate::abstractions::{
 ///     cache_cleaner::Cleaner,
-///     cma::{Area, Preparation},
+///     cma::{Area, Preparation, Purpose},
 /// };
-/// use crate::decisions::memory::{Caching, Memory};
+/// use crate::decisions::memory::Memory;
 ///
 /// let cleaner = Cleaner::new(c"rk_dma_heap_example")?;
 /// if let Some(area) = Area::default() {
 ///     let range = area.allocate(301, 0).ok_or(ENOMEM)?;
-///     let mut preparation = Preparation::new(range, Caching::Cached);
+///     let mut preparation = Preparation::new(range, Purpose::Cached);
 ///     preparation.step(&cleaner)?;
 ///     assert!(!preparation.is_done());
 ///     // The last pages are released first.
@@ -63,21 +99,22 @@ static_assert!(RELEASE_STEP_PAGES > 0);
 ///
 /// # Invariants
 ///
-/// The first `done` pages, at most all of them, were zeroed and may be mapped with `caching`.
+/// The first `done` pages, at most all of them, were prepared for `purpose`: zeroed, and then
+/// cleaned if it requires that.
 #[must_use]
 pub(crate) struct Preparation {
     range: Range,
-    caching: Caching,
+    purpose: Purpose,
     done: usize,
 }
 
 impl Preparation {
-    /// Begins to prepare `range` for `caching`.
-    pub(crate) fn new(range: Range, caching: Caching) -> Self {
+    /// Begins to prepare `range` for `purpose`.
+    pub(crate) fn new(range: Range, purpose: Purpose) -> Self {
         // INVARIANT: No page is prepared.
         Self {
             range,
-            caching,
+            purpose,
             done: 0,
         }
     }
@@ -92,22 +129,24 @@ impl Preparation {
         self.range.segment
     }
 
-    /// Returns what the range is prepared for.
-    pub(crate) fn caching(&self) -> Caching {
-        self.caching
-    }
-
     /// Returns whether all pages are prepared.
     pub(crate) fn is_done(&self) -> bool {
         self.done == self.range.segment.pages
     }
 
-    /// Returns this for `caching`. What was done for another caching is done again.
-    pub(crate) fn with_caching(self, caching: Caching) -> Self {
-        if self.caching == caching {
-            self
+    /// Returns whether all pages are prepared for `purpose`.
+    pub(crate) fn is_done_for(&self, purpose: Purpose) -> bool {
+        self.is_done() && self.purpose.includes(purpose)
+    }
+
+    /// Returns this for `purpose`. What was done for another purpose that does not include this one
+    /// is done again.
+    pub(crate) fn with_purpose(self, purpose: Purpose) -> Self {
+        if self.purpose.includes(purpose) {
+            // INVARIANT: The prepared pages are prepared for this purpose too.
+            Self { purpose, ..self }
         } else {
-            Self::new(self.range, caching)
+            Self::new(self.range, purpose)
         }
     }
 
@@ -125,13 +164,26 @@ impl Preparation {
         }
         // SAFETY: By the type invariants of the range it owns these pages.
         unsafe { c::clear_pages_atomic(c::pfn_to_page(part.pfn), part.pages) };
-        if self.caching == Caching::WriteCombined {
-            // SAFETY: As above. The pages of an area have a `struct page`.
-            unsafe { cleaner.clean(part) }?;
-        }
-        // INVARIANT: The pages were zeroed above, and cleaned if `caching` requires it.
+        self.clean(cleaner, part)?;
+        // INVARIANT: The pages were zeroed and cleaned above.
         self.done += part.pages;
         Ok(())
+    }
+
+    /// Cleans the CPU caches over `part`, which is a part of the range, if the purpose requires
+    /// that.
+    ///
+    /// Does not sleep. Fails as [`Cleaner::clean`] does.
+    fn clean(&self, cleaner: &Cleaner, part: Segment) -> Result {
+        // SAFETY: By the type invariants of the range it owns these pages. The pages of an area
+        // have a `struct page`.
+        unsafe {
+            match self.purpose {
+                Purpose::Cached => Ok(()),
+                Purpose::CachedAndClean => cleaner.write_back(part),
+                Purpose::WriteCombined => cleaner.clean(part),
+            }
+        }
     }
 
     /// Prepares the rest.
@@ -150,10 +202,8 @@ impl Preparation {
                 }
                 // SAFETY: By the type invariants of the range it owns these pages.
                 unsafe { c::clear_pages(c::pfn_to_page(part.pfn), part.pages) };
-            }
-            if self.caching == Caching::WriteCombined {
-                // SAFETY: As above. The pages of an area have a `struct page`.
-                unsafe { cleaner.clean(rest) }?;
+                // Most of the lines are still in the caches.
+                self.clean(cleaner, part)?;
             }
         }
         // INVARIANT: No page had another reference when it was prepared, and only an owner can pass
@@ -162,7 +212,7 @@ impl Preparation {
         // INVARIANT: The first pages were prepared before, and the rest above.
         Ok(PreparedRange {
             range: self.range,
-            caching: self.caching,
+            purpose: self.purpose,
         })
     }
 
