@@ -11,7 +11,6 @@
  * bindgen: dev_get_cma_area
  * bindgen: dma_contiguous_get_area_by_idx
  * bindgen: dma_map_phys
- * bindgen: dma_max_mapping_size
  * bindgen: dma_unmap_phys
  * bindgen: iounmap
  * bindgen: vunmap

@@ -236,6 +236,11 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 	return use;
 }
 
+void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg)
+{
+	sg_init_table(sg, 1);
+}
+
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
 {
 	sg_set_page(sg, page, len, 0);
@@ -296,6 +301,22 @@ bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t
 	address = phys_to_dma(dev, base);
 	return address == DMA_MAPPING_ERROR ||
 	       address + size - 1 > min_not_zero(*dev->dma_mask, dev->bus_dma_limit);
+}
+
+/* Returns whether the device addresses all memory that there can be, without an IOMMU. */
+static bool addresses_everything(struct device *dev)
+{
+	return *dev->dma_mask == DMA_BIT_MASK(64) && !dev->bus_dma_limit && !dev->dma_range_map &&
+	       !get_dma_ops(dev) && !use_dma_iommu(dev) && !is_swiotlb_force_bounce(dev);
+}
+
+/* Returns SIZE_MAX for a device that never uses bounce buffers. */
+size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev)
+{
+	/* Kernel 7.2 reads the mask without a check for NULL. */
+	if (!dev->dma_mask || addresses_everything(dev))
+		return SIZE_MAX;
+	return dma_max_mapping_size(dev);
 }
 
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev)

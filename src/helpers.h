@@ -58,6 +58,7 @@ enum rk_dma_heap_page_use {
 enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigned long end,
 						      unsigned long wanted, unsigned long *count);
 
+void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg);
 void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
 
 void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len);
@@ -74,6 +75,7 @@ void rk_dma_heap_helper_dma_sync_single_for_device(struct device *dev, dma_addr_
 
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
+size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev);
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
 bool rk_dma_heap_helper_within_module(unsigned long address, const struct module *module);
 unsigned long rk_dma_heap_helper_spin_lock_irqsave(spinlock_t *lock);

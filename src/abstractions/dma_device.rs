@@ -138,14 +138,8 @@ pub(crate) fn bounces(device: &Device, segment: Segment) -> bool {
 /// Returns the largest size in bytes that can be mapped for `device` as one entry, if some of its
 /// memory goes through bounce buffers. Returns [`usize::MAX`] otherwise. Does not sleep.
 pub(crate) fn max_bounced_size(device: &Device) -> usize {
-    let raw = raw(device);
-    // SAFETY: The device is valid. Kernel 7.2 reads the mask without a check for null.
-    unsafe {
-        if (*raw).dma_mask.is_null() {
-            return usize::MAX;
-        }
-        c::dma_max_mapping_size(raw)
-    }
+    // SAFETY: The device is valid. The function reads its limits and has no other requirements.
+    unsafe { c::dma_max_bounced_size(raw(device)) }
 }
 
 /// Returns whether `device` snoops the CPU's caches. Does not sleep.

@@ -16,8 +16,8 @@
 //!
 //! CPU access does not acquire the reservation lock, which every submission of work for a GPU
 //! needs. The data of an attachment changes only with both locks held, so either one suffices to
-//! read it. None is needed before the attachment enters both lists of attachments, the core's and
-//! that of [`Attached`], and after it has left them.
+//! read it. None is needed before the attachment enters the core's list of attachments, and after
+//! it has left that: it is mapped, and in the list of [`Attached`], only in between.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
@@ -30,7 +30,10 @@ mod operations;
 mod view;
 
 pub(crate) use importers::Attached;
-use importers::Importers;
+use importers::{
+    Importer,
+    Importers, //
+};
 use operations::OperationsVTable;
 use view::View;
 pub(crate) use view::{
@@ -140,7 +143,8 @@ use kernel::{
 ///   [`Exporter::for_each_segment`] lists, until it is dropped;
 /// - the scatter list that [`Exporter::map`] returns describes this memory, is mapped for the
 ///   device, and is neither moved nor unmapped before [`Exporter::unmap`];
-/// - [`Exporter::mapped`] returns a scatter list only if it is mapped;
+/// - [`Exporter::mapped`] returns a scatter list if and only if it is mapped, which changes in
+///   [`Exporter::map`] and [`Exporter::unmap`] only;
 /// - [`Exporter::mmap`] and [`Exporter::fault`] map only this memory, and the result of the latter
 ///   is valid for what it did;
 /// - the mapping that [`Exporter::vmap`] returns is one of this memory, at least as large as the
@@ -313,7 +317,7 @@ unsafe fn attached<'a, T: Exporter>(
         (
             exporter((*attachment).dmabuf),
             Device::from_raw((*attachment).dev),
-            &mut *(*attachment).priv_.cast(),
+            &mut (*(*attachment).priv_.cast::<Importer<T>>()).data,
         )
     }
 }

@@ -41,6 +41,8 @@ pub(crate) use bindings::dma_data_direction as Direction;
 
 /// A scatter list of memory that it does not own.
 ///
+/// A single entry, as contiguous memory has, is part of this value instead of an allocation.
+///
 /// # Examples
 ///
 /// ```
@@ -77,10 +79,13 @@ pub(crate) use bindings::dma_data_direction as Direction;
 ///
 /// # Invariants
 ///
-/// `table` was initialised by `sg_alloc_table()`. If `pfns` is `None`, each entry describes pages.
-/// Otherwise there is one entry, which describes these page frames once it is mapped.
+/// - If `table` has one entry, that is `single`, to which `table` points while it is mapped: until
+///   then this value may move. Otherwise `table` was initialised by `sg_alloc_table()`.
+/// - If `pfns` is `None`, each entry describes pages. Otherwise there is one entry, which describes
+///   these page frames once it is mapped.
 pub(crate) struct SgTable {
     table: Opaque<bindings::sg_table>,
+    single: Opaque<bindings::scatterlist>,
     pfns: Option<Segment>,
     caching: Caching,
 }
@@ -104,10 +109,10 @@ impl SgTable {
             Backing::PfnOnly => MAX_ENTRY_PAGES,
         };
         let segments = memory.segments();
-        let entries = segments
+        let entries: usize = segments
             .clone()
-            .flat_map(|segment| segment.chunks(max_entry_pages))
-            .count();
+            .map(|segment| segment.pages.div_ceil(max_entry_pages))
+            .sum();
         let entries = u32::try_from(entries)?;
         let pfns = match memory.backing() {
             Backing::Pages => None,
@@ -116,24 +121,38 @@ impl SgTable {
             Backing::PfnOnly => return Err(EINVAL),
         };
         let table = Opaque::zeroed();
-        // The list of a large buffer of single pages is large itself. It must not trigger the OOM
-        // killer.
-        let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
-        // SAFETY: `table` is valid for writing. The caller may sleep, so these flags are allowed.
-        to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, gfp) })?;
-        // INVARIANT: `sg_alloc_table()` initialised the table. The loop below sets the pages of
-        // each entry. A table of page frames has one entry, as checked above.
+        if entries != 1 {
+            // The list of a large buffer of single pages is large itself. It must not trigger the
+            // OOM killer.
+            let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
+            // SAFETY: `table` is valid for writing. The caller may sleep, so these flags are
+            // allowed.
+            to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, gfp) })?;
+        }
+        // INVARIANT: `sg_alloc_table()` initialised a table of several entries, and the code below
+        // one of a single entry and the pages of each entry. A table of page frames has one entry,
+        // as checked above.
         let this = Self {
             table,
+            single: Opaque::zeroed(),
             pfns,
             caching: memory.caching(),
         };
+        let mut entry = this.single.get();
+        // SAFETY: The table and its single entry are valid for writing, and have no other user.
+        unsafe {
+            if entries == 1 {
+                (*this.as_raw()).nents = 1;
+                (*this.as_raw()).orig_nents = 1;
+                c::sg_init_single(entry);
+            } else {
+                entry = (*this.as_raw()).sgl;
+            }
+        }
         if this.pfns.is_some() {
             return Ok(this);
         }
 
-        // SAFETY: By the type invariant the table is initialised.
-        let mut entry = unsafe { (*this.as_raw()).sgl };
         for segment in segments {
             for chunk in segment.chunks(max_entry_pages) {
                 // SAFETY: `entry` is one of the `entries` entries of the table, because the clone
@@ -148,10 +167,17 @@ impl SgTable {
         Ok(this)
     }
 
-    /// Returns the C structure.
+    /// Returns the C structure. Its entries are valid while it is mapped.
     #[inline]
     pub(crate) fn as_raw(&self) -> *mut bindings::sg_table {
         self.table.get()
+    }
+
+    /// Returns whether the table has one entry, which is `single`.
+    #[inline]
+    fn is_single(&self) -> bool {
+        // SAFETY: By the type invariants the table is initialised. The number never changes.
+        unsafe { (*self.as_raw()).orig_nents == 1 }
     }
 
     /// Returns the DMA attributes for mapping and unmapping.
@@ -174,7 +200,7 @@ impl SgTable {
     /// # Safety
     ///
     /// - The table must not be mapped. After success, the caller must call [`SgTable::unmap`] with
-    ///   the same arguments before the table is dropped or the memory is freed.
+    ///   the same arguments before the table is dropped or moved or the memory is freed.
     /// - If the memory is write-combined, or has no `struct page`, the device must access it itself
     ///   ([`dma_device::bounces`]). A bounce buffer is copied through the kernel's linear map,
     ///   which is stale for the former and does not contain the latter.
@@ -182,6 +208,12 @@ impl SgTable {
     /// [`dma_device::bounces`]: crate::abstractions::dma_device::bounces
     pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
         let (device, attributes) = (raw(device), self.attributes());
+        if self.is_single() {
+            // INVARIANT: The table points to its entry while it is mapped. By the safety
+            // requirements it does not move then.
+            // SAFETY: The table is not mapped, so nothing else accesses it.
+            unsafe { (*self.as_raw()).sgl = self.single.get() };
+        }
         let Some(pfns) = self.pfns else {
             // SAFETY: By the type invariant each entry describes pages. The device is valid, and
             // the memory stays allocated by the safety requirements.
@@ -250,8 +282,10 @@ impl SgTable {
 
 impl Drop for SgTable {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant `sg_alloc_table()` initialised the table.
-        unsafe { bindings::sg_free_table(self.as_raw()) };
+        if !self.is_single() {
+            // SAFETY: By the type invariants `sg_alloc_table()` initialised the table.
+            unsafe { bindings::sg_free_table(self.as_raw()) };
+        }
     }
 }
 

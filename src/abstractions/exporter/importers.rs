@@ -6,6 +6,10 @@
 //! reservation lock. Cache maintenance takes long, and whoever submits work for a GPU needs the
 //! reservation locks of all its buffers. So the exporter has records of its own, under a mutex of
 //! its own.
+//!
+//! The records are those of the attachments that are mapped: nothing else needs cache maintenance.
+//! So attaching and detaching acquire no lock, and the list is linked through the attachments' own
+//! data, so mapping allocates nothing.
 
 use super::Exporter;
 use crate::abstractions::{
@@ -14,6 +18,7 @@ use crate::abstractions::{
 };
 use core::{
     marker::PhantomData,
+    mem::offset_of,
     ptr::NonNull, //
 };
 use kernel::{
@@ -31,15 +36,35 @@ use kernel::{
 /// them.
 pub(super) struct Importers(OnceBox<Mutex<List>>);
 
+/// A link of the list. The private data of each attachment begins with one.
+pub(super) struct Link(Option<NonNull<bindings::dma_buf_attachment>>);
+
+/// An importer: the private data of an attachment to a dma-buf that was exported with `T`.
+#[repr(C)]
+pub(super) struct Importer<T: Exporter> {
+    link: Link,
+    pub(super) data: T::Attachment,
+}
+
+impl<T: Exporter> Importer<T> {
+    /// Creates an importer that is in no list.
+    pub(super) fn new(data: T::Attachment) -> Self {
+        const { assert!(offset_of!(Self, link) == 0) };
+        Self {
+            link: Link(None),
+            data,
+        }
+    }
+}
+
 /// The importers.
 ///
 /// # Invariants
 ///
-/// Each of `attachments` is an attachment to the dma-buf of this list. The exporter's `attach()`
-/// has succeeded for it, and it is removed from here before the exporter's `detach()` frees its
-/// data.
+/// Beginning with `first`, the links lead to different attachments to the dma-buf of this list, and
+/// end. The private data of each is a valid [`Importer`]. The links change only with the lock held.
 pub(super) struct List {
-    attachments: KVec<NonNull<bindings::dma_buf_attachment>>,
+    first: Link,
     /// The mapping of all kernel users.
     kernel_mapping: Option<KernelMapping>,
 }
@@ -54,41 +79,68 @@ impl Importers {
     }
 
     /// Acquires the lock. Returns `None` if there has been no importer yet. May sleep.
+    #[inline]
     pub(super) fn lock(&self) -> Option<MutexGuard<'_, List>> {
         self.0.get().map(Mutex::lock)
     }
 
-    /// Acquires the lock to add an importer. May sleep. Fails with `ENOMEM`.
-    pub(super) fn lock_to_add(&self) -> Result<MutexGuard<'_, List>> {
+    /// Creates the list if there is none: the first importer is coming. May sleep. Fails with
+    /// `ENOMEM`.
+    #[inline]
+    pub(super) fn create(&self) -> Result<&Mutex<List>> {
+        if let Some(list) = self.0.get() {
+            return Ok(list);
+        }
+        // INVARIANT: The list is empty.
         let list = List {
-            attachments: KVec::new(),
+            first: Link(None),
             kernel_mapping: None,
         };
-        Ok(self.0.get_or_init(new_mutex!(list, "Importers"))?.lock())
+        self.0.get_or_init(new_mutex!(list, "Importers"))
     }
 }
 
 impl List {
-    /// Adds an attachment. May sleep. Fails with `ENOMEM`.
+    /// Adds an attachment. Does not sleep.
     ///
     /// # Safety
     ///
-    /// `attachment` must be one to the dma-buf of this list. The exporter's `attach()` must have
-    /// succeeded for it, and it must be removed before the exporter's `detach()` frees its data.
-    pub(super) unsafe fn add(
-        &mut self,
-        attachment: NonNull<bindings::dma_buf_attachment>,
-    ) -> Result {
-        // INVARIANT: By the safety requirements.
-        Ok(self.attachments.push(attachment, GFP_KERNEL)?)
+    /// `attachment` must be one to the dma-buf of this list, and not be in the list. Its private
+    /// data must be a [`Importer`], and must stay valid until the attachment is removed.
+    pub(super) unsafe fn add(&mut self, attachment: NonNull<bindings::dma_buf_attachment>) {
+        // SAFETY: By the safety requirements. The lock of the list is held.
+        let link = unsafe { Self::link_of(attachment) };
+        // INVARIANT: The attachment is not in the list, so the links still end.
+        // SAFETY: As above.
+        unsafe { link.write(Link(self.first.0)) };
+        self.first = Link(Some(attachment));
     }
 
-    /// Removes an attachment.
-    pub(super) fn remove(&mut self, attachment: *mut bindings::dma_buf_attachment) {
-        let mut all = self.attachments.iter();
-        if let Some(index) = all.position(|other| other.as_ptr() == attachment) {
-            let _ = self.attachments.remove(index);
+    /// Removes an attachment, if it is in the list. Does not sleep.
+    pub(super) fn remove(&mut self, attachment: NonNull<bindings::dma_buf_attachment>) {
+        let mut link: *mut Link = &mut self.first;
+        // SAFETY: By the type invariants the links are valid, and nothing else accesses them.
+        unsafe {
+            while let Some(found) = (*link).0 {
+                let next = Self::link_of(found);
+                if found == attachment {
+                    // INVARIANT: The links lead to the others as before.
+                    (*link).0 = (*next).0;
+                    return;
+                }
+                link = next;
+            }
         }
+    }
+
+    /// Returns the link of `attachment`.
+    ///
+    /// # Safety
+    ///
+    /// The attachment must be valid.
+    unsafe fn link_of(attachment: NonNull<bindings::dma_buf_attachment>) -> *mut Link {
+        // SAFETY: By the safety requirements.
+        unsafe { (*attachment.as_ptr()).priv_.cast() }
     }
 
     /// Replaces the kernel mapping, and returns the former one.
@@ -125,19 +177,18 @@ impl<'a, T: Exporter> Attached<'a, T> {
         }
     }
 
-    /// Calls `f` for each attached device, in the order in which they were attached.
+    /// Calls `f` for each device that has the dma-buf mapped, in no particular order.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&Device, &T::Attachment)) {
-        let Some(list) = &self.list else {
-            return;
-        };
-        for attachment in &list.attachments {
-            // SAFETY: By the invariants of `List` the attachment is valid, and `attach()` has set
-            // its data, of this type by the invariants of `Self`. A device is valid while it is
+        let mut next = self.list.as_ref().and_then(|list| list.first.0);
+        while let Some(attachment) = next {
+            // SAFETY: By the invariants of `List` the attachment and its private data are valid,
+            // the latter of this type by the invariants of `Self`. A device is valid while it is
             // attached. The lock is held, so there is no exclusive reference to the data.
             unsafe {
                 let raw = attachment.as_ptr();
-                let private = &*(*raw).priv_.cast::<T::Attachment>();
-                f(Device::from_raw((*raw).dev), private);
+                let private = &*(*raw).priv_.cast::<Importer<T>>();
+                f(Device::from_raw((*raw).dev), &private.data);
+                next = private.link.0;
             }
         }
     }

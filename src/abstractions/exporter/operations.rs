@@ -6,6 +6,7 @@ use super::{
     attached,
     exporter,
     importers,
+    importers::Importer,
     view::{
         Extra,
         View, //
@@ -74,19 +75,13 @@ impl<T: Exporter> OperationsVTable<T> {
             // attachment is valid and has a device.
             let (exporter, device) =
                 unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
-            let private = SizedBox::new(exporter.attach(device)?, GFP_KERNEL)?;
             // SAFETY: By the safety requirements the dma-buf was exported with `T`.
-            let mut importers = unsafe { importers::<T>(dma_buf) }.lock_to_add()?;
-            let private = SizedBox::into_raw(private);
+            unsafe { importers::<T>(dma_buf) }.create()?;
+            let private = Importer::<T>::new(exporter.attach(device)?);
+            let private = SizedBox::into_raw(SizedBox::new(private, GFP_KERNEL)?);
             // SAFETY: The attachment is valid. The field is reserved for the exporter.
             unsafe { (*attachment).priv_ = private.cast() };
-            // SAFETY: This attachment has its data now. `detach()` removes it.
-            let added = unsafe { importers.add(NonNull::new(attachment).ok_or(EINVAL)?) };
-            if added.is_err() {
-                // SAFETY: The box was converted above. The core frees the attachment.
-                drop(unsafe { SizedBox::from_raw(private) });
-            }
-            added.map(|()| 0)
+            Ok(0)
         })
     }
 
@@ -95,15 +90,12 @@ impl<T: Exporter> OperationsVTable<T> {
     /// [`Self::attach`] must have succeeded for `attachment`, which must not be mapped, not be in
     /// the dma-buf's list, and not be used after this call.
     unsafe extern "C" fn detach(
-        dma_buf: *mut bindings::dma_buf,
+        _: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: By the safety requirements the dma-buf was exported with `T`.
-        if let Some(mut importers) = unsafe { importers::<T>(dma_buf) }.lock() {
-            importers.remove(attachment);
-        }
-        // SAFETY: `attach()` has set the field. It has left both lists, so it has no other user.
-        drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<T::Attachment>()) });
+        // SAFETY: `attach()` has set the field. The attachment has left the core's list and is not
+        // mapped, so it is not in the list of importers either, and has no other user.
+        drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<Importer<T>>()) });
     }
 
     /// # Safety
@@ -115,12 +107,25 @@ impl<T: Exporter> OperationsVTable<T> {
         direction: Direction,
     ) -> *mut bindings::sg_table {
         // SAFETY: By the safety requirements.
-        let _importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
+        let importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
+        // `attach()` has created the list.
+        let (Some(mut importers), Some(this)) = (importers, NonNull::new(attachment)) else {
+            return EINVAL.to_ptr();
+        };
         // SAFETY: By the safety requirements. Both locks are held, so there is no other reference
         // to the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
+        let is_new = T::mapped(private).is_none();
         match exporter.map(private, device, direction) {
-            Ok(table) => table.as_raw(),
+            Ok(table) => {
+                let table = table.as_raw();
+                if is_new {
+                    // SAFETY: An attachment that is not mapped is not in the list. `unmap()`
+                    // removes it.
+                    unsafe { importers.add(this) };
+                }
+                table
+            }
             Err(error) => error.to_ptr(),
         }
     }
@@ -134,11 +139,16 @@ impl<T: Exporter> OperationsVTable<T> {
         direction: Direction,
     ) {
         // SAFETY: By the safety requirements.
-        let _importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
+        let importers = unsafe { importers::<T>((*attachment).dmabuf) }.lock();
         // SAFETY: By the safety requirements. Both locks are held, so there is no other reference
         // to the attachment's data.
         let (exporter, device, private) = unsafe { attached::<T>(attachment) };
         exporter.unmap(private, device, direction);
+        if T::mapped(private).is_none() {
+            if let (Some(mut importers), Some(this)) = (importers, NonNull::new(attachment)) {
+                importers.remove(this);
+            }
+        }
     }
 
     /// # Safety
@@ -252,7 +262,7 @@ impl<T: Exporter> OperationsVTable<T> {
                 (*map).__bindgen_anon_1.vaddr = mapping.address().cast();
                 (*map).is_iomem = false;
             }
-            importers.lock_to_add()?.set_kernel_mapping(Some(mapping));
+            importers.create()?.lock().set_kernel_mapping(Some(mapping));
             Ok(0)
         })
     }
@@ -306,7 +316,7 @@ impl<T: Exporter> OperationsVTable<T> {
     ) -> Option<NonNull<bindings::sg_table>> {
         // SAFETY: By the safety requirements `attach()` has set `priv`, and the reservation lock is
         // held, so there is no exclusive reference to the attachment's data.
-        let private = unsafe { &*(*attachment).priv_.cast::<T::Attachment>() };
+        let private = unsafe { &(*(*attachment).priv_.cast::<Importer<T>>()).data };
         NonNull::new(T::mapped(private)?.as_raw())
     }
 }
