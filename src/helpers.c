@@ -165,12 +165,27 @@ unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigne
 	return i;
 }
 
-void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count)
+bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long count)
 {
+	struct page *head = pfn_to_page(pfn);
+	int differences = 0;
 	unsigned long i;
 
+	/* Shared pages are rare, so looking at all is faster than a branch for each. */
+#pragma GCC unroll 4
+	for (i = 0; i < count; i++)
+		differences |= page_ref_count(head + i) ^ 1;
+	if (differences)
+		return false;
+	if (!IS_ENABLED(CONFIG_HIGHMEM)) {
+		/* Some architectures zero several pages faster than one by one. */
+		if (count)
+			clear_pages(page_address(head), count);
+		return true;
+	}
 	for (i = 0; i < count; i++)
 		clear_highpage(head + i);
+	return true;
 }
 
 void rk_dma_heap_helper_cond_resched(void)

@@ -42,8 +42,8 @@ bool rk_dma_heap_helper_fatal_signal_pending(void);
 unsigned long rk_dma_heap_helper_page_to_pfn(const struct page *page);
 struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
 void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
-/* Does not sleep. */
-void rk_dma_heap_helper_clear_pages_atomic(struct page *head, unsigned long count);
+/* Zeroes pages, unless one is shared: then returns false. Does not sleep. */
+bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long count);
 void rk_dma_heap_helper_cond_resched(void);
 
 unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count);

@@ -194,6 +194,9 @@ impl Pool {
                 continue;
             }
             missing -= self.take_charged(index, missing >> order, runs)? << order;
+            if missing == 0 {
+                break;
+            }
             if missing >> order > 0 && !watermarks::can_exist(missing, pools) {
                 return Err(ENOMEM);
             }

@@ -159,11 +159,10 @@ impl Preparation {
             return Ok(());
         };
         let part = rest.truncate(STEP_PAGES);
-        if self.range.is_shared(part) {
+        // SAFETY: By the type invariants of the range it owns these pages.
+        if !unsafe { c::clear_unshared_pages(part.pfn, part.pages) } {
             return Err(EBUSY);
         }
-        // SAFETY: By the type invariants of the range it owns these pages.
-        unsafe { c::clear_pages_atomic(c::pfn_to_page(part.pfn), part.pages) };
         self.clean(cleaner, part)?;
         // INVARIANT: The pages were zeroed and cleaned above.
         self.done += part.pages;
@@ -174,6 +173,7 @@ impl Preparation {
     /// that.
     ///
     /// Does not sleep. Fails as [`Cleaner::clean`] does.
+    #[inline]
     fn clean(&self, cleaner: &Cleaner, part: Segment) -> Result {
         // SAFETY: By the type invariants of the range it owns these pages. The pages of an area
         // have a `struct page`.
