@@ -38,6 +38,8 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::page_size;
+use std::thread::sleep;
+use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
     for heap in HEAPS {
@@ -54,6 +56,18 @@ pub fn add(tests: &mut Tests) {
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
             handing_out_contiguous(heap)
+        });
+        tests.add(format!("maintenance/handing-out-kept/{heap}"), move || {
+            handing_out_kept(heap)
+        });
+    }
+    tests.add(
+        "maintenance/handing-out-from-another-heap",
+        handing_out_from_another_heap,
+    );
+    for heap in ["system", "cma"] {
+        tests.add(format!("maintenance/in-any-order/{heap}"), move || {
+            in_any_order(heap)
         });
     }
     for heap in Iterator::chain(HEAPS.into_iter(), CONTIGUOUS) {
@@ -399,14 +413,126 @@ fn handing_out_contiguous(name: &str) -> Result<()> {
         watch.trace.clear()?;
         drop(buffer);
         let returned = watch.trace.take()?;
-        // A sync without importers must not discard zeroes that are in the caches only.
-        if name.contains("uncached") || name == "rk-dma-heap-cma" {
-            expect_cleaned_once("fresh memory", &fresh, &segments)?;
-        } else {
-            expect_not_cleaned("fresh memory", &fresh, &segments)?;
-        }
+        expect_prepared("fresh memory", name, &fresh, &segments)?;
         expect_not_cleaned("freed memory", &returned, &segments)?;
     }
     drop((heap, watch));
+    module.unload()
+}
+
+/// Checks that memory was prepared for a heap. Zeroes that are in the caches only would be
+/// discarded by a sync without importers.
+fn expect_prepared(what: &str, name: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
+    if name.contains("uncached") || name == FOR_ADDRESSES {
+        expect_cleaned_once(what, events, segments)
+    } else {
+        expect_not_cleaned(what, events, segments)
+    }
+}
+
+/// Allocates a buffer. Returns it with its memory, and the maintenance during the allocation.
+fn allocate_watched(
+    watch: &Watch,
+    client: &Client,
+    heap: &Heap,
+) -> Result<(Buffer, Vec<Segment>, Vec<Event>)> {
+    watch.trace.clear()?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let events = watch.trace.take()?;
+    let segments = client.import(&buffer)?.segments()?;
+    watch.trace.clear()?;
+    Ok((buffer, segments, events))
+}
+
+/// Longer than a freed range waits for its preparation, shorter than it is kept.
+const PREPARATION: Duration = Duration::from_millis(300);
+
+/// A freed range that is kept is prepared by the thread, and no more maintenance is needed when it
+/// is allocated again.
+fn handing_out_kept(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let watch = Watch::start()?;
+    let (mut buffer, segments, _) = allocate_watched(&watch, &client, &heap)?;
+    for _ in 0..2 {
+        drop(buffer);
+        sleep(PREPARATION);
+        let returned = watch.trace.take()?;
+        let (again, memory, kept) = allocate_watched(&watch, &client, &heap)?;
+        ensure!(memory == segments, "the buffer is not from the kept range");
+        expect_prepared("freed memory", name, &returned, &segments)?;
+        expect_not_cleaned("kept memory", &kept, &segments)?;
+        buffer = again;
+    }
+    drop((buffer, heap, watch));
+    module.unload()
+}
+
+/// What another heap of the same area has freed was not prepared for devices that never attach.
+fn handing_out_from_another_heap() -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    // The area of the Rockchip heap has a heap of its own name if it is not the default one.
+    let area = std::fs::read_dir("/dev/dma_heap")?
+        .filter_map(|node| node.ok()?.file_name().into_string().ok())
+        .find(|name| name.starts_with("rockchip-pool"));
+    let other = Heap::open(area.as_deref().unwrap_or("cma"))?;
+    let heap = Heap::open(FOR_ADDRESSES)?;
+    let watch = Watch::start()?;
+    let (buffer, segments, _) = allocate_watched(&watch, &client, &other)?;
+    drop(buffer);
+    sleep(PREPARATION);
+    let (buffer, again, events) = allocate_watched(&watch, &client, &heap)?;
+    ensure!(again == segments, "the buffer is not from the kept range");
+    expect_cleaned_once("memory of the other heap", &events, &segments)?;
+    // The other way around everything is prepared.
+    drop(buffer);
+    sleep(PREPARATION);
+    let (buffer, again, events) = allocate_watched(&watch, &client, &other)?;
+    ensure!(again == segments, "the buffer is not from the kept range");
+    expect_not_cleaned("memory of the Rockchip heap", &events, &segments)?;
+    drop((buffer, heap, other, watch));
+    module.unload()
+}
+
+/// Each device that has the buffer mapped is part of each sync, in whatever order they came and
+/// whichever has gone.
+fn in_any_order(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let unmapped_last = client.import(&buffer)?;
+    let segments = unmapped_last.segments()?;
+    let watch = Watch::start()?;
+    let synced = |devices: usize| -> Result<()> {
+        watch.trace.clear()?;
+        buffer.sync(SYNC_START | SYNC_RW)?;
+        let bytes = (devices * PAGES * page_size()) as u64;
+        let what = format!("{devices} devices");
+        expect(&what, watch.take(&segments)?, for_cpu(bytes))?;
+        Ok(buffer.sync(SYNC_END | SYNC_RW)?)
+    };
+    // The last one that was mapped is the first, a middle one, or the last one to be unmapped.
+    for order in [[2, 0, 1], [1, 2, 0], [0, 1, 2]] {
+        let others = [(); 3].map(|()| client.attach(&buffer));
+        let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // An attachment that is not mapped changes nothing.
+        synced(1)?;
+        for (count, other) in others.iter().enumerate() {
+            other.map(Direction::Both)?;
+            synced(2 + count)?;
+        }
+        for (count, index) in order.into_iter().enumerate() {
+            others[index].unmap()?;
+            synced(3 - count)?;
+        }
+    }
+    unmapped_last.unmap()?;
+    drop((watch, unmapped_last, buffer, heap));
     module.unload()
 }
