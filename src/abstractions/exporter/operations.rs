@@ -90,12 +90,21 @@ impl<T: Exporter> OperationsVTable<T> {
     /// [`Self::attach`] must have succeeded for `attachment`, which must not be mapped, not be in
     /// the dma-buf's list, and not be used after this call.
     unsafe extern "C" fn detach(
-        _: *mut bindings::dma_buf,
+        dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: `attach()` has set the field. The attachment has left the core's list and is not
-        // mapped, so it is not in the list of importers either, and has no other user.
-        drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<Importer<T>>()) });
+        // SAFETY: `attach()` has set the field. The attachment has left the core's list, and leaves
+        // the list of importers below at the latest, so it has no other user after that.
+        let private = unsafe { SizedBox::from_raw((*attachment).priv_.cast::<Importer<T>>()) };
+        // A driver that has forgotten to unmap must not leave a stale entry in the list.
+        if T::mapped(&private.data).is_some() {
+            // SAFETY: By the safety requirements the dma-buf was exported with `T`.
+            let importers = unsafe { importers::<T>(dma_buf) }.lock();
+            if let (Some(mut importers), Some(this)) = (importers, NonNull::new(attachment)) {
+                importers.remove(this);
+            }
+        }
+        drop(private);
     }
 
     /// # Safety
