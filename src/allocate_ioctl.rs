@@ -55,9 +55,10 @@ static_assert!(size_of::<Allocation>() <= STACK_BUFFER_SIZE);
 /// Handles an ioctl on a heap's device node, whose size and flags `check` validates, as
 /// [`Request::new`] does.
 ///
-/// May sleep. Fails with `EINVAL` for an unknown command or a request that `check` refuses, with `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller
-/// has no free file descriptor, and as [`Heap::allocate`] does. On failure the buffer and the
-/// descriptor are released.
+/// May sleep. Fails with `EINVAL` for an unknown command or a request that `check` refuses, with
+/// `EFAULT` for memory that the caller must not access, with `EMFILE` if the caller has no free
+/// file descriptor, and as [`Heap::allocate`] does. On failure the buffer and the descriptor are
+/// released.
 pub(crate) fn handle(
     heap: &dyn Heap,
     check: impl FnOnce(u64, u32, u64) -> Result<Request>,

@@ -7,8 +7,8 @@
 //!
 //! # Locks
 //!
-//! [`HEAPS`] is a spin lock over the list of heaps, held with interrupts disabled: drivers look heaps
-//! up under locks of their own. Nothing else is locked under it, and nothing is allocated or
+//! [`HEAPS`] is a spin lock over the list of heaps, held with interrupts disabled: drivers look
+//! heaps up under locks of their own. Nothing else is locked under it, and nothing is allocated or
 //! dropped.
 
 #[cfg_attr(CONFIG_DMABUF_HEAPS, path = "registry/dma_heap_core.rs")]

@@ -37,9 +37,9 @@
 //!    kthread worker.
 //! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
 //!    acquired when a dma-buf is released. No other lock is acquired under them.
-//! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers may
-//!    look up under locks of their own, so interrupts are disabled. No other lock is acquired under
-//!    them.
+//! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers
+//!    may look up under locks of their own, so interrupts are disabled. No other lock is acquired
+//!    under them.
 //!
 //! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
 //! these held. Under it none is acquired.

@@ -6,15 +6,15 @@
 //!
 //! Drivers count their references, but a reference keeps neither the module loaded nor a driver's
 //! heap usable: many drivers never drop theirs. A heap is removed when the driver that has added it
-//! drops the reference of that, or is unloaded. While others still refer to it, it stays in the list
-//! for their pointers, and its operations fail.
+//! drops the reference of that, or is unloaded. While others still refer to it, it stays in the
+//! list for their pointers, and its operations fail.
 //!
 //! # Locks
 //!
-//! [`NODES`] is a mutex. Heaps are added and removed under it, with their device nodes. [`HEAPS`] is
-//! a spin lock, held with interrupts disabled, because drivers look heaps up under locks of their
-//! own. It is acquired under the former. Nothing is allocated or dropped under it, and the list has
-//! [`MAX_HEAPS`] entries at most. Buffers are allocated and freed with neither held.
+//! [`NODES`] is a mutex. Heaps are added and removed under it, with their device nodes. [`HEAPS`]
+//! is a spin lock, held with interrupts disabled, because drivers look heaps up under locks of
+//! their own. It is acquired under the former. Nothing is allocated or dropped under it, and the
+//! list has [`MAX_HEAPS`] entries at most. Buffers are allocated and freed with neither held.
 
 mod driver_heap;
 mod heap;

@@ -82,8 +82,8 @@ struct rk_dma_heap_export_info {
  *
  * Does not sleep. The work is bounded: at most 256 names are compared, with interrupts disabled.
  *
- * Return: the heap, with a reference that rk_dma_heap_put() drops, or NULL. It stays valid after the
- * heap's driver has gone; functions that allocate return -ENODEV then.
+ * Return: the heap, with a reference that rk_dma_heap_put() drops, or NULL. It stays valid after
+ * the heap's driver has gone; functions that allocate return -ENODEV then.
  */
 struct rk_dma_heap *rk_dma_heap_find(const char *name);
 
@@ -294,8 +294,8 @@ void *rk_vmap_contig_pfn(unsigned long pfn, unsigned int count, pgprot_t prot);
 /*
  * The functions of Android's kernels, for the module's heaps of /dev/dma_heap. A driver may look
  * them up with symbol_get(). dma_heap_find() and dma_heap_put() do not sleep. The flags have the
- * types of Rockchip's kernels, also where Android's own have 64 bits for heap_flags: no flag exists,
- * and on 32-bit arm the two are passed in different registers.
+ * types of Rockchip's kernels, also where Android's own have 64 bits for heap_flags: no flag
+ * exists, and on 32-bit arm the two are passed in different registers.
  */
 struct dma_heap;
 

@@ -202,8 +202,8 @@ unsafe extern "C" fn rk_dma_heap_alloc_pages(
 
 /// # Safety
 ///
-/// `pages` must be null or an array of `count` pointers that nothing else uses during the call. Each
-/// must be null or a page of [`rk_dma_heap_alloc_pages`] that is not used afterwards.
+/// `pages` must be null or an array of `count` pointers that nothing else uses during the call.
+/// Each must be null or a page of [`rk_dma_heap_alloc_pages`] that is not used afterwards.
 #[no_mangle]
 unsafe extern "C" fn rk_dma_heap_free_pages(
     heap: *mut c::rk_dma_heap,

@@ -28,8 +28,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// - The operations in `ops` are valid while the gate is open or has calls. If `contiguous` is true,
-///   those for contiguous pages are set.
+/// - The operations in `ops` are valid while the gate is open or has calls. If `contiguous` is
+///   true, those for contiguous pages are set.
 /// - `owner` contains the operations. The gate is closed when it is unloaded.
 pub(crate) struct DriverHeap {
     ops: c::rk_dma_heap_ops,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A heap of the functions for drivers: the module's own Rockchip heap, its heap of single pages, or
-//! one that a driver has added.
+//! A heap of the functions for drivers: the module's own Rockchip heap, its heap of single pages,
+//! or one that a driver has added.
 //!
 //! C header: `include/linux/rk-dma-heap.h`
 
@@ -219,8 +219,9 @@ impl RkHeap {
 
     /// Allocates a page array of `request`'s size for `name`, by default for the calling thread.
     ///
-    /// May sleep. Fails with `EINVAL` if the heap is not contiguous, with `ENODEV` if its driver has
-    /// removed it, and otherwise as [`Contiguous::allocate_pages`] or the driver's operation does.
+    /// May sleep. Fails with `EINVAL` if the heap is not contiguous, with `ENODEV` if its driver
+    /// has removed it, and otherwise as [`Contiguous::allocate_pages`] or the driver's operation
+    /// does.
     pub(crate) fn allocate_contiguous(
         &self,
         request: Request,
@@ -373,7 +374,8 @@ impl RkHeap {
             .map_or(ptr::null_mut(), |driver| driver.drvdata)
     }
 
-    /// Returns the size of the pools of a driver's heap in bytes, and 0 for another heap. May sleep.
+    /// Returns the size of the pools of a driver's heap in bytes, and 0 for another heap. May
+    /// sleep.
     pub(crate) fn pool_size(&self) -> usize {
         let size = || {
             let call = self.driver()?.enter().ok()?;

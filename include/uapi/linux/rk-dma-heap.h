@@ -9,7 +9,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* Heap flag: the CPU maps the buffer write-combined. EINVAL where devices snoop the caches (x86). */
+/* Heap flag: the CPU maps the buffer write-combined. EINVAL where devices snoop (x86). */
 #ifndef RK_DMA_HEAP_UNCACHED
 #define RK_DMA_HEAP_UNCACHED (1 << 0)
 #endif
