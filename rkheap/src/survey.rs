@@ -182,8 +182,19 @@ impl Survey {
         self.complete = !parsed.own_only;
         let mut known: Vec<&Buffer> = self.buffers.iter().collect();
         let mut rest = Vec::new();
-        for row in parsed.items {
-            match known.iter().position(|buffer| row.matches(buffer)) {
+        // The kernel hides the names of buffers that other users have exported. Such a row describes
+        // a known buffer only if no row with a name does.
+        let (named, nameless): (Vec<_>, Vec<_>) = parsed
+            .items
+            .into_iter()
+            .partition(|row| !row.name.is_empty());
+        for row in named.into_iter().chain(nameless) {
+            let exact = known.iter().position(|buffer| row.matches(buffer));
+            let hidden = || {
+                let same = |buffer: &&Buffer| row.matches_nameless(buffer);
+                known.iter().position(same).filter(|_| row.name.is_empty())
+            };
+            match exact.or_else(hidden) {
                 Some(index) => drop(known.remove(index)),
                 None => rest.push(Buffer {
                     size: row.size,

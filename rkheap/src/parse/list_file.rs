@@ -35,24 +35,30 @@ impl Row {
     /// Returns whether this row can describe `buffer`: size, exporter and name are equal as far as
     /// a row shows them.
     pub fn matches(&self, buffer: &Buffer) -> bool {
-        fn truncated(name: &str) -> String {
-            let mut truncated = String::new();
-            for character in name.chars() {
-                if truncated.len() + character.len_utf8() > NAME_WIDTH {
-                    break;
-                }
-                truncated.push(if character.is_control() {
-                    '?'
-                } else {
-                    character
-                });
-            }
-            truncated.trim_end().to_owned()
-        }
-        self.size == buffer.size / 1024 * 1024
-            && self.exporter == truncated(&buffer.exporter)
+        self.matches_nameless(buffer)
             && self.name == truncated(buffer.name.as_deref().unwrap_or_default())
     }
+
+    /// Returns whether this row can describe `buffer`, whatever the names are.
+    pub fn matches_nameless(&self, buffer: &Buffer) -> bool {
+        self.size == buffer.size / 1024 * 1024 && self.exporter == truncated(&buffer.exporter)
+    }
+}
+
+/// Returns a name as a row shows it.
+fn truncated(name: &str) -> String {
+    let mut truncated = String::new();
+    for character in name.chars() {
+        if truncated.len() + character.len_utf8() > NAME_WIDTH {
+            break;
+        }
+        truncated.push(if character.is_control() {
+            '?'
+        } else {
+            character
+        });
+    }
+    truncated.trim_end().to_owned()
 }
 
 /// Parses either list.
