@@ -182,8 +182,8 @@ impl Survey {
         self.complete = !parsed.own_only;
         let mut known: Vec<&Buffer> = self.buffers.iter().collect();
         let mut rest = Vec::new();
-        // The kernel hides the names of buffers that other users have exported. Such a row describes
-        // a known buffer only if no row with a name does.
+        // The kernel hides the names of buffers that other users have exported. Such a row
+        // describes a known buffer only if no row with a name does.
         let (named, nameless): (Vec<_>, Vec<_>) = parsed
             .items
             .into_iter()
