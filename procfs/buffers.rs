@@ -82,16 +82,18 @@ impl List for Buffers {
         output.field(text::until_nul(&dma_buf.name()));
         output.bytes(b" ");
         print_origin(&mut output, item.origin.as_ref());
-        // One of the references is held for this line.
-        output.decimal(dma_buf.references().saturating_sub(1) as u64, 0);
-        output.bytes(b" ");
+        output.decimal(dma_buf.references() as u64, 0);
 
         let mut first = true;
         for device in dma_buf.lock_interruptible()?.devices() {
-            print_separator(&mut output, &mut first);
+            output.bytes(if core::mem::take(&mut first) {
+                b" "
+            } else {
+                b","
+            });
             output.field(device.name().to_bytes());
         }
-        output.bytes(if first { b"- " } else { b" " });
+        output.bytes(if first { b" - " } else { b" " });
 
         let mut first = true;
         for holder in holders.of_dma_buf(dma_buf.inode()) {

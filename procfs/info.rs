@@ -9,7 +9,7 @@ use super::row::{
 };
 use crate::{
     abstractions::{
-        dma_buf::DmaBuf,
+        dma_buf::UncountedDmaBuf,
         privilege,
         proc_file::{
             reader_is_admin,
@@ -109,7 +109,7 @@ fn print_kib(output: &mut Output<'_>, bytes: u64) {
 }
 
 /// Prints the devices that are attached to `dma_buf`.
-fn print_devices(output: &mut Output<'_>, dma_buf: &DmaBuf) -> Result {
+fn print_devices(output: &mut Output<'_>, dma_buf: &UncountedDmaBuf) -> Result {
     output.bytes(b"\t\tAttached Devices:\n");
     let mut count = 0;
     for device in dma_buf.lock_interruptible()?.devices() {

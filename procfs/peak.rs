@@ -3,7 +3,10 @@
 //! `/proc/rk_dmabuf/peak`: the peak of the total size of all dma-bufs, in MiB, rounded down.
 //! Writing `0` resets it to the current total.
 
-use super::row;
+use super::row::{
+    self,
+    COVERAGE_NOTE, //
+};
 use crate::{
     abstractions::proc_file::Show,
     all_buffers, //
@@ -19,8 +22,15 @@ pub(crate) struct Peak;
 #[vtable]
 impl Show for Peak {
     fn show(&self, file: &SeqFile) -> Result {
-        let mib = all_buffers::totals()?.peak >> 20;
-        row::print_sum(file, b"Peak: ", mib, b" MiB");
+        // Missing records are inserted before they are summed up.
+        let coverage = COVERAGE_NOTE.as_str();
+        let totals = all_buffers::totals();
+        let note = match totals.peak_is_stale {
+            true => " (inexact: exports or releases were missed)",
+            false => "",
+        };
+        let mib = totals.peak >> 20;
+        row::print_sum(file, (b"Peak: ", mib, b" MiB"), coverage, note);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 use crate::{
     abstractions::{
         dma_buf::{
-            DmaBuf,
+            Pinned,
             NAME_LEN, //
         },
         privilege,
@@ -13,7 +13,8 @@ use crate::{
     },
     all_buffers::{
         self,
-        BufferInfo, //
+        BufferInfo,
+        Coverage, //
     },
     decisions::text, //
 };
@@ -42,18 +43,19 @@ pub(crate) fn buffer_at(position: u64) -> Option<(u64, BufferInfo)> {
     Some((position_of(found.dma_buf.inode()), found))
 }
 
-/// Prints a note if only this module's own dma-bufs are shown.
+/// Prints a note if not all dma-bufs are shown.
 pub(crate) struct CoverageNote;
 
 /// The note for the end of a heading.
 pub(crate) const COVERAGE_NOTE: CoverageNote = CoverageNote;
 
 impl CoverageNote {
+    /// Returns the note, after inserting records that are missing. May sleep.
     pub(crate) fn as_str(&self) -> &'static str {
-        if all_buffers::covers_all() {
-            ""
-        } else {
-            " (this module's own buffers only)"
+        match all_buffers::coverage() {
+            Coverage::All => "",
+            Coverage::Incomplete => " (incomplete: no memory for some buffers' records)",
+            Coverage::Own => " (this module's own buffers only)",
         }
     }
 }
@@ -64,14 +66,20 @@ impl fmt::Display for CoverageNote {
     }
 }
 
-/// Prints a line with one number and the [`CoverageNote`].
-pub(crate) fn print_sum(file: &SeqFile, label: &[u8], sum: u64, unit: &[u8]) {
+/// Prints a line with one number and the notes `coverage` and `note`.
+pub(crate) fn print_sum(
+    file: &SeqFile,
+    (label, sum, unit): (&[u8], u64, &[u8]),
+    coverage: &str,
+    note: &str,
+) {
     // Formatting a `u64` with `core::fmt` panics on 32-bit kernels, which lack the division for it.
     let mut output = Output::new(file);
     output.bytes(label);
     output.decimal(sum, 0);
     output.bytes(unit);
-    output.bytes(COVERAGE_NOTE.as_str().as_bytes());
+    output.bytes(coverage.as_bytes());
+    output.bytes(note.as_bytes());
     output.bytes(b"\n");
 }
 
@@ -94,7 +102,7 @@ impl fmt::Display for Heading {
 
 /// Returns the name of `dma_buf`, padded with zeros. It is empty if the reader of `file` may not
 /// see which process has exported the dma-buf: default names contain its number and thread name.
-pub(crate) fn visible_name(file: &SeqFile, dma_buf: &DmaBuf) -> [u8; NAME_LEN] {
+pub(crate) fn visible_name(file: &SeqFile, dma_buf: &Pinned) -> [u8; NAME_LEN] {
     if privilege::inspects_exporter(file, dma_buf) {
         dma_buf.name()
     } else {
@@ -103,7 +111,7 @@ pub(crate) fn visible_name(file: &SeqFile, dma_buf: &DmaBuf) -> [u8; NAME_LEN] {
 }
 
 /// Prints the columns that all lines of `file` begin with.
-pub(crate) fn print(file: &SeqFile, dma_buf: &DmaBuf) {
+pub(crate) fn print(file: &SeqFile, dma_buf: &Pinned) {
     let mut output = Output::new(file);
     let name = visible_name(file, dma_buf);
     output.bytes(&dma_buf.hashed_address());

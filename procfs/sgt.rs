@@ -21,7 +21,7 @@ use super::{
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
-        dma_buf::DmaBuf,
+        dma_buf::Pinned,
         exporter,
         proc_file::{
             reader_is_admin,
@@ -170,7 +170,7 @@ impl List for Sgt {
 ///
 /// May sleep. Fails with `EBUSY` if the reservation lock is held, with `ENOMEM`, and with `EINTR`
 /// on a fatal signal.
-fn ranges_of(dma_buf: &DmaBuf, device: Option<&Cleaner>) -> Result<KVVec<Range>> {
+fn ranges_of(dma_buf: &Pinned, device: Option<&Cleaner>) -> Result<KVVec<Range>> {
     let mut ranges = KVVec::new();
     loop {
         signal::check_fatal()?;
@@ -186,11 +186,15 @@ fn ranges_of(dma_buf: &DmaBuf, device: Option<&Cleaner>) -> Result<KVVec<Range>>
         ranges.reserve(missing, GFP_KERNEL)?;
     }
     ranges.clear();
-    let attachment = match device.map(|device| device.attach(dma_buf)) {
-        Some(Ok(attachment)) => attachment,
-        Some(Err(error)) if error == EBUSY => return Err(error),
+    // Exporters expect that importers hold a reference to the file.
+    let Some((device, file)) = device.zip(dma_buf.file()) else {
+        return Ok(ranges);
+    };
+    let attachment = match device.attach(&file) {
+        Ok(attachment) => attachment,
+        Err(error) if error == EBUSY => return Err(error),
         // The exporter does not support this device.
-        _ => return Ok(ranges),
+        Err(_) => return Ok(ranges),
     };
     if let Some(table) = attachment.table() {
         ranges.reserve(table.len(), GFP_KERNEL)?;

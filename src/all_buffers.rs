@@ -2,18 +2,24 @@
 
 //! Records of all dma-bufs of the system, with their total size and its peak.
 //!
-//! A record is inserted when a dma-buf is exported and removed when it is released, so the total is
-//! always exact and the peak misses no dma-buf. Dma-bufs that were exported before the module was
-//! loaded are found with the kernel's iterator. It runs after the observation of events has
-//! started, and a dma-buf that both find is inserted once.
+//! A record is inserted when a dma-buf is exported and removed when its exporter is about to
+//! release it, so the total is always exact and the peak misses no dma-buf. That of a dma-buf of
+//! this module is removed by the exporter itself, which cannot be missed. Dma-bufs that were
+//! exported before the module was loaded are found with the kernel's iterator. It runs after the
+//! observation of events has started, and a dma-buf that both find is inserted once.
+//!
+//! Events inform, references keep: a record holds a reference to the inode of its dma-buf, by which
+//! a reader acquires one to the dma-buf itself. Where the release of another exporter's dma-buf was
+//! missed, there is none to acquire, and the record is swept by the next readers and exports.
 //!
 //! Without `track_all`, or if the kernel does not allow the observation, only this module's own
 //! dma-bufs are recorded.
 //!
 //! # Locks
 //!
-//! [`RECORDS`] is a spin lock, acquired with the name lock of a dma-buf held or with none. No other
-//! lock is acquired under it.
+//! [`RECORDS`] is a spin lock, acquired with the name lock of a dma-buf held or with none. A reader
+//! acquires those of one inode and of its dentry under it. It is held for a bounded number of
+//! steps, each a search in a tree.
 
 mod origin;
 mod records;
@@ -23,10 +29,16 @@ use records::Records;
 pub(crate) use records::Slot;
 
 use crate::abstractions::{
+    background::{
+        Background,
+        DelayedWork,
+        Priority,
+        Thread, //
+    },
     dma_buf::{
-        ActiveRef,
         DmaBuf,
         Exported,
+        Pinned,
         UncountedDmaBuf, //
     },
     dma_buf_events::{
@@ -34,22 +46,28 @@ use crate::abstractions::{
         Events,
         Observer, //
     },
-    exporter, //
+    exporter,
+    signal,
+    task, //
 };
-use core::ptr::NonNull;
 use kernel::{
     alloc::Flags,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    rbtree::RBTreeNode,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        Arc, //
     }, //
 };
 
 kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The records: none before [`AllBuffers::start`].
-    unsafe(uninit) static RECORDS: SpinLock<Records> = Records::new();
+    /// The records, between [`AllBuffers::start`] and the end.
+    unsafe(uninit) static RECORDS: SpinLock<Option<Records>> = None;
 }
 
 /// Initialises [`RECORDS`].
@@ -74,42 +92,33 @@ static TRACK_ALL: Atomic<bool> = Atomic::new(false);
 /// Whether a record is missing because its allocation failed.
 static RECORDS_MISSING: Atomic<bool> = Atomic::new(false);
 
-/// Returns the slot in the exporter's data of `dma_buf`, if this module has exported it.
-fn own_slot(dma_buf: &UncountedDmaBuf) -> Option<NonNull<Slot>> {
-    exporter::extra::<Slot>(dma_buf).map(NonNull::from)
-}
+/// The number of records that a reader looks at while it holds the lock.
+const SWEEP_STEPS: usize = 32;
 
-/// Returns the slot for the record of `dma_buf`: that of [`own_slot`], or else a new one, which is
-/// allocated with `flags`. Fails with `ENOMEM`.
-fn slot_for(dma_buf: &DmaBuf, flags: Flags) -> Result<NonNull<Slot>> {
-    if let Some(own) = own_slot(dma_buf) {
-        return Ok(own);
-    }
-    Ok(NonNull::from(KBox::leak(KBox::new(Slot::new(), flags)?)))
-}
-
-/// Frees a slot without a record, unless it is that of [`own_slot`].
-///
-/// # Safety
-///
-/// The slot must come from [`slot_for`] with this `dma_buf`, and must not be used afterwards.
-unsafe fn free_slot(slot: NonNull<Slot>, dma_buf: &UncountedDmaBuf) {
-    if own_slot(dma_buf) != Some(slot) {
-        // SAFETY: `slot_for()` has leaked it from a box, and the caller promises not to use it any
-        // more.
-        drop(unsafe { KBox::from_raw(slot.as_ptr()) });
-    }
-}
+/// The time for which dead records are collected before they are dropped, in milliseconds.
+const BURIAL_DELAY_MS: u32 = 10;
 
 /// Inserts a record of `dma_buf`, if there is none. Allocates with `flags`. Fails with `ENOMEM`.
 fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
-    let slot = slot_for(dma_buf, flags)?;
-    // SAFETY: The slot is valid until `remove()`, which is called when the dma-buf's file is
-    // released.
-    let used = unsafe { RECORDS.lock().insert(slot, dma_buf, origin) };
-    if !used {
-        // SAFETY: The slot is unused, because the dma-buf has a record in another one.
-        unsafe { free_slot(slot, dma_buf) };
+    if let Some(slot) = exporter::extra::<Slot>(dma_buf) {
+        if let Some(records) = RECORDS.lock().as_mut() {
+            // SAFETY: The slot lives as long as the dma-buf, and `released_own()` is called before
+            // that is freed.
+            unsafe { records.insert(slot, dma_buf, origin) };
+        }
+        return Ok(());
+    }
+    let node = RBTreeNode::new(records::Key::new(dma_buf), Slot::new(), flags)?;
+    let mut records = RECORDS.lock();
+    let Some(open) = records.as_mut() else {
+        return Ok(());
+    };
+    let unused = open.insert_other(node, dma_buf, origin);
+    let burial = open.sweep_some().then(|| open.burial.clone());
+    drop(records);
+    drop(unused);
+    if let Some(burial) = burial {
+        burial.queue(BURIAL_DELAY_MS);
     }
     Ok(())
 }
@@ -119,20 +128,25 @@ fn insert_existing(dma_buf: &DmaBuf) -> Result {
     insert(dma_buf, None, GFP_KERNEL)
 }
 
-/// Removes the record of `dma_buf`, if there is one. Does not sleep.
-fn remove(dma_buf: &UncountedDmaBuf) {
-    let own = own_slot(dma_buf);
-    let mut records = RECORDS.lock();
-    let Some(slot) = own.or_else(|| records.slot_of(dma_buf.inode())) else {
-        return;
-    };
-    // SAFETY: The slot of a dma-buf of this module lives as long as the dma-buf. Any other slot is
-    // freed only after its removal.
-    records.remove(unsafe { slot.as_ref() });
-    drop(records);
-    if own.is_none() {
-        // SAFETY: The slot is not in the tree any more, so it is not used.
-        unsafe { free_slot(slot, dma_buf) };
+/// Drops the records of dma-bufs that do not exist any more. May sleep.
+fn bury_dead() {
+    loop {
+        // The lock is released at the end of the statement.
+        let dead = RECORDS.lock().as_mut().and_then(Records::take_dead);
+        if dead.is_none() {
+            return;
+        }
+        drop(dead);
+        task::reschedule();
+    }
+}
+
+/// Drops records for those who must not sleep.
+struct Undertaker;
+
+impl Background for Undertaker {
+    fn run(&self) {
+        bury_dead();
     }
 }
 
@@ -148,11 +162,26 @@ impl Observer for Recorder {
         }
         if TRACK_ALL.load(Relaxed) && insert(new.dma_buf(), Some(origin), GFP_ATOMIC).is_err() {
             RECORDS_MISSING.store(true, Relaxed);
+            if let Some(records) = RECORDS.lock().as_mut() {
+                records.peak_is_stale = true;
+            }
         }
     }
 
     fn released(dma_buf: &UncountedDmaBuf) {
-        remove(dma_buf);
+        // The exporter reports its own, see `released_own()`.
+        if exporter::extra::<Slot>(dma_buf).is_some() {
+            return;
+        }
+        let mut records = RECORDS.lock();
+        let Some(open) = records.as_mut() else {
+            return;
+        };
+        let burial = open.released_other(dma_buf).then(|| open.burial.clone());
+        drop(records);
+        if let Some(burial) = burial {
+            burial.queue(BURIAL_DELAY_MS);
+        }
     }
 }
 
@@ -170,10 +199,12 @@ pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
 }
 
 /// Removes the record in `slot` of a dma-buf of this module that is being released. Does not sleep.
+/// The caller may sleep when it drops the slot.
 pub(crate) fn released_own(slot: &Slot) {
-    // If all dma-bufs are tracked, `Recorder` has removed it already.
-    if slot.is_used() {
-        RECORDS.lock().remove(slot);
+    if slot.is_linked() {
+        if let Some(records) = RECORDS.lock().as_mut() {
+            records.remove(slot);
+        }
     }
 }
 
@@ -184,60 +215,83 @@ pub(crate) struct Totals {
     pub(crate) bytes: u64,
     /// The largest total since the module was loaded or [`reset_peak`] was called, in bytes.
     pub(crate) peak: u64,
+    /// Whether `peak` is wrong, because exports or releases were missed.
+    pub(crate) peak_is_stale: bool,
 }
 
-/// Returns the current totals, after inserting records that are missing. May sleep. Fails with
-/// `ENOMEM`.
-pub(crate) fn totals() -> Result<Totals> {
-    if RECORDS_MISSING.load(Relaxed) {
-        RECORDS_MISSING.store(false, Relaxed);
-        DmaBufIter::new()
-            .ok_or(ENOENT)
-            .and_then(|existing| existing.try_for_each(insert_existing))
-            .inspect_err(|_| RECORDS_MISSING.store(true, Relaxed))?;
-    }
+/// Returns the current totals. May sleep.
+pub(crate) fn totals() -> Totals {
+    sweep();
     let records = RECORDS.lock();
-    Ok(Totals {
+    let Some(records) = records.as_ref() else {
+        return Totals {
+            bytes: 0,
+            peak: 0,
+            peak_is_stale: false,
+        };
+    };
+    Totals {
         bytes: records.bytes,
         peak: records.peak,
-    })
+        peak_is_stale: records.peak_is_stale,
+    }
 }
 
-/// Sets the peak to the current total. Does not sleep.
+/// Stops counting dma-bufs whose release was missed. May sleep.
+fn sweep() {
+    let mut from = Some(records::Key::FIRST);
+    while let Some(at) = from {
+        if signal::fatal_pending() {
+            return;
+        }
+        // The lock is released at the end of the statement.
+        from = RECORDS
+            .lock()
+            .as_mut()
+            .and_then(|records| records.sweep(at, SWEEP_STEPS));
+        task::reschedule();
+    }
+    bury_dead();
+}
+
+/// Sets the peak to the current total. May sleep.
 pub(crate) fn reset_peak() {
-    let mut records = RECORDS.lock();
-    records.peak = records.bytes;
+    sweep();
+    if let Some(records) = RECORDS.lock().as_mut() {
+        records.peak = records.bytes;
+        records.peak_is_stale = false;
+    }
 }
 
 /// A recorded dma-buf.
 pub(crate) struct BufferInfo {
     /// The dma-buf.
-    pub(crate) dma_buf: ActiveRef,
+    pub(crate) dma_buf: Pinned,
     /// Its origin. `None` if it was exported before the module was loaded, or its record was
     /// missing for a while.
     pub(crate) origin: Option<Origin>,
 }
 
-/// Returns the newest dma-buf whose inode number is at most `inode` and which is not being
-/// released. Does not sleep.
+/// Returns the newest dma-buf whose inode number is at most `number` and which is not being
+/// released. Returns `None` also if a fatal signal is pending. May sleep.
 ///
 /// Repeated calls, each with the number below the last one found, visit all dma-bufs, newest first,
 /// even if others are exported and released in between.
-pub(crate) fn newest_up_to(inode: u64) -> Option<BufferInfo> {
-    let records = RECORDS.lock();
-    let mut next = records.at_most(inode);
-    while let Some(record) = next {
-        // SAFETY: By the record's invariant neither the dma-buf nor its file is freed while the
-        // record is in the tree, which the lock ensures.
-        if let Some(dma_buf) = unsafe { ActiveRef::new(record.dma_buf) } {
-            return Some(BufferInfo {
-                dma_buf,
-                origin: record.origin,
-            });
+pub(crate) fn newest_up_to(mut number: u64) -> Option<BufferInfo> {
+    loop {
+        let records = RECORDS.lock();
+        let (found, record) = records.as_ref()?.at_most(number)?;
+        let (dma_buf, origin) = (record.inode.dma_buf(), record.origin);
+        drop(records);
+        if let Some(dma_buf) = dma_buf {
+            return Some(BufferInfo { dma_buf, origin });
         }
-        next = records.older(record);
+        if signal::fatal_pending() {
+            return None;
+        }
+        task::reschedule();
+        number = found.checked_sub(1)?;
     }
-    None
 }
 
 /// Iterates over all recorded dma-bufs, newest first. Those exported after the first step are not
@@ -251,9 +305,35 @@ pub(crate) fn iter() -> impl Iterator<Item = BufferInfo> {
     })
 }
 
-/// Returns whether dma-bufs of all exporters are recorded, and not only this module's own.
-pub(crate) fn covers_all() -> bool {
-    TRACK_ALL.load(Relaxed)
+/// Which dma-bufs the records cover.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// Those of all exporters.
+    All,
+    /// Those of all exporters, but some have no record for lack of memory.
+    Incomplete,
+    /// This module's own.
+    Own,
+}
+
+/// Returns which dma-bufs the records cover, after inserting records that are missing. May sleep.
+pub(crate) fn coverage() -> Coverage {
+    if !TRACK_ALL.load(Relaxed) {
+        return Coverage::Own;
+    }
+    // Cleared first: a record that goes missing during the iteration may not be found by it.
+    if RECORDS_MISSING.load(Relaxed) && RECORDS_MISSING.xchg(false, Full) {
+        let inserted = DmaBufIter::new()
+            .ok_or(ENOENT)
+            .and_then(|existing| existing.try_for_each(insert_existing));
+        if inserted.is_err() {
+            RECORDS_MISSING.store(true, Relaxed);
+        }
+    }
+    match RECORDS_MISSING.load(Relaxed) {
+        true => Coverage::Incomplete,
+        false => Coverage::All,
+    }
 }
 
 /// Records dma-bufs until it is dropped.
@@ -261,20 +341,42 @@ pub(crate) fn covers_all() -> bool {
 pub(crate) struct AllBuffers {
     /// Set to `None` to stop the observation.
     events: Option<Events<Recorder>>,
+    /// Set to `None` when no event queues work for it any more.
+    undertaker: Option<Thread<Undertaker>>,
 }
 
 impl AllBuffers {
     /// Starts recording. With `track_all`, records the dma-bufs of all exporters, including
-    /// existing ones. With `default_names`, names dma-bufs that are exported without a name.
+    /// existing ones. With `default_names`, names those of them that are exported without a name.
     ///
-    /// If the kernel does not allow the observation, logs the reason and handles only this module's
+    /// If the kernel does not allow the observation, logs the reason and records only this module's
     /// own dma-bufs.
     ///
-    /// May sleep. Fails with `ENOMEM`.
+    /// May sleep. Fails with `ENOMEM`, and with `EINTR` on a fatal signal.
     pub(crate) fn start(track_all: bool, default_names: bool) -> Result<Self> {
-        let mut this = Self { events: None };
+        let burial = DelayedWork::new()?;
+        *RECORDS.lock() = Some(Records::new(burial.clone()));
+        let mut this = Self {
+            events: None,
+            undertaker: None,
+        };
         SET_DEFAULT_NAMES.store(default_names, Relaxed);
-        let existing = track_all.then(existing_dma_bufs).flatten();
+        if !track_all {
+            return Ok(this);
+        }
+        let existing = existing_dma_bufs();
+        if existing.is_some() {
+            // Ordinary work of any task releases dma-bufs, and each costs an inode until it is
+            // dropped.
+            let priority = Priority::Highest;
+            let undertaker = Arc::new(Undertaker, GFP_KERNEL)?;
+            this.undertaker = Some(Thread::start(
+                c"rk_dma_heap_records",
+                priority,
+                burial,
+                undertaker,
+            )?);
+        }
         TRACK_ALL.store(existing.is_some(), Relaxed);
         if existing.is_none() && !default_names {
             return Ok(this);
@@ -323,19 +425,10 @@ impl Drop for AllBuffers {
         self.events = None;
         TRACK_ALL.store(false, Relaxed);
         EXPORTS_OBSERVED.store(false, Relaxed);
-        // The module's own dma-bufs are all released, because each pins the module. Without events
-        // no other caller inserts or removes records.
-        loop {
-            let mut records = RECORDS.lock();
-            let Some(slot) = records.newest_slot() else {
-                break;
-            };
-            // SAFETY: A slot is valid while it is in the tree.
-            records.remove(unsafe { slot.as_ref() });
-            drop(records);
-            // SAFETY: The slot belongs to another exporter's dma-buf, so `slot_for()` has leaked it
-            // from a box. It is not in the tree any more, so it is not used.
-            drop(unsafe { KBox::from_raw(slot.as_ptr()) });
-        }
+        self.undertaker = None;
+        // The module's own dma-bufs are all released, because each pins the module. The records of
+        // others are dropped without the lock.
+        let records = RECORDS.lock().take();
+        drop(records);
     }
 }

@@ -27,7 +27,6 @@
  * bindgen: __fput_sync
  * bindgen: find_ge_pid
  * bindgen: find_vma
- * bindgen: get_file_active
  * bindgen: get_pid_task
  * bindgen: kern_path
  * bindgen: register_kprobe

@@ -11,7 +11,10 @@
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
-        dma_buf::DmaBuf,
+        dma_buf::{
+            DmaBuf,
+            UncountedDmaBuf, //
+        },
         exporter::{
             self,
             Attached,
@@ -92,7 +95,7 @@ pub(crate) fn export_synced<M: Memory>(
 
 /// Returns the memory of `dma_buf`, if it is a contiguous buffer of the heap with this `account`.
 /// Does not sleep.
-pub(crate) fn contiguous_segment(dma_buf: &DmaBuf, account: &Account) -> Option<Segment> {
+pub(crate) fn contiguous_segment(dma_buf: &UncountedDmaBuf, account: &Account) -> Option<Segment> {
     // The exporter's name of such a buffer is the string of the account itself.
     if !ptr::eq(dma_buf.exporter(), account.heap_name()) {
         return None;

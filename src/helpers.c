@@ -4,6 +4,7 @@
 #include <linux/cc_platform.h>
 #include <linux/cred.h>
 #include <linux/debugfs.h>
+#include <linux/dma-buf.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
@@ -28,6 +29,7 @@
 #include <linux/pid.h>
 #include <linux/ptrace.h>
 #include <linux/proc_fs.h>
+#include <linux/poison.h>
 #include <linux/ratelimit.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
@@ -664,9 +666,54 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv)
 	return dma_resv_trylock(resv);
 }
 
-long rk_dma_heap_helper_file_count(struct file *file)
+bool rk_dma_heap_helper_inode_has_dentry(const struct inode *inode)
 {
-	return file_count(file);
+	return !hlist_empty(&inode->i_dentry);
+}
+
+/*
+ * The release of the file, before the file is freed, takes the dma-buf off the list of all
+ * dma-bufs, which poisons the list node. As long as that is not seen, no RCU grace period that
+ * began after the file was freed has ended, so the pointer refers to a struct file: its slab cache
+ * is SLAB_TYPESAFE_BY_RCU. It may be that of another file meanwhile.
+ */
+static bool file_is_released(struct dma_buf *dma_buf)
+{
+	return READ_ONCE(dma_buf->list_node.next) == LIST_POISON1;
+}
+
+long rk_dma_heap_helper_dma_buf_file_count(struct dma_buf *dma_buf)
+{
+	long count = 0;
+
+	rcu_read_lock();
+	if (!file_is_released(dma_buf)) {
+		count = file_count(dma_buf->file);
+		/* The count is that of this file, unless it was released by then. */
+		smp_rmb();
+		if (file_is_released(dma_buf))
+			count = 0;
+	}
+	rcu_read_unlock();
+	return count;
+}
+
+/*
+ * Another file may have the same inode if it was opened by O_PATH. Its private data is NULL.
+ */
+struct file *rk_dma_heap_helper_get_dma_buf_file(struct dma_buf *dma_buf, const struct inode *inode)
+{
+	struct file *file = NULL;
+
+	rcu_read_lock();
+	if (!file_is_released(dma_buf))
+		file = get_file_active(&dma_buf->file);
+	rcu_read_unlock();
+	if (file && (file->private_data != dma_buf || file_inode(file) != inode)) {
+		fput(file);
+		file = NULL;
+	}
+	return file;
 }
 
 /*

@@ -145,7 +145,15 @@ void rk_dma_heap_helper_vm_flags_set(struct vm_area_struct *area, vm_flags_t fla
 int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
 						   struct ww_acquire_ctx *context);
 bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
-long rk_dma_heap_helper_file_count(struct file *file);
+bool rk_dma_heap_helper_inode_has_dentry(const struct inode *inode);
+/* Returns the number of references to a valid dma-buf's file, which may have been freed. */
+long rk_dma_heap_helper_dma_buf_file_count(struct dma_buf *dma_buf);
+/*
+ * Returns a new reference to the file of a valid dma-buf with this inode, or NULL if the file has
+ * no references left. The file may have been freed.
+ */
+struct file *rk_dma_heap_helper_get_dma_buf_file(struct dma_buf *dma_buf,
+						 const struct inode *inode);
 void rk_dma_heap_helper_hashed_pointer(u8 *digits, const void *pointer);
 void rk_dma_heap_helper_tracepoint_synchronize_unregister(void);
 /* These return a function for a tracepoint, whose type the compiler checks, as it is registered. */

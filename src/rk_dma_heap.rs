@@ -33,10 +33,11 @@
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
 //!    of the page allocator are acquired under it.
-//! 5. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
-//!    kthread worker.
-//! 6. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
-//!    acquired when a dma-buf is released. No other lock is acquired under them.
+//! 5. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
+//!    acquired when a dma-buf is released. The spin locks of a dma-buf's inode and of its dentry
+//!    are acquired under it, and no other lock.
+//! 6. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
+//!    kthread worker. Acquired under 4 and, by an export, under the name lock.
 //! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers
 //!    may look up under locks of their own, so interrupts are disabled. No other lock is acquired
 //!    under them.
@@ -44,7 +45,7 @@
 //! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
 //! these held. Under it none is acquired.
 //!
-//! Pages are allocated with none of 3 to 5 held. They are freed and zeroed with none held either,
+//! Pages are allocated with none of 3, 4 and 6 held. They are freed and zeroed with none held,
 //! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4
 //! only, so these are acquired under any lock that is held across a `GFP_KERNEL` allocation.
 //!
@@ -120,7 +121,8 @@ module! {
         default_names: u8 {
             default: 1,
             description: "0: leave dma-bufs without a name; \
-                1: name them PID-THREADNAME when they are exported (default 1)",
+                1: name them PID-THREADNAME when they are exported, those of other exporters too \
+                unless track_all is 0 (default 1)",
         },
         keep_ranges: u8 {
             default: 1,
@@ -149,8 +151,8 @@ module! {
         },
         track_all: u8 {
             default: 1,
-            description: "0: record only this module's own dma-bufs in /proc/rk_dmabuf; \
-                1: record those of all exporters (default 1)",
+            description: "0: name and record only this module's own dma-bufs; \
+                1: those of all exporters, in /proc/rk_dmabuf (default 1)",
         },
     },
 }

@@ -7,7 +7,21 @@
 //! - The reservation lock of a dma-buf is a sleeping lock. It protects the list of attachments, and
 //!   a [`ResvGuard`] holds it.
 //! - The name lock of a dma-buf is a spin lock and protects its name. An [`Exported`] holds it;
-//!   [`DmaBuf::name`] and [`DmaBuf::set_name`] acquire it.
+//!   [`UncountedDmaBuf::name`] and [`UncountedDmaBuf::set_name`] acquire it.
+//! - The spin locks of an inode and of its dentry are acquired by [`Inode::dma_buf`].
+//!
+//! # Lifetime
+//!
+//! A dma-buf is freed with its dentry, not with its file: a path that refers to the dentry, such as
+//! an `O_PATH` descriptor, keeps the dma-buf and its memory after the file is freed. So there are
+//! four references, from the weakest:
+//!
+//! | type | holds | keeps |
+//! | --- | --- | --- |
+//! | [`Inode`] | the inode | the inode, by which the dma-buf is found as long as it exists |
+//! | [`Pinned`] | the dentry | the dma-buf, its attachments and its memory |
+//! | [`ActiveRef`] | the file | all of it; importers may use it |
+//! | [`ARef<DmaBuf>`] | the file | the same; may be dropped in any context |
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 //!
@@ -15,12 +29,16 @@
 
 mod active_ref;
 mod exported;
+mod inode;
 mod mapped_attachment;
+mod pinned;
 mod resv_guard;
 
 pub(crate) use active_ref::ActiveRef;
 pub(crate) use exported::Exported;
+pub(crate) use inode::Inode;
 pub(crate) use mapped_attachment::MappedAttachment;
+pub(crate) use pinned::Pinned;
 pub(crate) use resv_guard::ResvGuard;
 
 use crate::bindings as c;
@@ -51,11 +69,11 @@ use kernel::{
 /// The capacity of a dma-buf's name in bytes, including the terminating NUL.
 pub(crate) const NAME_LEN: usize = c::DMA_BUF_NAME_LEN;
 
-/// A dma-buf whose file may have no references left.
+/// A dma-buf whose file may have been freed.
 ///
 /// # Invariants
 ///
-/// The dma-buf, its file and the file's inode are valid as long as a reference to this type.
+/// The dma-buf is valid as long as a reference to this type: its exporter has not released it.
 #[repr(transparent)]
 pub(crate) struct UncountedDmaBuf(Opaque<bindings::dma_buf>);
 
@@ -69,7 +87,7 @@ impl UncountedDmaBuf {
     ///
     /// # Safety
     ///
-    /// The dma-buf, its file and the file's inode must be valid for `'a`.
+    /// The dma-buf must be valid for `'a`, and its exporter must not release it during `'a`.
     pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
         // SAFETY: By the safety requirements `raw` is valid. The type is a transparent wrapper.
         unsafe { &*raw.cast() }
@@ -86,96 +104,11 @@ impl UncountedDmaBuf {
         unsafe { (*self.as_raw()).size }
     }
 
-    /// Returns the inode number. Inode numbers of dma-bufs are not reused.
-    pub(crate) fn inode(&self) -> u64 {
-        // SAFETY: By the type invariants the dma-buf, its file and the inode are valid. The
-        // pointers to them never change.
-        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
-    }
-}
-
-/// A dma-buf.
-///
-/// # Examples
-///
-/// ```
-/// use crate::abstractions::exporter::{self, example::PageExporter};
-/// use kernel::page::PAGE_SIZE;
-///
-/// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;
-/// assert_eq!(dma_buf.size(), 2 * PAGE_SIZE);
-/// assert!(dma_buf.inode() > 0);
-/// assert_eq!(dma_buf.exporter(), c"rk_dma_heap_example");
-///
-/// dma_buf.set_name(b"example")?;
-/// assert!(dma_buf.name().starts_with(b"example\0"));
-/// // Longer names are truncated.
-/// dma_buf.set_name(&[b'a'; 100])?;
-/// assert_eq!(dma_buf.name().iter().position(|byte| *byte == 0), Some(31));
-///
-/// assert_eq!(dma_buf.references(), 1);
-/// let other = dma_buf.clone();
-/// assert_eq!(dma_buf.references(), 2);
-/// drop(other);
-///
-/// let guard = dma_buf.lock_interruptible()?;
-/// assert!(dma_buf.try_lock().is_none());
-/// assert_eq!(guard.devices().count(), 0);
-/// drop(guard);
-/// assert!(dma_buf.try_lock().is_some());
-/// ```
-///
-/// # Invariants
-///
-/// Instances are counted by the reference count of the dma-buf's file, which is not zero.
-#[repr(transparent)]
-pub(crate) struct DmaBuf(UncountedDmaBuf);
-
-// SAFETY: The reference count of the file keeps the dma-buf valid.
-unsafe impl AlwaysRefCounted for DmaBuf {
-    fn inc_ref(&self) {
-        // SAFETY: By the type invariants the reference count is not zero. `file` never changes.
-        unsafe { bindings::get_file((*self.as_raw()).file) };
-    }
-
-    unsafe fn dec_ref(this: NonNull<Self>) {
-        // SAFETY: By the safety requirements the caller owns a reference, which is dropped here.
-        unsafe { bindings::dma_buf_put(this.cast().as_ptr()) };
-    }
-}
-
-impl Deref for DmaBuf {
-    type Target = UncountedDmaBuf;
-
-    fn deref(&self) -> &UncountedDmaBuf {
-        &self.0
-    }
-}
-
-impl DmaBuf {
-    /// Creates a reference from a pointer.
-    ///
-    /// # Safety
-    ///
-    /// The dma-buf must be valid for `'a`, and the reference count of its file must not be zero.
-    pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
-        // INVARIANT: By the safety requirements.
-        // SAFETY: By the safety requirements `raw` is valid. The type is a transparent wrapper.
-        unsafe { &*raw.cast() }
-    }
-
     /// Returns the exporter's name.
     pub(crate) fn exporter(&self) -> &CStr {
         // SAFETY: By the type invariants the dma-buf is valid. The exporter's name is valid as long
         // as the dma-buf.
         unsafe { CStr::from_char_ptr((*self.as_raw()).exp_name) }
-    }
-
-    /// Returns the number of references to the file: those of descriptors, mappings, attachments
-    /// and other users.
-    pub(crate) fn references(&self) -> usize {
-        // SAFETY: By the type invariants the dma-buf and its file are valid.
-        unsafe { c::file_count((*self.as_raw()).file) as usize }
     }
 
     /// Returns 16 digits that identify the dma-buf without disclosing its address, as `%p` does.
@@ -249,6 +182,85 @@ impl DmaBuf {
             dma_buf: self,
             _not_send: NotThreadSafe,
         })
+    }
+}
+
+/// A dma-buf.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::exporter::{self, example::PageExporter};
+/// use kernel::page::PAGE_SIZE;
+///
+/// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;
+/// assert_eq!(dma_buf.size(), 2 * PAGE_SIZE);
+/// assert!(dma_buf.inode() > 0);
+/// assert_eq!(dma_buf.exporter(), c"rk_dma_heap_example");
+///
+/// dma_buf.set_name(b"example")?;
+/// assert!(dma_buf.name().starts_with(b"example\0"));
+/// // Longer names are truncated.
+/// dma_buf.set_name(&[b'a'; 100])?;
+/// assert_eq!(dma_buf.name().iter().position(|byte| *byte == 0), Some(31));
+///
+/// let guard = dma_buf.lock_interruptible()?;
+/// assert!(dma_buf.try_lock().is_none());
+/// assert_eq!(guard.devices().count(), 0);
+/// drop(guard);
+/// assert!(dma_buf.try_lock().is_some());
+/// ```
+///
+/// # Invariants
+///
+/// Instances are counted by the reference count of the dma-buf's file, which is not zero.
+#[repr(transparent)]
+pub(crate) struct DmaBuf(UncountedDmaBuf);
+
+// SAFETY: The reference count of the file keeps the dma-buf valid.
+unsafe impl AlwaysRefCounted for DmaBuf {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariants the reference count is not zero. `file` never changes.
+        unsafe { bindings::get_file((*self.as_raw()).file) };
+    }
+
+    unsafe fn dec_ref(this: NonNull<Self>) {
+        // SAFETY: By the safety requirements the caller owns a reference, which is dropped here.
+        unsafe { bindings::dma_buf_put(this.cast().as_ptr()) };
+    }
+}
+
+impl Deref for DmaBuf {
+    type Target = UncountedDmaBuf;
+
+    fn deref(&self) -> &UncountedDmaBuf {
+        &self.0
+    }
+}
+
+impl DmaBuf {
+    /// Creates a reference from a pointer.
+    ///
+    /// # Safety
+    ///
+    /// The dma-buf must be valid for `'a`, and the reference count of its file must not be zero.
+    pub(crate) unsafe fn from_raw<'a>(raw: *mut bindings::dma_buf) -> &'a Self {
+        // INVARIANT: By the safety requirements.
+        // SAFETY: By the safety requirements `raw` is valid. The type is a transparent wrapper.
+        unsafe { &*raw.cast() }
+    }
+
+    /// Returns the inode number. Inode numbers of dma-bufs are not reused.
+    pub(crate) fn inode(&self) -> u64 {
+        // SAFETY: By the type invariants the dma-buf, its file and the inode are valid. The
+        // pointers to them never change.
+        unsafe { (*(*(*self.as_raw()).file).f_inode).i_ino }
+    }
+
+    /// Acquires a reference to the inode. Does not sleep.
+    pub(crate) fn inode_ref(&self) -> Inode {
+        // SAFETY: By the type invariants the file is valid. It refers to the dma-buf's inode.
+        unsafe { Inode::from_raw((*(*self.as_raw()).file).f_inode) }
     }
 
     /// Installs a reference to the dma-buf as the reserved file descriptor. The descriptor cannot

@@ -5,11 +5,15 @@
 //! The kernel has no interface for modules that reports these events. This module uses:
 //!
 //! - for exports, the tracepoint `dma_buf_export`,
-//! - for releases, a hook of the file operation that is called after the last reference to a
-//!   dma-buf was dropped,
+//! - for releases, a hook of the dentry operation that is called when nothing refers to a dma-buf
+//!   any more, neither by its file nor by a path, before its exporter frees the memory,
 //! - for existing dma-bufs, the kernel's iterator, which is not exported and is found by name.
 //!
 //! [`Observer::exported`] is called with the name lock of the dma-buf held.
+//!
+//! Releases may be missed: an administrator can disarm all kprobes, or set `kernel.ftrace_enabled`
+//! to 0 on kernels that allow it with a permanent callback, and the core drops a callback that
+//! would recurse. So observers must not rely on a release for the validity of memory.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
@@ -48,10 +52,11 @@ pub(crate) trait Observer: 'static {
     /// A dma-buf was exported. Must not sleep, as the name lock is held.
     fn exported(new: Exported<'_>);
 
-    /// The last reference to a dma-buf was dropped, and its file is about to be freed.
+    /// Nothing refers to the dma-buf any more, and its exporter is about to release it. Its file
+    /// and its inode may have been freed.
     ///
-    /// Must not sleep, and must not acquire a lock that is held by a thread that drops a reference
-    /// to a dma-buf.
+    /// Not called for each release, see above. Must not sleep, and must not acquire a lock that is
+    /// held by a thread that drops a reference to a dma-buf.
     fn released(dma_buf: &UncountedDmaBuf);
 }
 
@@ -127,20 +132,20 @@ unsafe extern "C" fn exported<O: Observer>(_: *mut c_void, dma_buf: *mut binding
 /// Reports releases to an [`Observer`].
 struct ReleaseHandler<O: Observer>(PhantomData<O>);
 
-// SAFETY: The function takes an inode and a file.
+// SAFETY: The function takes a dentry.
 unsafe impl<O: Observer> EntryHandler for ReleaseHandler<O> {
-    /// The `release` file operation of dma-bufs. The inode is still valid when it is called.
-    const FUNCTION: &'static CStr = c"dma_buf_file_release";
+    /// The `d_release` operation of the dentries of dma-bufs. It calls that of the exporter.
+    const FUNCTION: &'static CStr = c"dma_buf_release";
 
-    unsafe fn entered([_inode, file]: [usize; 2]) {
-        let file = file as *mut bindings::file;
-        // SAFETY: By the safety requirements this is the function's second argument, a file, which
-        // is valid during the call.
-        let dma_buf = unsafe { (*file).private_data };
+    unsafe fn entered([dentry, _]: [usize; 2]) {
+        let dentry = dentry as *mut bindings::dentry;
+        // SAFETY: By the safety requirements this is the function's argument, a dentry, which is
+        // valid during the call.
+        let dma_buf = unsafe { (*dentry).d_fsdata };
         // The field is null if exporting failed.
         if !dma_buf.is_null() {
-            // SAFETY: The dma-buf of the file is valid during the call, and so are its file and the
-            // inode.
+            // SAFETY: The dma-buf of the dentry is valid, as the function that releases it has just
+            // been entered.
             O::released(unsafe { UncountedDmaBuf::from_raw(dma_buf.cast()) });
         }
     }

@@ -9,7 +9,7 @@
 //! [`include/linux/cred.h`](srctree/include/linux/cred.h)
 
 use crate::{
-    abstractions::dma_buf::DmaBuf,
+    abstractions::dma_buf::Pinned,
     bindings as c, //
 };
 use core::ptr;
@@ -49,16 +49,21 @@ pub(crate) fn inspects_all(file: &SeqFile) -> bool {
 /// exported `dma_buf`.
 ///
 /// Besides the openers of [`inspects_all`] these are tasks of the same user that have each
-/// capability that the exporting task had. `hidepid=2` hides all other processes from them. Does
-/// not sleep.
-pub(crate) fn inspects_exporter(file: &SeqFile, dma_buf: &DmaBuf) -> bool {
+/// capability that the exporting task had. `hidepid=2` hides all other processes from them. They
+/// see no name once only paths refer to the dma-buf: its file has the credentials. Does not sleep.
+pub(crate) fn inspects_exporter(file: &SeqFile, dma_buf: &Pinned) -> bool {
+    if inspects_all(file) {
+        return true;
+    }
+    let Some(counted) = dma_buf.file() else {
+        return false;
+    };
     // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid. So are the
-    // dma-buf and its file, by the type invariants.
-    let same_user = unsafe {
+    // dma-buf and its file, to which `counted` holds a reference.
+    unsafe {
         c::reader_inspects(
             ptr::from_ref(file).cast_mut().cast(),
-            (*dma_buf.as_raw()).file,
+            (*counted.as_raw()).file,
         )
-    };
-    same_user || inspects_all(file)
+    }
 }

@@ -1,20 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A red-black tree of records, by descending inode number.
+//! Two red-black trees of records: all of them by descending inode number, and those of other
+//! exporters' dma-bufs by address.
 //!
 //! A record is stored in a [`Slot`]: in the exporter's data of a dma-buf of this module, otherwise
-//! in an allocation of its own. The tree allocates nothing. A new dma-buf nearly always has the
-//! highest inode number, so the leftmost node is cached and such an insertion needs no search.
+//! in a node of the second tree. The first tree allocates nothing. A new dma-buf nearly always has
+//! the highest inode number, so its leftmost node is cached and such an insertion needs no search.
+//!
+//! # Life of a record
+//!
+//! A record holds a reference to the dma-buf's inode, so it is valid whatever becomes of the
+//! dma-buf. That of another exporter's dma-buf is moved to the tree of dead ones when the release
+//! is reported, or after the inode was found without its dma-buf by [`Records::sweep`]. Dropping
+//! the inode may sleep, so [`Records::take_dead`] hands the dead ones out one by one.
 //!
 //! # Locks
 //!
-//! The caller holds `all_buffers::RECORDS` for all accesses to the tree and to the records.
+//! The caller holds `all_buffers::RECORDS` for all accesses to the trees and to the records.
 //!
 //! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
 
 use super::Origin;
 use crate::abstractions::{
-    dma_buf::DmaBuf,
+    background::DelayedWork,
+    dma_buf::{
+        DmaBuf,
+        Inode,
+        UncountedDmaBuf, //
+    },
     exporter::{
         Extra,
         ExtraKey, //
@@ -23,51 +36,56 @@ use crate::abstractions::{
 use core::{
     cell::UnsafeCell,
     cmp::Ordering,
-    mem::{
-        offset_of,
-        MaybeUninit, //
-    },
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+    ptr, //
 };
 use kernel::{
     bindings,
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
+    },
+    types::Opaque, //
 };
 
+/// The time after which a release counts as missed, in milliseconds.
+const RELEASE_TIMEOUT_MS: i64 = 1000;
+
 /// The record of a dma-buf.
-///
-/// # Invariants
-///
-/// Neither `dma_buf` nor its file is freed while the record is in a tree.
-#[repr(C)]
 pub(super) struct Record {
-    node: bindings::rb_node,
-    inode: u64,
-    pub(super) dma_buf: NonNull<bindings::dma_buf>,
-    pub(super) size: usize,
+    pub(super) inode: Inode,
     pub(super) origin: Option<Origin>,
+    size: usize,
+    /// When [`Records::sweep`] found that the dma-buf does not exist any more. Its size is not
+    /// counted from then on.
+    dead_since: Option<Instant<Monotonic>>,
 }
 
 /// The storage of a record.
 ///
 /// # Invariants
 ///
-/// If `used` is true, the record is initialised and in the tree. Both fields change only under the
-/// tree's lock.
-#[repr(C)]
+/// If `linked` is true, `node` is in the tree of a [`Records`], and `record` is `Some`. All fields
+/// change only under the tree's lock, and `record` becomes `None` never again.
 pub(crate) struct Slot {
-    record: UnsafeCell<MaybeUninit<Record>>,
-    used: Atomic<bool>,
+    node: Opaque<bindings::rb_node>,
+    /// The inode number of the record, beside the node for searches.
+    number: UnsafeCell<u64>,
+    record: UnsafeCell<Option<Record>>,
+    linked: Atomic<bool>,
 }
 
-// SAFETY: The record is only accessed under the tree's lock.
+// SAFETY: The record is only accessed under the tree's lock, or by the owner of the slot.
 unsafe impl Send for Slot {}
 // SAFETY: As above.
 unsafe impl Sync for Slot {}
@@ -89,125 +107,290 @@ impl Default for Slot {
 impl Slot {
     /// Creates a slot without a record.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: The slot is not used.
+        // INVARIANT: The slot is not linked.
         Self {
-            record: UnsafeCell::new(MaybeUninit::uninit()),
-            used: Atomic::new(false),
+            node: Opaque::zeroed(),
+            number: UnsafeCell::new(0),
+            record: UnsafeCell::new(None),
+            linked: Atomic::new(false),
         }
     }
 
-    /// Returns whether the slot has a record.
-    pub(super) fn is_used(&self) -> bool {
-        self.used.load(Relaxed)
+    /// Returns whether the record is in a tree.
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Relaxed)
+    }
+
+    /// Returns the node. The pointer may be converted to one to the slot.
+    fn as_node(&self) -> *mut bindings::rb_node {
+        let this: *const Self = self;
+        // SAFETY: The field is inside the slot. The access goes through a pointer to the whole
+        // slot, so that its provenance covers the slot.
+        Opaque::cast_into(unsafe { &raw const (*this).node })
+    }
+
+    /// Returns the slot of `node`.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be a result of [`Slot::as_node`] and be linked during `'a`.
+    unsafe fn from_node<'a>(node: *mut bindings::rb_node) -> &'a Self {
+        let node: *mut Opaque<bindings::rb_node> = node.cast();
+        // SAFETY: By the safety requirements this is the field of a slot, which is valid while it
+        // is linked.
+        unsafe { &*kernel::container_of!(node, Self, node) }
     }
 }
 
-// The conversions between pointers to nodes, records and slots rely on this.
-static_assert!(offset_of!(Record, node) == 0);
-static_assert!(offset_of!(Slot, record) == 0);
+/// The order of the records of other exporters' dma-bufs: by address, then newest first.
+///
+/// The address of a dma-buf whose release was missed may be that of a later one too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    address: usize,
+    inverted_number: u64,
+}
 
-/// The tree, and the total size of its dma-bufs.
+impl Key {
+    pub(super) const FIRST: Self = Self {
+        address: 0,
+        inverted_number: 0,
+    };
+
+    pub(super) fn new(dma_buf: &DmaBuf) -> Self {
+        Self {
+            address: dma_buf.as_raw() as usize,
+            inverted_number: !dma_buf.inode(),
+        }
+    }
+
+    /// Returns the first key that a dma-buf with the address of `dma_buf` may have.
+    fn first_of(dma_buf: &UncountedDmaBuf) -> Self {
+        Self {
+            address: dma_buf.as_raw() as usize,
+            inverted_number: 0,
+        }
+    }
+
+    /// Returns the next key in order.
+    fn next(self) -> Self {
+        Self {
+            inverted_number: self.inverted_number.saturating_add(1),
+            ..self
+        }
+    }
+}
+
+/// The trees, and the total size of their dma-bufs.
 ///
 /// # Invariants
 ///
-/// The nodes below `root` are those of initialised records, each in a used slot that is not moved.
-/// `newest` is the leftmost node, or null if the tree is empty. `bytes` is the sum of the records'
-/// sizes.
+/// The nodes below `root` are those of linked slots, none of which is moved or freed while it is
+/// linked: slots of this module's dma-bufs, and all of `others`. `newest` is the leftmost node, or
+/// null if the tree is empty. `bytes` is the sum of the sizes of the records whose `dead_since` is
+/// `None`.
 pub(super) struct Records {
     root: bindings::rb_root,
     newest: *mut bindings::rb_node,
+    /// The records of other exporters' dma-bufs.
+    others: RBTree<Key, Slot>,
+    /// Records that are not linked any more.
+    dead: RBTree<Key, Slot>,
+    /// Where the next insertion continues to sweep.
+    sweep_from: Key,
     pub(super) bytes: u64,
     /// The largest value of `bytes` since the last reset.
     pub(super) peak: u64,
+    /// Whether `peak` is wrong, because events were missed since the last reset.
+    pub(super) peak_is_stale: bool,
+    /// Drops the dead records.
+    pub(super) burial: Arc<DelayedWork>,
 }
 
 // SAFETY: Any thread may insert and remove records.
 unsafe impl Send for Records {}
 
-/// Returns the record of `node`.
-///
-/// # Safety
-///
-/// `node` must be in the tree, and the tree's lock must be held for `'a`.
-unsafe fn record<'a>(node: *mut bindings::rb_node) -> &'a Record {
-    // SAFETY: The node is the first field of the record, which is valid while it is in the tree.
-    unsafe { &*node.cast() }
-}
+// The nodes are in slots, which do not move with this value, and no node refers to it.
+impl Unpin for Records {}
 
 impl Records {
-    /// Creates an empty tree.
-    pub(super) const fn new() -> Self {
-        // INVARIANT: The tree has no nodes.
+    /// Creates empty trees.
+    pub(super) fn new(burial: Arc<DelayedWork>) -> Self {
+        // INVARIANT: The trees have no nodes.
         Self {
             root: bindings::rb_root {
                 rb_node: ptr::null_mut(),
             },
             newest: ptr::null_mut(),
+            others: RBTree::new(),
+            dead: RBTree::new(),
+            sweep_from: Key::FIRST,
             bytes: 0,
             peak: 0,
+            peak_is_stale: false,
+            burial,
         }
     }
 
-    /// Inserts a record of `dma_buf` in `slot`, unless there is one already. Returns whether the
-    /// slot is used afterwards.
+    /// Inserts a record of a dma-buf of another exporter with the storage of `node`. Returns the
+    /// node, unused, if there is a record already.
+    pub(super) fn insert_other(
+        &mut self,
+        node: RBTreeNode<Key, Slot>,
+        dma_buf: &DmaBuf,
+        origin: Option<Origin>,
+    ) -> Option<RBTreeNode<Key, Slot>> {
+        let key = Key::new(dma_buf);
+        if self.others.get(&key).is_some() {
+            return Some(node);
+        }
+        self.others.insert(node);
+        if let Some(slot) = self.others.get(&key) {
+            let slot: *const Slot = slot;
+            // SAFETY: The tree neither moves nor frees a slot before it is removed, and `bury()`
+            // unlinks it first.
+            unsafe { self.insert(&*slot, dma_buf, origin) };
+        }
+        None
+    }
+
+    /// Removes the record of a dma-buf of another exporter that is being released, if there is one.
+    /// Returns whether there are dead records.
+    pub(super) fn released_other(&mut self, dma_buf: &UncountedDmaBuf) -> bool {
+        let first = Key::first_of(dma_buf);
+        let found = self.others.cursor_lower_bound(&first);
+        let key = found.map(|cursor| *cursor.current().0);
+        if let Some(key) = key.filter(|key| key.address == first.address) {
+            self.bury(key);
+        }
+        !self.dead.is_empty()
+    }
+
+    /// Unlinks the record of `key` and moves it to the dead ones.
+    fn bury(&mut self, key: Key) {
+        if let Some(slot) = self.others.get(&key) {
+            let slot: *const Slot = slot;
+            // SAFETY: The slot is valid, as it is in the tree.
+            self.remove(unsafe { &*slot });
+        }
+        if let Some(node) = self.others.remove_node(&key) {
+            // No other node has the key, which contains the number of the inode.
+            self.dead.insert(node);
+        }
+    }
+
+    /// Removes a dead record, to be dropped without the lock.
+    pub(super) fn take_dead(&mut self) -> Option<RBTreeNode<Key, Slot>> {
+        let (_, node) = self.dead.cursor_front_mut()?.remove_current();
+        Some(node)
+    }
+
+    /// Looks at `count` records of other exporters' dma-bufs from `from` on, and stops counting
+    /// those whose dma-buf does not exist any more. If its release is not reported either, buries
+    /// the record at a later call.
+    ///
+    /// Returns where to continue, or `None` after the last record.
+    pub(super) fn sweep(&mut self, from: Key, count: usize) -> Option<Key> {
+        let mut from = from;
+        for _ in 0..count {
+            let cursor = self.others.cursor_lower_bound(&from)?;
+            let (key, slot) = cursor.current();
+            let key = *key;
+            from = key.next();
+            // SAFETY: The lock is held, as there is an exclusive reference to the trees, and no
+            // other reference to the record exists.
+            let Some(record) = (unsafe { &mut *slot.record.get() }) else {
+                continue;
+            };
+            if record.inode.has_dma_buf() {
+                continue;
+            }
+            match record.dead_since {
+                None => {
+                    record.dead_since = Some(Instant::now());
+                    // INVARIANT: The record is dead and is not counted any more.
+                    self.bytes = self.bytes.saturating_sub(record.size as u64);
+                }
+                Some(since) if since.elapsed().as_millis() >= RELEASE_TIMEOUT_MS => {
+                    self.peak_is_stale = true;
+                    self.bury(key);
+                }
+                Some(_) => {}
+            }
+        }
+        Some(from)
+    }
+
+    /// Sweeps the next records, so that the number of dead ones is bounded whatever is missed.
+    /// Returns whether there are dead records to take.
+    pub(super) fn sweep_some(&mut self) -> bool {
+        self.sweep_from = self.sweep(self.sweep_from, 2).unwrap_or(Key::FIRST);
+        !self.dead.is_empty()
+    }
+
+    /// Inserts a record of `dma_buf` in `slot`, unless there is one already.
     ///
     /// # Safety
     ///
-    /// The slot must be valid and not be moved until the record is removed. The record must be
-    /// removed before the dma-buf's file, and then the dma-buf, is freed.
-    pub(super) unsafe fn insert(
-        &mut self,
-        slot: NonNull<Slot>,
-        dma_buf: &DmaBuf,
-        origin: Option<Origin>,
-    ) -> bool {
-        let inode = dma_buf.inode();
-        // SAFETY: The caller promises that the slot is valid.
-        let slot = unsafe { slot.as_ref() };
-        if slot.is_used() {
-            return true;
+    /// The slot must be neither moved nor freed before [`Records::remove`] is called with it, or
+    /// these records are dropped.
+    pub(super) unsafe fn insert(&mut self, slot: &Slot, dma_buf: &DmaBuf, origin: Option<Origin>) {
+        let number = dma_buf.inode();
+        if slot.is_linked() {
+            return;
         }
-        let Some((parent, link)) = self.find_link(inode) else {
-            return false;
+        let Some((parent, link)) = self.find_link(number) else {
+            return;
         };
-        let node: *mut bindings::rb_node = slot.record.get().cast();
-        // INVARIANT: The record is initialised here. The caller promises that it is removed before
-        // the dma-buf is freed.
-        // SAFETY: The slot is not used, and `find_link()` returns a null link of the tree.
+        let node = slot.as_node();
+        // INVARIANT: The slot gets its record and is linked. It stays by the safety requirements.
+        // SAFETY: The slot is not linked, and its record is accessed by its owner only.
+        // `find_link()` returns a null link of the tree.
         unsafe {
-            (*slot.record.get()).write(Record {
-                node: pin_init::zeroed(),
-                inode,
-                dma_buf: NonNull::from(dma_buf).cast(),
-                size: dma_buf.size(),
+            *slot.number.get() = number;
+            *slot.record.get() = Some(Record {
+                inode: dma_buf.inode_ref(),
                 origin,
+                size: dma_buf.size(),
+                dead_since: None,
             });
             bindings::rb_link_node(node, parent, link);
             bindings::rb_insert_color(node, &mut self.root);
         }
         // INVARIANT: The left child of the leftmost node is the new leftmost one.
-        if parent == self.newest && (parent.is_null() || inode > self.inode_of(parent)) {
+        if parent == self.newest && (parent.is_null() || number > self.number_of(parent)) {
             self.newest = node;
         }
-        slot.used.store(true, Relaxed);
+        slot.linked.store(true, Relaxed);
         self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
         self.peak = self.peak.max(self.bytes);
-        true
     }
 
-    fn inode_of(&self, node: *mut bindings::rb_node) -> u64 {
-        // SAFETY: This is only called for nodes of this tree. The lock is held, because there is a
-        // reference to the tree.
-        unsafe { record(node) }.inode
+    /// Returns the record of `node`, which must be in the tree.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be in the tree.
+    unsafe fn record(&self, node: *mut bindings::rb_node) -> Option<&Record> {
+        // SAFETY: By the safety requirements the node is that of a linked slot. The lock is held,
+        // as there is a reference to the trees.
+        unsafe { (*Slot::from_node(node).record.get()).as_ref() }
     }
 
-    /// Returns the parent node and the null link for a new record of `inode`, or `None` if there is
-    /// a record already.
+    #[inline]
+    fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
+        // SAFETY: This is only called for nodes of this tree, which are those of linked slots. The
+        // lock is held, as there is a reference to the trees.
+        unsafe { *Slot::from_node(node).number.get() }
+    }
+
+    /// Returns the parent node and the null link for a new record of the inode with `number`, or
+    /// `None` if there is a record already.
     fn find_link(
         &mut self,
-        inode: u64,
+        number: u64,
     ) -> Option<(*mut bindings::rb_node, *mut *mut bindings::rb_node)> {
-        if !self.newest.is_null() && inode > self.inode_of(self.newest) {
+        if !self.newest.is_null() && number > self.number_of(self.newest) {
             // SAFETY: By the type's invariant the node is in the tree and has no left child.
             return Some((self.newest, unsafe { &raw mut (*self.newest).rb_left }));
         }
@@ -221,7 +404,7 @@ impl Records {
             parent = node;
             // SAFETY: This is a node of the tree.
             let (left, right) = unsafe { (&raw mut (*node).rb_left, &raw mut (*node).rb_right) };
-            link = match self.inode_of(node).cmp(&inode) {
+            link = match self.number_of(node).cmp(&number) {
                 Ordering::Less => left,
                 Ordering::Greater => right,
                 Ordering::Equal => return None,
@@ -229,61 +412,43 @@ impl Records {
         }
     }
 
-    /// Returns the newest record whose inode number is at most `inode`.
-    pub(super) fn at_most(&self, inode: u64) -> Option<&Record> {
-        let (mut node, mut found) = (self.root.rb_node, None);
+    /// Returns the newest record whose inode number is at most `number`, and its number.
+    pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record)> {
+        let (mut node, mut found) = (self.root.rb_node, ptr::null_mut());
         while !node.is_null() {
-            // SAFETY: This is a node of the tree. The lock is held, because there is a reference to
-            // the tree.
-            let (current, left, right) =
-                unsafe { (record(node), (*node).rb_left, (*node).rb_right) };
-            if current.inode <= inode {
-                found = Some(current);
+            // SAFETY: This is a node of the tree.
+            let (left, right) = unsafe { ((*node).rb_left, (*node).rb_right) };
+            if self.number_of(node) <= number {
+                found = node;
                 node = left;
             } else {
                 node = right;
             }
         }
-        found
-    }
-
-    /// Returns the next older record than `newer`, which must be in the tree.
-    pub(super) fn older(&self, newer: &Record) -> Option<&Record> {
-        // SAFETY: The node is in the tree. The lock is held, because there is a reference to the
-        // tree.
-        unsafe {
-            let next = bindings::rb_next(&newer.node);
-            (!next.is_null()).then(|| record(next))
+        if found.is_null() {
+            return None;
         }
+        // SAFETY: This is a node of the tree.
+        Some((self.number_of(found), unsafe { self.record(found) }?))
     }
 
-    /// Removes the record in `slot`, if there is one.
+    /// Removes the record in `slot`, if it is linked. The slot keeps the inode.
     pub(super) fn remove(&mut self, slot: &Slot) {
-        if !slot.is_used() {
+        if !slot.is_linked() {
             return;
         }
-        let node: *mut bindings::rb_node = slot.record.get().cast();
-        // SAFETY: By the slot's invariant its record is in the tree, whose lock is held.
+        let node = slot.as_node();
+        // SAFETY: By the slot's invariant its node is in the tree, whose lock is held.
         unsafe {
             if self.newest == node {
                 // INVARIANT: The successor becomes the leftmost node.
                 self.newest = bindings::rb_next(node);
             }
-            self.bytes = self.bytes.saturating_sub(record(node).size as u64);
+            if let Some(record) = self.record(node).filter(|found| found.dead_since.is_none()) {
+                self.bytes = self.bytes.saturating_sub(record.size as u64);
+            }
             bindings::rb_erase(node, &mut self.root);
         }
-        slot.used.store(false, Relaxed);
-    }
-
-    /// Returns the slot of the newest record.
-    pub(super) fn newest_slot(&self) -> Option<NonNull<Slot>> {
-        NonNull::new(self.newest.cast())
-    }
-
-    /// Returns the slot of the record of `inode`.
-    pub(super) fn slot_of(&self, inode: u64) -> Option<NonNull<Slot>> {
-        let found = self.at_most(inode).filter(|found| found.inode == inode)?;
-        // A record is the first field of its slot.
-        Some(NonNull::from(found).cast())
+        slot.linked.store(false, Relaxed);
     }
 }

@@ -131,19 +131,24 @@ impl SizeNode {
                 module::LOAD_HINT
             ))),
         };
-        self.parse(&text)
-            .ok_or_else(|| anyhow!("cannot parse {path}: {}", text::escaped(&text)))
+        let (bytes, notes) = self
+            .parse(&text)
+            .ok_or_else(|| anyhow!("cannot parse {path}: {}", text::escaped(&text)))?;
+        let others = notes.strip_prefix(OWN_ONLY);
+        let remark = others.unwrap_or(notes);
+        if !remark.is_empty() {
+            print_remark(&format!("{path}:{}", text::escaped(remark)));
+        }
+        Ok((bytes, others.is_some()))
     }
 
-    fn parse(&self, text: &str) -> Option<(u64, bool)> {
+    /// Returns the size in bytes, and the notes that follow it.
+    fn parse<'a>(&self, text: &'a str) -> Option<(u64, &'a str)> {
         let line = text.lines().next()?;
-        let (line, own_only) = match line.strip_suffix(OWN_ONLY) {
-            Some(line) => (line, true),
-            None => (line, false),
-        };
+        let (line, notes) = line.split_at(line.find(" (").unwrap_or(line.len()));
         let number = line.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
         let bytes = number.parse::<u64>().ok()?.checked_mul(self.unit)?;
-        Some((bytes, own_only))
+        Some((bytes, notes))
     }
 }
 
@@ -171,12 +176,16 @@ mod tests {
 
     #[test]
     fn nodes_are_parsed() {
-        let parse = |text: &str| PEAK.parse(text);
-        assert_eq!(parse("Peak: 32 MiB\n"), Some((32 << 20, false)));
-        assert_eq!(
-            parse(&format!("Peak: 32 MiB{OWN_ONLY}\n")),
-            Some((32 << 20, true))
-        );
+        fn parse(text: &str) -> Option<(u64, &str)> {
+            PEAK.parse(text)
+        }
+        assert_eq!(parse("Peak: 32 MiB\n"), Some((32 << 20, "")));
+        for notes in [OWN_ONLY, " (inexact: exports or releases were missed)"] {
+            assert_eq!(
+                parse(&format!("Peak: 32 MiB{notes}\n")),
+                Some((32 << 20, notes))
+            );
+        }
         for text in [
             "",
             "Peak:  MiB",

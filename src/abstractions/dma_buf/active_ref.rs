@@ -16,23 +16,6 @@ use kernel::bindings;
 /// that visits many dma-bufs would keep all those alive whose other references are dropped
 /// meanwhile.
 ///
-/// # Examples
-///
-/// ```
-/// use crate::abstractions::{
-///     dma_buf::ActiveRef,
-///     exporter::{self, example::PageExporter},
-/// };
-/// use core::ptr::NonNull;
-/// use kernel::page::PAGE_SIZE;
-///
-/// let dma_buf = exporter::export(PageExporter::new(1), PAGE_SIZE, 0)?;
-/// let raw = NonNull::new(dma_buf.as_raw()).ok_or(EINVAL)?;
-/// // SAFETY: `dma_buf` owns a reference.
-/// let active = unsafe { ActiveRef::new(raw) }.ok_or(EINVAL)?;
-/// assert_eq!(active.references(), 2);
-/// ```
-///
 /// # Invariants
 ///
 /// `dma_buf` is valid, and this value owns a reference to its file.
@@ -42,15 +25,18 @@ pub(crate) struct ActiveRef {
 }
 
 impl ActiveRef {
-    /// Acquires a reference to the dma-buf at `raw`. Does not sleep. Returns `None` if the
-    /// reference count is zero.
+    /// Acquires a reference to the file of the dma-buf at `raw`, whose inode is `inode`. Does not
+    /// sleep. Returns `None` if the file has no references left.
     ///
     /// # Safety
     ///
-    /// Neither the dma-buf nor its file may be freed during the call.
-    pub(crate) unsafe fn new(raw: NonNull<bindings::dma_buf>) -> Option<Self> {
-        // SAFETY: By the safety requirements the dma-buf and its file are valid.
-        let file = unsafe { c::get_file_active(&raw mut (*raw.as_ptr()).file) };
+    /// The dma-buf and its inode must be valid during the call.
+    pub(super) unsafe fn new(
+        raw: NonNull<bindings::dma_buf>,
+        inode: *const bindings::inode,
+    ) -> Option<Self> {
+        // SAFETY: By the safety requirements.
+        let file = unsafe { c::get_dma_buf_file(raw.as_ptr(), inode) };
         // INVARIANT: The call returns a reference to the file, which keeps the dma-buf valid, or
         // null.
         (!file.is_null()).then(|| Self {

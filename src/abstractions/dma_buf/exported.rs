@@ -36,8 +36,7 @@ impl<'a> Exported<'a> {
         }
     }
 
-    /// Returns the dma-buf. [`DmaBuf::name`] and [`DmaBuf::set_name`] would deadlock, as the name
-    /// lock is held.
+    /// Returns the dma-buf. Functions that acquire the name lock would deadlock, as it is held.
     pub(crate) fn dma_buf(&self) -> &DmaBuf {
         self.dma_buf
     }

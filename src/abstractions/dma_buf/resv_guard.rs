@@ -2,7 +2,7 @@
 
 //! The reservation lock of a dma-buf, and what it protects.
 
-use super::DmaBuf;
+use super::UncountedDmaBuf;
 use kernel::{
     bindings,
     device::Device,
@@ -16,13 +16,13 @@ use kernel::{
 /// The current thread holds the reservation lock of `dma_buf`, and this value owns it.
 #[must_use = "the lock is released immediately when the guard is unused"]
 pub(crate) struct ResvGuard<'a> {
-    pub(super) dma_buf: &'a DmaBuf,
+    pub(super) dma_buf: &'a UncountedDmaBuf,
     pub(super) _not_send: NotThreadSafe,
 }
 
 impl ResvGuard<'_> {
     /// Returns the dma-buf.
-    pub(crate) fn dma_buf(&self) -> &DmaBuf {
+    pub(crate) fn dma_buf(&self) -> &UncountedDmaBuf {
         self.dma_buf
     }
 

@@ -10,6 +10,7 @@ mod access;
 mod advanced;
 mod cost;
 mod exporters;
+mod lifetime;
 mod lists;
 mod names;
 mod nodes;
@@ -52,6 +53,7 @@ fn main() -> Result<ExitCode> {
     totals::add(&mut tests);
     lists::add(&mut tests);
     records::add(&mut tests);
+    lifetime::add(&mut tests);
     names::add(&mut tests);
     advanced::add(&mut tests);
     access::add(&mut tests);

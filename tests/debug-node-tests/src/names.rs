@@ -183,6 +183,11 @@ fn own_buffers_only() -> Result<()> {
         name.is_some_and(|name| name.starts_with(&format!("{}-", std::process::id()))),
         "a buffer of the module itself has no name"
     );
+    // Buffers of others are none of its business.
+    for exported in exporters::others()? {
+        let name = self::name(&exported.buffer)?;
+        ensure!(name.is_none(), "{}: {name:?}", exported.exporter);
+    }
     Ok(())
 }
 

@@ -2,13 +2,23 @@
 
 //! The nodes under `/proc` and `/sys`.
 
+use crate::injection::Injection;
 use crate::sites::{
     boxed,
     fail_each_allocation, //
 };
+use anyhow::{
+    bail,
+    ensure, //
+};
 use guest_support::errno_of;
 use guest_support::heap::Heap;
-use guest_support::ktap::Tests;
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::memory::lock_this_process;
+use guest_support::vgem::Vgem;
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{
@@ -45,11 +55,48 @@ pub fn add(tests: &mut Tests) {
         std::fs::write("/proc/rk_dmabuf/advanced", "0")?;
         result
     });
+    tests.add("read-after-a-failed-record", missing_records);
     for path in WRITE_PATHS {
         tests.add(format!("write{path}"), move || {
             fail_each_allocation(&[Errno::ENOMEM], || Ok(()), |()| boxed(write(path)))
         });
     }
+}
+
+// The buffer of another exporter whose record could not be allocated: whichever node is read next
+// has it.
+fn missing_records() -> anyhow::Result<()> {
+    lock_this_process()?;
+    let injection = Injection::prepare()?;
+    drop(Vgem::open()?.allocate(1 << 16)?);
+    let mut exported = 0;
+    for nth in 1..1000 {
+        let mut reached = false;
+        for node in ["dev", "sgt", "buffers", "size"] {
+            let path = format!("/proc/rk_dmabuf/{node}");
+            // It keeps a buffer whose export failed after all.
+            let vgem = Vgem::open()?;
+            let before = std::fs::read_to_string(&path)?;
+            let (buffer, injected) = injection.run(nth, || vgem.allocate(1 << 16).ok())?;
+            reached |= injected;
+            let after = std::fs::read_to_string(&path)?;
+            let added = match node {
+                "size" => after != before,
+                _ => after.lines().count() == before.lines().count() + 1,
+            };
+            ensure!(
+                (added || buffer.is_none()) && !after.contains("incomplete"),
+                "{node} after failure of allocation {nth}: {after:?}, before {before:?}"
+            );
+            exported += usize::from(injected && buffer.is_some());
+        }
+        if !reached {
+            diagnose(&format!("{exported} buffers were exported with a failure"));
+            ensure!(exported > 0, "no failure left a buffer");
+            return Ok(());
+        }
+    }
+    bail!("the export still reaches allocation 1000");
 }
 
 /// Allocates buffers for the lists.

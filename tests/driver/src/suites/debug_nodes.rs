@@ -18,7 +18,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: NO_MODULE,
-            command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/",
+            command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ lifetime/ names/ advanced/ \
+                      access/",
             ..GUEST
         }),
     },
@@ -41,7 +42,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["armhf", "debug-own"],
             options: NO_MODULE,
             command: "debug-node-tests --stress 10 \
-                      size/ peak/ dev/ sgt/ buffers/ names/ advanced/ access/ stress/",
+                      size/ peak/ dev/ sgt/ buffers/ lifetime/ names/ advanced/ access/ stress/",
             ..GUEST
         }),
     },
