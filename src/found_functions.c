@@ -13,6 +13,7 @@
 #include <linux/cma.h>
 #include <linux/dma-buf.h>
 #include <linux/memcontrol.h>
+#include <linux/module.h>
 #include <linux/static_call.h>
 #include <linux/swap.h>
 
@@ -44,6 +45,7 @@ FOUND_FUNCTION(unsigned long, cma_get_size, (const struct cma *cma), (cma))
 FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_begin, (void), ())
 FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_next, (struct dma_buf * dma_buf), (dma_buf))
 FOUND_FUNCTION(void, lru_add_drain_all, (void), ())
+FOUND_FUNCTION(struct module *, __module_address, (unsigned long address), (address))
 FOUND_FUNCTION(int, __memcg_kmem_charge_page, (struct page * page, gfp_t gfp, int order),
 	       (page, gfp, order))
 FOUND_FUNCTION(void, __memcg_kmem_uncharge_page, (struct page * page, int order), (page, order))

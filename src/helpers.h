@@ -203,6 +203,8 @@ void rk_dma_heap_helper_found_dma_buf_iter_next(void *address);
 struct dma_buf *rk_dma_heap_helper_dma_buf_iter_next(struct dma_buf *dma_buf);
 void rk_dma_heap_helper_found_lru_add_drain_all(void *address);
 void rk_dma_heap_helper_lru_add_drain_all(void);
+void rk_dma_heap_helper_found___module_address(void *address);
+struct module *rk_dma_heap_helper___module_address(unsigned long address);
 void rk_dma_heap_helper_found___memcg_kmem_charge_page(void *address);
 int rk_dma_heap_helper___memcg_kmem_charge_page(struct page *page, gfp_t gfp, int order);
 void rk_dma_heap_helper_found___memcg_kmem_uncharge_page(void *address);

@@ -9,9 +9,7 @@ use crate::{
     bindings as c, //
 };
 use core::{
-    ffi::c_void,
     marker::PhantomData,
-    mem::transmute,
     ptr::{
         self,
         NonNull, //
@@ -20,46 +18,38 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    ffi::{
-        c_int,
-        c_ulong, //
-    },
+    ffi::c_int,
     prelude::*,
     sync::rcu, //
 };
-
-/// The C type of `__module_address()`.
-type ModuleAddress = unsafe extern "C" fn(c_ulong) -> *mut bindings::module;
 
 /// Finds modules by addresses.
 ///
 /// # Invariants
 ///
-/// The function is `__module_address()`.
+/// `__module_address()` was found.
 #[derive(Clone, Copy)]
-pub(crate) struct ModuleFinder(ModuleAddress);
+pub(crate) struct ModuleFinder(());
 
 impl ModuleFinder {
     /// Looks up the function of the kernel, which is not exported.
     ///
     /// May sleep. Returns `None` if the kernel does not have it or has no kprobes.
     pub(crate) fn new() -> Option<Self> {
-        let function = kernel_symbol::lookup(c"__module_address")?;
+        let address = kernel_symbol::lookup(c"__module_address")?;
+        // SAFETY: This is the function's address.
+        unsafe { c::found___module_address(address.as_ptr()) };
         // INVARIANT: The function was found by this name.
-        // SAFETY: All supported kernels declare the function with this type.
-        Some(Self(unsafe {
-            transmute::<NonNull<c_void>, ModuleAddress>(function)
-        }))
+        Some(Self(()))
     }
 
     /// Returns the module that contains `address`. Does not sleep.
     pub(crate) fn find(self, address: usize) -> Option<ModulePointer> {
         let guard = rcu::read_lock();
-        // SAFETY: By the type invariants this is the kernel's function, and the RCU read lock is
-        // held.
-        let module = unsafe { (self.0)(address) };
+        // SAFETY: By the type invariants the function was found, and the RCU read lock is held.
+        let module = unsafe { c::__module_address(address as _) };
         drop(guard);
-        NonNull::new(module).map(ModulePointer)
+        NonNull::new(module.cast()).map(ModulePointer)
     }
 }
 

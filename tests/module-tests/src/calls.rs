@@ -25,8 +25,9 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// All found functions but `lru_add_drain_all`, which is called only if pages of an area are
-/// pinned. `src/found_functions.c` defines all calls with one macro.
+/// All found functions but two: `lru_add_drain_all` is called only if pages of an area are pinned,
+/// `__module_address` only for a driver's heap. `src/found_functions.c` defines all calls with one
+/// macro.
 const FUNCTIONS: [&str; 6] = [
     "__memcg_kmem_charge_page",
     "__memcg_kmem_uncharge_page",
