@@ -47,7 +47,7 @@ impl ModuleFinder {
     pub(crate) fn find(self, address: usize) -> Option<ModulePointer> {
         let guard = rcu::read_lock();
         // SAFETY: By the type invariants the function was found, and the RCU read lock is held.
-        let module = unsafe { c::__module_address(address as _) };
+        let module = unsafe { c::__module_address(address) };
         drop(guard);
         NonNull::new(module.cast()).map(ModulePointer)
     }

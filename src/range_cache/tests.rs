@@ -9,18 +9,16 @@ mod range_cache {
         Inserted,
         State, //
     };
-    use crate::{
-        abstractions::{
-            cma::{
-                Area,
-                Preparation, //
-            },
-            cma_requests::{
-                RequestSize,
-                RequestedArea, //
-            }, //
+    use crate::abstractions::{
+        cma::{
+            Area,
+            Preparation,
+            Purpose, //
         },
-        decisions::memory::Caching, //
+        cma_requests::{
+            RequestSize,
+            RequestedArea, //
+        }, //
     };
     use kernel::prelude::*;
 
@@ -33,7 +31,7 @@ mod range_cache {
     /// Returns whether a range of `area` is cached when it is freed.
     fn caches(state: &mut State, area: Area) -> Result<bool> {
         let range = area.allocate(1, 0).ok_or(ENOMEM)?;
-        let inserted = state.insert(CachedRange::new(Preparation::new(range, Caching::Cached)));
+        let inserted = state.insert(CachedRange::new(Preparation::new(range, Purpose::Cached)));
         Ok(matches!(inserted, Inserted::Cached { .. }))
     }
 
