@@ -15,8 +15,8 @@ use super::{
 
 /// The command that runs the guest tests of these groups, on a machine with exactly the heaps that
 /// the module registers there. With `of_each_kind` only one heap of each type is tested; the other
-/// names stand for the same memory. With `other_names` those are tested, and the heaps with one name
-/// only.
+/// names stand for the same memory. With `other_names` those are tested, and the heaps that have
+/// one name only.
 macro_rules! heap_tests {
     ($groups:expr) => {
         concat!(
