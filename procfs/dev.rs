@@ -10,6 +10,7 @@ use super::row::{
 };
 use crate::{
     abstractions::{
+        privilege::Reader,
         proc_file::List,
         seq_output::Output, //
     },
@@ -28,11 +29,11 @@ pub(crate) struct Dev;
 
 #[vtable]
 impl List for Dev {
-    type State = ();
+    type State = Reader;
     type Item = BufferInfo;
 
-    fn open() -> Result<()> {
-        Ok(())
+    fn open() -> Result<Reader> {
+        Ok(Reader::default())
     }
 
     fn header(file: &SeqFile) -> Result {
@@ -40,12 +41,12 @@ impl List for Dev {
         Ok(())
     }
 
-    fn at((): &(), position: u64) -> Option<(u64, BufferInfo)> {
+    fn at(_: &Reader, position: u64) -> Option<(u64, BufferInfo)> {
         row::buffer_at(position)
     }
 
-    fn show((): &(), file: &SeqFile, item: &BufferInfo) -> Result {
-        row::print(file, &item.dma_buf);
+    fn show(reader: &Reader, file: &SeqFile, item: &BufferInfo) -> Result {
+        row::print(file, reader.privileges(file), &item.dma_buf);
         let mut output = Output::new(file);
         for device in item.dma_buf.lock_interruptible()?.devices() {
             output.bytes(b" ");

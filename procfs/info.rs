@@ -10,11 +10,8 @@ use super::row::{
 use crate::{
     abstractions::{
         dma_buf::UncountedDmaBuf,
-        privilege,
-        proc_file::{
-            reader_is_admin,
-            Show, //
-        },
+        privilege::Privileges,
+        proc_file::Show,
         seq_output::Output,
         signal,
         task, //
@@ -39,8 +36,8 @@ pub(crate) struct Info;
 #[vtable]
 impl Show for Info {
     fn show(&self, file: &SeqFile) -> Result {
-        let shown = reader_is_admin(file);
-        let named = privilege::inspects_all(file);
+        let privileges = Privileges::of(file);
+        let shown = privileges.sees_addresses;
         let mut output = Output::new(file);
         let mut total: u64 = 0;
         let heaps = rockchip::heaps()?;
@@ -60,7 +57,7 @@ impl Show for Info {
             output.bytes(b"> -dmabuf\ti_ino = ");
             output.decimal(found.dma_buf.inode(), 0);
             output.bytes(b"\n");
-            let name = row::visible_name(file, &found.dma_buf);
+            let name = row::visible_name(file, privileges, &found.dma_buf);
             print_allocation(&mut output, text::until_nul(&name), segment, shown);
             print_devices(&mut output, &found.dma_buf)?;
         }
@@ -72,7 +69,11 @@ impl Show for Info {
                 output.column(heap.name().to_bytes(), 0);
                 output.bytes(b"> -non dmabuf\n");
                 // A driver allocates for any process, so an array belongs to no user.
-                let owner = if named { array.owner.to_bytes() } else { b"" };
+                let owner = if privileges.inspects_all {
+                    array.owner.to_bytes()
+                } else {
+                    b""
+                };
                 print_allocation(&mut output, owner, array.segment, shown);
             }
         }

@@ -8,7 +8,10 @@ use crate::{
             Pinned,
             NAME_LEN, //
         },
-        privilege,
+        privilege::{
+            self,
+            Privileges, //
+        },
         seq_output::Output, //
     },
     all_buffers::{
@@ -102,8 +105,12 @@ impl fmt::Display for Heading {
 
 /// Returns the name of `dma_buf`, padded with zeros. It is empty if the reader of `file` may not
 /// see which process has exported the dma-buf: default names contain its number and thread name.
-pub(crate) fn visible_name(file: &SeqFile, dma_buf: &Pinned) -> [u8; NAME_LEN] {
-    if privilege::inspects_exporter(file, dma_buf) {
+pub(crate) fn visible_name(
+    file: &SeqFile,
+    privileges: Privileges,
+    dma_buf: &Pinned,
+) -> [u8; NAME_LEN] {
+    if privilege::inspects_exporter(file, privileges, dma_buf) {
         dma_buf.name()
     } else {
         [0; NAME_LEN]
@@ -111,9 +118,9 @@ pub(crate) fn visible_name(file: &SeqFile, dma_buf: &Pinned) -> [u8; NAME_LEN] {
 }
 
 /// Prints the columns that all lines of `file` begin with.
-pub(crate) fn print(file: &SeqFile, dma_buf: &Pinned) {
+pub(crate) fn print(file: &SeqFile, privileges: Privileges, dma_buf: &Pinned) {
     let mut output = Output::new(file);
-    let name = visible_name(file, dma_buf);
+    let name = visible_name(file, privileges, dma_buf);
     output.bytes(&dma_buf.hashed_address());
     output.bytes(b" ");
     output.truncated_column(text::until_nul(&name), 16);

@@ -23,10 +23,8 @@ use crate::{
         cache_cleaner::Cleaner,
         dma_buf::Pinned,
         exporter,
-        proc_file::{
-            reader_is_admin,
-            List, //
-        },
+        privilege::Reader,
+        proc_file::List,
         seq_output::Output,
         sg_table::MappedTable,
         signal, //
@@ -37,14 +35,28 @@ use crate::{
     },
     rockchip, //
 };
-use core::cell::Cell;
+use core::{
+    cell::Cell,
+    mem::size_of,
+    ops::Deref, //
+};
 use kernel::{
+    alloc::flags::{
+        GFP_KERNEL_ACCOUNT,
+        __GFP_NOWARN, //
+    },
     prelude::*,
     seq_file::{
         seq_print,
         SeqFile, //
     },
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 /// The contents of the file.
@@ -63,8 +75,53 @@ const PIECE_BITS: u32 = 20;
 /// A DMA address and a length in bytes.
 type Range = (u64, usize);
 
+/// The maximum size in bytes of the copies of all open files. Any user may open many.
+const MAX_COPIES: usize = 16 << 20;
+
+/// The size in bytes of the copies of all open files.
+static COPIES: Atomic<usize> = Atomic::new(0);
+
+/// A copy of the ranges of a scatter list, which is charged to the reader.
+#[derive(Default)]
+struct Copied {
+    ranges: KVVec<Range>,
+    /// The part of [`COPIES`].
+    bytes: usize,
+}
+
+impl Copied {
+    /// Reserves capacity for `count` ranges. May sleep. Fails with `ENOMEM`.
+    fn reserve(&mut self, count: usize) -> Result {
+        let bytes = count.checked_mul(size_of::<Range>()).ok_or(ENOMEM)?;
+        let others = COPIES.fetch_add(bytes, Relaxed);
+        self.bytes += bytes;
+        if others.saturating_add(bytes) > MAX_COPIES {
+            return Err(ENOMEM);
+        }
+        self.ranges.clear();
+        Ok(self
+            .ranges
+            .reserve(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?)
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        COPIES.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+impl Deref for Copied {
+    type Target = [Range];
+
+    fn deref(&self) -> &[Range] {
+        &self.ranges
+    }
+}
+
 /// The state of an open file.
 pub(crate) struct State {
+    reader: Reader,
     /// The device for attachments in advanced mode.
     device: Option<Arc<Cleaner>>,
     /// The dma-buf that is being printed.
@@ -74,7 +131,7 @@ pub(crate) struct State {
 /// The ranges of a dma-buf, copied when its first line was printed.
 struct Current {
     inode: u64,
-    ranges: KVVec<Range>,
+    ranges: Copied,
 }
 
 /// Lines that are printed at a time.
@@ -103,6 +160,7 @@ impl List for Sgt {
 
     fn open() -> Result<State> {
         Ok(State {
+            reader: Reader::default(),
             device: rockchip::device(),
             current: Cell::new(None),
         })
@@ -132,11 +190,13 @@ impl List for Sgt {
     }
 
     fn show(state: &State, file: &SeqFile, piece: &Piece) -> Result {
-        let shown = reader_is_admin(file);
+        let privileges = state.reader.privileges(file);
+        let shown = privileges.sees_addresses;
         let mut output = Output::new(file);
         match piece {
             Piece::First(info) => {
-                row::print(file, &info.dma_buf);
+                state.current.set(None);
+                row::print(file, privileges, &info.dma_buf);
                 // The ranges of other readers are printed as zeros, so nothing is mapped for them.
                 let device = state.device.as_deref();
                 let device = device.filter(|_| shown && advanced::is_on());
@@ -144,12 +204,16 @@ impl List for Sgt {
                     Ok(ranges) if ranges.is_empty() => output.bytes(b"\n"),
                     Ok(ranges) => {
                         print_ranges(&mut output, &ranges, 0, shown);
-                        state.current.set(Some(Current {
-                            inode: info.dma_buf.inode(),
-                            ranges,
-                        }));
+                        if ranges.len() > LINES {
+                            state.current.set(Some(Current {
+                                inode: info.dma_buf.inode(),
+                                ranges,
+                            }));
+                        }
                     }
                     Err(error) if error == EBUSY => output.bytes(b" (in use)\n"),
+                    // The reader gets the rows of other dma-bufs.
+                    Err(error) if error == ENOMEM => output.bytes(b" (no memory)\n"),
                     Err(error) => return Err(error),
                 }
             }
@@ -170,22 +234,22 @@ impl List for Sgt {
 ///
 /// May sleep. Fails with `EBUSY` if the reservation lock is held, with `ENOMEM`, and with `EINTR`
 /// on a fatal signal.
-fn ranges_of(dma_buf: &Pinned, device: Option<&Cleaner>) -> Result<KVVec<Range>> {
-    let mut ranges = KVVec::new();
+fn ranges_of(dma_buf: &Pinned, device: Option<&Cleaner>) -> Result<Copied> {
+    let mut ranges = Copied::default();
     loop {
         signal::check_fatal()?;
         let locked = dma_buf.try_lock().ok_or(EBUSY)?;
         let Some(table) = exporter::mapped(&locked) else {
             break;
         };
-        let missing = copy(&table, &mut ranges);
+        let missing = copy(&table, &mut ranges.ranges);
         drop(locked);
         if missing == 0 {
             return Ok(ranges);
         }
-        ranges.reserve(missing, GFP_KERNEL)?;
+        ranges.reserve(missing)?;
     }
-    ranges.clear();
+    ranges.ranges.clear();
     // Exporters expect that importers hold a reference to the file.
     let Some((device, file)) = device.zip(dma_buf.file()) else {
         return Ok(ranges);
@@ -197,8 +261,8 @@ fn ranges_of(dma_buf: &Pinned, device: Option<&Cleaner>) -> Result<KVVec<Range>>
         Err(_) => return Ok(ranges),
     };
     if let Some(table) = attachment.table() {
-        ranges.reserve(table.len(), GFP_KERNEL)?;
-        copy(&table, &mut ranges);
+        ranges.reserve(table.len())?;
+        copy(&table, &mut ranges.ranges);
     }
     Ok(ranges)
 }

@@ -87,6 +87,7 @@ static const gfp_t RK_GFP_NOWARN = __GFP_NOWARN;
 static const gfp_t RK_GFP_NOFAIL = __GFP_NOFAIL;
 static const gfp_t RK_GFP_NORETRY = __GFP_NORETRY;
 static const gfp_t RK_GFP_RETRY_MAYFAIL = __GFP_RETRY_MAYFAIL;
+static const gfp_t RK_GFP_DIRECT_RECLAIM = __GFP_DIRECT_RECLAIM;
 static const gfp_t RK_GFP_RECLAIM = __GFP_RECLAIM;
 
 static const unsigned long RK_DMA_ATTR_SKIP_CPU_SYNC = DMA_ATTR_SKIP_CPU_SYNC;

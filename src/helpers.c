@@ -666,6 +666,18 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv)
 	return dma_resv_trylock(resv);
 }
 
+struct dentry *rk_dma_heap_helper_inode_dentry(struct inode *inode)
+{
+	struct dentry *dentry;
+	bool live;
+
+	spin_lock(&inode->i_lock);
+	dentry = hlist_entry_safe(inode->i_dentry.first, struct dentry, d_alias);
+	live = dentry && lockref_get_not_zero(&dentry->d_lockref);
+	spin_unlock(&inode->i_lock);
+	return live ? dentry : NULL;
+}
+
 bool rk_dma_heap_helper_inode_has_dentry(const struct inode *inode)
 {
 	return !hlist_empty(&inode->i_dentry);
@@ -793,14 +805,20 @@ bool rk_dma_heap_helper_reader_inspects_all(struct seq_file *file)
 
 /*
  * Compares the credentials of the tasks that have opened the files, as the kernel does for ptrace
- * and hidepid=: the user is the same, and the other task had no capability that the reader lacks.
+ * and hidepid=: the user and the group are the same, and the other task had no capability that the
+ * reader lacks. Whether the other task was dumpable is not part of its credentials.
  */
 bool rk_dma_heap_helper_reader_inspects(struct seq_file *file, const struct file *other)
 {
 	const struct cred *reader = file->file->f_cred, *owner = other->f_cred;
 
+	/* The number is that of the initial PID namespace, in which others do not see processes. */
+	if (proc_pid_ns(file_inode(file->file)->i_sb) != &init_pid_ns)
+		return false;
 	return reader->user_ns == owner->user_ns && uid_eq(reader->fsuid, owner->uid) &&
 	       uid_eq(reader->fsuid, owner->euid) && uid_eq(reader->fsuid, owner->suid) &&
+	       gid_eq(reader->fsgid, owner->gid) && gid_eq(reader->fsgid, owner->egid) &&
+	       gid_eq(reader->fsgid, owner->sgid) &&
 	       cap_issubset(owner->cap_permitted, reader->cap_effective);
 }
 

@@ -81,10 +81,14 @@ impl Registry {
     /// sleep.
     pub(crate) fn add(&mut self, heap: Arc<dyn Heap>) {
         let name = heap.account().heap_name();
-        let added = match find(name) {
+        let is_taken = HEAPS
+            .lock()
+            .iter()
+            .any(|entry| entry.heap.account().heap_name() == name);
+        let added = match is_taken {
             // The driver core prints a warning with a backtrace for a name that is taken.
-            Some(_) => Err(EEXIST),
-            None => self.nodes.add(&heap),
+            true => Err(EEXIST),
+            false => self.nodes.add(&heap),
         };
         let added = added.and_then(|handle| {
             let entry = Registered {

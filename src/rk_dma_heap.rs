@@ -195,6 +195,7 @@ impl kernel::Module for RkDmaHeap {
         let single_pages = rockchip::RkHeap::new_single_pages(
             c"rk-system-heap",
             parameters.buffer_pages(free_memory::total_ram()),
+            pools.set(),
         )?;
         let own_heap = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
         if let Some(heap) = &own_heap {

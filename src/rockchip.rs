@@ -44,7 +44,10 @@ use crate::{
     },
     page_pool::PoolSet, //
 };
-use core::mem;
+use core::{
+    mem,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -91,10 +94,27 @@ struct Registered {
     heap: Arc<RkHeap>,
     /// The minor number of the device node, if the heap has one.
     minor: Option<u32>,
-    /// Whether the heap was removed.
-    removed: bool,
+    state: State,
     /// The number of references of drivers that have found the heap.
     references: usize,
+}
+
+/// How far a heap is removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Drivers find the heap.
+    Listed,
+    /// Drivers do not find the heap any more. Its operations, which may still run, look it up by
+    /// their pointer.
+    Closing,
+    /// No operation runs. The entry stays for drivers that have found the heap.
+    Closed,
+}
+
+impl Registered {
+    fn is_listed(&self) -> bool {
+        self.state == State::Listed
+    }
 }
 
 /// Removes all heaps and their device nodes when it is dropped.
@@ -158,7 +178,7 @@ pub(crate) fn add(heap: Arc<RkHeap>, has_node: bool) -> Result {
         let heaps = HEAPS.lock();
         let taken = heaps
             .iter()
-            .any(|entry| !entry.removed && entry.heap.name() == heap.name());
+            .any(|entry| entry.is_listed() && entry.heap.name() == heap.name());
         (heaps.len(), taken)
     };
     if taken {
@@ -169,14 +189,10 @@ pub(crate) fn add(heap: Arc<RkHeap>, has_node: bool) -> Result {
     }
     // Only this function adds, under the mutex.
     let mut larger = KVec::with_capacity(count + 1, GFP_KERNEL)?;
-    let minor = match has_node {
-        true => Some(state.nodes.as_mut().ok_or(ENODEV)?.add(heap.clone())?),
-        false => None,
-    };
     let new = Registered {
-        heap,
-        minor,
-        removed: false,
+        heap: heap.clone(),
+        minor: None,
+        state: State::Listed,
         references: 0,
     };
     let mut heaps = HEAPS.lock();
@@ -188,7 +204,33 @@ pub(crate) fn add(heap: Arc<RkHeap>, has_node: bool) -> Result {
     *heaps = larger;
     drop(heaps);
     drop(smaller);
-    Ok(())
+    if !has_node {
+        return Ok(());
+    }
+    // Operations are called as soon as the node exists, and look the heap up.
+    let nodes = state.nodes.as_mut().ok_or(ENODEV);
+    match nodes.and_then(|nodes| nodes.add(heap.clone())) {
+        Ok(minor) => {
+            with_entry(&heap, |entry| entry.minor = Some(minor));
+            Ok(())
+        }
+        Err(error) => {
+            drop(state);
+            remove(|other| ptr::eq(other, &*heap));
+            Err(error)
+        }
+    }
+}
+
+/// Calls `f` for the entry of `heap`, if it has one. `f` must not sleep. Does not sleep.
+fn with_entry(heap: &Arc<RkHeap>, f: impl FnOnce(&mut Registered)) {
+    let mut heaps = HEAPS.lock();
+    if let Some(entry) = heaps
+        .iter_mut()
+        .find(|entry| Arc::ptr_eq(&entry.heap, heap))
+    {
+        f(entry);
+    }
 }
 
 /// Removes the first heap for which `is_it` is true, and waits for its operations. Returns false if
@@ -201,9 +243,9 @@ fn remove(is_it: impl Fn(&RkHeap) -> bool) -> bool {
         let mut heaps = HEAPS.lock();
         heaps
             .iter_mut()
-            .find(|entry| !entry.removed && is_it(&entry.heap))
+            .find(|entry| entry.is_listed() && is_it(&entry.heap))
             .map(|entry| {
-                entry.removed = true;
+                entry.state = State::Closing;
                 (entry.heap.clone(), entry.minor.take())
             })
     };
@@ -217,18 +259,19 @@ fn remove(is_it: impl Fn(&RkHeap) -> bool) -> bool {
     if let Some(driver) = heap.driver() {
         driver.close();
     }
+    with_entry(&heap, |entry| entry.state = State::Closed);
     drop_unused();
     true
 }
 
-/// Drops the removed heaps to which no driver refers. May sleep.
+/// Drops the closed heaps to which no driver refers. May sleep.
 fn drop_unused() {
     loop {
         let entry = {
             let mut heaps = HEAPS.lock();
             let unused = heaps
                 .iter()
-                .position(|entry| entry.removed && entry.references == 0);
+                .position(|entry| entry.state == State::Closed && entry.references == 0);
             unused.and_then(|index| heaps.remove(index).ok())
         };
         if entry.is_none() {
@@ -242,7 +285,7 @@ pub(crate) fn find(name: &CStr) -> Option<*mut c::rk_dma_heap> {
     let mut heaps = HEAPS.lock();
     let entry = heaps
         .iter_mut()
-        .find(|entry| !entry.removed && entry.heap.name() == name)?;
+        .find(|entry| entry.is_listed() && entry.heap.name() == name)?;
     entry.references = entry.references.saturating_add(1);
     Some(entry.heap.handle(Role::Finder))
 }
@@ -320,7 +363,7 @@ pub(crate) fn heaps() -> Result<KVec<Arc<RkHeap>>> {
     let state = NODES.lock();
     let count = HEAPS.lock().len();
     let mut all = KVec::with_capacity(count, GFP_KERNEL)?;
-    for entry in HEAPS.lock().iter().filter(|entry| !entry.removed) {
+    for entry in HEAPS.lock().iter().filter(|entry| entry.is_listed()) {
         all.push_within_capacity(entry.heap.clone())
             .map_err(|_| ENOMEM)?;
     }

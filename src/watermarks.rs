@@ -82,6 +82,10 @@ impl Loans {
     /// reserve.
     const OBJECTS: usize = 16;
 
+    /// The smallest reserve that is lent, in pages: 8 MiB, that of 512 MiB of RAM. Less than a part
+    /// of it does not suffice to start a process.
+    const MIN_RESERVE: usize = (8 << 20) >> PAGE_SHIFT;
+
     /// Creates a record without loans.
     pub(crate) fn new() -> Self {
         Self {
@@ -92,7 +96,7 @@ impl Loans {
     /// Lends `pages` pages of `reserve` that the caller has allocated. Returns false if that leaves
     /// the kernel too little. Does not sleep.
     fn lend(&self, pages: usize, reserve: usize) -> bool {
-        if pages > SMALL_REQUEST {
+        if pages > SMALL_REQUEST || reserve < Self::MIN_RESERVE {
             return false;
         }
         let lent = self.pages.fetch_add(pages, Relaxed).saturating_add(pages);
@@ -140,6 +144,14 @@ pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink, loans: &Loans)
         attempts += 1;
     }
     Ok(0)
+}
+
+/// Ensures what [`ensure_reserve`] ensures, and lends nothing.
+///
+/// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
+/// signal.
+pub(crate) fn ensure_whole_reserve(pools: &impl Shrink) -> Result {
+    ensure_reserve(usize::MAX, pools, &Loans::new()).map(drop)
 }
 
 /// Makes the kernel reclaim up to `wanted` pages: allocates them and frees them again.

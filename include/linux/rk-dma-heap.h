@@ -3,7 +3,8 @@
  * Interface of the rk_dma_heap module for other drivers.
  *
  * All functions are exported for GPL-compatible modules only. They may sleep unless stated
- * otherwise. Those that do not sleep may be called with any lock held, but not by an NMI.
+ * otherwise. Those that do not sleep may be called with any lock held, but not by an NMI. With
+ * CONFIG_PREEMPT_RT they acquire a lock that sleeps, and are called where a spinlock_t may be.
  *
  * The declarations do not depend on the kernel's configuration. A driver that calls the functions
  * depends on the module, which stays loaded as long as the driver. A driver for which the module is

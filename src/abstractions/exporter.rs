@@ -177,9 +177,11 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
         direction: Direction,
     ) -> Result<&'a SgTable>;
 
-    /// Unmaps the scatter list that [`Exporter::map`] returned.
+    /// Unmaps the scatter list that [`Exporter::map`] returned. It stays mapped until this was called
+    /// as often as [`Exporter::map`].
     ///
-    /// May sleep. The reservation lock and that of the importers are held.
+    /// May sleep. The lock of the importers is held, and the reservation lock, unless a driver
+    /// detaches without unmapping; `direction` is another one then.
     fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
 
     /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]

@@ -9,10 +9,16 @@
 //! [`include/linux/cred.h`](srctree/include/linux/cred.h)
 
 use crate::{
-    abstractions::dma_buf::Pinned,
+    abstractions::{
+        dma_buf::Pinned,
+        proc_file::reader_is_admin, //
+    },
     bindings as c, //
 };
-use core::ptr;
+use core::{
+    cell::Cell,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     seq_file::SeqFile, //
@@ -38,9 +44,52 @@ pub(crate) fn require_admin() -> Result {
     }
 }
 
+/// What the opener of a file may see, determined once per open file.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::privilege::Reader;
+///
+/// let reader = Reader::default();
+/// # let _ = reader;
+/// ```
+#[derive(Default)]
+pub(crate) struct Reader(Cell<Option<Privileges>>);
+
+/// The privileges of a reader.
+#[derive(Clone, Copy)]
+pub(crate) struct Privileges {
+    /// Whether the reader may see physical addresses: `CAP_SYS_ADMIN`.
+    pub(crate) sees_addresses: bool,
+    /// Whether the reader may see the names and numbers of all processes, see [`inspects_all`].
+    pub(crate) inspects_all: bool,
+}
+
+impl Privileges {
+    /// Returns those of the opener of `file`. Does not sleep.
+    pub(crate) fn of(file: &SeqFile) -> Self {
+        let sees_addresses = reader_is_admin(file);
+        Self {
+            sees_addresses,
+            inspects_all: sees_addresses || inspects_all(file),
+        }
+    }
+}
+
+impl Reader {
+    /// Returns the privileges of the opener of `file`, which must be the same at each call. Does not
+    /// sleep.
+    pub(crate) fn privileges(&self, file: &SeqFile) -> Privileges {
+        let privileges = self.0.get().unwrap_or_else(|| Privileges::of(file));
+        self.0.set(Some(privileges));
+        privileges
+    }
+}
+
 /// Returns whether the opener of `file` may see the names and numbers of all processes:
 /// `CAP_SYS_ADMIN` or `CAP_SYS_PTRACE` in the initial user namespace. Does not sleep.
-pub(crate) fn inspects_all(file: &SeqFile) -> bool {
+fn inspects_all(file: &SeqFile) -> bool {
     // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid.
     unsafe { c::reader_inspects_all(ptr::from_ref(file).cast_mut().cast()) }
 }
@@ -48,11 +97,12 @@ pub(crate) fn inspects_all(file: &SeqFile) -> bool {
 /// Returns whether the opener of `file` may see the name and number of the process that has
 /// exported `dma_buf`.
 ///
-/// Besides the openers of [`inspects_all`] these are tasks of the same user that have each
-/// capability that the exporting task had. `hidepid=2` hides all other processes from them. They
-/// see no name once only paths refer to the dma-buf: its file has the credentials. Does not sleep.
-pub(crate) fn inspects_exporter(file: &SeqFile, dma_buf: &Pinned) -> bool {
-    if inspects_all(file) {
+/// Besides those who inspect all processes these are tasks of the same user and group that have each
+/// capability that the exporting task had, in the initial PID namespace. `hidepid=2` hides all other
+/// processes from them. They see no name once only paths refer to the dma-buf: its file has the
+/// credentials. Does not sleep.
+pub(crate) fn inspects_exporter(file: &SeqFile, privileges: Privileges, dma_buf: &Pinned) -> bool {
+    if privileges.inspects_all {
         return true;
     }
     let Some(counted) = dma_buf.file() else {

@@ -25,7 +25,11 @@ use crate::{
         PageArrayInfo,
         PageArrays, //
     },
-    page_pool::PoolStats, //
+    page_pool::{
+        PoolSet,
+        PoolStats, //
+    },
+    watermarks, //
 };
 use core::{
     ffi::c_void,
@@ -84,7 +88,7 @@ enum Backing {
         arrays: Arc<PageArrays>,
     },
     /// The page allocator. A request has no more than `limit` pages.
-    SinglePages { limit: usize },
+    SinglePages { limit: usize, pools: Arc<PoolSet> },
     /// The driver that added it.
     Driver(DriverHeap),
 }
@@ -138,10 +142,14 @@ impl RkHeap {
         Self::new(account, Backing::Own { heap, arrays })
     }
 
-    /// Creates the heap of single pages named `name`. A request has no more than `limit` pages. May
-    /// sleep. Fails with `ENOMEM`.
-    pub(crate) fn new_single_pages(name: &CStr, limit: usize) -> Result<Arc<Self>> {
-        Self::new(Account::new(name)?, Backing::SinglePages { limit })
+    /// Creates the heap of single pages named `name`. A request has no more than `limit` pages, and
+    /// may use the memory of `pools`. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new_single_pages(
+        name: &CStr,
+        limit: usize,
+        pools: Arc<PoolSet>,
+    ) -> Result<Arc<Self>> {
+        Self::new(Account::new(name)?, Backing::SinglePages { limit, pools })
     }
 
     /// Creates a driver's heap named `name`. May sleep. Fails with `ENOMEM`.
@@ -294,11 +302,17 @@ impl RkHeap {
         name: Option<&CStr>,
     ) -> Result {
         match &self.backing {
-            Backing::SinglePages { limit } => {
-                if pages.len() > *limit {
+            Backing::SinglePages { limit, pools } => {
+                let may_fail = single_pages::reclaims_and_may_fail(flags);
+                if pages.len() > *limit || may_fail && !watermarks::can_exist(pages.len(), &**pools)
+                {
                     return Err(ENOMEM);
                 }
-                single_pages::allocate(pages, flags)?;
+                single_pages::allocate(pages, flags, || match may_fail {
+                    // Pages of drivers are not counted as a loan would be.
+                    true => watermarks::ensure_whole_reserve(&**pools),
+                    false => Ok(()),
+                })?;
                 self.add_to_total(pages.len() << PAGE_SHIFT);
                 Ok(())
             }
@@ -378,7 +392,7 @@ impl RkHeap {
     /// sleep.
     pub(crate) fn pool_size(&self) -> usize {
         let size = || {
-            let call = self.driver()?.enter().ok()?;
+            let call = self.driver()?.enter_allocation().ok()?;
             let get_pool_size = call.ops.get_pool_size?;
             // SAFETY: The operation is valid during the call.
             let size = unsafe { get_pool_size(self.handle(Role::Adder)) };

@@ -82,8 +82,10 @@ impl Inode {
     ///
     /// Acquires the spin locks of the inode and of its dentry. Does not sleep.
     pub(crate) fn dma_buf(&self) -> Option<Pinned> {
+        // The dentry of a dma-buf is freed without a grace period. A count of 0 never rises again,
+        // and the dentry leaves the inode under the inode's lock before it is freed.
         // SAFETY: By the type invariants the inode is valid.
-        let dentry = NonNull::new(unsafe { bindings::d_find_any_alias(self.0.as_ptr()) })?;
+        let dentry = NonNull::new(unsafe { c::inode_dentry(self.0.as_ptr().cast()) }.cast())?;
         // SAFETY: The call returns a new reference to a dentry of the inode, which by the type
         // invariants is that of a dma-buf.
         unsafe { Pinned::from_dentry(dentry) }

@@ -33,6 +33,7 @@ use core::{
 use kernel::{
     bindings,
     device::Device,
+    dma::DataDirection,
     error::from_result,
     ffi::c_int,
     mm::virt::VmaNew,
@@ -93,18 +94,27 @@ impl<T: Exporter> OperationsVTable<T> {
         dma_buf: *mut bindings::dma_buf,
         attachment: *mut bindings::dma_buf_attachment,
     ) {
-        // SAFETY: `attach()` has set the field. The attachment has left the core's list, and leaves
-        // the list of importers below at the latest, so it has no other user after that.
-        let private = unsafe { SizedBox::from_raw((*attachment).priv_.cast::<Importer<T>>()) };
-        // A driver that has forgotten to unmap must not leave a stale entry in the list.
-        if T::mapped(&private.data).is_some() {
+        // SAFETY: By the safety requirements. Only `map()` and `unmap()` of this attachment change
+        // its data.
+        let is_mapped = T::mapped(unsafe { attached::<T>(attachment) }.2).is_some();
+        // A driver that has forgotten to unmap must leave neither a stale entry in the list nor
+        // device addresses of memory that is freed.
+        if is_mapped {
             // SAFETY: By the safety requirements the dma-buf was exported with `T`.
             let importers = unsafe { importers::<T>(dma_buf) }.lock();
             if let (Some(mut importers), Some(this)) = (importers, NonNull::new(attachment)) {
                 importers.remove(this);
+                // SAFETY: By the safety requirements. The attachment has left both lists, so there
+                // is no other reference to its data.
+                let (exporter, device, data) = unsafe { attached::<T>(attachment) };
+                while T::mapped(data).is_some() {
+                    exporter.unmap(data, device, DataDirection::Bidirectional.into());
+                }
             }
         }
-        drop(private);
+        // SAFETY: `attach()` has set the field. The attachment has left the core's list and that of
+        // the importers, so it has no other user.
+        drop(unsafe { SizedBox::from_raw((*attachment).priv_.cast::<Importer<T>>()) });
     }
 
     /// # Safety

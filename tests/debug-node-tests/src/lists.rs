@@ -138,7 +138,7 @@ fn long_lists() -> Result<()> {
     client::reload("max_segment=65536")?;
     let client = Client::open()?;
     let heap = Heap::open("system")?;
-    let buffers = [8 << 20, 4096, 9 << 20].map(|size| heap.allocate(size));
+    let buffers = [3 << 20, 4096, 4 << 20].map(|size| heap.allocate(size));
     let buffers: Vec<Buffer> = buffers.into_iter().collect::<Result<_, _>>()?;
     let mut expected = Vec::new();
     let mut attachments = Vec::new();
