@@ -10,10 +10,8 @@
 use crate::{
     abstractions::{
         area_pages::AreaPages,
-        proc_file::{
-            reader_is_admin,
-            Show, //
-        },
+        privilege::reader_is_admin,
+        proc_file::Show,
         seq_output::Output,
         signal, //
     },

@@ -177,8 +177,8 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
         direction: Direction,
     ) -> Result<&'a SgTable>;
 
-    /// Unmaps the scatter list that [`Exporter::map`] returned. It stays mapped until this was called
-    /// as often as [`Exporter::map`].
+    /// Unmaps the scatter list that [`Exporter::map`] returned. It stays mapped until this was
+    /// called as often as [`Exporter::map`].
     ///
     /// May sleep. The lock of the importers is held, and the reservation lock, unless a driver
     /// detaches without unmapping; `direction` is another one then.

@@ -9,10 +9,7 @@
 //! [`include/linux/cred.h`](srctree/include/linux/cred.h)
 
 use crate::{
-    abstractions::{
-        dma_buf::Pinned,
-        proc_file::reader_is_admin, //
-    },
+    abstractions::dma_buf::Pinned,
     bindings as c, //
 };
 use core::{
@@ -78,13 +75,20 @@ impl Privileges {
 }
 
 impl Reader {
-    /// Returns the privileges of the opener of `file`, which must be the same at each call. Does not
-    /// sleep.
+    /// Returns the privileges of the opener of `file`, which must be the same at each call. Does
+    /// not sleep.
     pub(crate) fn privileges(&self, file: &SeqFile) -> Privileges {
         let privileges = self.0.get().unwrap_or_else(|| Privileges::of(file));
         self.0.set(Some(privileges));
         privileges
     }
+}
+
+/// Returns whether the opener of `file` had `CAP_SYS_ADMIN`, which allows it to see physical
+/// addresses.
+pub(crate) fn reader_is_admin(file: &SeqFile) -> bool {
+    // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid.
+    unsafe { c::reader_is_admin(ptr::from_ref(file).cast_mut().cast()) }
 }
 
 /// Returns whether the opener of `file` may see the names and numbers of all processes:
@@ -97,10 +101,10 @@ fn inspects_all(file: &SeqFile) -> bool {
 /// Returns whether the opener of `file` may see the name and number of the process that has
 /// exported `dma_buf`.
 ///
-/// Besides those who inspect all processes these are tasks of the same user and group that have each
-/// capability that the exporting task had, in the initial PID namespace. `hidepid=2` hides all other
-/// processes from them. They see no name once only paths refer to the dma-buf: its file has the
-/// credentials. Does not sleep.
+/// Besides those who inspect all processes these are tasks of the same user and group that have
+/// each capability that the exporting task had, in the initial PID namespace. `hidepid=2` hides all
+/// other processes from them. They see no name once only paths refer to the dma-buf: its file has
+/// the credentials. Does not sleep.
 pub(crate) fn inspects_exporter(file: &SeqFile, privileges: Privileges, dma_buf: &Pinned) -> bool {
     if privileges.inspects_all {
         return true;

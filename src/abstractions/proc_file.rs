@@ -120,13 +120,6 @@ pub(crate) trait List: 'static {
     fn show(state: &Self::State, file: &SeqFile, item: &Self::Item) -> Result;
 }
 
-/// Returns whether the opener of `file` had `CAP_SYS_ADMIN`, which allows it to see physical
-/// addresses.
-pub(crate) fn reader_is_admin(file: &SeqFile) -> bool {
-    // SAFETY: `SeqFile` is a transparent wrapper of the C structure, which is valid.
-    unsafe { c::reader_is_admin(ptr::from_ref(file).cast_mut().cast()) }
-}
-
 /// A directory under `/proc` with its files.
 ///
 /// Dropping it waits for operations on the files and removes the directory and the files.

@@ -70,7 +70,7 @@ impl Bitmap {
                 let valid = |digit: u8| matches!(digit, b'0'..=b'9' | b'A'..=b'F');
                 ensure!(word.len() == 8 && word.bytes().all(valid), "{word:?}");
                 let bits = u32::from_str_radix(word, 16)?;
-                pages.extend((0..32).map(|bit| bits >> bit & 1 == 1));
+                pages.extend((0..32).map(|bit| (bits >> bit) & 1 == 1));
             }
         }
         ensure!(left == 0, "{left} words are missing");

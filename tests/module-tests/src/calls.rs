@@ -96,7 +96,7 @@ impl Call {
         let operand: i64 = field("operand")?.parse().ok()?;
         let target = address("return")?.wrapping_add_signed(operand);
         Some(Call {
-            function: *FUNCTIONS
+            function: FUNCTIONS
                 .iter()
                 .find(|name| line.contains(&format!(" {name}: (")))?,
             opcode: address("opcode")?,
