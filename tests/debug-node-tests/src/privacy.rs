@@ -31,6 +31,7 @@ use nix::unistd::{
 };
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
+use std::process::Command;
 
 pub fn add(tests: &mut Tests) {
     tests.add("access/names-of-others", names_of_others);
@@ -70,21 +71,47 @@ fn enter_namespace() -> Result<()> {
 }
 
 impl Reader {
+    /// Changes this process to this reader.
+    fn become_it(self) -> Result<()> {
+        match self {
+            Reader::Ordinary => {
+                setgid(Gid::from_raw(65534))?;
+                setuid(Uid::from_raw(65534))?;
+                Ok(())
+            }
+            Reader::Powerless => drop_capabilities(),
+            Reader::Namespace => enter_namespace(),
+        }
+    }
+
     /// Runs `body` as this reader.
     fn run(self, body: impl FnOnce() -> Result<()>) -> Result<()> {
         Child::run(move || {
-            match self {
-                Reader::Ordinary => {
-                    setgid(Gid::from_raw(65534))?;
-                    setuid(Uid::from_raw(65534))?;
-                }
-                Reader::Powerless => drop_capabilities()?,
-                Reader::Namespace => enter_namespace()?,
-            }
+            self.become_it()?;
             body()
         })?
         .succeed()
     }
+}
+
+/// Runs `body` as an ordinary user in a PID namespace of its own, with its own `/proc`.
+fn in_a_container(body: impl FnOnce() -> Result<()>) -> Result<()> {
+    Child::run(move || {
+        let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWNS;
+        // SAFETY: The call has no memory arguments.
+        Errno::result(unsafe { libc::unshare(namespaces) }).context("no PID namespace")?;
+        // The first child is the namespace's first process.
+        Child::run(move || {
+            let mount = Command::new("mount")
+                .args(["-t", "proc", "proc", "/proc"])
+                .status()?;
+            ensure!(mount.success(), "cannot mount /proc: {mount}");
+            Reader::Ordinary.become_it()?;
+            body()
+        })?
+        .succeed()
+    })?
+    .succeed()
 }
 
 /// Returns the names in the lines of `rk-dma-heap-info`, newest first.
@@ -136,6 +163,11 @@ fn names_of_others() -> Result<()> {
             expect(&format!("{reader:?}"), ["own", ""])
         })?;
     }
+    in_a_container(|| {
+        let _own = named(&heap, "own")?;
+        // Its number is that of the initial PID namespace.
+        expect("a container's user", ["", ""])
+    })?;
     // Root sees those of all users.
     let (ours, theirs) = Channel::pair()?;
     let heap = &heap;
