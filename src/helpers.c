@@ -530,6 +530,9 @@ void *rk_dma_heap_helper_vmap_frames(unsigned long pfn, unsigned int count, pgpr
 	address = vmap_pfn(pfns, count, prot);
 	kvfree(pfns);
 	return address;
+#elif defined(CONFIG_ARM64)
+	/* There ioremap_prot() takes the protection of a user mapping. */
+	return (__force void *)__ioremap_prot(PFN_PHYS(pfn), (size_t)count << PAGE_SHIFT, prot);
 #elif defined(CONFIG_HAVE_IOREMAP_PROT)
 	return (__force void *)ioremap_prot(PFN_PHYS(pfn), (size_t)count << PAGE_SHIFT, prot);
 #else
