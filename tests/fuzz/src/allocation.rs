@@ -53,9 +53,28 @@ pub fn open_heap(process: &mut Process, heap: u8) -> nix::Result<File> {
         .map_err(|error| guest_support::errno_of(&error))
 }
 
-/// Returns the error that the kernel must return for a request, apart from errors that depend on
-/// the state of the system.
-fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Option<Errno> {
+/// `RK_DMA_HEAP_UNCACHED`, which only the nodes of this folder know.
+const UNCACHED: u64 = 1;
+const WITH_UNCACHED: &str = "/dev/rk_dma_heap";
+
+/// Returns the heap flags that the heap supports.
+fn heap_flags_of(process: &Process, heap: u8) -> u64 {
+    let which = usize::from(heap) % process.targets.heaps.len().max(1);
+    let path = process.targets.heaps.get(which);
+    match path.is_some_and(|path| path.starts_with(WITH_UNCACHED)) {
+        true => UNCACHED,
+        false => 0,
+    }
+}
+
+/// Returns the error that the kernel must return for a request to a heap that supports
+/// `known_heap_flags`, apart from errors that depend on the state of the system.
+fn expected(
+    request: &Request,
+    pointer: Pointer,
+    data: &AllocationData,
+    known_heap_flags: u64,
+) -> Option<Errno> {
     if request.number != 0 {
         return Some(Errno::EINVAL);
     }
@@ -83,7 +102,7 @@ fn expected(request: &Request, pointer: Pointer, data: &AllocationData) -> Optio
     };
     let (len, fd, fd_flags, heap_flags) = (long(0), short(8), short(12), long(16));
     let known = (libc::O_CLOEXEC | libc::O_ACCMODE) as u32;
-    if fd != 0 || fd_flags & !known != 0 || heap_flags != 0 {
+    if fd != 0 || fd_flags & !known != 0 || heap_flags & !known_heap_flags != 0 {
         return Some(Errno::EINVAL);
     }
     match len.checked_next_multiple_of(page_size() as u64) {
@@ -113,6 +132,7 @@ pub fn allocate(
     request: Request,
     pointer: Pointer,
 ) -> Result<Outcome> {
+    let heap_flags = heap_flags_of(process, heap);
     let heap = match open_heap(process, heap) {
         Ok(heap) => heap,
         Err(errno) => return Ok(Outcome::Failed(errno)),
@@ -137,7 +157,7 @@ pub fn allocate(
     )?;
     let expected_errno = match path.contains(nix::fcntl::OFlag::O_PATH) {
         true => Some(Errno::EBADF),
-        false => expected(&request, pointer, &data),
+        false => expected(&request, pointer, &data, heap_flags),
     };
     match (result, expected_errno) {
         (Ok(_), None) => {}
