@@ -4,6 +4,9 @@
 //!
 //! C header: `tests/client/allocator_uapi.h`
 
+mod allocation;
+mod raw;
+
 use crate::dma_buf::Buffer;
 use crate::kernel_module;
 use crate::mapping::Mapping;
@@ -12,7 +15,6 @@ use anyhow::{
     Context,
     Result, //
 };
-use nix::errno::Errno;
 use nix::sys::mman::{
     MapFlags,
     ProtFlags, //
@@ -25,6 +27,17 @@ use std::os::fd::{
     OwnedFd, //
 };
 use std::path::Path;
+
+pub use allocation::Allocation;
+pub use raw::Description;
+use raw::{
+    name,
+    AllocationKind,
+    CheckArgument,
+    OwnHeap,
+    Request,
+    NAME_SIZE, //
+};
 
 const MODULE: &str = "rk_allocator";
 const MODULE_FILE: &str = "/lib/modules/rk_allocator.ko";
@@ -48,58 +61,6 @@ pub enum Mistake {
     Long,
     SecondPage,
     ForeignPage,
-}
-
-const NAME_SIZE: usize = 64;
-type Name = [u8; NAME_SIZE];
-
-#[derive(Clone, Copy)]
-#[repr(u32)]
-enum AllocationKind {
-    Buffer,
-    Descriptor,
-    Pages,
-}
-
-#[repr(C)]
-pub struct Request {
-    interface: u32,
-    kind: u32,
-    heap: Name,
-    name: Name,
-    length: u64,
-    fd_flags: u32,
-    heap_flags: u32,
-    fd: i32,
-    handle: u32,
-    physical_address: u64,
-}
-
-#[repr(C)]
-pub struct Free {
-    handle: u32,
-    mistake: u32,
-}
-
-#[repr(C)]
-pub struct Transfer {
-    handle: u32,
-    write: u32,
-    device: Name,
-    offset: u64,
-    length: u64,
-    data: u64,
-}
-
-#[repr(C)]
-pub struct OwnHeap {
-    name: Name,
-    contiguous: u32,
-    incomplete: u32,
-    permit_noalloc: u32,
-    delay_ms: u32,
-    pool_bytes: u64,
-    handed_out: u64,
 }
 
 /// The properties of the driver's own heap.
@@ -130,76 +91,6 @@ pub enum Check<'a> {
     Frames(u64, usize),
     /// More puts than references to this heap.
     Puts(&'a str),
-}
-
-#[repr(C)]
-pub struct CheckArgument {
-    heap: Name,
-    kind: u32,
-    round: u32,
-    address: u64,
-    length: u64,
-}
-
-/// The properties of a heap as the kernel interface reports them, and the number of calls to the
-/// driver's own heap.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Description {
-    heap: Name,
-    name: Name,
-    pub own_data: u32,
-    pub no_data: u32,
-    pub device_bits: u32,
-    pub has_area: u32,
-    pub set_no_device: i32,
-    pub set_device: i32,
-    pub set_bits: u32,
-    pub set_segment_size: u32,
-    pub buffers: u32,
-    pub arrays: u32,
-    pub returned: u32,
-    padding: u32,
-}
-
-impl Description {
-    /// Returns the name that the heap reports.
-    pub fn name(&self) -> String {
-        let end = self.name.iter().position(|byte| *byte == 0);
-        String::from_utf8_lossy(&self.name[..end.unwrap_or(NAME_SIZE)]).into_owned()
-    }
-}
-
-mod raw {
-    use super::{
-        CheckArgument,
-        Description,
-        Free,
-        OwnHeap,
-        Request,
-        Transfer, //
-    };
-
-    nix::ioctl_readwrite!(allocate, b'a', 0x00, Request);
-    nix::ioctl_write_ptr!(free, b'a', 0x01, Free);
-    nix::ioctl_write_ptr!(export, b'a', 0x02, u32);
-    nix::ioctl_write_ptr!(keep, b'a', 0x03, u32);
-    nix::ioctl_write_ptr!(transfer, b'a', 0x04, Transfer);
-    nix::ioctl_write_ptr!(mapped, b'a', 0x05, Transfer);
-    nix::ioctl_write_ptr!(add_heap, b'a', 0x06, OwnHeap);
-    nix::ioctl_none!(remove_heap, b'a', 0x07);
-    nix::ioctl_readwrite!(describe, b'a', 0x08, Description);
-    nix::ioctl_write_ptr!(hold, b'a', 0x09, u64);
-    nix::ioctl_none!(let_go, b'a', 0x0a);
-    nix::ioctl_write_ptr!(check, b'a', 0x0b, CheckArgument);
-    nix::ioctl_none!(forget_heap, b'a', 0x0c);
-}
-
-fn name(text: &str) -> nix::Result<Name> {
-    let mut name = [0; NAME_SIZE];
-    let target = name.get_mut(..text.len()).ok_or(Errno::ENAMETOOLONG)?;
-    target.copy_from_slice(text.as_bytes());
-    Ok(name)
 }
 
 /// Loads the driver if it is not loaded.
@@ -437,98 +328,5 @@ impl Allocator {
         // SAFETY: The kernel only reads and writes the struct.
         unsafe { raw::describe(self.0.as_raw_fd(), &mut description) }?;
         Ok(description)
-    }
-}
-
-/// A buffer or page array that the driver has allocated; freed when dropped.
-#[derive(Debug)]
-pub struct Allocation<'a> {
-    allocator: &'a Allocator,
-    handle: u32,
-    physical_address: u64,
-}
-
-impl Allocation<'_> {
-    fn fd(&self) -> i32 {
-        self.allocator.0.as_raw_fd()
-    }
-
-    /// Returns the physical address of a page array.
-    pub fn physical_address(&self) -> u64 {
-        self.physical_address
-    }
-
-    /// Returns a new descriptor of a buffer.
-    pub fn export(&self) -> nix::Result<Buffer> {
-        // SAFETY: The kernel only reads the handle. It installs a descriptor that nothing else
-        // owns.
-        unsafe {
-            let fd = raw::export(self.fd(), &self.handle)?;
-            Ok(Buffer::from(OwnedFd::from_raw_fd(fd)))
-        }
-    }
-
-    /// Leaves the allocation to the driver until the driver is unloaded.
-    pub fn keep(self) -> nix::Result<()> {
-        // SAFETY: The kernel only reads the handle.
-        unsafe { raw::keep(self.fd(), &self.handle) }?;
-        std::mem::forget(self);
-        Ok(())
-    }
-
-    /// Lets the driver free a page array incorrectly. The driver keeps the page array.
-    pub fn free_wrongly(&self, mistake: Mistake) -> nix::Result<()> {
-        let argument = Free {
-            handle: self.handle,
-            mistake: mistake as u32,
-        };
-        // SAFETY: The kernel only reads the struct.
-        unsafe { raw::free(self.fd(), &argument) }.map(drop)
-    }
-
-    fn transfer(&self, write: bool, device: &str, offset: usize, data: &[u8]) -> Result<Transfer> {
-        Ok(Transfer {
-            handle: self.handle,
-            write: write.into(),
-            device: name(device)?,
-            offset: offset as u64,
-            length: data.len() as u64,
-            data: data.as_ptr() as u64,
-        })
-    }
-
-    /// Lets a device write to a page array.
-    pub fn device_writes(&self, device: &str, offset: usize, bytes: &[u8]) -> Result<()> {
-        let argument = self.transfer(true, device, offset, bytes)?;
-        // SAFETY: The kernel only reads `argument` and `bytes`.
-        unsafe { raw::transfer(self.fd(), &argument) }?;
-        Ok(())
-    }
-
-    /// Lets a device read from a page array.
-    pub fn device_reads(&self, device: &str, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        let argument = self.transfer(false, device, offset, bytes)?;
-        // SAFETY: The kernel reads `argument` and writes `bytes`, which are mutably borrowed.
-        unsafe { raw::transfer(self.fd(), &argument) }?;
-        Ok(())
-    }
-
-    /// Reads a page array through `rk_vmap_contig_pfn()`.
-    pub fn read_mapped(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
-        let argument = self.transfer(false, "", offset, bytes)?;
-        // SAFETY: As in `device_reads`.
-        unsafe { raw::mapped(self.fd(), &argument) }?;
-        Ok(())
-    }
-}
-
-impl Drop for Allocation<'_> {
-    fn drop(&mut self) {
-        let argument = Free {
-            handle: self.handle,
-            mistake: 0,
-        };
-        // SAFETY: The kernel only reads the struct.
-        let _ = unsafe { raw::free(self.fd(), &argument) };
     }
 }

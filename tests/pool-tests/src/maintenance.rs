@@ -6,16 +6,20 @@
 //! QEMU without KVM has no caches. The effect of the instructions in these functions is invisible
 //! there, but their ranges are not, and the module determines only the ranges.
 
-use crate::cpu::bind_to_cpu;
-use crate::figures::Figures;
-use crate::trace::{
-    Event,
-    Probe,
-    Trace, //
+mod handing_out;
+mod watch;
+
+use self::watch::{
+    expect,
+    for_cpu,
+    for_device,
+    maintenance,
+    Maintenance,
+    Watch,
+    NONE, //
 };
 use crate::HEAPS;
 use anyhow::{
-    ensure,
     Context,
     Result, //
 };
@@ -38,8 +42,6 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::page_size;
-use std::thread::sleep;
-use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
     for heap in HEAPS {
@@ -47,7 +49,7 @@ pub fn add(tests: &mut Tests) {
             for_importers(heap)
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
-            handing_out(heap)
+            handing_out::from_a_pool(heap)
         });
     }
     for heap in CONTIGUOUS {
@@ -55,15 +57,15 @@ pub fn add(tests: &mut Tests) {
             for_importers(heap)
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
-            handing_out_contiguous(heap)
+            handing_out::contiguous(heap)
         });
         tests.add(format!("maintenance/handing-out-kept/{heap}"), move || {
-            handing_out_kept(heap)
+            handing_out::kept(heap)
         });
     }
     tests.add(
         "maintenance/handing-out-from-another-heap",
-        handing_out_from_another_heap,
+        handing_out::from_another_heap,
     );
     for heap in ["system", "cma"] {
         tests.add(format!("maintenance/in-any-order/{heap}"), move || {
@@ -81,102 +83,6 @@ pub fn add(tests: &mut Tests) {
 const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
-
-/// The first two arguments of both functions. Only some architectures have $argN.
-#[cfg(not(target_arch = "arm"))]
-const ARGUMENTS: &str = "address=$arg1:x64 size=$arg2:u64";
-#[cfg(target_arch = "arm")]
-const ARGUMENTS: &str = "address=%r0:x32 size=%r1:u32";
-
-/// Traces all cache maintenance.
-struct Watch {
-    // Dropped before the probes, which cannot be removed while they are traced.
-    trace: Trace,
-    _probes: [Probe; 2],
-}
-
-/// Bytes of a buffer with cache maintenance.
-#[derive(Debug, PartialEq, Eq)]
-struct Maintenance {
-    for_device: u64,
-    for_cpu: u64,
-}
-
-const NONE: Maintenance = Maintenance {
-    for_device: 0,
-    for_cpu: 0,
-};
-
-const fn for_device(bytes: u64) -> Maintenance {
-    Maintenance {
-        for_device: bytes,
-        for_cpu: 0,
-    }
-}
-
-const fn for_cpu(bytes: u64) -> Maintenance {
-    Maintenance {
-        for_device: 0,
-        for_cpu: bytes,
-    }
-}
-
-impl Watch {
-    fn start() -> Result<Watch> {
-        let probes = [
-            Probe::of("arch_sync_dma_for_device", ARGUMENTS)?,
-            Probe::of("arch_sync_dma_for_cpu", ARGUMENTS)?,
-        ];
-        let trace = Trace::of(&[probes[0].event(), probes[1].event()])?;
-        Ok(Watch {
-            trace,
-            _probes: probes,
-        })
-    }
-
-    /// Returns the maintenance of these segments since the last call.
-    fn take(&self, segments: &[Segment]) -> Result<Maintenance> {
-        maintenance(&self.trace.take()?, segments)
-    }
-}
-
-/// Returns the maintenance of these segments.
-fn maintenance(events: &[Event], segments: &[Segment]) -> Result<Maintenance> {
-    let bytes = |function| -> Result<u64> {
-        let ranges = ranges(events, function)?;
-        Ok(ranges.iter().map(|range| overlap(segments, *range)).sum())
-    };
-    Ok(Maintenance {
-        for_device: bytes("arch_sync_dma_for_device")?,
-        for_cpu: bytes("arch_sync_dma_for_cpu")?,
-    })
-}
-
-/// Returns address and size of each call of `function`.
-fn ranges(events: &[Event], function: &str) -> Result<Vec<(u64, u64)>> {
-    let events = events.iter().filter(|event| event.name == function);
-    events
-        .map(|event| Ok((event.number("address")?, event.number("size")?)))
-        .collect()
-}
-
-/// Returns the number of bytes of the range that are in the segments.
-fn overlap(segments: &[Segment], (address, size): (u64, u64)) -> u64 {
-    let segments = segments.iter().map(|segment| {
-        let start = segment.physical_address.max(address);
-        let end = (segment.physical_address + segment.length).min(address + size);
-        end.saturating_sub(start)
-    });
-    segments.sum()
-}
-
-fn expect(what: &str, found: Maintenance, expected: Maintenance) -> Result<()> {
-    ensure!(
-        found == expected,
-        "{what}: {found:?}, expected {expected:?}"
-    );
-    Ok(())
-}
 
 /// Maps, accesses and unmaps with one and with two importers. Each mapping and each access must
 /// cover the whole buffer once per device that has it mapped, or nothing at all.
@@ -315,186 +221,6 @@ fn without_importers(name: &str) -> Result<()> {
     access(&watch, &buffer, &attachment, &segments, mapped).context("mapped")?;
 
     drop((attachment, watch, buffer, heap));
-    module.unload()
-}
-
-/// Checks that maintenance for a device covers every byte of the segments exactly once.
-fn expect_cleaned_once(what: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
-    for segment in segments {
-        let mut at = segment.physical_address;
-        let end = at + segment.length;
-        let mut inside: Vec<_> = ranges(events, "arch_sync_dma_for_device")?
-            .into_iter()
-            .filter(|range| overlap(&[*segment], *range) > 0)
-            .collect();
-        inside.sort_unstable();
-        for (address, size) in inside {
-            ensure!(
-                address == at,
-                "{what}: cleaned from {address:#x}, expected from {at:#x}"
-            );
-            at += size;
-        }
-        ensure!(
-            at == end,
-            "{what}: cleaned up to {at:#x}, expected up to {end:#x}"
-        );
-    }
-    Ok(())
-}
-
-// Memory that will be mapped uncached is cleaned exactly once before it is allocated: fresh memory
-// during the allocation, freed memory after it was zeroed. Pooled memory needs no further
-// maintenance.
-fn handing_out(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    // A CPU may keep single pages in its own list.
-    bind_to_cpu(0)?;
-    for pages in [1, 256 + 32] {
-        check_handing_out(name, &client, pages).with_context(|| format!("{pages} pages"))?;
-    }
-    module.unload()
-}
-
-fn check_handing_out(name: &str, client: &Client, pages: usize) -> Result<()> {
-    let heap = Heap::open(name)?;
-    let segments_of = |buffer: &Buffer| -> Result<Vec<Segment>> {
-        let mut segments = client.import(buffer)?.segments()?;
-        segments.sort_by_key(|segment| segment.physical_address);
-        Ok(segments)
-    };
-    let watch = Watch::start()?;
-    let buffer = heap.allocate(pages * page_size())?;
-    let fresh = watch.trace.take()?;
-    let segments = segments_of(&buffer)?;
-    watch.trace.clear()?;
-    drop(buffer);
-    Figures::settled()?;
-    let returned = watch.trace.take()?;
-    let buffer = heap.allocate(pages * page_size())?;
-    let pooled = watch.trace.take()?;
-    ensure!(
-        segments_of(&buffer)? == segments,
-        "the buffer is not from the pool"
-    );
-
-    if name.contains("uncached") {
-        expect_cleaned_once("fresh memory", &fresh, &segments)?;
-        expect_cleaned_once("freed memory", &returned, &segments)?;
-    } else {
-        expect_not_cleaned("fresh memory", &fresh, &segments)?;
-        expect_not_cleaned("freed memory", &returned, &segments)?;
-    }
-    expect_not_cleaned("pooled memory", &pooled, &segments)
-}
-
-fn expect_not_cleaned(what: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
-    let ranges = ranges(events, "arch_sync_dma_for_device")?;
-    ensure!(
-        ranges.iter().all(|range| overlap(segments, *range) == 0),
-        "{what} was cleaned unnecessarily: {ranges:x?}"
-    );
-    Ok(())
-}
-
-// Without a pool all memory is fresh, and freed memory needs no maintenance.
-fn handing_out_contiguous(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("keep_ranges=0")?;
-    let heap = Heap::open(name)?;
-    let watch = Watch::start()?;
-    for _ in 0..2 {
-        let buffer = heap.allocate(PAGES * page_size())?;
-        let fresh = watch.trace.take()?;
-        let segments = client.import(&buffer)?.segments()?;
-        watch.trace.clear()?;
-        drop(buffer);
-        let returned = watch.trace.take()?;
-        expect_prepared("fresh memory", name, &fresh, &segments)?;
-        expect_not_cleaned("freed memory", &returned, &segments)?;
-    }
-    drop((heap, watch));
-    module.unload()
-}
-
-/// Checks that memory was prepared for a heap. Zeroes that are in the caches only would be
-/// discarded by a sync without importers.
-fn expect_prepared(what: &str, name: &str, events: &[Event], segments: &[Segment]) -> Result<()> {
-    if name.contains("uncached") || name == FOR_ADDRESSES {
-        expect_cleaned_once(what, events, segments)
-    } else {
-        expect_not_cleaned(what, events, segments)
-    }
-}
-
-/// Allocates a buffer. Returns it with its memory, and the maintenance during the allocation.
-fn allocate_watched(
-    watch: &Watch,
-    client: &Client,
-    heap: &Heap,
-) -> Result<(Buffer, Vec<Segment>, Vec<Event>)> {
-    watch.trace.clear()?;
-    let buffer = heap.allocate(PAGES * page_size())?;
-    let events = watch.trace.take()?;
-    let segments = client.import(&buffer)?.segments()?;
-    watch.trace.clear()?;
-    Ok((buffer, segments, events))
-}
-
-/// Longer than a freed range waits for its preparation, shorter than it is kept.
-const PREPARATION: Duration = Duration::from_millis(300);
-
-/// A freed range that is kept is prepared by the thread, and no more maintenance is needed when it
-/// is allocated again.
-fn handing_out_kept(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let watch = Watch::start()?;
-    let (mut buffer, segments, _) = allocate_watched(&watch, &client, &heap)?;
-    for _ in 0..2 {
-        drop(buffer);
-        sleep(PREPARATION);
-        let returned = watch.trace.take()?;
-        let (again, memory, kept) = allocate_watched(&watch, &client, &heap)?;
-        ensure!(memory == segments, "the buffer is not from the kept range");
-        expect_prepared("freed memory", name, &returned, &segments)?;
-        expect_not_cleaned("kept memory", &kept, &segments)?;
-        buffer = again;
-    }
-    drop((buffer, heap, watch));
-    module.unload()
-}
-
-/// What another heap of the same area has freed was not prepared for devices that never attach.
-fn handing_out_from_another_heap() -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    // The area of the Rockchip heap has a heap of its own name if it is not the default one.
-    let area = std::fs::read_dir("/dev/dma_heap")?
-        .filter_map(|node| node.ok()?.file_name().into_string().ok())
-        .find(|name| name.starts_with("rockchip-pool"));
-    let other = Heap::open(area.as_deref().unwrap_or("cma"))?;
-    let heap = Heap::open(FOR_ADDRESSES)?;
-    let watch = Watch::start()?;
-    let (buffer, segments, _) = allocate_watched(&watch, &client, &other)?;
-    drop(buffer);
-    sleep(PREPARATION);
-    let (buffer, again, events) = allocate_watched(&watch, &client, &heap)?;
-    ensure!(again == segments, "the buffer is not from the kept range");
-    expect_cleaned_once("memory of the other heap", &events, &segments)?;
-    // The other way around everything is prepared.
-    drop(buffer);
-    sleep(PREPARATION);
-    let (buffer, again, events) = allocate_watched(&watch, &client, &other)?;
-    ensure!(again == segments, "the buffer is not from the kept range");
-    expect_not_cleaned("memory of the Rockchip heap", &events, &segments)?;
-    drop((buffer, heap, other, watch));
     module.unload()
 }
 
