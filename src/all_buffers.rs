@@ -108,7 +108,7 @@ fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
         }
         return Ok(());
     }
-    let node = RBTreeNode::new(records::Key::new(dma_buf), Slot::new(), flags)?;
+    let node = RBTreeNode::new(records::Key::new(dma_buf), records::Other::new(), flags)?;
     let mut records = RECORDS.lock();
     let Some(open) = records.as_mut() else {
         return Ok(());

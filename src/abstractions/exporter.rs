@@ -52,7 +52,10 @@ use crate::{
             Direction,
             SgTable, //
         },
-        sized_kmalloc::SizedBox,
+        sized_kmalloc::{
+            self,
+            SizedBox, //
+        },
         user_mapping::Fault,
         version, //
     },
@@ -242,6 +245,8 @@ pub(crate) fn export<T: Exporter>(
     flags: u32,
 ) -> Result<ARef<DmaBuf>> {
     const { assert!(offset_of!(Private<T>, view) == 0) };
+    // The slab cache of a larger one is determined at run time, and has twice the size.
+    const { assert!(size_of::<Private<T>>() <= sized_kmalloc::MAX_SIZE) };
     // The exporter may be large, so it is initialized in place.
     let private = try_init!(Private {
         view: OperationsVTable::<T>::VIEW,

@@ -27,7 +27,7 @@ use kernel::{
 
 /// The maximum size in bytes that is allocated this way. The slab caches above it are shared by
 /// wide ranges of sizes.
-const MAX_SIZE: usize = 256;
+pub(crate) const MAX_SIZE: usize = 256;
 
 /// A [`kernel::alloc::KBox`] of a small type.
 ///

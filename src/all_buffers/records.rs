@@ -1,146 +1,50 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two red-black trees of records: all of them by descending inode number, and those of other
-//! exporters' dma-bufs by address.
-//!
-//! A record is stored in a [`Slot`]: in the exporter's data of a dma-buf of this module, otherwise
-//! in a node of the second tree. The first tree allocates nothing. A new dma-buf nearly always has
-//! the highest inode number, so its leftmost node is cached and such an insertion needs no search.
+//! The records, their total size, and the records whose dma-buf does not exist any more.
 //!
 //! # Life of a record
 //!
 //! A record holds a reference to the dma-buf's inode, so it is valid whatever becomes of the
-//! dma-buf. That of another exporter's dma-buf is moved to the tree of dead ones when the release
-//! is reported, or after the inode was found without its dma-buf by [`Records::sweep`]. Dropping
-//! the inode may sleep, so [`Records::take_dead`] hands the dead ones out one by one.
+//! dma-buf. It is stored in the exporter's data of a dma-buf of this module, otherwise in a node of
+//! a second tree, by address. The latter is moved to the dead ones when the release is reported, or
+//! after the inode was found without its dma-buf by [`Records::sweep`]. Dropping the inode may
+//! sleep, so [`Records::take_dead`] hands the dead ones out one by one.
 //!
 //! # Locks
 //!
-//! The caller holds `all_buffers::RECORDS` for all accesses to the trees and to the records.
-//!
-//! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
+//! The caller holds `all_buffers::RECORDS` for all accesses to the records.
+
+mod tree;
+
+pub(crate) use tree::Slot;
+use tree::{
+    Record,
+    Tree, //
+};
 
 use super::Origin;
 use crate::abstractions::{
     background::DelayedWork,
     dma_buf::{
         DmaBuf,
-        Inode,
         UncountedDmaBuf, //
-    },
-    exporter::{
-        Extra,
-        ExtraKey, //
     }, //
 };
-use core::{
-    cell::UnsafeCell,
-    cmp::Ordering,
-    ptr, //
-};
+use core::cell::Cell;
 use kernel::{
-    bindings,
     rbtree::{
         RBTree,
         RBTreeNode, //
     },
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     time::{
         Instant,
         Monotonic, //
-    },
-    types::Opaque, //
+    }, //
 };
 
 /// The time after which a release counts as missed, in milliseconds.
 const RELEASE_TIMEOUT_MS: i64 = 1000;
-
-/// The record of a dma-buf.
-pub(super) struct Record {
-    pub(super) inode: Inode,
-    pub(super) origin: Option<Origin>,
-    size: usize,
-    /// When [`Records::sweep`] found that the dma-buf does not exist any more. Its size is not
-    /// counted from then on.
-    dead_since: Option<Instant<Monotonic>>,
-}
-
-/// The storage of a record.
-///
-/// # Invariants
-///
-/// If `linked` is true, `node` is in the tree of a [`Records`], and `record` is `Some`. All fields
-/// change only under the tree's lock, and `record` becomes `None` never again.
-pub(crate) struct Slot {
-    node: Opaque<bindings::rb_node>,
-    /// The inode number of the record, beside the node for searches.
-    number: UnsafeCell<u64>,
-    record: UnsafeCell<Option<Record>>,
-    linked: Atomic<bool>,
-}
-
-// SAFETY: The record is only accessed under the tree's lock, or by the owner of the slot.
-unsafe impl Send for Slot {}
-// SAFETY: As above.
-unsafe impl Sync for Slot {}
-
-/// Identifies [`Slot`] among what exporters keep with a dma-buf.
-static SLOT_KEY: ExtraKey = ExtraKey::new();
-
-// SAFETY: No other type uses this key.
-unsafe impl Extra for Slot {
-    const KEY: &'static ExtraKey = &SLOT_KEY;
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Slot {
-    /// Creates a slot without a record.
-    pub(crate) const fn new() -> Self {
-        // INVARIANT: The slot is not linked.
-        Self {
-            node: Opaque::zeroed(),
-            number: UnsafeCell::new(0),
-            record: UnsafeCell::new(None),
-            linked: Atomic::new(false),
-        }
-    }
-
-    /// Returns whether the record is in a tree.
-    pub(super) fn is_linked(&self) -> bool {
-        self.linked.load(Relaxed)
-    }
-
-    /// Returns the node. The pointer may be converted to one to the slot.
-    fn as_node(&self) -> *mut bindings::rb_node {
-        let this: *const Self = self;
-        // SAFETY: The field is inside the slot. The access goes through a pointer to the whole
-        // slot, so that its provenance covers the slot.
-        Opaque::cast_into(unsafe { &raw const (*this).node })
-    }
-
-    /// Returns the slot of `node`.
-    ///
-    /// # Safety
-    ///
-    /// `node` must be a result of [`Slot::as_node`] and be linked during `'a`.
-    unsafe fn from_node<'a>(node: *mut bindings::rb_node) -> &'a Self {
-        let node: *mut Opaque<bindings::rb_node> = node.cast();
-        // SAFETY: By the safety requirements this is the field of a slot, which is valid while it
-        // is linked.
-        unsafe { &*kernel::container_of!(node, Self, node) }
-    }
-}
 
 /// The order of the records of other exporters' dma-bufs: by address, then newest first.
 ///
@@ -181,21 +85,36 @@ impl Key {
     }
 }
 
-/// The trees, and the total size of their dma-bufs.
+/// The storage of a record of another exporter's dma-buf.
+pub(super) struct Other {
+    slot: Slot,
+    /// When [`Records::sweep`] found that the dma-buf does not exist any more. Its size is not
+    /// counted from then on.
+    dead_since: Cell<Option<Instant<Monotonic>>>,
+}
+
+impl Other {
+    /// Creates storage without a record.
+    pub(super) const fn new() -> Self {
+        Self {
+            slot: Slot::new(),
+            dead_since: Cell::new(None),
+        }
+    }
+}
+
+/// The records.
 ///
 /// # Invariants
 ///
-/// The nodes below `root` are those of linked slots, none of which is moved or freed while it is
-/// linked: slots of this module's dma-bufs, and all of `others`. `newest` is the leftmost node, or
-/// null if the tree is empty. `bytes` is the sum of the sizes of the records whose `dead_since` is
-/// `None`.
+/// Each slot in `tree` is that of a dma-buf of this module, or one of `others`. `bytes` is the sum
+/// of the sizes of the records of `tree`, except those whose `dead_since` is `Some`.
 pub(super) struct Records {
-    root: bindings::rb_root,
-    newest: *mut bindings::rb_node,
+    tree: Tree,
     /// The records of other exporters' dma-bufs.
-    others: RBTree<Key, Slot>,
-    /// Records that are not linked any more.
-    dead: RBTree<Key, Slot>,
+    others: RBTree<Key, Other>,
+    /// Records that are not in `tree` any more.
+    dead: RBTree<Key, Other>,
     /// Where the next insertion continues to sweep.
     sweep_from: Key,
     pub(super) bytes: u64,
@@ -207,21 +126,16 @@ pub(super) struct Records {
     pub(super) burial: Arc<DelayedWork>,
 }
 
-// SAFETY: Any thread may insert and remove records.
-unsafe impl Send for Records {}
-
-// The nodes are in slots, which do not move with this value, and no node refers to it.
+// The nodes of all trees are allocated apart or in slots of others, and do not move with this
+// value. No node refers to it.
 impl Unpin for Records {}
 
 impl Records {
-    /// Creates empty trees.
+    /// Creates records of no dma-buf.
     pub(super) fn new(burial: Arc<DelayedWork>) -> Self {
         // INVARIANT: The trees have no nodes.
         Self {
-            root: bindings::rb_root {
-                rb_node: ptr::null_mut(),
-            },
-            newest: ptr::null_mut(),
+            tree: Tree::new(),
             others: RBTree::new(),
             dead: RBTree::new(),
             sweep_from: Key::FIRST,
@@ -236,19 +150,19 @@ impl Records {
     /// node, unused, if there is a record already.
     pub(super) fn insert_other(
         &mut self,
-        node: RBTreeNode<Key, Slot>,
+        node: RBTreeNode<Key, Other>,
         dma_buf: &DmaBuf,
         origin: Option<Origin>,
-    ) -> Option<RBTreeNode<Key, Slot>> {
+    ) -> Option<RBTreeNode<Key, Other>> {
         let key = Key::new(dma_buf);
         if self.others.get(&key).is_some() {
             return Some(node);
         }
         self.others.insert(node);
-        if let Some(slot) = self.others.get(&key) {
-            let slot: *const Slot = slot;
-            // SAFETY: The tree neither moves nor frees a slot before it is removed, and `bury()`
-            // unlinks it first.
+        if let Some(other) = self.others.get(&key) {
+            let slot: *const Slot = &other.slot;
+            // SAFETY: The tree of others neither moves nor frees a slot before it is removed, and
+            // `bury()` removes the record first.
             unsafe { self.insert(&*slot, dma_buf, origin) };
         }
         None
@@ -266,12 +180,13 @@ impl Records {
         !self.dead.is_empty()
     }
 
-    /// Unlinks the record of `key` and moves it to the dead ones.
+    /// Removes the record of `key` and moves it to the dead ones.
     fn bury(&mut self, key: Key) {
-        if let Some(slot) = self.others.get(&key) {
-            let slot: *const Slot = slot;
-            // SAFETY: The slot is valid, as it is in the tree.
-            self.remove(unsafe { &*slot });
+        if let Some(other) = self.others.get(&key) {
+            let is_counted = other.dead_since.get().is_none();
+            if self.tree.remove(&other.slot) && is_counted {
+                self.bytes = without(self.bytes, self.tree.record_in(&other.slot));
+            }
         }
         if let Some(node) = self.others.remove_node(&key) {
             // No other node has the key, which contains the number of the inode.
@@ -280,7 +195,7 @@ impl Records {
     }
 
     /// Removes a dead record, to be dropped without the lock.
-    pub(super) fn take_dead(&mut self) -> Option<RBTreeNode<Key, Slot>> {
+    pub(super) fn take_dead(&mut self) -> Option<RBTreeNode<Key, Other>> {
         let (_, node) = self.dead.cursor_front_mut()?.remove_current();
         Some(node)
     }
@@ -294,22 +209,19 @@ impl Records {
         let mut from = from;
         for _ in 0..count {
             let cursor = self.others.cursor_lower_bound(&from)?;
-            let (key, slot) = cursor.current();
-            let key = *key;
+            let (&key, other) = cursor.current();
             from = key.next();
-            // SAFETY: The lock is held, as there is an exclusive reference to the trees, and no
-            // other reference to the record exists.
-            let Some(record) = (unsafe { &mut *slot.record.get() }) else {
+            let Some(record) = self.tree.record_in(&other.slot) else {
                 continue;
             };
             if record.inode.has_dma_buf() {
                 continue;
             }
-            match record.dead_since {
+            match other.dead_since.get() {
                 None => {
-                    record.dead_since = Some(Instant::now());
                     // INVARIANT: The record is dead and is not counted any more.
-                    self.bytes = self.bytes.saturating_sub(record.size as u64);
+                    self.bytes = without(self.bytes, Some(record));
+                    other.dead_since.set(Some(Instant::now()));
                 }
                 Some(since) if since.elapsed().as_millis() >= RELEASE_TIMEOUT_MS => {
                     self.peak_is_stale = true;
@@ -335,120 +247,27 @@ impl Records {
     /// The slot must be neither moved nor freed before [`Records::remove`] is called with it, or
     /// these records are dropped.
     pub(super) unsafe fn insert(&mut self, slot: &Slot, dma_buf: &DmaBuf, origin: Option<Origin>) {
-        let number = dma_buf.inode();
-        if slot.is_linked() {
-            return;
+        // SAFETY: The safety requirements are the same.
+        if unsafe { self.tree.insert(slot, dma_buf, origin) } {
+            self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
+            self.peak = self.peak.max(self.bytes);
         }
-        let Some((parent, link)) = self.find_link(number) else {
-            return;
-        };
-        let node = slot.as_node();
-        // INVARIANT: The slot gets its record and is linked. It stays by the safety requirements.
-        // SAFETY: The slot is not linked, and its record is accessed by its owner only.
-        // `find_link()` returns a null link of the tree.
-        unsafe {
-            *slot.number.get() = number;
-            *slot.record.get() = Some(Record {
-                inode: dma_buf.inode_ref(),
-                origin,
-                size: dma_buf.size(),
-                dead_since: None,
-            });
-            bindings::rb_link_node(node, parent, link);
-            bindings::rb_insert_color(node, &mut self.root);
-        }
-        // INVARIANT: The left child of the leftmost node is the new leftmost one.
-        if parent == self.newest && (parent.is_null() || number > self.number_of(parent)) {
-            self.newest = node;
-        }
-        slot.linked.store(true, Relaxed);
-        self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
-        self.peak = self.peak.max(self.bytes);
     }
 
-    /// Returns the record of `node`, which must be in the tree.
-    ///
-    /// # Safety
-    ///
-    /// `node` must be in the tree.
-    unsafe fn record(&self, node: *mut bindings::rb_node) -> Option<&Record> {
-        // SAFETY: By the safety requirements the node is that of a linked slot. The lock is held,
-        // as there is a reference to the trees.
-        unsafe { (*Slot::from_node(node).record.get()).as_ref() }
-    }
-
-    #[inline]
-    fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
-        // SAFETY: This is only called for nodes of this tree, which are those of linked slots. The
-        // lock is held, as there is a reference to the trees.
-        unsafe { *Slot::from_node(node).number.get() }
-    }
-
-    /// Returns the parent node and the null link for a new record of the inode with `number`, or
-    /// `None` if there is a record already.
-    fn find_link(
-        &mut self,
-        number: u64,
-    ) -> Option<(*mut bindings::rb_node, *mut *mut bindings::rb_node)> {
-        if !self.newest.is_null() && number > self.number_of(self.newest) {
-            // SAFETY: By the type's invariant the node is in the tree and has no left child.
-            return Some((self.newest, unsafe { &raw mut (*self.newest).rb_left }));
-        }
-        let (mut parent, mut link) = (ptr::null_mut(), &raw mut self.root.rb_node);
-        loop {
-            // SAFETY: This is a link of the tree: null, or a pointer to one of its nodes.
-            let node = unsafe { *link };
-            if node.is_null() {
-                return Some((parent, link));
-            }
-            parent = node;
-            // SAFETY: This is a node of the tree.
-            let (left, right) = unsafe { (&raw mut (*node).rb_left, &raw mut (*node).rb_right) };
-            link = match self.number_of(node).cmp(&number) {
-                Ordering::Less => left,
-                Ordering::Greater => right,
-                Ordering::Equal => return None,
-            };
+    /// Removes the record in `slot` of a dma-buf of this module, if there is one.
+    pub(super) fn remove(&mut self, slot: &Slot) {
+        if self.tree.remove(slot) {
+            self.bytes = without(self.bytes, self.tree.record_in(slot));
         }
     }
 
     /// Returns the newest record whose inode number is at most `number`, and its number.
     pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record)> {
-        let (mut node, mut found) = (self.root.rb_node, ptr::null_mut());
-        while !node.is_null() {
-            // SAFETY: This is a node of the tree.
-            let (left, right) = unsafe { ((*node).rb_left, (*node).rb_right) };
-            if self.number_of(node) <= number {
-                found = node;
-                node = left;
-            } else {
-                node = right;
-            }
-        }
-        if found.is_null() {
-            return None;
-        }
-        // SAFETY: This is a node of the tree.
-        Some((self.number_of(found), unsafe { self.record(found) }?))
+        self.tree.at_most(number)
     }
+}
 
-    /// Removes the record in `slot`, if it is linked. The slot keeps the inode.
-    pub(super) fn remove(&mut self, slot: &Slot) {
-        if !slot.is_linked() {
-            return;
-        }
-        let node = slot.as_node();
-        // SAFETY: By the slot's invariant its node is in the tree, whose lock is held.
-        unsafe {
-            if self.newest == node {
-                // INVARIANT: The successor becomes the leftmost node.
-                self.newest = bindings::rb_next(node);
-            }
-            if let Some(record) = self.record(node).filter(|found| found.dead_since.is_none()) {
-                self.bytes = self.bytes.saturating_sub(record.size as u64);
-            }
-            bindings::rb_erase(node, &mut self.root);
-        }
-        slot.linked.store(false, Relaxed);
-    }
+/// Returns `bytes` without the size of `record`.
+fn without(bytes: u64, record: Option<&Record>) -> u64 {
+    bytes.saturating_sub(record.map_or(0, |record| record.size as u64))
 }

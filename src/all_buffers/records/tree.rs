@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The red-black tree of all records, by descending inode number.
+//!
+//! A record is stored in a [`Slot`], which belongs to somebody else. So the tree allocates nothing.
+//! A new dma-buf nearly always has the highest inode number, so the leftmost node is cached and
+//! such an insertion needs no search.
+//!
+//! # Locks
+//!
+//! The caller holds `all_buffers::RECORDS` for all accesses to the tree and to the records.
+//!
+//! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
+
+use super::super::Origin;
+use crate::abstractions::{
+    dma_buf::{
+        DmaBuf,
+        Inode, //
+    },
+    exporter::{
+        Extra,
+        ExtraKey, //
+    }, //
+};
+use core::{
+    cell::UnsafeCell,
+    cmp::Ordering,
+    ptr, //
+};
+use kernel::{
+    bindings,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    types::Opaque, //
+};
+
+/// The record of a dma-buf.
+pub(in super::super) struct Record {
+    pub(in super::super) inode: Inode,
+    pub(in super::super) origin: Option<Origin>,
+    pub(super) size: usize,
+}
+
+/// The storage of a record.
+///
+/// # Invariants
+///
+/// If `linked` is true, `node` is in a [`Tree`], and `record` is `Some`. All fields change only
+/// under the tree's lock, and `record` becomes `None` never again.
+pub(crate) struct Slot {
+    node: Opaque<bindings::rb_node>,
+    /// The inode number of the record, beside the node for searches.
+    number: UnsafeCell<u64>,
+    record: UnsafeCell<Option<Record>>,
+    linked: Atomic<bool>,
+}
+
+// SAFETY: The record is only accessed under the tree's lock, or by the owner of the slot.
+unsafe impl Send for Slot {}
+// SAFETY: As above.
+unsafe impl Sync for Slot {}
+
+/// Identifies [`Slot`] among what exporters keep with a dma-buf.
+static SLOT_KEY: ExtraKey = ExtraKey::new();
+
+// SAFETY: No other type uses this key.
+unsafe impl Extra for Slot {
+    const KEY: &'static ExtraKey = &SLOT_KEY;
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Slot {
+    /// Creates a slot without a record.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: The slot is not linked.
+        Self {
+            node: Opaque::zeroed(),
+            number: UnsafeCell::new(0),
+            record: UnsafeCell::new(None),
+            linked: Atomic::new(false),
+        }
+    }
+
+    /// Returns whether the record is in a tree.
+    pub(in super::super) fn is_linked(&self) -> bool {
+        self.linked.load(Relaxed)
+    }
+
+    /// Returns the node. The pointer may be converted to one to the slot.
+    fn as_node(&self) -> *mut bindings::rb_node {
+        let this: *const Self = self;
+        // SAFETY: The field is inside the slot. The access goes through a pointer to the whole
+        // slot, so that its provenance covers the slot.
+        Opaque::cast_into(unsafe { &raw const (*this).node })
+    }
+
+    /// Returns the slot of `node`.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be a result of [`Slot::as_node`] and be linked during `'a`.
+    unsafe fn from_node<'a>(node: *mut bindings::rb_node) -> &'a Self {
+        let node: *mut Opaque<bindings::rb_node> = node.cast();
+        // SAFETY: By the safety requirements this is the field of a slot, which is valid while it
+        // is linked.
+        unsafe { &*kernel::container_of!(node, Self, node) }
+    }
+}
+
+/// The tree.
+///
+/// # Invariants
+///
+/// The nodes below `root` are those of linked slots, none of which is moved or freed while it is
+/// linked. `newest` is the leftmost node, or null if the tree is empty.
+pub(super) struct Tree {
+    root: bindings::rb_root,
+    newest: *mut bindings::rb_node,
+}
+
+// SAFETY: Any thread may insert and remove records.
+unsafe impl Send for Tree {}
+
+impl Tree {
+    /// Creates an empty tree.
+    pub(super) fn new() -> Self {
+        // INVARIANT: The tree has no nodes.
+        Self {
+            root: bindings::rb_root {
+                rb_node: ptr::null_mut(),
+            },
+            newest: ptr::null_mut(),
+        }
+    }
+
+    /// Inserts a record of `dma_buf` in `slot`. Returns false, and changes nothing, if there is one
+    /// already.
+    ///
+    /// # Safety
+    ///
+    /// The slot must be neither moved nor freed before [`Tree::remove`] is called with it, or the
+    /// tree is dropped.
+    pub(super) unsafe fn insert(
+        &mut self,
+        slot: &Slot,
+        dma_buf: &DmaBuf,
+        origin: Option<Origin>,
+    ) -> bool {
+        if slot.is_linked() {
+            return false;
+        }
+        let number = dma_buf.inode();
+        let Some((parent, link)) = self.find_link(number) else {
+            return false;
+        };
+        let node = slot.as_node();
+        // INVARIANT: The slot gets its record and is linked. It stays by the safety requirements.
+        // SAFETY: The slot is not linked, and its record is accessed by its owner only.
+        // `find_link()` returns a null link of the tree.
+        unsafe {
+            *slot.number.get() = number;
+            *slot.record.get() = Some(Record {
+                inode: dma_buf.inode_ref(),
+                origin,
+                size: dma_buf.size(),
+            });
+            bindings::rb_link_node(node, parent, link);
+            bindings::rb_insert_color(node, &mut self.root);
+        }
+        // INVARIANT: The left child of the leftmost node is the new leftmost one.
+        if parent == self.newest && (parent.is_null() || number > self.number_of(parent)) {
+            self.newest = node;
+        }
+        slot.linked.store(true, Relaxed);
+        true
+    }
+
+    /// Removes the record in `slot`, which the slot keeps. Returns false if it is not in the tree.
+    pub(super) fn remove(&mut self, slot: &Slot) -> bool {
+        if !slot.is_linked() {
+            return false;
+        }
+        let node = slot.as_node();
+        // SAFETY: By the slot's invariant its node is in the tree, whose lock is held.
+        unsafe {
+            if self.newest == node {
+                // INVARIANT: The successor becomes the leftmost node.
+                self.newest = bindings::rb_next(node);
+            }
+            bindings::rb_erase(node, &mut self.root);
+        }
+        slot.linked.store(false, Relaxed);
+        true
+    }
+
+    /// Returns the record in `slot`, if it has ever had one.
+    pub(super) fn record_in<'a>(&'a self, slot: &'a Slot) -> Option<&'a Record> {
+        // SAFETY: The lock is held, as there is a reference to the tree.
+        unsafe { (*slot.record.get()).as_ref() }
+    }
+
+    #[inline]
+    fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
+        // SAFETY: This is only called for nodes of this tree, which are those of linked slots. The
+        // lock is held, as there is a reference to the tree.
+        unsafe { *Slot::from_node(node).number.get() }
+    }
+
+    /// Returns the parent node and the null link for a new record of the inode with `number`, or
+    /// `None` if there is a record already.
+    fn find_link(
+        &mut self,
+        number: u64,
+    ) -> Option<(*mut bindings::rb_node, *mut *mut bindings::rb_node)> {
+        if !self.newest.is_null() && number > self.number_of(self.newest) {
+            // SAFETY: By the type's invariant the node is in the tree and has no left child.
+            return Some((self.newest, unsafe { &raw mut (*self.newest).rb_left }));
+        }
+        let (mut parent, mut link) = (ptr::null_mut(), &raw mut self.root.rb_node);
+        loop {
+            // SAFETY: This is a link of the tree: null, or a pointer to one of its nodes.
+            let node = unsafe { *link };
+            if node.is_null() {
+                return Some((parent, link));
+            }
+            parent = node;
+            // SAFETY: This is a node of the tree.
+            let (left, right) = unsafe { (&raw mut (*node).rb_left, &raw mut (*node).rb_right) };
+            link = match self.number_of(node).cmp(&number) {
+                Ordering::Less => left,
+                Ordering::Greater => right,
+                Ordering::Equal => return None,
+            };
+        }
+    }
+
+    /// Returns the newest record whose inode number is at most `number`, and its number.
+    pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record)> {
+        let (mut node, mut found) = (self.root.rb_node, ptr::null_mut());
+        while !node.is_null() {
+            // SAFETY: This is a node of the tree.
+            let (left, right) = unsafe { ((*node).rb_left, (*node).rb_right) };
+            if self.number_of(node) <= number {
+                found = node;
+                node = left;
+            } else {
+                node = right;
+            }
+        }
+        if found.is_null() {
+            return None;
+        }
+        // SAFETY: This is a node of the tree, so that of a linked slot.
+        let slot = unsafe { Slot::from_node(found) };
+        Some((self.number_of(found), self.record_in(slot)?))
+    }
+}
