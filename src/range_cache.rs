@@ -173,18 +173,26 @@ impl RangeCache {
     /// Allocates the lowest range of the area that fits if nothing of the area were cached.
     ///
     /// Releases only cached ranges that may be part of it, and otherwise does what
-    /// [`RangeCache::search`] does. May sleep.
+    /// [`RangeCache::search`] does. Searches once more if somebody else released pages meanwhile,
+    /// which may be lower. May sleep.
     fn search_lowest(&self, request: &RangeRequest) -> (Option<Range>, usize) {
+        let releases = self.state.lock().releases();
         let (found, obtainable) = self.search(request);
         let Some(found) = found else {
             return (None, obtainable);
         };
         // A cached range that can serve the request alone is as good as a free one.
-        let lowest = self.state.lock().lowest_that_holds(request);
+        let (lowest, others_released) = {
+            let state = self.state.lock();
+            (
+                state.lowest_that_holds(request),
+                state.releases() != releases,
+            )
+        };
         let limit = lowest.map_or(found.segment().pfn, |pfn| found.segment().pfn.min(pfn + 1));
         let released =
             self.release(|range| range.area() == request.area && range.segment().pfn < limit);
-        if !released {
+        if !released && !others_released {
             return (Some(found), obtainable);
         }
         drop(found);

@@ -59,6 +59,8 @@ pub(super) struct State {
     /// The requests that are being served, without those searches. The capacity is [`MAX_REQUESTS`]
     /// from the start.
     requests: KVec<Request>,
+    /// Counts the steps that released pages, and wraps around.
+    releases: usize,
     enabled: bool,
     /// Whether the thread is queued to prepare ranges.
     queued: bool,
@@ -161,6 +163,7 @@ impl State {
             areas,
             searches: KVec::with_capacity(MAX_SEARCHES, GFP_KERNEL)?,
             requests: KVec::with_capacity(MAX_REQUESTS, GFP_KERNEL)?,
+            releases: 0,
             enabled: false,
             queued: false,
         })
@@ -246,6 +249,7 @@ impl State {
             return 0;
         };
         let released = range.preparation.release_step();
+        self.releases = self.releases.wrapping_add(1);
         range.reclaimable.shrink_to(range.segment().pages);
         if range.segment().pages == 0 {
             drop(self.ranges.remove(index));
@@ -273,6 +277,11 @@ impl State {
     /// The thread begins to prepare ranges.
     pub(super) fn begin_preparing(&mut self) {
         self.queued = false;
+    }
+
+    /// Returns a number that changes whenever pages are released.
+    pub(super) fn releases(&self) -> usize {
+        self.releases
     }
 
     /// Returns the age of the oldest range, in milliseconds.

@@ -50,6 +50,7 @@ const BUFFERS: usize = 6;
 pub fn add(tests: &mut Tests) {
     // First, because it expects no lost pages.
     tests.add("held/others-return", others_return);
+    tests.add("held/others-return-meanwhile", others_return_meanwhile);
     tests.add("held/page-array", page_array);
     tests.add("held/mapped", mapped);
     for heap in HEAPS {
@@ -126,6 +127,40 @@ fn others_return() -> Result<()> {
         }
     }
     kept::switch_to("1")
+}
+
+// The thread that prepares freed ranges begins about 10 ms after the first was freed, and releases
+// the pages that nobody holds while a request searches the area.
+fn others_return_meanwhile() -> Result<()> {
+    const PAGES: usize = 100;
+    const HELD: usize = 37;
+    let (allocator, page) = (Allocator::open()?, page_size());
+    for pause in (8_000..13_000).step_by(250).map(Duration::from_micros) {
+        // Empties the cache.
+        kept::switch_to("0")?;
+        kept::switch_to("1")?;
+        let array = allocator.pages(HEAP, None, PAGES * page)?;
+        let first = array.physical_address();
+        // Smaller gaps below the array, which other tests left.
+        let mut fillers = Vec::new();
+        let mut above = false;
+        while !above {
+            let filler = allocator.pages(HEAP, None, HELD * page)?;
+            above = filler.physical_address() > first;
+            fillers.push(filler);
+        }
+        allocator.hold(first + (HELD * page) as u64)?;
+        drop(array);
+        sleep(pause);
+        let array = allocator.pages(HEAP, None, HELD * page)?;
+        let found = array.physical_address();
+        ensure!(
+            found == first,
+            "{pause:?}: {HELD} pages at {found:#x}, not at {first:#x}"
+        );
+        allocator.let_go()?;
+    }
+    Ok(())
 }
 
 // The mapping alone holds a reference.
