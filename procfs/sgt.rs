@@ -20,24 +20,30 @@ use super::{
 };
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
         dma_buf::Pinned,
         exporter,
         privilege::Reader,
         proc_file::List,
         seq_output::Output,
-        sg_table::MappedTable,
         signal, //
     },
     all_buffers::{
         self,
         BufferInfo, //
     },
+    mapped_ranges::{
+        self,
+        Range,
+        TrialMappings, //
+    },
     rockchip, //
 };
 use core::{
     cell::Cell,
-    mem::size_of,
+    mem::{
+        self,
+        size_of, //
+    },
     ops::Deref, //
 };
 use kernel::{
@@ -71,9 +77,6 @@ const LINES: usize = 32;
 /// The number of bits of a position that count pieces of [`LINES`] lines of one dma-buf. The other
 /// bits identify the dma-buf, newest first.
 const PIECE_BITS: u32 = 20;
-
-/// A DMA address and a length in bytes.
-type Range = (u64, usize);
 
 /// The maximum size in bytes of the copies of all open files. Any user may open many.
 const MAX_COPIES: usize = 16 << 20;
@@ -122,8 +125,8 @@ impl Deref for Copied {
 /// The state of an open file.
 pub(crate) struct State {
     reader: Reader,
-    /// The device for attachments in advanced mode.
-    device: Option<Arc<Cleaner>>,
+    /// The mappings of advanced mode.
+    trials: Option<Arc<TrialMappings>>,
     /// The dma-buf that is being printed.
     current: Cell<Option<Current>>,
 }
@@ -161,7 +164,7 @@ impl List for Sgt {
     fn open() -> Result<State> {
         Ok(State {
             reader: Reader::default(),
-            device: rockchip::device(),
+            trials: rockchip::trial_mappings(),
             current: Cell::new(None),
         })
     }
@@ -198,9 +201,9 @@ impl List for Sgt {
                 state.current.set(None);
                 row::print(file, privileges, &info.dma_buf);
                 // The ranges of other readers are printed as zeros, so nothing is mapped for them.
-                let device = state.device.as_deref();
-                let device = device.filter(|_| shown && advanced::is_on());
-                match ranges_of(&info.dma_buf, device) {
+                let trials = state.trials.as_deref();
+                let trials = trials.filter(|_| shown && advanced::is_on());
+                match ranges_of(&info.dma_buf, trials) {
                     Ok(ranges) if ranges.is_empty() => output.bytes(b"\n"),
                     Ok(ranges) => {
                         print_ranges(&mut output, &ranges, 0, shown);
@@ -229,56 +232,49 @@ impl List for Sgt {
     }
 }
 
-/// Returns the ranges of `dma_buf` for a device that has mapped it, if that is visible, or else for
-/// `device`. They are empty if there is none, or if the exporter does not support `device`.
+/// Returns the ranges of `dma_buf` for a device that has mapped it, if that is visible, or else
+/// those of a mapping by `trials`. They are empty if there is none, or if the exporter does not
+/// support its device.
 ///
 /// May sleep. Fails with `EBUSY` if the reservation lock is held, with `ENOMEM`, and with `EINTR`
 /// on a fatal signal.
-fn ranges_of(dma_buf: &Pinned, device: Option<&Cleaner>) -> Result<Copied> {
-    let mut ranges = Copied::default();
+fn ranges_of(dma_buf: &Pinned, trials: Option<&TrialMappings>) -> Result<Copied> {
+    let mut copied = Copied::default();
     loop {
         signal::check_fatal()?;
         let locked = dma_buf.try_lock().ok_or(EBUSY)?;
         let Some(table) = exporter::mapped(&locked) else {
             break;
         };
-        let missing = copy(&table, &mut ranges.ranges);
+        let missing = mapped_ranges::copy(&table, &mut copied.ranges);
         drop(locked);
         if missing == 0 {
-            return Ok(ranges);
+            return Ok(copied);
         }
-        ranges.reserve(missing)?;
+        copied.reserve(missing)?;
     }
-    ranges.ranges.clear();
-    // Exporters expect that importers hold a reference to the file.
-    let Some((device, file)) = device.zip(dma_buf.file()) else {
-        return Ok(ranges);
+    let Some(trials) = trials else {
+        return Ok(Copied::default());
     };
-    let attachment = match device.attach(&file) {
-        Ok(attachment) => attachment,
-        Err(error) if error == EBUSY => return Err(error),
-        // The exporter does not support this device.
-        Err(_) => return Ok(ranges),
-    };
-    if let Some(table) = attachment.table() {
-        ranges.reserve(table.len())?;
-        copy(&table, &mut ranges.ranges);
+    copied.reserve(LINES)?;
+    loop {
+        signal::check_fatal()?;
+        // Exporters expect that importers hold a reference to the file.
+        let Some(file) = dma_buf.file() else {
+            return Ok(Copied::default());
+        };
+        let missing;
+        (copied.ranges, missing) = match trials.ranges(file, mem::take(&mut copied.ranges)) {
+            Ok(answer) => answer,
+            Err(error) if [EBUSY, EINTR, ENOMEM].contains(&error) => return Err(error),
+            // The exporter does not support this device.
+            Err(_) => return Ok(Copied::default()),
+        };
+        if missing == 0 {
+            return Ok(copied);
+        }
+        copied.reserve(missing)?;
     }
-    Ok(ranges)
-}
-
-/// Replaces `copied` by the ranges of `table`, if its capacity suffices. Otherwise empties it and
-/// returns the number of ranges that it needs capacity for. Does not sleep.
-fn copy(table: &MappedTable<'_>, copied: &mut KVVec<Range>) -> usize {
-    copied.clear();
-    if copied.capacity() < table.len() {
-        return table.len();
-    }
-    for range in table.ranges() {
-        // The capacity suffices.
-        let _ = copied.push_within_capacity(range);
-    }
-    0
 }
 
 /// Prints up to [`LINES`] of `ranges`, from number `first` on. The addresses are 0 unless `shown`.

@@ -73,6 +73,7 @@ mod heap_devices;
 mod holders;
 mod importer;
 mod ledger;
+mod mapped_ranges;
 mod page_arrays;
 mod page_pool;
 mod parameters;

@@ -42,6 +42,7 @@ use crate::{
         HeapDevices,
         RK_DMA_HEAP, //
     },
+    mapped_ranges::TrialMappings,
     page_pool::PoolSet, //
 };
 use core::{
@@ -59,7 +60,7 @@ const MAX_HEAPS: usize = 256;
 kernel::sync::global_lock! {
     // SAFETY: `init_locks()` initialises the lock, and the module calls it before anything else.
     /// What is needed to add and remove heaps.
-    unsafe(uninit) static NODES: Mutex<Nodes> = Nodes { device: None, nodes: None, modules: None };
+    unsafe(uninit) static NODES: Mutex<Nodes> = Nodes { trials: None, nodes: None, modules: None };
 }
 
 global_irq_lock! {
@@ -83,8 +84,8 @@ pub(crate) unsafe fn init_locks() {
 
 /// What is needed to add and remove heaps.
 struct Nodes {
-    /// The device that reaches all memory, for `/proc/rk_dmabuf/sgt`.
-    device: Option<Arc<Cleaner>>,
+    /// For `/proc/rk_dmabuf/sgt`.
+    trials: Option<Arc<TrialMappings>>,
     nodes: Option<HeapDevices<RK_DMA_HEAP>>,
     modules: Option<ModuleFinder>,
 }
@@ -124,15 +125,16 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Creates `/dev/rk_dma_heap`. [`device`] returns `device`.
+    /// Creates `/dev/rk_dma_heap`. [`trial_mappings`] are those for `device`.
     ///
     /// May sleep. Fails with `ENOMEM`, and as [`HeapDevices::new`] does.
     pub(crate) fn new(device: Arc<Cleaner>) -> Result<Self> {
         let nodes = HeapDevices::new()?;
+        let trials = Arc::new(TrialMappings::new(device), GFP_KERNEL)?;
         let unloads = Unloads::register()?;
         let mut state = NODES.lock();
         state.nodes = Some(nodes);
-        state.device = Some(device);
+        state.trials = Some(trials);
         state.modules = ModuleFinder::new();
         Ok(Self { _unloads: unloads })
     }
@@ -142,7 +144,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = NODES.lock();
         // A static is not dropped, so its contents are moved out and dropped without the lock.
-        let contents = (state.nodes.take(), state.device.take());
+        let contents = (state.nodes.take(), state.trials.take());
         drop(state);
         let heaps = mem::replace(&mut *HEAPS.lock(), KVec::new());
         for entry in &heaps {
@@ -330,9 +332,9 @@ pub(crate) fn lookup(handle: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
         .map(|entry| entry.heap.clone())
 }
 
-/// Returns the device that reaches all memory. May sleep.
-pub(crate) fn device() -> Option<Arc<Cleaner>> {
-    NODES.lock().device.clone()
+/// Returns the mappings for the device that reaches all memory. May sleep.
+pub(crate) fn trial_mappings() -> Option<Arc<TrialMappings>> {
+    NODES.lock().trials.clone()
 }
 
 /// Adds a driver's heap, named and described by `info`, and returns the pointer by which the driver

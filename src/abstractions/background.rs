@@ -45,6 +45,8 @@ pub(crate) enum Priority {
     /// the lock's section done only when no other task wants the CPU. So there the priority is the
     /// ordinary one.
     Lowest,
+    /// For work that its requester waits for.
+    Ordinary,
     /// For short work that has to be done in time, whatever else runs.
     Highest,
 }
@@ -54,6 +56,7 @@ impl Priority {
         match self {
             Self::Lowest if cfg!(CONFIG_PREEMPT_RT) => 0,
             Self::Lowest => 19,
+            Self::Ordinary => 0,
             Self::Highest => -20,
         }
     }

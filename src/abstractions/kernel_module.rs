@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Other kernel modules: which one contains a function, and when it is unloaded.
+//! Kernel modules, this one and others: which one contains a function, and when it is unloaded.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
 use crate::{
-    abstractions::kernel_symbol,
+    abstractions::{
+        kernel_symbol,
+        version, //
+    },
     bindings as c, //
 };
 use core::{
@@ -84,11 +87,23 @@ impl ModulePointer {
 #[must_use = "the module may be unloaded when this is dropped"]
 pub(crate) struct ModuleRef(NonNull<bindings::module>);
 
+// SAFETY: Any thread may drop a reference to a module.
+unsafe impl Send for ModuleRef {}
+
 impl Drop for ModuleRef {
     fn drop(&mut self) {
         // SAFETY: By the type invariants this value owns a reference.
         unsafe { bindings::module_put(self.0.as_ptr()) };
     }
+}
+
+/// Acquires a reference to this module, which keeps it loaded. Returns `None` if it is being
+/// unloaded. Does not sleep.
+pub(crate) fn pin() -> Option<ModuleRef> {
+    // SAFETY: This module is valid while its code runs. INVARIANT: The reference was acquired.
+    unsafe { bindings::try_module_get(version::this_module()) }
+        .then(|| NonNull::new(version::this_module()).map(ModuleRef))
+        .flatten()
 }
 
 /// A module after its exit function, or after its failed init function. Its code and data still

@@ -59,6 +59,8 @@ struct page **attachment_pages(struct attachment *attachment, unsigned long offs
 
 int attachment_access(struct attachment *attachment, struct rk_client_access *request);
 
+int exporter_export(struct rk_client_export *request);
+
 /* Maps the whole buffer or its beginning into a process by dma_buf_mmap(). */
 int attachment_mmap(struct attachment *attachment, struct vm_area_struct *area);
 u32 mapping_late_calls(void);

@@ -99,6 +99,7 @@ union client_argument {
 	struct rk_client_coherent coherent;
 	struct rk_client_late_calls late_calls;
 	struct rk_client_follow follow;
+	struct rk_client_export export;
 };
 
 static int client_request(struct client_file *this, unsigned int request,
@@ -115,6 +116,8 @@ static int client_request(struct client_file *this, unsigned int request,
 	if (request == RK_CLIENT_COHERENT)
 		return client_coherent(this->client, argument->coherent.length);
 
+	if (request == RK_CLIENT_EXPORT)
+		return exporter_export(&argument->export);
 	if (request == RK_CLIENT_FOLLOW)
 		return mapping_follow(&argument->follow);
 	if (request == RK_CLIENT_LATE_CALLS) {

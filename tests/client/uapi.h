@@ -129,6 +129,16 @@ struct rk_client_follow {
 	__u32 reserved;
 };
 
+/*
+ * Exports a page. When a device is attached for the first time, another thread holds the
+ * reservation lock for that time, from before the core acquires it. 0: it does not.
+ */
+struct rk_client_export {
+	__u32 milliseconds;
+	/* out */
+	__s32 fd;
+};
+
 #define RK_CLIENT_ATTACH      _IOWR('r', 0x00, struct rk_client_attach)
 #define RK_CLIENT_DETACH      _IOW('r', 0x01, __u32)
 #define RK_CLIENT_MAP	      _IOW('r', 0x02, struct rk_client_transfer)
@@ -144,5 +154,6 @@ struct rk_client_follow {
 #define RK_CLIENT_COHERENT    _IOW('r', 0x0c, struct rk_client_coherent)
 #define RK_CLIENT_LATE_CALLS  _IOR('r', 0x10, struct rk_client_late_calls)
 #define RK_CLIENT_FOLLOW      _IOWR('r', 0x11, struct rk_client_follow)
+#define RK_CLIENT_EXPORT      _IOWR('r', 0x12, struct rk_client_export)
 
 #endif

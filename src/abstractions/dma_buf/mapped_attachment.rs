@@ -34,7 +34,9 @@ impl<'a> MappedAttachment<'a> {
     /// Attaches `device` and maps the memory for it. The content of the memory is preserved: for a
     /// device that only reads, no cache is invalidated.
     ///
-    /// May sleep. Fails with `EBUSY` if the reservation lock is held, and as the exporter does.
+    /// May sleep, without being interruptible: another thread may acquire the reservation lock in
+    /// between. Fails with `EBUSY` if the lock is held, or if the exporter is moving the memory,
+    /// and as the exporter does.
     ///
     /// # Safety
     ///
@@ -51,6 +53,9 @@ impl<'a> MappedAttachment<'a> {
             table: None,
         };
         let guard = dma_buf.try_lock().ok_or(EBUSY)?;
+        if !guard.is_moved() {
+            return Err(EBUSY);
+        }
         // SAFETY: The attachment is valid, and the reservation lock is held.
         let table = from_err_ptr(unsafe {
             c::dma_buf_map_attachment(attachment, DataDirection::ToDevice.into())

@@ -26,6 +26,18 @@ impl ResvGuard<'_> {
         self.dma_buf
     }
 
+    /// Returns whether the exporter has finished moving the memory. Mapping would wait for that with
+    /// the lock held. Does not sleep.
+    pub(crate) fn is_moved(&self) -> bool {
+        // SAFETY: By the type invariants the dma-buf is valid and its lock is held.
+        unsafe {
+            bindings::dma_resv_test_signaled(
+                (*self.dma_buf.as_raw()).resv,
+                bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+            )
+        }
+    }
+
     /// Returns an iterator over the attachments, in the order of the dma-buf's list. They are valid
     /// while the lock is held.
     pub(crate) fn attachments(

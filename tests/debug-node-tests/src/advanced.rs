@@ -9,6 +9,7 @@ use crate::exporters::{
 use crate::nodes;
 use anyhow::{
     ensure,
+    Context,
     Result, //
 };
 use guest_support::client::{
@@ -18,15 +19,24 @@ use guest_support::client::{
 };
 use guest_support::dma_buf;
 use guest_support::heap::Heap;
+use guest_support::kernel_module;
 use guest_support::ktap::Tests;
-use guest_support::module::Module;
+use guest_support::module::{
+    self,
+    Module, //
+};
 use guest_support::pattern::Pattern;
-use guest_support::process::Child;
+use guest_support::process::{
+    eventually,
+    Child,
+    Verdict, //
+};
 use guest_support::{
     errno_of,
     wide, //
 };
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use std::time::{
     Duration,
     Instant, //
@@ -43,6 +53,7 @@ pub fn add(tests: &mut Tests) {
         "advanced/does-not-wait-for-a-lock",
         does_not_wait_for_a_lock,
     );
+    tests.add("advanced/killed-while-attaching", killed_while_attaching);
 }
 
 fn switch(on: &str) -> std::io::Result<()> {
@@ -144,4 +155,64 @@ fn does_not_wait_for_a_lock() -> Result<()> {
     ensure!(rows[1].rest.contains(".."), "{rows:?}");
     drop(other);
     Ok(())
+}
+
+/// Runs a program that reads `sgt`. It is killed when this is dropped.
+fn reader() -> Result<Child> {
+    Child::run(|| nodes::read("sgt").map(drop))
+}
+
+// Another thread acquires the reservation lock after the reader has looked at it. The reader can be
+// killed, and what it has begun is finished without it.
+fn killed_while_attaching() -> Result<()> {
+    const HELD: Duration = Duration::from_secs(8);
+    let module = Module::load("advanced=1")?;
+    client::load("")?;
+    let client = Client::open()?;
+    let own = Heap::open("system")?.allocate(SIZE)?;
+    let buffer = client.export(HELD.as_millis().try_into()?)?;
+    let start = Instant::now();
+    let mut readers = [reader()?, reader()?];
+    for reader in &mut readers {
+        std::thread::sleep(Duration::from_millis(500));
+        ensure!(
+            reader.wait(Duration::ZERO)?.is_none(),
+            "the reader does not wait"
+        );
+        reader.signal(Signal::SIGKILL)?;
+        let verdict = reader.wait(Duration::from_secs(1))?;
+        ensure!(
+            verdict == Some(Verdict::Killed(Signal::SIGKILL)),
+            "{verdict:?} of a killed reader"
+        );
+    }
+    // The thread that was left behind is the only one, and others do not wait for it.
+    for _ in 0..50 {
+        let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
+        ensure!(rows.len() == 2, "{rows:?}");
+        ensure!(rows.iter().all(|row| row.rest == " (in use)"), "{rows:?}");
+    }
+    ensure!(
+        kernel_module::unload(module::NAME) == Err(Errno::EAGAIN),
+        "the module is unloaded while its thread waits"
+    );
+    ensure!(
+        start.elapsed() < HELD,
+        "{:?} passed, so the lock was free already",
+        start.elapsed()
+    );
+    let rows = eventually(HELD, || {
+        let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
+        ensure!(rows.iter().all(|row| row.rest.contains("..")), "{rows:?}");
+        Ok(rows)
+    })?;
+    ensure!(rows.len() == 2, "{rows:?}");
+    for buffer in [&own, &buffer] {
+        let devices = dma_buf::attached_devices(buffer)?;
+        ensure!(devices.is_empty(), "{devices:?} are still attached");
+    }
+    drop((own, buffer));
+    drop(client);
+    client::unload().context("the exporter cannot be unloaded")?;
+    module.unload()
 }

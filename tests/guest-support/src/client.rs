@@ -19,7 +19,9 @@ use nix::errno::Errno;
 use std::fs::File;
 use std::os::fd::{
     AsFd,
-    AsRawFd, //
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
 };
 use std::path::Path;
 
@@ -236,6 +238,19 @@ impl Client {
             Err(Errno::EINVAL) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Exports a page of the driver. When a device is attached to it for the first time, another
+    /// thread holds the reservation lock for that time, from before the core acquires it.
+    pub fn export(&self, milliseconds: u32) -> nix::Result<Buffer> {
+        let mut argument = raw::Export {
+            milliseconds,
+            ..raw::Export::default()
+        };
+        // SAFETY: The kernel only reads and writes `argument`.
+        unsafe { raw::export(self.0.as_raw_fd(), &mut argument) }?;
+        // SAFETY: The descriptor is new, and nobody else owns it.
+        Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(argument.fd) }))
     }
 
     fn query_type(&self, handle: u32, view: u32, position: u64) -> nix::Result<MemoryType> {

@@ -70,6 +70,13 @@ pub struct Follow {
     pub reserved: u32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+pub struct Export {
+    pub milliseconds: u32,
+    pub fd: i32,
+}
+
 nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
 nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
 nix::ioctl_write_ptr!(map, b'r', 0x02, Transfer);
@@ -85,3 +92,4 @@ nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
 nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
 nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
 nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
+nix::ioctl_readwrite!(export, b'r', 0x12, Export);
