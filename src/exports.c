@@ -32,13 +32,28 @@ EXPORT_SYMBOL_GPL(rk_dma_heap_total_dec);
 EXPORT_SYMBOL_GPL(rk_dma_heap_cma_setup);
 EXPORT_SYMBOL_GPL(rk_vmap_contig_pfn);
 
+/* Kbuild defines these for names that the kernel exports itself. */
+#ifndef RK_KERNEL_HAS_dma_heap_find
 EXPORT_SYMBOL_GPL(dma_heap_find);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_put
 EXPORT_SYMBOL_GPL(dma_heap_put);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_buffer_alloc
 EXPORT_SYMBOL_GPL(dma_heap_buffer_alloc);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_buffer_free
 EXPORT_SYMBOL_GPL(dma_heap_buffer_free);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_bufferfd_alloc
 EXPORT_SYMBOL_GPL(dma_heap_bufferfd_alloc);
+#endif
 
 #ifndef CONFIG_DMABUF_HEAPS
+#ifndef RK_KERNEL_HAS_dma_heap_get_drvdata
 EXPORT_SYMBOL_GPL(dma_heap_get_drvdata);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_get_name
 EXPORT_SYMBOL_GPL(dma_heap_get_name);
+#endif
 #endif

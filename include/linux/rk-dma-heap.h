@@ -297,15 +297,28 @@ void *rk_vmap_contig_pfn(unsigned long pfn, unsigned int count, pgprot_t prot);
  * them up with symbol_get(). dma_heap_find() and dma_heap_put() do not sleep. The flags have the
  * types of Rockchip's kernels, also where Android's own have 64 bits for heap_flags: no flag
  * exists, and on 32-bit arm the two are passed in different registers.
+ *
+ * The module leaves out those that the kernel exports itself. A driver for such a kernel defines
+ * RK_KERNEL_HAS_NAME for each of them, if the kernel's declaration is another one.
  */
 struct dma_heap;
 
+#ifndef RK_KERNEL_HAS_dma_heap_find
 struct dma_heap *dma_heap_find(const char *name);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_put
 void dma_heap_put(struct dma_heap *heap);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_buffer_alloc
 struct dma_buf *dma_heap_buffer_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
 				      unsigned int heap_flags);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_buffer_free
 void dma_heap_buffer_free(struct dma_buf *dmabuf);
+#endif
+#ifndef RK_KERNEL_HAS_dma_heap_bufferfd_alloc
 int dma_heap_bufferfd_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
 			    unsigned int heap_flags);
+#endif
 
 #endif
