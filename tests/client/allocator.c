@@ -146,6 +146,8 @@ static int check(struct rk_allocator_check *check)
 		return check_frames(check->address, check->length);
 	case RK_ALLOCATOR_CHECK_PUTS:
 		return check_unbalanced_puts(check->heap);
+	case RK_ALLOCATOR_CHECK_PASSING_HEAP:
+		return own_heap_pass(check->heap);
 	}
 	return -EINVAL;
 }

@@ -39,6 +39,8 @@ int allocation_mapped(struct allocation *this, struct rk_allocator_transfer *tra
 int own_heap_add(struct rk_allocator_heap *description);
 int own_heap_remove(void);
 int own_heap_forget(void);
+/* Adds another heap and removes it again, also while the driver's own heap is being removed. */
+int own_heap_pass(const char *name);
 int own_heap_describe(struct rk_allocator_description *description);
 
 int check_unbound_device(void);

@@ -109,6 +109,8 @@ enum rk_allocator_check_kind {
 	RK_ALLOCATOR_CHECK_SINGLE_PAGES,
 	RK_ALLOCATOR_CHECK_FRAMES,
 	RK_ALLOCATOR_CHECK_PUTS,
+	/* Adds a heap of this name and removes it. */
+	RK_ALLOCATOR_CHECK_PASSING_HEAP,
 };
 
 struct rk_allocator_description {

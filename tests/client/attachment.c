@@ -51,6 +51,27 @@ void attachment_destroy(struct attachment *this)
 	kfree(this);
 }
 
+/* What the core hands out with CONFIG_DMABUF_DEBUG: only unmapping frees it. */
+struct table_copy {
+	struct sg_table *original;
+	struct sg_table table;
+};
+
+void attachment_leave(struct attachment *this)
+{
+	unsigned int i;
+
+	dma_buf_detach(this->buffer, this->attachment);
+	if (IS_ENABLED(CONFIG_DMABUF_DEBUG)) {
+		for (i = 0; i < this->mappings; i++) {
+			sg_free_table(this->tables[i]);
+			kfree(container_of(this->tables[i], struct table_copy, table));
+		}
+	}
+	dma_buf_put(this->buffer);
+	kfree(this);
+}
+
 int attachment_map(struct attachment *this, enum dma_data_direction direction)
 {
 	struct sg_table *table;

@@ -39,6 +39,8 @@ extern const struct file_operations client_file_operations;
 
 struct attachment *attachment_create(struct client *client, int fd);
 void attachment_destroy(struct attachment *attachment);
+/* Detaches the buffer and leaves it mapped, as a careless driver does. */
+void attachment_leave(struct attachment *attachment);
 int attachment_map(struct attachment *attachment, enum dma_data_direction direction);
 int attachment_unmap(struct attachment *attachment);
 int attachment_segments(struct attachment *attachment, struct rk_client_segments *request);

@@ -129,6 +129,10 @@ static int client_request(struct client_file *this, unsigned int request,
 	if (!attachment)
 		return -ENOENT;
 	switch (request) {
+	case RK_CLIENT_LEAVE:
+		xa_erase(&this->attachments, argument->handle);
+		attachment_leave(attachment);
+		return 0;
 	case RK_CLIENT_MAP:
 		return attachment_map(attachment, argument->transfer.direction);
 	case RK_CLIENT_UNMAP:

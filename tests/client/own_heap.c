@@ -32,13 +32,18 @@ static struct dma_buf *own_allocate(struct rk_dma_heap *heap, unsigned long leng
 				    const char *name)
 {
 	struct own_heap *this = rk_dma_heap_get_drvdata(heap);
-
 	struct dma_buf *buffer;
 
+	/* The heap is known to the core before an operation begins, and until it has ended. */
+	if (!this)
+		return ERR_PTR(-ESTALE);
 	atomic_inc(&this->running);
 	atomic_inc(&this->buffers);
 	msleep(this->delay_ms);
-	buffer = rk_dma_heap_buffer_alloc(this->source, length, fd_flags, heap_flags, name);
+	if (rk_dma_heap_get_drvdata(heap) == this)
+		buffer = rk_dma_heap_buffer_alloc(this->source, length, fd_flags, heap_flags, name);
+	else
+		buffer = ERR_PTR(-ESTALE);
 	atomic_dec(&this->running);
 	return buffer;
 }
@@ -169,6 +174,21 @@ int own_heap_remove(void)
 	}
 	mutex_unlock(&lock);
 	return ret;
+}
+
+int own_heap_pass(const char *name)
+{
+	struct rk_dma_heap_export_info info = {
+		.name = name,
+		.ops = &plain_ops,
+		.priv = &own,
+	};
+	struct rk_dma_heap *heap = rk_dma_heap_add(&info);
+
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	rk_dma_heap_put(heap);
+	return 0;
 }
 
 int own_heap_forget(void)

@@ -155,5 +155,7 @@ struct rk_client_export {
 #define RK_CLIENT_LATE_CALLS  _IOR('r', 0x10, struct rk_client_late_calls)
 #define RK_CLIENT_FOLLOW      _IOWR('r', 0x11, struct rk_client_follow)
 #define RK_CLIENT_EXPORT      _IOWR('r', 0x12, struct rk_client_export)
+/* Detaches the buffer and leaves it mapped. */
+#define RK_CLIENT_LEAVE _IOW('r', 0x13, __u32)
 
 #endif

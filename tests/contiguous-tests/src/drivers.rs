@@ -2,6 +2,8 @@
 
 //! Drivers as they are: written for a vendor's kernel, and gone while others use what was theirs.
 
+mod calls;
+
 use crate::areas;
 use crate::replay::HEAP;
 use crate::trees::Tree;
@@ -50,7 +52,7 @@ pub fn add(tests: &mut Tests, tree: &'static Tree) {
     tests.add("drivers/removed-heap", removed_heap);
     tests.add("drivers/forgotten-heap", forgotten_heap);
     tests.add("drivers/second-driver", second_driver);
-    tests.add("drivers/calls-in-flight", calls_in_flight);
+    calls::add(tests);
     tests.add("drivers/unbound-device", || {
         Ok(Allocator::open()?.check(Check::UnboundDevice)?)
     });
@@ -184,32 +186,6 @@ fn second_driver() -> Result<()> {
     drop(allocator);
     allocator::unload().context("the first driver cannot be unloaded")?;
     expect_errno("without its driver", second.allocate(), Errno::ENODEV)
-}
-
-fn calls_in_flight() -> Result<()> {
-    const NAME: &str = "slow-heap";
-    let allocator = Allocator::open()?;
-    let options = HeapOptions {
-        contiguous: true,
-        delay_ms: 500,
-        ..HeapOptions::default()
-    };
-    allocator.add_heap_with(NAME, options)?;
-    let heap = Heap::open_path(&node(NAME), OFlag::O_RDONLY)?;
-    std::thread::scope(|scope| {
-        let call = scope.spawn(|| heap.allocate_with(&AllocationData::read_write(1)).map(drop));
-        eventually(Duration::from_secs(5), || {
-            ensure!(allocator.describe(NAME)?.buffers == 1);
-            Ok(())
-        })?;
-        allocator
-            .remove_heap()
-            .context("an operation was running when the put returned")?;
-        let answer = call.join().map_err(|_| anyhow::anyhow!("panicked"))?;
-        answer.context("the call that was in flight")
-    })?;
-    let answer = heap.allocate_with(&AllocationData::read_write(1));
-    expect_errno("an open node", answer.map(drop), Errno::ENODEV)
 }
 
 fn single_pages() -> Result<()> {

@@ -91,6 +91,8 @@ pub enum Check<'a> {
     Frames(u64, usize),
     /// More puts than references to this heap.
     Puts(&'a str),
+    /// Another heap of this name is added and removed.
+    PassingHeap(&'a str),
 }
 
 /// Loads the driver if it is not loaded.
@@ -277,6 +279,10 @@ impl Allocator {
             }
             Check::Puts(heap) => {
                 argument.kind = 3;
+                argument.heap = name(heap)?;
+            }
+            Check::PassingHeap(heap) => {
+                argument.kind = 4;
                 argument.heap = name(heap)?;
             }
         }

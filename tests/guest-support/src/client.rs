@@ -315,6 +315,15 @@ impl Attachment<'_> {
         unsafe { raw::hold(self.fd(), &hold) }.map(drop)
     }
 
+    /// Detaches the buffer and leaves it mapped, as a careless driver does.
+    pub fn leave(self) -> nix::Result<()> {
+        // SAFETY: The kernel only reads the handle.
+        unsafe { raw::leave(self.fd(), &self.handle) }?;
+        // The handle is free.
+        std::mem::forget(self);
+        Ok(())
+    }
+
     /// Undoes [`Attachment::map`].
     pub fn unmap(&self) -> nix::Result<()> {
         // SAFETY: The kernel only reads the handle.

@@ -71,6 +71,9 @@ pub fn add(tests: &mut Tests) {
         tests.add(format!("maintenance/in-any-order/{heap}"), move || {
             in_any_order(heap)
         });
+        tests.add(format!("maintenance/left-mapped/{heap}"), move || {
+            left_mapped(heap)
+        });
     }
     for heap in Iterator::chain(HEAPS.into_iter(), CONTIGUOUS) {
         tests.add(format!("maintenance/without-importers/{heap}"), move || {
@@ -260,5 +263,37 @@ fn in_any_order(name: &str) -> Result<()> {
     }
     unmapped_last.unmap()?;
     drop((watch, unmapped_last, buffer, heap));
+    module.unload()
+}
+
+/// A driver detaches without unmapping. The buffer is unmapped all the same, and the device is part
+/// of no sync any more, whether others came before or after it.
+fn left_mapped(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let bytes = (PAGES * page_size()) as u64;
+    for others in [[false, false], [true, false], [false, true], [true, true]] {
+        let import = |wanted: bool| wanted.then(|| client.import(&buffer)).transpose();
+        let before = import(others[0])?;
+        let careless = client.import(&buffer)?;
+        careless.map(Direction::Both)?;
+        let segments = careless.segments()?;
+        let after = import(others[1])?;
+        let watch = Watch::start()?;
+        careless.leave()?;
+        let unmapped_twice = for_cpu(2 * bytes);
+        expect("detach", watch.take(&segments)?, unmapped_twice)
+            .with_context(|| format!("{others:?}"))?;
+        buffer.sync(SYNC_START | SYNC_RW)?;
+        let left = others.into_iter().filter(|other| *other).count() as u64;
+        expect("begin", watch.take(&segments)?, for_cpu(left * bytes))
+            .with_context(|| format!("{others:?}"))?;
+        buffer.sync(SYNC_END | SYNC_RW)?;
+        drop((before, after, watch));
+    }
+    drop((buffer, heap));
     module.unload()
 }

@@ -93,3 +93,4 @@ nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
 nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
 nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
 nix::ioctl_readwrite!(export, b'r', 0x12, Export);
+nix::ioctl_write_ptr!(leave, b'r', 0x13, u32);
