@@ -68,7 +68,7 @@ fn opened_at_once() -> Result<()> {
     let allocator = Allocator::open()?;
     for round in 0..checkers::rounds(100) {
         let waits = AtomicBool::new(true);
-        std::thread::scope(|scope| {
+        let answer = std::thread::scope(|scope| {
             let program = scope.spawn(|| {
                 while waits.load(Ordering::Relaxed) {
                     if let Ok(heap) = Heap::open_path(&node(NAME), OFlag::O_RDONLY) {
@@ -87,9 +87,9 @@ fn opened_at_once() -> Result<()> {
             let answer = program.join().map_err(|_| anyhow::anyhow!("panicked"))?;
             added?;
             answer
-        })
-        .with_context(|| format!("round {round}"))?;
+        });
         allocator.remove_heap()?;
+        answer.with_context(|| format!("round {round}"))?;
     }
     Ok(())
 }
