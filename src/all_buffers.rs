@@ -21,9 +21,11 @@
 //! acquires those of one inode and of its dentry under it. It is held for a bounded number of
 //! steps, each a search in a tree.
 
+mod missing;
 mod origin;
 mod records;
 
+use missing::Missing;
 pub(crate) use origin::Origin;
 use records::Records;
 pub(crate) use records::Slot;
@@ -57,7 +59,6 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
-            Full,
             Relaxed, //
         },
         Arc, //
@@ -89,8 +90,8 @@ static EXPORTS_OBSERVED: Atomic<bool> = Atomic::new(false);
 /// Whether dma-bufs of other exporters are recorded.
 static TRACK_ALL: Atomic<bool> = Atomic::new(false);
 
-/// Whether a record is missing because its allocation failed.
-static RECORDS_MISSING: Atomic<bool> = Atomic::new(false);
+/// The records whose allocation failed.
+static MISSING: Missing = Missing::new();
 
 /// The number of records that a reader looks at while it holds the lock.
 const SWEEP_STEPS: usize = 32;
@@ -161,7 +162,7 @@ impl Observer for Recorder {
             let _ = new.set_default_name(origin.default_name().as_bytes());
         }
         if TRACK_ALL.load(Relaxed) && insert(new.dma_buf(), Some(origin), GFP_ATOMIC).is_err() {
-            RECORDS_MISSING.store(true, Relaxed);
+            MISSING.count();
             if let Some(records) = RECORDS.lock().as_mut() {
                 records.peak_is_stale = true;
             }
@@ -279,12 +280,10 @@ pub(crate) struct BufferInfo {
 /// even if others are exported and released in between.
 pub(crate) fn newest_up_to(mut number: u64) -> Option<BufferInfo> {
     loop {
-        let records = RECORDS.lock();
-        let (found, record) = records.as_ref()?.at_most(number)?;
-        let (dma_buf, origin) = (record.inode.dma_buf(), record.origin);
-        drop(records);
-        if let Some(dma_buf) = dma_buf {
-            return Some(BufferInfo { dma_buf, origin });
+        // The lock is released at the end of the statement.
+        let (found, info) = RECORDS.lock().as_ref()?.look_up_to(number)?;
+        if info.is_some() {
+            return info;
         }
         if signal::fatal_pending() {
             return None;
@@ -321,16 +320,12 @@ pub(crate) fn coverage() -> Coverage {
     if !TRACK_ALL.load(Relaxed) {
         return Coverage::Own;
     }
-    // Cleared first: a record that goes missing during the iteration may not be found by it.
-    if RECORDS_MISSING.load(Relaxed) && RECORDS_MISSING.xchg(false, Full) {
-        let inserted = DmaBufIter::new()
-            .ok_or(ENOENT)
-            .and_then(|existing| existing.try_for_each(insert_existing));
-        if inserted.is_err() {
-            RECORDS_MISSING.store(true, Relaxed);
-        }
-    }
-    match RECORDS_MISSING.load(Relaxed) {
+    MISSING.repair(|| {
+        DmaBufIter::new()
+            .ok_or(ENOENT)?
+            .try_for_each(insert_existing)
+    });
+    match MISSING.any() {
         true => Coverage::Incomplete,
         false => Coverage::All,
     }

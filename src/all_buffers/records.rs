@@ -14,6 +14,8 @@
 //!
 //! The caller holds `all_buffers::RECORDS` for all accesses to the records.
 
+#[cfg(CONFIG_KUNIT)]
+mod tests;
 mod tree;
 
 pub(crate) use tree::Slot;
@@ -22,7 +24,10 @@ use tree::{
     Tree, //
 };
 
-use super::Origin;
+use super::{
+    BufferInfo,
+    Origin, //
+};
 use crate::abstractions::{
     background::DelayedWork,
     dma_buf::{
@@ -261,9 +266,13 @@ impl Records {
         }
     }
 
-    /// Returns the newest record whose inode number is at most `number`, and its number.
-    pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record)> {
-        self.tree.at_most(number)
+    /// Looks at the newest record whose inode number is at most `number`, and at no other: the
+    /// caller holds a spin lock. Returns its number, and its dma-buf unless that is being released.
+    pub(super) fn look_up_to(&self, number: u64) -> Option<(u64, Option<BufferInfo>)> {
+        let (found, record) = self.tree.at_most(number)?;
+        let origin = record.origin;
+        let dma_buf = record.inode.dma_buf();
+        Some((found, dma_buf.map(|dma_buf| BufferInfo { dma_buf, origin })))
     }
 }
 

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of records that no event reaches.
+
+#[kernel::prelude::kunit_tests(rk_dma_heap_records)]
+mod records {
+    use super::super::{
+        Key,
+        Other,
+        Records, //
+    };
+    use crate::abstractions::{
+        background::DelayedWork,
+        dma_buf::DmaBuf,
+        exporter::{
+            self,
+            example::PageExporter, //
+        }, //
+    };
+    use kernel::{
+        page::PAGE_SIZE,
+        prelude::*,
+        rbtree::RBTreeNode,
+        sync::aref::ARef, //
+    };
+
+    const DEAD: usize = 1000;
+
+    fn export() -> Result<ARef<DmaBuf>> {
+        exporter::export(PageExporter::new(1), PAGE_SIZE, 0)
+    }
+
+    fn insert(records: &mut Records, dma_buf: &DmaBuf) -> Result {
+        let node = RBTreeNode::new(Key::new(dma_buf), Other::new(), GFP_KERNEL)?;
+        drop(records.insert_other(node, dma_buf, None));
+        Ok(())
+    }
+
+    /// Any number of dma-bufs has been released, and their records are still there: a search, which
+    /// is made with the lock held, looks at one of them.
+    #[test]
+    fn one_record_at_a_time() -> Result {
+        let mut records = Records::new(DelayedWork::new()?);
+        let live = export()?;
+        insert(&mut records, &live)?;
+        for _ in 0..DEAD {
+            let dead = export()?;
+            insert(&mut records, &dead)?;
+        }
+        let mut number = u64::MAX;
+        for _ in 0..DEAD {
+            let (found, info) = records.look_up_to(number).ok_or(ENOENT)?;
+            assert!(found > live.inode() && found <= number);
+            assert!(info.is_none());
+            number = found - 1;
+        }
+        let (found, info) = records.look_up_to(number).ok_or(ENOENT)?;
+        assert_eq!(found, live.inode());
+        assert_eq!(info.ok_or(ENOENT)?.dma_buf.inode(), found);
+        assert!(records.look_up_to(found - 1).is_none());
+        Ok(())
+    }
+
+    /// The same for a sweep: it looks at no more records than the caller wants.
+    #[test]
+    fn so_many_records_at_a_time() -> Result {
+        let mut records = Records::new(DelayedWork::new()?);
+        for _ in 0..DEAD {
+            let dead = export()?;
+            insert(&mut records, &dead)?;
+        }
+        let counted = |records: &Records| records.bytes as usize / PAGE_SIZE;
+        let mut from = Some(Key::FIRST);
+        let mut left = DEAD;
+        while let Some(at) = from {
+            assert_eq!(counted(&records), left);
+            from = records.sweep(at, 32);
+            left = left.saturating_sub(32);
+        }
+        assert_eq!(counted(&records), 0);
+        Ok(())
+    }
+}
