@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A dma-buf of the driver's own, whose reservation lock another thread acquires at the worst moment:
- * after an importer has looked, and before the core acquires the lock to attach it.
+ * A dma-buf of the driver's own, whose reservation lock another thread acquires at the worst
+ * moment: after an importer has looked, and before the core acquires the lock to attach it.
  */
 
 #include <linux/completion.h>

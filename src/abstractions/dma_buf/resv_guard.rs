@@ -26,8 +26,8 @@ impl ResvGuard<'_> {
         self.dma_buf
     }
 
-    /// Returns whether the exporter has finished moving the memory. Mapping would wait for that with
-    /// the lock held. Does not sleep.
+    /// Returns whether the exporter has finished moving the memory. Mapping would wait for that
+    /// with the lock held. Does not sleep.
     pub(crate) fn is_moved(&self) -> bool {
         // SAFETY: By the type invariants the dma-buf is valid and its lock is held.
         unsafe {
