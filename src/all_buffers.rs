@@ -3,23 +3,26 @@
 //! Records of all dma-bufs of the system, with their total size and its peak.
 //!
 //! A record is inserted when a dma-buf is exported and removed when its exporter is about to
-//! release it, so the total is always exact and the peak misses no dma-buf. That of a dma-buf of
-//! this module is removed by the exporter itself, which cannot be missed. Dma-bufs that were
+//! release it, so the total is always exact and the peak misses no dma-buf. Dma-bufs that were
 //! exported before the module was loaded are found with the kernel's iterator. It runs after the
 //! observation of events has started, and a dma-buf that both find is inserted once.
 //!
-//! Events inform, references keep: a record holds a reference to the inode of its dma-buf, by which
-//! a reader acquires one to the dma-buf itself. Where the release of another exporter's dma-buf was
-//! missed, there is none to acquire, and the record is swept by the next readers and exports.
+//! That of a dma-buf of this module ([`records::own`]) is inserted and removed by the exporter
+//! itself, which cannot be missed, so it needs no reference to anything.
+//!
+//! For those of others ([`records`]), events inform, references keep: a record holds a reference to
+//! the inode of its dma-buf, by which a reader acquires one to the dma-buf itself. Where the release
+//! was missed, there is none to acquire, and the record is swept by the next readers and exports.
 //!
 //! Without `track_all`, or if the kernel does not allow the observation, only this module's own
 //! dma-bufs are recorded.
 //!
 //! # Locks
 //!
-//! [`RECORDS`] is a spin lock, acquired with the name lock of a dma-buf held or with none. A reader
-//! acquires those of one inode and of its dentry under it. It is held for a bounded number of
-//! steps, each a search in a tree.
+//! [`RECORDS`] is a spin lock over the records of other exporters' dma-bufs, acquired with the name
+//! lock of a dma-buf held or with none. A reader acquires those of one inode and of its dentry under
+//! it. It is held for a bounded number of steps, each a search in a tree. [`records::own`] has the
+//! locks of the others.
 
 mod missing;
 mod origin;
@@ -27,8 +30,13 @@ mod records;
 
 use missing::Missing;
 pub(crate) use origin::Origin;
-use records::Records;
-pub(crate) use records::Slot;
+pub(crate) use records::totals::Totals;
+pub(crate) use records::OwnSlot;
+use records::{
+    own,
+    totals,
+    Records, //
+};
 
 use crate::abstractions::{
     background::{
@@ -67,25 +75,25 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
-    /// The records, between [`AllBuffers::start`] and the end.
+    /// The records of others, between [`AllBuffers::start`] and the end.
     unsafe(uninit) static RECORDS: SpinLock<Option<Records>> = None;
 }
 
-/// Initialises [`RECORDS`].
+/// Initialises [`RECORDS`] and the module's own records.
 ///
 /// # Safety
 ///
 /// Must be called once, before any other function of this file.
 pub(crate) unsafe fn init_lock() {
     // SAFETY: The caller promises that this is the first and only call.
-    unsafe { RECORDS.init() };
+    unsafe {
+        RECORDS.init();
+        own::init();
+    }
 }
 
 /// Whether dma-bufs that are exported without a name get a default name.
 static SET_DEFAULT_NAMES: Atomic<bool> = Atomic::new(false);
-
-/// Whether [`Recorder::exported`] is called, and sets the names of all exporters' dma-bufs.
-static EXPORTS_OBSERVED: Atomic<bool> = Atomic::new(false);
 
 /// Whether dma-bufs of other exporters are recorded.
 static TRACK_ALL: Atomic<bool> = Atomic::new(false);
@@ -99,16 +107,14 @@ const SWEEP_STEPS: usize = 32;
 /// The time for which dead records are collected before they are dropped, in milliseconds.
 const BURIAL_DELAY_MS: u32 = 10;
 
-/// Inserts a record of `dma_buf`, if there is none. Allocates with `flags`. Fails with `ENOMEM`.
+/// Returns whether the records of [`own`] cover `dma_buf`.
+fn is_own(dma_buf: &UncountedDmaBuf) -> bool {
+    exporter::extra::<OwnSlot>(dma_buf).is_some()
+}
+
+/// Inserts a record of another exporter's `dma_buf`, if there is none. Allocates with `flags`. Fails
+/// with `ENOMEM`.
 fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
-    if let Some(slot) = exporter::extra::<Slot>(dma_buf) {
-        if let Some(records) = RECORDS.lock().as_mut() {
-            // SAFETY: The slot lives as long as the dma-buf, and `released_own()` is called before
-            // that is freed.
-            unsafe { records.insert(slot, dma_buf, origin) };
-        }
-        return Ok(());
-    }
     let node = RBTreeNode::new(records::Key::new(dma_buf), records::Other::new(), flags)?;
     let mut records = RECORDS.lock();
     let Some(open) = records.as_mut() else {
@@ -126,6 +132,9 @@ fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
 
 /// Inserts a record of a dma-buf of unknown origin. May sleep. Fails with `ENOMEM`.
 fn insert_existing(dma_buf: &DmaBuf) -> Result {
+    if is_own(dma_buf) {
+        return Ok(());
+    }
     insert(dma_buf, None, GFP_KERNEL)
 }
 
@@ -156,22 +165,24 @@ struct Recorder;
 
 impl Observer for Recorder {
     fn exported(new: Exported<'_>) {
+        // The exporter names and records its own, see `exported_own()`.
+        if is_own(new.dma_buf()) {
+            return;
+        }
         let origin = Origin::now();
         if SET_DEFAULT_NAMES.load(Relaxed) {
             // On `ENOMEM` the dma-buf keeps no name.
-            let _ = new.set_default_name(origin.default_name().as_bytes());
+            let _ = new.set_default_name(&origin.default_name());
         }
         if TRACK_ALL.load(Relaxed) && insert(new.dma_buf(), Some(origin), GFP_ATOMIC).is_err() {
             MISSING.count();
-            if let Some(records) = RECORDS.lock().as_mut() {
-                records.peak_is_stale = true;
-            }
+            totals::set_peak_stale();
         }
     }
 
     fn released(dma_buf: &UncountedDmaBuf) {
         // The exporter reports its own, see `released_own()`.
-        if exporter::extra::<Slot>(dma_buf).is_some() {
+        if is_own(dma_buf) {
             return;
         }
         let mut records = RECORDS.lock();
@@ -186,56 +197,35 @@ impl Observer for Recorder {
     }
 }
 
-/// Names and records a dma-buf that this module has just exported, unless [`Recorder`] has done so.
+/// Names and records a dma-buf that this module has just exported.
 ///
 /// May sleep. Fails with `ENOMEM`.
-pub(crate) fn exported_own(dma_buf: &DmaBuf) -> Result {
-    if SET_DEFAULT_NAMES.load(Relaxed) && !EXPORTS_OBSERVED.load(Relaxed) {
-        dma_buf.set_name(Origin::now().default_name().as_bytes())?;
+///
+/// # Safety
+///
+/// - [`released_own`] must be called when the exporter of `dma_buf` releases it.
+/// - This must be called once for each dma-buf.
+pub(crate) unsafe fn exported_own(dma_buf: &DmaBuf) -> Result {
+    let origin = Origin::now();
+    if SET_DEFAULT_NAMES.load(Relaxed) {
+        dma_buf.set_name(&origin.default_name())?;
     }
-    if !TRACK_ALL.load(Relaxed) {
-        insert(dma_buf, Some(Origin::now()), GFP_KERNEL)?;
+    if let Some(slot) = exporter::extra::<OwnSlot>(dma_buf) {
+        // SAFETY: The slot lives as long as the dma-buf. The rest is required of the caller.
+        unsafe { own::insert(slot, dma_buf, origin) };
     }
     Ok(())
 }
 
 /// Removes the record in `slot` of a dma-buf of this module that is being released. Does not sleep.
-/// The caller may sleep when it drops the slot.
-pub(crate) fn released_own(slot: &Slot) {
-    if slot.is_linked() {
-        if let Some(records) = RECORDS.lock().as_mut() {
-            records.remove(slot);
-        }
-    }
-}
-
-/// The size of all live dma-bufs that are recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct Totals {
-    /// The current total, in bytes.
-    pub(crate) bytes: u64,
-    /// The largest total since the module was loaded or [`reset_peak`] was called, in bytes.
-    pub(crate) peak: u64,
-    /// Whether `peak` is wrong, because exports or releases were missed.
-    pub(crate) peak_is_stale: bool,
+pub(crate) fn released_own(slot: &OwnSlot) {
+    own::remove(slot);
 }
 
 /// Returns the current totals. May sleep.
 pub(crate) fn totals() -> Totals {
     sweep();
-    let records = RECORDS.lock();
-    let Some(records) = records.as_ref() else {
-        return Totals {
-            bytes: 0,
-            peak: 0,
-            peak_is_stale: false,
-        };
-    };
-    Totals {
-        bytes: records.bytes,
-        peak: records.peak,
-        peak_is_stale: records.peak_is_stale,
-    }
+    totals::current()
 }
 
 /// Stops counting dma-bufs whose release was missed. May sleep.
@@ -258,10 +248,7 @@ fn sweep() {
 /// Sets the peak to the current total. May sleep.
 pub(crate) fn reset_peak() {
     sweep();
-    if let Some(records) = RECORDS.lock().as_mut() {
-        records.peak = records.bytes;
-        records.peak_is_stale = false;
-    }
+    totals::reset_peak();
 }
 
 /// A recorded dma-buf.
@@ -280,10 +267,23 @@ pub(crate) struct BufferInfo {
 /// even if others are exported and released in between.
 pub(crate) fn newest_up_to(mut number: u64) -> Option<BufferInfo> {
     loop {
+        let own = own::newest_up_to(number);
         // The lock is released at the end of the statement.
-        let (found, info) = RECORDS.lock().as_ref()?.look_up_to(number)?;
-        if info.is_some() {
-            return info;
+        let other = RECORDS
+            .lock()
+            .as_ref()
+            .and_then(|records| records.newest_up_to(number));
+        let (found, reference) = match (own, other) {
+            (Some(own), other) if other.is_none_or(|other| other < own.number) => {
+                (own.number, own.dma_buf())
+            }
+            (_, other) => {
+                let found = other?;
+                (found, other_dma_buf(found))
+            }
+        };
+        if let Some((dma_buf, origin)) = reference {
+            return Some(BufferInfo { dma_buf, origin });
         }
         if signal::fatal_pending() {
             return None;
@@ -291,6 +291,13 @@ pub(crate) fn newest_up_to(mut number: u64) -> Option<BufferInfo> {
         task::reschedule();
         number = found.checked_sub(1)?;
     }
+}
+
+/// Returns the dma-buf of another exporter with the inode number `number`, with its origin, if it
+/// exists.
+fn other_dma_buf(number: u64) -> Option<(Pinned, Option<Origin>)> {
+    let (inode, origin) = RECORDS.lock().as_ref()?.get(number)?;
+    Some((inode.dma_buf()?, origin))
 }
 
 /// Iterates over all recorded dma-bufs, newest first. Those exported after the first step are not
@@ -378,7 +385,6 @@ impl AllBuffers {
         }
         match Events::register(existing.is_some()) {
             Ok(events) => {
-                EXPORTS_OBSERVED.store(true, Relaxed);
                 this.events = Some(events);
                 if let Some(existing) = existing {
                     existing.try_for_each(insert_existing)?;
@@ -419,10 +425,9 @@ impl Drop for AllBuffers {
     fn drop(&mut self) {
         self.events = None;
         TRACK_ALL.store(false, Relaxed);
-        EXPORTS_OBSERVED.store(false, Relaxed);
         self.undertaker = None;
-        // The module's own dma-bufs are all released, because each pins the module. The records of
-        // others are dropped without the lock.
+        // The module's own dma-bufs are all released, because each pins the module. These are dropped
+        // without the lock.
         let records = RECORDS.lock().take();
         drop(records);
     }

@@ -89,7 +89,8 @@ pub(crate) fn export_synced<M: Memory>(
         device,
     }? Error);
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
-    all_buffers::exported_own(&dma_buf)?;
+    // SAFETY: The dma-buf is new. `Buffer::released()` calls `released_own()`.
+    unsafe { all_buffers::exported_own(&dma_buf) }?;
     Ok(dma_buf)
 }
 
@@ -199,7 +200,7 @@ impl Attachment {
 // table is mapped while `mapped` is set, and it does not move.
 unsafe impl<M: Memory> Exporter for Buffer<M> {
     type Attachment = Attachment;
-    type Extra = all_buffers::Slot;
+    type Extra = all_buffers::OwnSlot;
 
     fn name(&self) -> &CStr {
         self.entry.heap_name()
@@ -326,7 +327,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         attachment.mapped.map(|_| &attachment.table)
     }
 
-    fn released(record: &all_buffers::Slot) {
+    fn released(record: &all_buffers::OwnSlot) {
         all_buffers::released_own(record);
     }
 }

@@ -170,14 +170,17 @@ unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigne
 bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long count)
 {
 	struct page *head = pfn_to_page(pfn);
-	int differences = 0;
+	u64 references = 0;
 	unsigned long i;
 
-	/* Shared pages are rare, so looking at all is faster than a branch for each. */
-#pragma GCC unroll 4
+	/*
+	 * Shared pages are rare, so looking at all is faster than a branch for each. The owner has a
+	 * reference to each page, so there are more only if some page has another one.
+	 */
+#pragma GCC unroll 8
 	for (i = 0; i < count; i++)
-		differences |= page_ref_count(head + i) ^ 1;
-	if (differences)
+		references += (u32)page_ref_count(head + i);
+	if (references != count)
 		return false;
 	if (!IS_ENABLED(CONFIG_HIGHMEM)) {
 		/* Some architectures zero several pages faster than one by one. */
@@ -396,10 +399,14 @@ char *rk_dma_heap_helper_kmalloc_name(gfp_t flags)
 	return kmalloc(DMA_BUF_NAME_LEN, flags);
 }
 
-/* The kernel pads names with zeros. */
-void rk_dma_heap_helper_current_comm(char *comm)
+/* The kernel pads names with zeros. Each call reads the name again, whatever the compiler inlines. */
+void rk_dma_heap_helper_current_comm(u64 *words)
 {
-	memcpy(comm, current->comm, TASK_COMM_LEN);
+	const u64 *comm = (const u64 *)current->comm;
+	unsigned int i;
+
+	for (i = 0; i < TASK_COMM_LEN / sizeof(u64); i++)
+		words[i] = data_race(*(const volatile u64 *)&comm[i]);
 }
 
 int rk_dma_heap_helper_current_tgid(void)
@@ -667,6 +674,17 @@ int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
 bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv)
 {
 	return dma_resv_trylock(resv);
+}
+
+/* The dentry of the dma-buf's file, to which the caller holds a reference. */
+struct dentry *rk_dma_heap_helper_dma_buf_dentry(const struct dma_buf *dma_buf)
+{
+	return dma_buf->file->f_path.dentry;
+}
+
+bool rk_dma_heap_helper_dentry_get(struct dentry *dentry)
+{
+	return lockref_get_not_zero(&dentry->d_lockref);
 }
 
 struct dentry *rk_dma_heap_helper_inode_dentry(struct inode *inode)

@@ -85,7 +85,7 @@ void *rk_dma_heap_helper_kzalloc_forever(size_t size);
 bool rk_dma_heap_helper_log_ratelimit(void);
 void *rk_dma_heap_helper_kmalloc_small(size_t size);
 char *rk_dma_heap_helper_kmalloc_name(gfp_t flags);
-void rk_dma_heap_helper_current_comm(char *comm);
+void rk_dma_heap_helper_current_comm(u64 *words);
 int rk_dma_heap_helper_current_tgid(void);
 void rk_dma_heap_helper_task_comm(struct task_struct *task, char *comm);
 int rk_dma_heap_helper_pid_nr(struct pid *pid);
@@ -149,6 +149,8 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
  * Returns a new reference to the dentry of a dma-buf's inode, or NULL if the dentry has none left.
  * Acquires the spin locks of the inode and of the dentry.
  */
+struct dentry *rk_dma_heap_helper_dma_buf_dentry(const struct dma_buf *dma_buf);
+bool rk_dma_heap_helper_dentry_get(struct dentry *dentry);
 struct dentry *rk_dma_heap_helper_inode_dentry(struct inode *inode);
 bool rk_dma_heap_helper_inode_has_dentry(const struct inode *inode);
 /* Returns the number of references to a valid dma-buf's file, which may have been freed. */

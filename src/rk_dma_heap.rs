@@ -34,8 +34,11 @@
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
 //!    of the page allocator are acquired under it.
 //! 5. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
-//!    acquired when a dma-buf is released. The spin locks of a dma-buf's inode and of its dentry
-//!    are acquired under it, and no other lock.
+//!    acquired when a dma-buf of another exporter is released. The spin locks of a dma-buf's inode
+//!    and of its dentry are acquired under it, and no other lock. Then the spin locks of
+//!    `all_buffers::records::own`, one for each CPU, acquired when a dma-buf of this module is
+//!    exported or released. No two of them are held at a time. The spin lock of a dentry is acquired
+//!    under them, and no other lock.
 //! 6. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
 //!    kthread worker. Acquired under 4 and, by an export, under the name lock.
 //! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers
@@ -53,12 +56,14 @@
 //!
 //! # Statics
 //!
-//! Five locks are statics, because the C functions that need them are called without data of
+//! Six locks are statics, because the C functions that need them are called without data of
 //! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
 //! `rockchip::NODES` by drivers that add heaps,
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
-//! hook and the tracepoint. [`RkDmaHeap::init`] initialises them before anything can reach them.
-//! Beside them are atomic flags in [`all_buffers`] and `procfs/advanced.rs`. All other state
+//! hook and the tracepoint, those of `all_buffers::records::own` by each release of a dma-buf.
+//! [`RkDmaHeap::init`] initialises them before anything can reach them.
+//! Beside them are atomic flags in [`all_buffers`] and `procfs/advanced.rs`, and the totals of
+//! `all_buffers::records`. All other state
 //! belongs to [`RkDmaHeap`].
 
 mod abstractions;

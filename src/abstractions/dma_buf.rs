@@ -14,10 +14,11 @@
 //!
 //! A dma-buf is freed with its dentry, not with its file: a path that refers to the dentry, such as
 //! an `O_PATH` descriptor, keeps the dma-buf and its memory after the file is freed. So there are
-//! four references, from the weakest:
+//! five references, from the weakest:
 //!
 //! | type | holds | keeps |
 //! | --- | --- | --- |
+//! | [`Unreleased`] | nothing | nothing; for the exporter, until it releases the dma-buf |
 //! | [`Inode`] | the inode | the inode, by which the dma-buf is found as long as it exists |
 //! | [`Pinned`] | the dentry | the dma-buf, its attachments and its memory |
 //! | [`ActiveRef`] | the file | all of it; importers may use it |
@@ -33,6 +34,7 @@ mod inode;
 mod mapped_attachment;
 mod pinned;
 mod resv_guard;
+mod unreleased;
 
 pub(crate) use active_ref::ActiveRef;
 pub(crate) use exported::Exported;
@@ -40,6 +42,7 @@ pub(crate) use inode::Inode;
 pub(crate) use mapped_attachment::MappedAttachment;
 pub(crate) use pinned::Pinned;
 pub(crate) use resv_guard::ResvGuard;
+pub(crate) use unreleased::Unreleased;
 
 use crate::bindings as c;
 use core::{
@@ -145,6 +148,7 @@ impl UncountedDmaBuf {
     /// ends at its first NUL.
     ///
     /// Acquires the name lock. May sleep. Fails with `ENOMEM`.
+    #[inline]
     pub(crate) fn set_name(&self, name: &[u8]) -> Result {
         let copy = copy_name(name, bindings::GFP_KERNEL)?;
         let raw = self.as_raw();
@@ -279,6 +283,7 @@ impl DmaBuf {
 }
 
 /// Returns a copy of `name`, truncated to [`NAME_LEN`]` - 1` bytes, that a dma-buf may own.
+#[inline]
 fn copy_name(name: &[u8], flags: bindings::gfp_t) -> Result<*mut kernel::ffi::c_char> {
     let text = name.get(..NAME_LEN - 1).unwrap_or(name);
     // SAFETY: The call accepts any flags.

@@ -45,6 +45,7 @@ pub(crate) mod shrinker;
 pub(crate) mod signal;
 pub(crate) mod single_pages;
 pub(crate) mod sized_kmalloc;
+pub(crate) mod static_cell;
 pub(crate) mod sysfs;
 pub(crate) mod task;
 pub(crate) mod tracepoint;

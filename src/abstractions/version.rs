@@ -7,7 +7,8 @@ use kernel::{
     bindings,
     device::Device,
     faux,
-    ffi::c_char, //
+    ffi::c_char,
+    prelude::*, //
 };
 
 extern "C" {
@@ -33,6 +34,22 @@ pub(crate) fn faux_device(registration: &faux::Registration) -> *mut bindings::d
     let device: &Device = registration.as_ref();
     // CAST: `Device` is a transparent wrapper of the C structure, which has interior mutability.
     core::ptr::from_ref(device).cast_mut().cast()
+}
+
+/// Initialises `slot`, which kernel 7.2 has a method for and 7.3 a function.
+///
+/// # Safety
+///
+/// `slot` must be valid for writes, and what it points to must not move afterwards.
+pub(crate) unsafe fn raw_init<T>(slot: *mut T, init: impl PinInit<T>) {
+    #[cfg(kernel_7_3)]
+    // SAFETY: The safety requirements are the same.
+    unsafe {
+        pin_init::raw_init(slot, init)
+    };
+    #[cfg(not(kernel_7_3))]
+    // SAFETY: The safety requirements are the same.
+    let Ok(()) = unsafe { init.__pinned_init(slot) };
 }
 
 /// A function that prints a file in sysfs.

@@ -4,18 +4,12 @@
 
 use crate::{
     abstractions::task,
-    decisions::{
-        digits::Digits,
-        text::Text, //
-    }, //
+    decisions::default_name::default_name, //
 };
 use kernel::time::{
     BootTime,
     Instant, //
 };
-
-/// The capacity for a default name, in bytes: 16 and a terminating zero.
-const DEFAULT_NAME_SIZE: usize = 16 + 1;
 
 /// Who exported a dma-buf, and when.
 #[derive(Clone, Copy)]
@@ -37,13 +31,9 @@ impl Origin {
         }
     }
 
-    /// Returns `PID-THREADNAME`, truncated to 16 bytes.
-    pub(super) fn default_name(&self) -> Text<DEFAULT_NAME_SIZE> {
-        let mut name = Text::new();
-        name.push_bytes(Digits::decimal(self.pid.unsigned_abs().into()).as_bytes());
-        name.push_bytes(b"-");
-        name.push_bytes(self.thread.as_bytes());
-        name
+    /// Returns the default name of a dma-buf, padded with zeros.
+    pub(super) fn default_name(&self) -> [u8; 16] {
+        default_name(self.pid.unsigned_abs(), self.thread.padded())
     }
 
     /// Returns the time since the export, in milliseconds.

@@ -1,41 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The records, their total size, and the records whose dma-buf does not exist any more.
+//! The records of other exporters' dma-bufs, and those whose dma-buf does not exist any more.
 //!
 //! # Life of a record
 //!
 //! A record holds a reference to the dma-buf's inode, so it is valid whatever becomes of the
-//! dma-buf. It is stored in the exporter's data of a dma-buf of this module, otherwise in a node of
-//! a second tree, by address. The latter is moved to the dead ones when the release is reported, or
-//! after the inode was found without its dma-buf by [`Records::sweep`]. Dropping the inode may
-//! sleep, so [`Records::take_dead`] hands the dead ones out one by one.
+//! dma-buf. It is stored in a node of a second tree, by address. The node is moved to the dead ones
+//! when the release is reported, or after the inode was found without its dma-buf by
+//! [`Records::sweep`]. Dropping the inode may sleep, so [`Records::take_dead`] hands the dead ones
+//! out one by one.
 //!
 //! # Locks
 //!
-//! The caller holds `all_buffers::RECORDS` for all accesses to the records.
+//! The caller holds `all_buffers::RECORDS` for all accesses to these records.
 
+pub(super) mod own;
 #[cfg(CONFIG_KUNIT)]
 mod tests;
+pub(super) mod totals;
 mod tree;
 
-pub(crate) use tree::Slot;
+pub(crate) use tree::OwnSlot;
 use tree::{
-    Record,
+    Slot,
     Tree, //
 };
 
-use super::{
-    BufferInfo,
-    Origin, //
-};
+use super::Origin;
 use crate::abstractions::{
     background::DelayedWork,
     dma_buf::{
         DmaBuf,
+        Inode,
         UncountedDmaBuf, //
     }, //
 };
-use core::cell::Cell;
+use core::{
+    cell::Cell,
+    num::NonZeroU32, //
+};
 use kernel::{
     rbtree::{
         RBTree,
@@ -92,7 +95,7 @@ impl Key {
 
 /// The storage of a record of another exporter's dma-buf.
 pub(super) struct Other {
-    slot: Slot,
+    slot: Slot<Inode>,
     /// When [`Records::sweep`] found that the dma-buf does not exist any more. Its size is not
     /// counted from then on.
     dead_since: Cell<Option<Instant<Monotonic>>>,
@@ -108,25 +111,19 @@ impl Other {
     }
 }
 
-/// The records.
+/// The records of other exporters' dma-bufs.
 ///
 /// # Invariants
 ///
-/// Each slot in `tree` is that of a dma-buf of this module, or one of `others`. `bytes` is the sum
-/// of the sizes of the records of `tree`, except those whose `dead_since` is `Some`.
+/// Each slot in `tree` is one of `others`. [`totals`] count the records of `tree`, except those
+/// whose `dead_since` is `Some`.
 pub(super) struct Records {
-    tree: Tree,
-    /// The records of other exporters' dma-bufs.
+    tree: Tree<Inode>,
     others: RBTree<Key, Other>,
     /// Records that are not in `tree` any more.
     dead: RBTree<Key, Other>,
     /// Where the next insertion continues to sweep.
     sweep_from: Key,
-    pub(super) bytes: u64,
-    /// The largest value of `bytes` since the last reset.
-    pub(super) peak: u64,
-    /// Whether `peak` is wrong, because events were missed since the last reset.
-    pub(super) peak_is_stale: bool,
     /// Drops the dead records.
     pub(super) burial: Arc<DelayedWork>,
 }
@@ -140,13 +137,10 @@ impl Records {
     pub(super) fn new(burial: Arc<DelayedWork>) -> Self {
         // INVARIANT: The trees have no nodes.
         Self {
-            tree: Tree::new(),
+            tree: Tree::new(NonZeroU32::MIN),
             others: RBTree::new(),
             dead: RBTree::new(),
             sweep_from: Key::FIRST,
-            bytes: 0,
-            peak: 0,
-            peak_is_stale: false,
             burial,
         }
     }
@@ -165,10 +159,15 @@ impl Records {
         }
         self.others.insert(node);
         if let Some(other) = self.others.get(&key) {
-            let slot: *const Slot = &other.slot;
             // SAFETY: The tree of others neither moves nor frees a slot before it is removed, and
             // `bury()` removes the record first.
-            unsafe { self.insert(&*slot, dma_buf, origin) };
+            let is_new = unsafe {
+                self.tree
+                    .insert(&other.slot, dma_buf, DmaBuf::inode_ref, origin)
+            };
+            if is_new {
+                totals::add(dma_buf.size());
+            }
         }
         None
     }
@@ -190,7 +189,11 @@ impl Records {
         if let Some(other) = self.others.get(&key) {
             let is_counted = other.dead_since.get().is_none();
             if self.tree.remove(&other.slot) && is_counted {
-                self.bytes = without(self.bytes, self.tree.record_in(&other.slot));
+                totals::subtract(
+                    self.tree
+                        .record_in(&other.slot)
+                        .map_or(0, |record| record.size),
+                );
             }
         }
         if let Some(node) = self.others.remove_node(&key) {
@@ -219,17 +222,17 @@ impl Records {
             let Some(record) = self.tree.record_in(&other.slot) else {
                 continue;
             };
-            if record.inode.has_dma_buf() {
+            if record.reference.has_dma_buf() {
                 continue;
             }
             match other.dead_since.get() {
                 None => {
                     // INVARIANT: The record is dead and is not counted any more.
-                    self.bytes = without(self.bytes, Some(record));
+                    totals::subtract(record.size);
                     other.dead_since.set(Some(Instant::now()));
                 }
                 Some(since) if since.elapsed().as_millis() >= RELEASE_TIMEOUT_MS => {
-                    self.peak_is_stale = true;
+                    totals::set_peak_stale();
                     self.bury(key);
                 }
                 Some(_) => {}
@@ -245,38 +248,15 @@ impl Records {
         !self.dead.is_empty()
     }
 
-    /// Inserts a record of `dma_buf` in `slot`, unless there is one already.
-    ///
-    /// # Safety
-    ///
-    /// The slot must be neither moved nor freed before [`Records::remove`] is called with it, or
-    /// these records are dropped.
-    pub(super) unsafe fn insert(&mut self, slot: &Slot, dma_buf: &DmaBuf, origin: Option<Origin>) {
-        // SAFETY: The safety requirements are the same.
-        if unsafe { self.tree.insert(slot, dma_buf, origin) } {
-            self.bytes = self.bytes.saturating_add(dma_buf.size() as u64);
-            self.peak = self.peak.max(self.bytes);
-        }
+    /// Returns the number of the newest record whose inode number is at most `number`. Looks at one
+    /// record: the caller holds a spin lock.
+    pub(super) fn newest_up_to(&self, number: u64) -> Option<u64> {
+        self.tree.at_most(number).map(|(found, _)| found)
     }
 
-    /// Removes the record in `slot` of a dma-buf of this module, if there is one.
-    pub(super) fn remove(&mut self, slot: &Slot) {
-        if self.tree.remove(slot) {
-            self.bytes = without(self.bytes, self.tree.record_in(slot));
-        }
-    }
-
-    /// Looks at the newest record whose inode number is at most `number`, and at no other: the
-    /// caller holds a spin lock. Returns its number, and its dma-buf unless that is being released.
-    pub(super) fn look_up_to(&self, number: u64) -> Option<(u64, Option<BufferInfo>)> {
+    /// Returns the inode and the origin of the record with the inode number `number`.
+    pub(super) fn get(&self, number: u64) -> Option<(Inode, Option<Origin>)> {
         let (found, record) = self.tree.at_most(number)?;
-        let origin = record.origin;
-        let dma_buf = record.inode.dma_buf();
-        Some((found, dma_buf.map(|dma_buf| BufferInfo { dma_buf, origin })))
+        (found == number).then(|| (record.reference.clone(), record.origin))
     }
-}
-
-/// Returns `bytes` without the size of `record`.
-fn without(bytes: u64, record: Option<&Record>) -> u64 {
-    bytes.saturating_sub(record.map_or(0, |record| record.size as u64))
 }

@@ -6,6 +6,7 @@
 //! here may import its siblings, and constants and error types of the `kernel` crate, nothing else.
 
 pub(crate) mod area_survey;
+pub(crate) mod default_name;
 pub(crate) mod digits;
 pub(crate) mod heap_name;
 pub(crate) mod memory;

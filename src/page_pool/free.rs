@@ -68,6 +68,7 @@ impl Pool {
 
     /// Prepares `run` and counts it as ready. Frees it and returns `None` if the pools have reached
     /// their limit.
+    #[inline(always)]
     fn prepare_within_limit(&self, mut run: PageRun) -> Option<PageRun> {
         let pages = run.pages();
         if !self.context.try_reserve(pages) {

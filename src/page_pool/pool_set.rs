@@ -78,6 +78,7 @@ impl PoolContext {
 
     /// Counts `pages` pages that are going to be ready. Returns false, and counts nothing, if that
     /// exceeds the limit. Does not sleep.
+    #[inline]
     pub(crate) fn try_reserve(&self, pages: usize) -> bool {
         let before = self.ready.fetch_add(pages, Relaxed);
         if before.saturating_add(pages) > self.limit {

@@ -49,15 +49,20 @@ mod records {
         }
         let mut number = u64::MAX;
         for _ in 0..DEAD {
-            let (found, info) = records.look_up_to(number).ok_or(ENOENT)?;
+            let found = records.newest_up_to(number).ok_or(ENOENT)?;
             assert!(found > live.inode() && found <= number);
-            assert!(info.is_none());
+            let (inode, _) = records.get(found).ok_or(ENOENT)?;
+            assert!(inode.dma_buf().is_none());
             number = found - 1;
         }
-        let (found, info) = records.look_up_to(number).ok_or(ENOENT)?;
+        let found = records.newest_up_to(number).ok_or(ENOENT)?;
         assert_eq!(found, live.inode());
-        assert_eq!(info.ok_or(ENOENT)?.dma_buf.inode(), found);
-        assert!(records.look_up_to(found - 1).is_none());
+        let (inode, _) = records.get(found).ok_or(ENOENT)?;
+        assert_eq!(inode.dma_buf().ok_or(ENOENT)?.inode(), found);
+        assert!(records.newest_up_to(found - 1).is_none());
+        // The totals are those of all records.
+        assert!(records.sweep(Key::FIRST, 2 * DEAD).is_none());
+        records.bury(Key::new(&live));
         Ok(())
     }
 
@@ -69,7 +74,10 @@ mod records {
             let dead = export()?;
             insert(&mut records, &dead)?;
         }
-        let counted = |records: &Records| records.bytes as usize / PAGE_SIZE;
+        let counted = |records: &Records| {
+            let others = records.others.values();
+            others.filter(|other| other.dead_since.get().is_none()).count()
+        };
         let mut from = Some(Key::FIRST);
         let mut left = DEAD;
         while let Some(at) = from {

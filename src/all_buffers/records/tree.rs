@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The red-black tree of all records, by descending inode number.
+//! A red-black tree of records, by descending inode number.
 //!
 //! A record is stored in a [`Slot`], which belongs to somebody else. So the tree allocates nothing.
 //! A new dma-buf nearly always has the highest inode number, so the leftmost node is cached and
@@ -8,7 +8,8 @@
 //!
 //! # Locks
 //!
-//! The caller holds `all_buffers::RECORDS` for all accesses to the tree and to the records.
+//! Each tree is protected by a lock, which the caller holds for all accesses to the tree and to its
+//! records.
 //!
 //! C header: [`include/linux/rbtree.h`](srctree/include/linux/rbtree.h)
 
@@ -16,7 +17,7 @@ use super::super::Origin;
 use crate::abstractions::{
     dma_buf::{
         DmaBuf,
-        Inode, //
+        Unreleased, //
     },
     exporter::{
         Extra,
@@ -26,6 +27,8 @@ use crate::abstractions::{
 use core::{
     cell::UnsafeCell,
     cmp::Ordering,
+    marker::PhantomData,
+    num::NonZeroU32,
     ptr, //
 };
 use kernel::{
@@ -37,9 +40,9 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The record of a dma-buf.
-pub(in super::super) struct Record {
-    pub(in super::super) inode: Inode,
+/// The record of a dma-buf, which it refers to by an `R`.
+pub(in super::super) struct Record<R> {
+    pub(in super::super) reference: R,
     pub(in super::super) origin: Option<Origin>,
     pub(super) size: usize,
 }
@@ -48,36 +51,39 @@ pub(in super::super) struct Record {
 ///
 /// # Invariants
 ///
-/// If `linked` is true, `node` is in a [`Tree`], and `record` is `Some`. All fields change only
-/// under the tree's lock, and `record` becomes `None` never again.
-pub(crate) struct Slot {
+/// If `tree` is not 0, `node` is in the [`Tree`] of this number, and `record` is `Some`. All fields
+/// change only under the tree's lock, and `record` becomes `None` never again.
+pub(crate) struct Slot<R> {
     node: Opaque<bindings::rb_node>,
     /// The inode number of the record, beside the node for searches.
     number: UnsafeCell<u64>,
-    record: UnsafeCell<Option<Record>>,
-    linked: Atomic<bool>,
+    record: UnsafeCell<Option<Record<R>>>,
+    tree: Atomic<u32>,
 }
 
 // SAFETY: The record is only accessed under the tree's lock, or by the owner of the slot.
-unsafe impl Send for Slot {}
+unsafe impl<R: Send> Send for Slot<R> {}
 // SAFETY: As above.
-unsafe impl Sync for Slot {}
+unsafe impl<R: Send> Sync for Slot<R> {}
 
-/// Identifies [`Slot`] among what exporters keep with a dma-buf.
+/// The storage of a record of a dma-buf of this module, which is part of its private data.
+pub(crate) type OwnSlot = Slot<Unreleased>;
+
+/// Identifies [`OwnSlot`] among what exporters keep with a dma-buf.
 static SLOT_KEY: ExtraKey = ExtraKey::new();
 
 // SAFETY: No other type uses this key.
-unsafe impl Extra for Slot {
+unsafe impl Extra for OwnSlot {
     const KEY: &'static ExtraKey = &SLOT_KEY;
 }
 
-impl Default for Slot {
+impl<R> Default for Slot<R> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Slot {
+impl<R> Slot<R> {
     /// Creates a slot without a record.
     pub(crate) const fn new() -> Self {
         // INVARIANT: The slot is not linked.
@@ -85,13 +91,13 @@ impl Slot {
             node: Opaque::zeroed(),
             number: UnsafeCell::new(0),
             record: UnsafeCell::new(None),
-            linked: Atomic::new(false),
+            tree: Atomic::new(0),
         }
     }
 
-    /// Returns whether the record is in a tree.
-    pub(in super::super) fn is_linked(&self) -> bool {
-        self.linked.load(Relaxed)
+    /// Returns the number of the tree that the record is in, or 0.
+    pub(super) fn tree(&self) -> u32 {
+        self.tree.load(Relaxed)
     }
 
     /// Returns the node. The pointer may be converted to one to the slot.
@@ -121,40 +127,47 @@ impl Slot {
 ///
 /// The nodes below `root` are those of linked slots, none of which is moved or freed while it is
 /// linked. `newest` is the leftmost node, or null if the tree is empty.
-pub(super) struct Tree {
+pub(super) struct Tree<R> {
+    /// Tells this tree from others with the same slots.
+    number: NonZeroU32,
     root: bindings::rb_root,
     newest: *mut bindings::rb_node,
+    _slots: PhantomData<*const Slot<R>>,
 }
 
 // SAFETY: Any thread may insert and remove records.
-unsafe impl Send for Tree {}
+unsafe impl<R: Send> Send for Tree<R> {}
 
-impl Tree {
+impl<R> Tree<R> {
     /// Creates an empty tree.
-    pub(super) fn new() -> Self {
+    pub(super) const fn new(number: NonZeroU32) -> Self {
         // INVARIANT: The tree has no nodes.
         Self {
+            number,
             root: bindings::rb_root {
                 rb_node: ptr::null_mut(),
             },
             newest: ptr::null_mut(),
+            _slots: PhantomData,
         }
     }
 
-    /// Inserts a record of `dma_buf` in `slot`. Returns false, and changes nothing, if there is one
-    /// already.
+    /// Inserts a record of `dma_buf` in `slot`, with `reference` to it. Returns false, and changes
+    /// nothing, if there is one already.
     ///
     /// # Safety
     ///
-    /// The slot must be neither moved nor freed before [`Tree::remove`] is called with it, or the
-    /// tree is dropped.
+    /// - The slot must be neither moved nor freed before [`Tree::remove`] is called with it, or the
+    ///   tree is dropped.
+    /// - The slot must not be in another tree.
     pub(super) unsafe fn insert(
         &mut self,
-        slot: &Slot,
+        slot: &Slot<R>,
         dma_buf: &DmaBuf,
+        reference: impl FnOnce(&DmaBuf) -> R,
         origin: Option<Origin>,
     ) -> bool {
-        if slot.is_linked() {
+        if slot.tree() != 0 {
             return false;
         }
         let number = dma_buf.inode();
@@ -168,7 +181,7 @@ impl Tree {
         unsafe {
             *slot.number.get() = number;
             *slot.record.get() = Some(Record {
-                inode: dma_buf.inode_ref(),
+                reference: reference(dma_buf),
                 origin,
                 size: dma_buf.size(),
             });
@@ -179,13 +192,13 @@ impl Tree {
         if parent == self.newest && (parent.is_null() || number > self.number_of(parent)) {
             self.newest = node;
         }
-        slot.linked.store(true, Relaxed);
+        slot.tree.store(self.number.get(), Relaxed);
         true
     }
 
     /// Removes the record in `slot`, which the slot keeps. Returns false if it is not in the tree.
-    pub(super) fn remove(&mut self, slot: &Slot) -> bool {
-        if !slot.is_linked() {
+    pub(super) fn remove(&mut self, slot: &Slot<R>) -> bool {
+        if slot.tree() != self.number.get() {
             return false;
         }
         let node = slot.as_node();
@@ -197,12 +210,12 @@ impl Tree {
             }
             bindings::rb_erase(node, &mut self.root);
         }
-        slot.linked.store(false, Relaxed);
+        slot.tree.store(0, Relaxed);
         true
     }
 
     /// Returns the record in `slot`, if it has ever had one.
-    pub(super) fn record_in<'a>(&'a self, slot: &'a Slot) -> Option<&'a Record> {
+    pub(super) fn record_in<'a>(&'a self, slot: &'a Slot<R>) -> Option<&'a Record<R>> {
         // SAFETY: The lock is held, as there is a reference to the tree.
         unsafe { (*slot.record.get()).as_ref() }
     }
@@ -211,7 +224,7 @@ impl Tree {
     fn number_of(&self, node: *mut bindings::rb_node) -> u64 {
         // SAFETY: This is only called for nodes of this tree, which are those of linked slots. The
         // lock is held, as there is a reference to the tree.
-        unsafe { *Slot::from_node(node).number.get() }
+        unsafe { *Slot::<R>::from_node(node).number.get() }
     }
 
     /// Returns the parent node and the null link for a new record of the inode with `number`, or
@@ -243,7 +256,7 @@ impl Tree {
     }
 
     /// Returns the newest record whose inode number is at most `number`, and its number.
-    pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record)> {
+    pub(super) fn at_most(&self, number: u64) -> Option<(u64, &Record<R>)> {
         let (mut node, mut found) = (self.root.rb_node, ptr::null_mut());
         while !node.is_null() {
             // SAFETY: This is a node of the tree.

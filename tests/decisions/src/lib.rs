@@ -52,6 +52,7 @@ pub mod prelude {
 mod decisions;
 use decisions::{
     area_survey,
+    default_name,
     digits,
     heap_name,
     ram_share,
@@ -61,6 +62,7 @@ use decisions::{
 };
 
 mod area_survey_holds;
+mod default_name_holds;
 mod digits_hold;
 mod heap_name_holds;
 mod ram_share_holds;
