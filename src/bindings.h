@@ -74,6 +74,7 @@ static const size_t RK_PAGE_REFCOUNT_OFFSET = offsetof(struct page, _refcount);
 static const unsigned int RK_PMD_ORDER = PMD_SHIFT - PAGE_SHIFT;
 
 static const size_t RK_TASK_COMM_LEN = TASK_COMM_LEN;
+static const unsigned int RK_KPROBE_FLAG_DISABLED = KPROBE_FLAG_DISABLED;
 
 static const size_t RK_DMA_BUF_NAME_LEN = DMA_BUF_NAME_LEN;
 static const unsigned long RK_VM_MAP = VM_MAP;

@@ -37,8 +37,10 @@ pub(crate) fn lookup(name: &'static CStr) -> Option<NonNull<c_void>> {
     // all of which may be zero.
     let mut probe: c::kprobe = unsafe { mem::zeroed() };
     probe.symbol_name = name.as_char_ptr();
+    // The kernel does not modify the function.
+    probe.flags = c::KPROBE_FLAG_DISABLED;
     let raw = &raw mut probe;
-    // SAFETY: All fields except the name are zero, as registration requires. The kprobe is not
+    // SAFETY: All fields except the name and the flags are zero, as registration requires. The kprobe is not
     // moved before it is unregistered.
     unsafe {
         if c::register_kprobe(raw.cast()) != 0 {

@@ -5,7 +5,10 @@
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
 use super::EntryHandler;
-use crate::bindings as c;
+use crate::{
+    abstractions::kernel_symbol,
+    bindings as c, //
+};
 use core::{
     marker::PhantomData,
     mem, //
@@ -13,10 +16,7 @@ use core::{
 use kernel::{
     bindings,
     error::to_result,
-    ffi::{
-        c_int,
-        c_ulong, //
-    },
+    ffi::c_ulong,
     prelude::*, //
 };
 
@@ -43,20 +43,24 @@ unsafe impl<T: EntryHandler> Sync for Tracer<T> {}
 impl<T: EntryHandler> Tracer<T> {
     /// Registers a callback.
     ///
-    /// May sleep. Fails with `EBUSY` if tracing is disabled, and as `ftrace_set_filter()` does.
+    /// The function is looked up by its address: a search by name would compare the names of all
+    /// functions of the kernel, with several hundred instructions each.
+    ///
+    /// May sleep. Fails with `ENOENT` if the kernel does not have the function or has no kprobes,
+    /// with `EBUSY` if tracing is disabled, and as `ftrace_set_filter_ip()` does.
     pub(super) fn new() -> Result<Self> {
+        let address = kernel_symbol::lookup(T::FUNCTION).ok_or(ENOENT)?;
         // SAFETY: Zeroes are valid for all fields: pointers, `Option`s of functions and integers.
         let mut operations: bindings::ftrace_ops = unsafe { mem::zeroed() };
         operations.func = Some(entered::<T>);
         operations.flags = FLAGS;
         let mut operations = KBox::new(operations, GFP_KERNEL)?;
         let raw: *mut bindings::ftrace_ops = &raw mut *operations;
-        let length = c_int::try_from(T::FUNCTION.to_bytes().len())?;
-        let name = T::FUNCTION.as_char_ptr().cast_mut().cast();
+        let address = address.as_ptr() as c_ulong;
         // SAFETY: The structure is zeroed except for the function and the flags. The box does not
-        // move it and is freed after the callback is unregistered. The name is only read.
+        // move it and is freed after the callback is unregistered.
         unsafe {
-            to_result(bindings::ftrace_set_filter(raw, name, length, 1))?;
+            to_result(bindings::ftrace_set_filter_ip(raw, address, 0, 1))?;
             if let Err(error) = to_result(bindings::register_ftrace_function(raw)) {
                 bindings::ftrace_free_filter(raw);
                 return Err(error);

@@ -26,7 +26,7 @@ use std::time::{
 const DURATION: Duration = Duration::from_secs(2);
 
 pub fn measure(_side: &Side) -> Result<()> {
-    for size in [64 * KIB, MIB] {
+    for size in [4 * KIB, 64 * KIB, MIB] {
         for threads in [1, 2, 4] {
             // Fill the pools.
             cycles(size, threads, DURATION / 4)?;

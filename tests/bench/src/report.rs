@@ -204,7 +204,7 @@ pub mod tests {
         let cheap = uniform_report(1.0);
         assert!(cheap.limit_count() > 50);
         assert_eq!(cheap.exceeded().len(), 0, "{:?}", cheap.exceeded());
-        let expensive = uniform_report(10_000.0);
+        let expensive = uniform_report(100_000.0);
         let exceeded = expensive.exceeded();
         // The three growth rows have the module's own figures as their reference.
         assert_eq!(exceeded.len(), expensive.limit_count() - 3);

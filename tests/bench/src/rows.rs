@@ -202,6 +202,7 @@ pub const ROWS: &[Row] = &[
     share_of_cpu("frames/cma", "60 frames a second, cma, share of a CPU"),
     share_of_cpu("frames-own/system", "of that, the program itself, system"),
     share_of_cpu("frames-own/cma", "of that, the program itself, cma"),
+    row("module-load", "load the modules", &[0]),
     growth(
         "growth-allocate",
         "allocate with 100,000 live buffers against 100",

@@ -289,7 +289,7 @@ fn secondary_tables(report: &Report, medium: Medium) -> Vec<(&'static str, Strin
             throughput(report, medium),
         ),
         (
-            "Module sizes and load cost, no limit",
+            "Module sizes and load cost, no limit for sizes",
             modules(report, medium),
         ),
     ]

@@ -9,6 +9,7 @@
 mod access;
 mod advanced;
 mod cost;
+mod cpus;
 mod exporters;
 mod lifetime;
 mod lists;
@@ -53,6 +54,7 @@ fn main() -> Result<ExitCode> {
     totals::add(&mut tests);
     lists::add(&mut tests);
     records::add(&mut tests);
+    cpus::add(&mut tests);
     lifetime::add(&mut tests);
     names::add(&mut tests);
     advanced::add(&mut tests);

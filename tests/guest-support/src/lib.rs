@@ -11,6 +11,7 @@
 pub mod allocator;
 pub mod checkers;
 pub mod client;
+pub mod cpu;
 pub mod dma_buf;
 pub mod heap;
 pub mod kernel_module;

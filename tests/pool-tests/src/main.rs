@@ -13,7 +13,6 @@ mod carveout_importers;
 mod cgroup;
 mod client_itself;
 mod coherence;
-mod cpu;
 mod dma32;
 mod figures;
 mod importers;

@@ -2,7 +2,6 @@
 
 //! The counters in different files are the same, and are consistent.
 
-use crate::cpu::bind_to_cpu;
 use crate::figures::{
     self,
     Figures, //
@@ -16,6 +15,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::cpu::bind_to_cpu;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{
     self,

@@ -11,7 +11,6 @@ use super::{
     FOR_ADDRESSES,
     PAGES, //
 };
-use crate::cpu::bind_to_cpu;
 use crate::figures::Figures;
 use crate::trace::Event;
 use anyhow::{
@@ -24,6 +23,7 @@ use guest_support::client::{
     Client,
     Segment, //
 };
+use guest_support::cpu::bind_to_cpu;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::module::Module;
