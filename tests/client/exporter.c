@@ -42,7 +42,7 @@ static int exporter_attach(struct dma_buf *buffer, struct dma_buf_attachment *at
 	struct exported *this = buffer->priv;
 
 	if (atomic_xchg(&this->armed, 0)) {
-		queue_work(system_unbound_wq, &this->work);
+		queue_work(system_dfl_wq, &this->work);
 		wait_for_completion(&this->held);
 	}
 	return 0;
