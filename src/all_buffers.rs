@@ -19,10 +19,12 @@
 //!
 //! # Locks
 //!
-//! [`RECORDS`] is a spin lock over the records of other exporters' dma-bufs, acquired with the name
-//! lock of a dma-buf held or with none. A reader acquires those of one inode and of its dentry under
-//! it. It is held for a bounded number of steps, each a search in a tree. [`records::own`] has the
-//! locks of the others.
+//! [`RECORDS`] is a raw spin lock over the records of other exporters' dma-bufs, because a release is
+//! reported where nobody may sleep. It is acquired with the name lock of a dma-buf held or with none,
+//! and held for a bounded number of steps, each a search in a tree. Under it no other lock is
+//! acquired and nothing is allocated or freed: a reader takes the inode along and asks it for the
+//! dma-buf afterwards, and dead records are dropped by a thread. [`records::own`] has the locks of
+//! the others.
 
 mod missing;
 mod origin;
@@ -57,6 +59,8 @@ use crate::abstractions::{
         Observer, //
     },
     exporter,
+    global_lock::global_lock,
+    raw_spin_lock::RawSpinLockBackend,
     signal,
     task, //
 };
@@ -73,10 +77,10 @@ use kernel::{
     }, //
 };
 
-kernel::sync::global_lock! {
+global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The records of others, between [`AllBuffers::start`] and the end.
-    unsafe(uninit) static RECORDS: SpinLock<Option<Records>> = None;
+    unsafe(uninit) static RECORDS: Lock<Option<Records>, RawSpinLockBackend> = None;
 }
 
 /// Initialises [`RECORDS`] and the module's own records.
@@ -402,10 +406,6 @@ impl AllBuffers {
 /// Returns the kernel's iterator over dma-bufs. If they cannot be observed, logs the reason and
 /// returns `None`. May sleep.
 fn existing_dma_bufs() -> Option<DmaBufIter> {
-    if cfg!(CONFIG_PREEMPT_RT) {
-        log_own_only("CONFIG_PREEMPT_RT is set, so spin locks may sleep", ENODEV);
-        return None;
-    }
     let existing = DmaBufIter::new();
     if existing.is_none() {
         log_own_only("this kernel has no dma-buf iterator, or no kprobes", ENOENT);

@@ -362,6 +362,36 @@ void rk_dma_heap_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long f
 	spin_unlock_irqrestore(lock, flags);
 }
 
+void rk_dma_heap_helper_raw_spin_lock_init(raw_spinlock_t *lock, const char *name,
+					   struct lock_class_key *key)
+{
+#ifdef CONFIG_DEBUG_SPINLOCK
+	__raw_spin_lock_init(lock, name, key, LD_WAIT_SPIN);
+#else
+	raw_spin_lock_init(lock);
+#endif
+}
+
+void rk_dma_heap_helper_raw_spin_lock(raw_spinlock_t *lock)
+{
+	raw_spin_lock(lock);
+}
+
+bool rk_dma_heap_helper_raw_spin_trylock(raw_spinlock_t *lock)
+{
+	return raw_spin_trylock(lock);
+}
+
+void rk_dma_heap_helper_raw_spin_unlock(raw_spinlock_t *lock)
+{
+	raw_spin_unlock(lock);
+}
+
+void rk_dma_heap_helper_raw_spin_assert_is_held(raw_spinlock_t *lock)
+{
+	lockdep_assert_held(lock);
+}
+
 void *rk_dma_heap_helper_kzalloc_forever(size_t size)
 {
 	void *memory = kzalloc(size, GFP_KERNEL);

@@ -80,6 +80,12 @@ bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
 bool rk_dma_heap_helper_within_module(unsigned long address, const struct module *module);
 unsigned long rk_dma_heap_helper_spin_lock_irqsave(spinlock_t *lock);
 void rk_dma_heap_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+void rk_dma_heap_helper_raw_spin_lock_init(raw_spinlock_t *lock, const char *name,
+					   struct lock_class_key *key);
+void rk_dma_heap_helper_raw_spin_lock(raw_spinlock_t *lock);
+bool rk_dma_heap_helper_raw_spin_trylock(raw_spinlock_t *lock);
+void rk_dma_heap_helper_raw_spin_unlock(raw_spinlock_t *lock);
+void rk_dma_heap_helper_raw_spin_assert_is_held(raw_spinlock_t *lock);
 /* Allocates zeroed memory that is never freed. */
 void *rk_dma_heap_helper_kzalloc_forever(size_t size);
 bool rk_dma_heap_helper_log_ratelimit(void);

@@ -16,7 +16,10 @@
 mod nodes;
 
 use crate::{
-    abstractions::irq_spin_lock::global_irq_lock,
+    abstractions::{
+        global_lock::global_lock,
+        irq_spin_lock::IrqSpinLockBackend, //
+    },
     bindings as c,
     heap::Heap, //
 };
@@ -26,10 +29,10 @@ use kernel::{
     sync::Arc, //
 };
 
-global_irq_lock! {
+global_lock! {
     // SAFETY: `init_lock()` initialises the lock, and the module calls it before anything else.
     /// The registered heaps, in the order in which they were added.
-    unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
+    unsafe(uninit) static HEAPS: Lock<KVec<Registered>, IrqSpinLockBackend> = KVec::new();
 }
 
 /// Initialises [`HEAPS`].

@@ -33,14 +33,14 @@
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
 //!    of the page allocator are acquired under it.
-//! 5. The name lock of a dma-buf, over `all_buffers::RECORDS`: spin locks. The latter is also
-//!    acquired when a dma-buf of another exporter is released. The spin locks of a dma-buf's inode
-//!    and of its dentry are acquired under it, and no other lock. Then the spin locks of
-//!    `all_buffers::records::own`, one for each CPU, acquired when a dma-buf of this module is
-//!    exported or released. No two of them are held at a time. The spin lock of a dentry is acquired
-//!    under them, and no other lock.
-//! 6. The spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of the
-//!    kthread worker. Acquired under 4 and, by an export, under the name lock.
+//! 5. The name lock of a dma-buf, a spin lock, over `all_buffers::RECORDS`, a raw one. The latter is
+//!    also acquired when a dma-buf of another exporter is released, where nobody may sleep with
+//!    `PREEMPT_RT` either. No other lock is acquired under it, and nothing is allocated or freed.
+//!    Then the spin locks of `all_buffers::records::own`, one for each CPU, acquired when a dma-buf
+//!    of this module is exported or released. No two of them are held at a time. The spin lock of a
+//!    dentry is acquired under them, and no other lock.
+//! 6. The raw spin lock of a [`DelayedWork`](abstractions::background::DelayedWork), over that of
+//!    the kthread worker. Acquired under 4 and, by an export, under the name lock.
 //! 7. `rockchip::HEAPS` and `registry::HEAPS`: spin locks over the lists of heaps, which drivers
 //!    may look up under locks of their own, so interrupts are disabled. No other lock is acquired
 //!    under them.

@@ -36,7 +36,8 @@ pub(crate) use references::{
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
-        irq_spin_lock::global_irq_lock,
+        global_lock::global_lock,
+        irq_spin_lock::IrqSpinLockBackend,
         kernel_module::{
             ModuleFinder,
             UnloadObserver,
@@ -71,10 +72,10 @@ kernel::sync::global_lock! {
     unsafe(uninit) static NODES: Mutex<Nodes> = Nodes { trials: None, nodes: None, modules: None };
 }
 
-global_irq_lock! {
+global_lock! {
     // SAFETY: `init_locks()` initialises the lock, and the module calls it before anything else.
     /// The heaps.
-    unsafe(uninit) static HEAPS: IrqSpinLock<KVec<Registered>> = KVec::new();
+    unsafe(uninit) static HEAPS: Lock<KVec<Registered>, IrqSpinLockBackend> = KVec::new();
 }
 
 /// Initialises [`NODES`] and [`HEAPS`].

@@ -8,11 +8,17 @@
 //! # Locks
 //!
 //! [`DelayedWork::queue`] takes a spin lock of its own and, under it, that of the kthread worker.
-//! It never sleeps.
+//! Both are raw, so it never sleeps, also with `PREEMPT_RT`.
 //!
 //! C header: [`include/linux/kthread.h`](srctree/include/linux/kthread.h)
 
-use crate::bindings as c;
+use crate::{
+    abstractions::raw_spin_lock::{
+        new_raw_spinlock,
+        RawSpinLock, //
+    },
+    bindings as c, //
+};
 use core::ptr::{
     self,
     NonNull, //
@@ -21,7 +27,6 @@ use kernel::{
     bindings,
     error::from_err_ptr,
     ffi::c_void,
-    new_spinlock,
     prelude::*,
     sync::{
         atomic::{
@@ -29,8 +34,7 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        Arc,
-        SpinLock, //
+        Arc, //
     },
     types::Opaque, //
 };
@@ -110,7 +114,7 @@ pub(crate) struct DelayedWork {
     /// Lets repeated calls of [`DelayedWork::queue`] return without taking a lock.
     queued: Atomic<bool>,
     #[pin]
-    state: SpinLock<State>,
+    state: RawSpinLock<State>,
     #[pin]
     work: Opaque<bindings::kthread_delayed_work>,
     owner: Opaque<*const c_void>,
@@ -150,7 +154,7 @@ impl DelayedWork {
             pin_init!(Self {
                 // INVARIANT: No thread owns the work, and nothing is queued.
                 queued: Atomic::new(false),
-                state <- new_spinlock!(State::Idle),
+                state <- new_raw_spinlock!(State::Idle),
                 work: Opaque::zeroed(),
                 owner: Opaque::new(ptr::null()),
             }),

@@ -12,8 +12,9 @@
 //! [`Observer::exported`] is called with the name lock of the dma-buf held.
 //!
 //! Releases may be missed: an administrator can disarm all kprobes, or set `kernel.ftrace_enabled`
-//! to 0 on kernels that allow it with a permanent callback, and the core drops a callback that
-//! would recurse. So observers must not rely on a release for the validity of memory.
+//! to 0 on kernels that allow it with a permanent callback, and with several callbacks at the
+//! function the core drops calls that seem to recurse. So observers must not rely on a release for
+//! the validity of memory.
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
@@ -49,14 +50,16 @@ use kernel::{
 
 /// Receives events about dma-bufs.
 pub(crate) trait Observer: 'static {
-    /// A dma-buf was exported. Must not sleep, as the name lock is held.
+    /// A dma-buf was exported. Must not sleep, as the name lock is held. It may acquire spin locks,
+    /// and allocate memory with `GFP_ATOMIC`.
     fn exported(new: Exported<'_>);
 
     /// Nothing refers to the dma-buf any more, and its exporter is about to release it. Its file
     /// and its inode may have been freed.
     ///
-    /// Not called for each release, see above. Must not sleep, and must not acquire a lock that is
-    /// held by a thread that drops a reference to a dma-buf.
+    /// Not called for each release, see above. Must not sleep: of spin locks it may acquire only
+    /// raw ones, none of which is held by a thread that drops a reference to a dma-buf. It must
+    /// neither allocate nor free memory.
     fn released(dma_buf: &UncountedDmaBuf);
 }
 

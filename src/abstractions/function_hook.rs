@@ -26,7 +26,9 @@ pub(crate) unsafe trait EntryHandler: 'static {
 
     /// The function was entered. `arguments` are its first arguments, pointers or integers.
     ///
-    /// Must not sleep, and must not call the function.
+    /// Preemption may be disabled. Must not sleep, so of spin locks it may acquire only raw ones,
+    /// and must neither allocate nor free memory. Must not call the function, directly or
+    /// indirectly: nothing ends such a recursion.
     ///
     /// # Safety
     ///

@@ -56,38 +56,3 @@ unsafe impl Backend for IrqSpinLockBackend {
         unsafe { SpinLockBackend::assert_is_held(ptr) }
     }
 }
-
-/// Defines a static with an [`IrqSpinLockBackend`], as `kernel::sync::global_lock!` does with the
-/// locks of the `kernel` crate.
-macro_rules! global_irq_lock {
-    {
-        $(#[$meta:meta])*
-        unsafe(uninit) static $name:ident: IrqSpinLock<$value_type:ty> = $value:expr;
-    } => {
-        #[allow(
-            non_camel_case_types,
-            clippy::upper_case_acronyms,
-            reason = "named like the static"
-        )]
-        enum $name {}
-
-        impl kernel::sync::lock::GlobalLockBackend for $name {
-            const NAME: &'static kernel::str::CStr = kernel::c_str!(::core::stringify!($name));
-            type Item = $value_type;
-            type Backend = $crate::abstractions::irq_spin_lock::IrqSpinLockBackend;
-
-            fn get_lock_class() -> ::core::pin::Pin<&'static kernel::sync::LockClassKey> {
-                kernel::static_lock_class!()
-            }
-        }
-
-        $(#[$meta])*
-        static $name: kernel::sync::lock::GlobalLock<$name> = {
-            let value: $value_type = $value;
-            // SAFETY: The user of this macro promises to initialize the lock before its first use.
-            // The type is that of this static only.
-            unsafe { kernel::sync::lock::GlobalLock::new(value) }
-        };
-    };
-}
-pub(crate) use global_irq_lock;

@@ -23,7 +23,8 @@ use kernel::bindings;
 /// let dma_buf = exporter::export(PageExporter::new(2), 2 * PAGE_SIZE, 0)?;
 /// let inode = dma_buf.inode_ref();
 /// assert!(inode.has_dma_buf());
-/// let pinned = inode.dma_buf().ok_or(EINVAL)?;
+/// let other = inode.clone();
+/// let pinned = other.dma_buf().ok_or(EINVAL)?;
 /// assert_eq!(pinned.inode(), dma_buf.inode());
 /// assert_eq!(pinned.references(), 1);
 ///
@@ -59,7 +60,7 @@ impl Inode {
     ///
     /// # Safety
     ///
-    /// `raw` must be the inode of a dma-buf, which must have a reference during the call.
+    /// `raw` must be the inode of a dma-buf, and must have a reference during the call.
     pub(super) unsafe fn from_raw(raw: *mut bindings::inode) -> Self {
         // SAFETY: By the safety requirements the inode has a reference, so it is valid and not
         // null.
@@ -80,7 +81,8 @@ impl Inode {
     /// Acquires a reference to the dma-buf, or returns `None` if it is being freed or does not
     /// exist any more.
     ///
-    /// Acquires the spin locks of the inode and of its dentry. Does not sleep.
+    /// Acquires the spin locks of the inode and of its dentry, so the caller must hold no raw spin
+    /// lock. Does not sleep otherwise.
     pub(crate) fn dma_buf(&self) -> Option<Pinned> {
         // The dentry of a dma-buf is freed without a grace period. A count of 0 never rises again,
         // and the dentry leaves the inode under the inode's lock before it is freed.
@@ -89,6 +91,15 @@ impl Inode {
         // SAFETY: The call returns a new reference to a dentry of the inode, which by the type
         // invariants is that of a dma-buf.
         unsafe { Pinned::from_dentry(dentry) }
+    }
+}
+
+impl Clone for Inode {
+    /// Does not sleep.
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariants this is the inode of a dma-buf, and this value owns a
+        // reference.
+        unsafe { Self::from_raw(self.0.as_ptr()) }
     }
 }
 

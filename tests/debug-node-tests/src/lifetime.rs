@@ -46,6 +46,7 @@ use std::time::{
 pub fn add(tests: &mut Tests) {
     tests.add("lifetime/path-alone", path_alone);
     tests.add("lifetime/path-alone-own-only", path_alone_own_only);
+    tests.add_within(Duration::from_secs(120), "lifetime/every-hook", every_hook);
     tests.add("lifetime/missed-releases", missed_releases);
     tests.add_within(
         Duration::from_secs(120),
@@ -166,6 +167,74 @@ fn uses_kprobe() -> Result<bool> {
         false => "releases are reported by the function tracer",
     });
     Ok(uses)
+}
+
+/// The function tracer is switched off until this is dropped, on kernels that have one.
+struct TracerOff;
+
+const TRACER: &str = "/proc/sys/kernel/ftrace_enabled";
+
+impl TracerOff {
+    fn new() -> Result<Self> {
+        if std::fs::exists(TRACER)? {
+            std::fs::write(TRACER, "0").context("cannot switch the function tracer off")?;
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for TracerOff {
+    fn drop(&mut self) {
+        let _ = std::fs::write(TRACER, "1");
+    }
+}
+
+// By the function tracer as well as by a kprobe, each release is reported, also while several
+// threads and a reader compete for the lock of the records.
+fn every_hook() -> Result<()> {
+    {
+        let _module = Module::load("")?;
+        uses_kprobe()?;
+        releases_beside_a_reader()?;
+    }
+    let _tracer = TracerOff::new()?;
+    let _module = Module::load("")?;
+    ensure!(uses_kprobe()?, "no kprobe without the function tracer");
+    releases_beside_a_reader()
+}
+
+fn releases_beside_a_reader() -> Result<()> {
+    let count = checkers::rounds(3000);
+    let (before, inodes_before) = (size()?, inodes()?);
+    let end = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    let vgem = Vgem::open()?;
+                    (0..count).try_for_each(|_| vgem.allocate(4096).map(drop))
+                })
+            })
+            .collect();
+        let reader = scope.spawn(|| repeat(&end, || dev().map(drop)));
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+        }
+        end.store(true, Ordering::Relaxed);
+        reader.join().map_err(|_| anyhow::anyhow!("panicked"))?
+    })?;
+    let text = nodes::read("size")?;
+    ensure!(
+        text == format!("Total: {before} KiB\n"),
+        "{text:?}, before {before} KiB"
+    );
+    let peak = nodes::read("peak")?;
+    ensure!(!peak.contains('('), "{peak:?}");
+    eventually(Duration::from_secs(2), || {
+        let kept = inodes()?.saturating_sub(inodes_before);
+        ensure!(kept < 500, "{kept} inodes of {} are kept", 3 * count);
+        Ok(())
+    })
 }
 
 // An administrator has disarmed all kprobes: what was released is neither counted nor listed.

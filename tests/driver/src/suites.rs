@@ -100,9 +100,20 @@ impl Suite {
     pub fn runs_on(&self, target: &str) -> bool {
         match &self.environment {
             Environment::Host { .. } => true,
-            Environment::Guest(guest) => guest.targets.contains(&target),
+            Environment::Guest(guest) => guest.targets.contains(&stands_in_for(target)),
         }
     }
+}
+
+/// Further kernels of Debian, and the target whose suites run on each.
+const FURTHER: &[(&str, &str)] = &[("rt-arm64", "arm64")];
+
+/// Returns the target that the suites name: `target`, or what a further kernel stands in for.
+fn stands_in_for(target: &str) -> &str {
+    FURTHER
+        .iter()
+        .find(|(name, _)| *name == target)
+        .map_or(target, |(_, other)| other)
 }
 
 /// Debian's kernels: one for 64-bit machines and one for 32-bit machines.
