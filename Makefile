@@ -5,14 +5,15 @@
 TARGET ?= arm64
 TEST_TARGETS ?= arm64 armhf amd64
 CHECKED_TARGETS ?= debug-own debug
+KERNEL_TARGETS ?= rt-arm64 arm64-16k
 HOURS ?= 1
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-checked test-here deb test-install test-dkms \
-	fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-checked test-kernels test-here deb \
+	test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -41,6 +42,9 @@ test: ## Run the tests on Debian's own kernels, which are downloaded, not built
 
 test-checked: ## Run KUnit, fault injection and the other suites on kernels with every checker
 	@tests/run checked '$(FILTER)' $(CHECKED_TARGETS)
+
+test-kernels: ## Run all suites on further kernels of Debian; FILTER=short-cut: the shortest of them
+	@tests/run kernels '$(FILTER)' $(KERNEL_TARGETS)
 
 deb: ## Build the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)

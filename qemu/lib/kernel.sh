@@ -4,7 +4,7 @@
 # A target's kernel as Debian ships it, and the stages up to a tree for building modules (tree.sh).
 
 # Kernels with which the module was built and tested.
-known_good=(7.3.4+deb13-arm64 7.3.4+deb13-amd64 7.2.11+deb13-armmp)
+known_good=(7.3.4+deb13-{arm64,rt-arm64,arm64-16k,amd64} 7.2.11+deb13-armmp)
 
 # Downloads into the current folder the kernel that PACKAGE depends on: release, version, vmlinuz,
 # config, Module.symvers, vmlinux, lib/modules, and busybox for the guest.

@@ -47,13 +47,16 @@ impl Digits {
                 }
             }
         };
-        loop {
-            digits.push((left32 % 10) as u8);
-            left32 /= 10;
-            if left32 == 0 {
-                return digits;
-            }
+        while left32 >= 100 {
+            digits.push_pair(left32 % 100);
+            left32 /= 100;
         }
+        if left32 >= 10 {
+            digits.push_pair(left32);
+        } else {
+            digits.push(left32 as u8);
+        }
+        digits
     }
 
     /// Converts `number` to base 16, in lower case.
@@ -75,6 +78,26 @@ impl Digits {
         self.unused = self.unused.saturating_sub(1);
         if let Some(slot) = self.digits.get_mut(self.unused) {
             *slot = digit + if digit < 10 { b'0' } else { b'a' - 10 };
+        }
+    }
+
+    /// Prepends the two digits of `number`, which is below 100.
+    #[inline]
+    fn push_pair(&mut self, number: u32) {
+        static PAIRS: [[u8; 2]; 100] = {
+            let mut pairs = [[0; 2]; 100];
+            let mut number = 0;
+            while number < pairs.len() {
+                pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+                number += 1;
+            }
+            pairs
+        };
+        self.unused = self.unused.saturating_sub(2);
+        let slot = self.digits.get_mut(self.unused..);
+        let slot = slot.and_then(|digits| digits.first_chunk_mut());
+        if let (Some(slot), Some(pair)) = (slot, PAIRS.get(number as usize)) {
+            *slot = *pair;
         }
     }
 
@@ -121,6 +144,10 @@ mod tests {
             (0, "0"),
             (9, "9"),
             (10, "10"),
+            (99, "99"),
+            (100, "100"),
+            (1234, "1234"),
+            (12305, "12305"),
             (4294967295, "4294967295"),
             (4294967296, "4294967296"),
             (u64::MAX, "18446744073709551615"),

@@ -14,11 +14,22 @@ use crate::{
     decisions::segment::Segment, //
 };
 
-use kernel::error::Result;
+use kernel::{
+    error::Result,
+    page::PAGE_SHIFT, //
+};
 
-/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page, with 4 KiB pages. Page tables and
-/// IOMMUs map these sizes with one entry or a few.
-pub(crate) const ORDERS: [u32; 4] = [9, 8, 4, 0];
+/// The orders, largest first: 2 MiB, 1 MiB, 64 KiB and one page. Page tables and IOMMUs map these
+/// sizes with one entry or a few. Where a page has 64 KiB, the third one is two pages.
+pub(crate) const ORDERS: [u32; 4] = [order_of(2 << 20), order_of(1 << 20), order_of(64 << 10), 0];
+
+/// Returns the order of a run of `size` bytes, a power of two, or that of two pages.
+const fn order_of(size: usize) -> u32 {
+    match size.ilog2().checked_sub(PAGE_SHIFT as u32) {
+        None | Some(0) => 1,
+        Some(order) => order,
+    }
+}
 
 // Shards have runs of the last order, which are single pages. Buffers are filled with the largest
 // orders first.

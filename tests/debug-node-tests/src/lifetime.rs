@@ -46,7 +46,11 @@ use std::time::{
 pub fn add(tests: &mut Tests) {
     tests.add("lifetime/path-alone", path_alone);
     tests.add("lifetime/path-alone-own-only", path_alone_own_only);
-    tests.add_within(Duration::from_secs(120), "lifetime/every-hook", every_hook);
+    tests.add_within(
+        Duration::from_secs(120),
+        "lifetime/releases-beside-a-reader",
+        releases_beside_a_reader,
+    );
     tests.add("lifetime/missed-releases", missed_releases);
     tests.add_within(
         Duration::from_secs(120),
@@ -169,41 +173,11 @@ fn uses_kprobe() -> Result<bool> {
     Ok(uses)
 }
 
-/// The function tracer is switched off until this is dropped, on kernels that have one.
-struct TracerOff;
-
-const TRACER: &str = "/proc/sys/kernel/ftrace_enabled";
-
-impl TracerOff {
-    fn new() -> Result<Self> {
-        if std::fs::exists(TRACER)? {
-            std::fs::write(TRACER, "0").context("cannot switch the function tracer off")?;
-        }
-        Ok(Self)
-    }
-}
-
-impl Drop for TracerOff {
-    fn drop(&mut self) {
-        let _ = std::fs::write(TRACER, "1");
-    }
-}
-
-// By the function tracer as well as by a kprobe, each release is reported, also while several
-// threads and a reader compete for the lock of the records.
-fn every_hook() -> Result<()> {
-    {
-        let _module = Module::load("")?;
-        uses_kprobe()?;
-        releases_beside_a_reader()?;
-    }
-    let _tracer = TracerOff::new()?;
-    let _module = Module::load("")?;
-    ensure!(uses_kprobe()?, "no kprobe without the function tracer");
-    releases_beside_a_reader()
-}
-
+// Each release is reported, also while several threads and a reader compete for the lock of the
+// records.
 fn releases_beside_a_reader() -> Result<()> {
+    let _module = Module::load("")?;
+    uses_kprobe()?;
     let count = checkers::rounds(3000);
     let (before, inodes_before) = (size()?, inodes()?);
     let end = AtomicBool::new(false);

@@ -8,6 +8,7 @@ mod debug_nodes;
 mod heaps;
 mod host;
 mod hostile;
+mod kernels;
 mod module;
 mod pools;
 mod rkheap;
@@ -27,7 +28,9 @@ pub enum Part {
     Test,
     /// `make test-checked`: suites on kernels that are built with checkers
     Checked,
-    /// Both parts
+    /// `make test-kernels`: suites on further kernels of Debian
+    Kernels,
+    /// All parts
     All,
 }
 
@@ -91,6 +94,8 @@ impl Suite {
     pub fn part_on(&self, target: &str) -> Part {
         if CHECKED.contains(&target) {
             Part::Checked
+        } else if is_further(target) {
+            Part::Kernels
         } else {
             Part::Test
         }
@@ -100,15 +105,25 @@ impl Suite {
     pub fn runs_on(&self, target: &str) -> bool {
         match &self.environment {
             Environment::Host { .. } => true,
-            Environment::Guest(guest) => guest.targets.contains(&stands_in_for(target)),
+            Environment::Guest(guest) => {
+                guest.targets.contains(&stands_in_for(target))
+                    || guest.targets == FURTHER_KERNELS && is_further(target)
+            }
         }
     }
 }
 
 /// Further kernels of Debian, and the target whose suites run on each.
-const FURTHER: &[(&str, &str)] = &[("rt-arm64", "arm64")];
+const FURTHER: &[(&str, &str)] = &[("rt-arm64", "arm64"), ("arm64-16k", "arm64")];
 
-/// Returns the target that the suites name: `target`, or what a further kernel stands in for.
+/// Targets of a suite that runs on [`FURTHER`] kernels only.
+const FURTHER_KERNELS: &[&str] = &["further kernels"];
+
+fn is_further(target: &str) -> bool {
+    FURTHER.iter().any(|(name, _)| *name == target)
+}
+
+/// Returns the target that the suites name: `target`, or that whose suites a further kernel runs.
 fn stands_in_for(target: &str) -> &str {
     FURTHER
         .iter()
@@ -169,6 +184,7 @@ pub fn all() -> impl Iterator<Item = &'static Suite> {
         pools::SUITES,
         contiguous::SUITES,
         rkheap::SUITES,
+        kernels::SUITES,
     ]
     .into_iter()
     .flatten()
@@ -191,6 +207,26 @@ mod tests {
             }
             for target in STOCK {
                 assert!(suite.part_on(target) == Part::Test, "{}", suite.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_further_kernel_runs_what_another_runs() {
+        for (further, other) in FURTHER {
+            assert!(!is_further(other), "{other}");
+            for suite in all() {
+                let guest = matches!(suite.environment, Environment::Guest(_));
+                assert!(
+                    !guest || suite.part_on(further) == Part::Kernels,
+                    "{}",
+                    suite.name
+                );
+                assert!(
+                    !suite.runs_on(other) || suite.runs_on(further),
+                    "{}",
+                    suite.name
+                );
             }
         }
     }

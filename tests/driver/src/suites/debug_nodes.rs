@@ -48,8 +48,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "debug-cost",
-        promise: "one line of a debug node costs at most 3,000 instructions, with 10,000 buffers \
-                  too",
+        promise: "one line of a debug node costs at most 3,000 instructions (4,000 with \
+                  PREEMPT_RT), with 10,000 buffers too",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--no-module", "--icount", "--smp", "1"],
