@@ -12,8 +12,8 @@ BENCH_OUTPUT ?= docs
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-checked test-kernels test-here deb \
-	test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-checked test-kernels test-here deb test-install test-dkms \
+	fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel

@@ -35,8 +35,8 @@ macro_rules! new_raw_spinlock {
 }
 pub(crate) use new_raw_spinlock;
 
-/// A lock that is acquired by `raw_spin_lock()`. Interrupts stay enabled, so interrupt handlers must
-/// not acquire it.
+/// A lock that is acquired by `raw_spin_lock()`. Interrupts stay enabled, so interrupt handlers
+/// must not acquire it.
 ///
 /// # Examples
 ///

@@ -23,8 +23,8 @@ use kernel::{
 /// The callback is called as long as it is registered: `kernel.ftrace_enabled` cannot be cleared.
 ///
 /// `FTRACE_OPS_FL_RECURSION` is not set. It puts a guard between the function and the callback,
-/// which disables preemption, drops calls, and on arm64 keeps the function from calling the callback
-/// without a search. A handler does not need it, since it does not call the function.
+/// which disables preemption, drops calls, and on arm64 keeps the function from calling the
+/// callback without a search. A handler does not need it, since it does not call the function.
 const FLAGS: c_ulong = bindings::FTRACE_OPS_FL_PERMANENT as c_ulong;
 
 /// An ftrace callback at the entry of [`EntryHandler::FUNCTION`].
