@@ -11,20 +11,21 @@
 //! itself, which cannot be missed, so it needs no reference to anything.
 //!
 //! For those of others ([`records`]), events inform, references keep: a record holds a reference to
-//! the inode of its dma-buf, by which a reader acquires one to the dma-buf itself. Where the release
-//! was missed, there is none to acquire, and the record is swept by the next readers and exports.
+//! the inode of its dma-buf, by which a reader acquires one to the dma-buf itself. Where the
+//! release was missed, there is none to acquire, and the record is swept by the next readers and
+//! exports.
 //!
 //! Without `track_all`, or if the kernel does not allow the observation, only this module's own
 //! dma-bufs are recorded.
 //!
 //! # Locks
 //!
-//! [`RECORDS`] is a raw spin lock over the records of other exporters' dma-bufs, because a release is
-//! reported where nobody may sleep. It is acquired with the name lock of a dma-buf held or with none,
-//! and held for a bounded number of steps, each a search in a tree. Under it no other lock is
+//! [`RECORDS`] is a raw spin lock over the records of other exporters' dma-bufs, because a release
+//! is reported where nobody may sleep. It is acquired with the name lock of a dma-buf held or with
+//! none, and held for a bounded number of steps, each a search in a tree. Under it no other lock is
 //! acquired and nothing is allocated or freed: a reader takes the inode along and asks it for the
 //! dma-buf afterwards, and dead records are dropped by a thread. [`records::own`] has the locks of
-//! the others.
+//! the module's own records.
 
 mod missing;
 mod origin;
@@ -116,8 +117,8 @@ fn is_own(dma_buf: &UncountedDmaBuf) -> bool {
     exporter::extra::<OwnSlot>(dma_buf).is_some()
 }
 
-/// Inserts a record of another exporter's `dma_buf`, if there is none. Allocates with `flags`. Fails
-/// with `ENOMEM`.
+/// Inserts a record of another exporter's `dma_buf`, if there is none. Allocates with `flags`.
+/// Fails with `ENOMEM`.
 fn insert(dma_buf: &DmaBuf, origin: Option<Origin>, flags: Flags) -> Result {
     let node = RBTreeNode::new(records::Key::new(dma_buf), records::Other::new(), flags)?;
     let mut records = RECORDS.lock();
@@ -426,8 +427,8 @@ impl Drop for AllBuffers {
         self.events = None;
         TRACK_ALL.store(false, Relaxed);
         self.undertaker = None;
-        // The module's own dma-bufs are all released, because each pins the module. These are dropped
-        // without the lock.
+        // The module's own dma-bufs are all released, because each pins the module. These are
+        // dropped without the lock.
         let records = RECORDS.lock().take();
         drop(records);
     }

@@ -174,8 +174,8 @@ bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long co
 	unsigned long i;
 
 	/*
-	 * Shared pages are rare, so looking at all is faster than a branch for each. The owner has a
-	 * reference to each page, so there are more only if some page has another one.
+	 * Shared pages are rare, so looking at all is faster than a branch for each. The owner has
+	 * a reference to each page, so there are more only if some page has another one.
 	 */
 #pragma GCC unroll 8
 	for (i = 0; i < count; i++)
@@ -429,7 +429,7 @@ char *rk_dma_heap_helper_kmalloc_name(gfp_t flags)
 	return kmalloc(DMA_BUF_NAME_LEN, flags);
 }
 
-/* The kernel pads names with zeros. Each call reads the name again, whatever the compiler inlines. */
+/* The kernel pads names with zeros. Each call reads the name again, also if it is inlined. */
 void rk_dma_heap_helper_current_comm(u64 *words)
 {
 	const u64 *comm = (const u64 *)current->comm;

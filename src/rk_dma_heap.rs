@@ -33,8 +33,8 @@
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
 //!    of the page allocator are acquired under it.
-//! 5. The name lock of a dma-buf, a spin lock, over `all_buffers::RECORDS`, a raw one. The latter is
-//!    also acquired when a dma-buf of another exporter is released, where nobody may sleep with
+//! 5. The name lock of a dma-buf, a spin lock, over `all_buffers::RECORDS`, a raw one. The latter
+//!    is also acquired when a dma-buf of another exporter is released, where nobody may sleep with
 //!    `PREEMPT_RT` either. No other lock is acquired under it, and nothing is allocated or freed.
 //!    Then the spin locks of `all_buffers::records::own`, one for each CPU, acquired when a dma-buf
 //!    of this module is exported or released. No two of them are held at a time. The spin lock of a

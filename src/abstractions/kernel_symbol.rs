@@ -40,8 +40,8 @@ pub(crate) fn lookup(name: &'static CStr) -> Option<NonNull<c_void>> {
     // The kernel does not modify the function.
     probe.flags = c::KPROBE_FLAG_DISABLED;
     let raw = &raw mut probe;
-    // SAFETY: All fields except the name and the flags are zero, as registration requires. The kprobe is not
-    // moved before it is unregistered.
+    // SAFETY: All fields except the name and the flags are zero, as registration requires. The
+    // kprobe is not moved before it is unregistered.
     unsafe {
         if c::register_kprobe(raw.cast()) != 0 {
             return None;

@@ -76,7 +76,9 @@ impl Comm {
 
     /// Returns the bytes of the name with the zeros.
     pub(crate) fn padded(&self) -> [u8; TASK_COMM_LEN] {
-        zerocopy::transmute!(self.0)
+        let mut padded = [0; TASK_COMM_LEN];
+        padded.copy_from_slice(self.0.as_bytes());
+        padded
     }
 
     /// Returns the bytes of the name, without the zeros. They are set by the program and may be

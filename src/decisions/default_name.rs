@@ -20,8 +20,8 @@ const MAX_DIGITS: u32 = 7;
 /// The bits that are not set in any byte of ASCII.
 const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
 
-/// Returns `PID-THREADNAME`, truncated to 16 bytes, at a character boundary if the name of the thread
-/// is valid UTF-8. Shorter names are padded with zeros.
+/// Returns `PID-THREADNAME`, truncated to 16 bytes, at a character boundary if the name of the
+/// thread is valid UTF-8. Shorter names are padded with zeros.
 ///
 /// Each allocation of a buffer needs such a name. It is put together in two words therefore, where
 /// no character can be split.

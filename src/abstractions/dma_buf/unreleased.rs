@@ -12,9 +12,9 @@ use core::ptr::NonNull;
 /// The dentry of a dma-buf, without a reference.
 ///
 /// For the exporter of the dma-buf, who knows when it ends: the core calls the exporter's `release`
-/// operation from that of the dentry, exactly once, and frees the dentry only after it has returned.
-/// Nothing else ends a dma-buf, and nothing that observes events can make that call be missed. The
-/// inode is of no use here, it is freed before.
+/// operation from that of the dentry, exactly once, and frees the dentry only after it has
+/// returned. Nothing else ends a dma-buf, and nothing that observes events can make that call be
+/// missed. The inode is of no use here, it is freed before.
 ///
 /// # Examples
 ///
