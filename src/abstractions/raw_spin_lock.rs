@@ -41,7 +41,7 @@ pub(crate) use new_raw_spinlock;
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::raw_spin_lock::{new_raw_spinlock, RawSpinLock};
+/// use crate::abstractions::raw_spin_lock::new_raw_spinlock;
 ///
 /// let lock = KBox::pin_init(new_raw_spinlock!(1), GFP_KERNEL)?;
 /// let mut guard = lock.lock();
