@@ -226,8 +226,8 @@ pub const LIMITS: &[Limit] = &[
 
     limit("frames/cma", crate::rows::FRAME, 0.15).reached(0.39, ZEROING),
 
-    // 3 million instructions.
-    limit("module-load", 0, 3.95).reached(10.3, LOAD_COST),
+    // 3 million instructions. Those of the in-tree modules vary by 5 % between boots.
+    limit("module-load", 0, 3.95).reached(11.0, LOAD_COST),
 
     limit("growth-allocate", 100_000, 1.05),
     limit("growth-close",    100_000, 1.05),
