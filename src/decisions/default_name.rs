@@ -44,7 +44,7 @@ pub(crate) fn default_name(pid: u32, thread: [u8; 16]) -> [u8; LEN] {
     // The lowest byte is the first one.
     let (mut first, mut bits, mut rest) = (u64::from(b'-'), 8, pid);
     loop {
-        first = first << 8 | u64::from(b'0') | u64::from(rest % 10);
+        first = (first << 8) | u64::from(b'0') | u64::from(rest % 10);
         bits += 8;
         rest /= 10;
         if rest == 0 {
@@ -52,9 +52,9 @@ pub(crate) fn default_name(pid: u32, thread: [u8; 16]) -> [u8; LEN] {
         }
     }
     // `bits` is 16 to 64.
-    let second = low >> (64 - bits) | high.checked_shl(bits).unwrap_or(0);
+    let second = (low >> (64 - bits)) | high.checked_shl(bits).unwrap_or(0);
     first |= low.checked_shl(bits).unwrap_or(0);
-    (u128::from(second) << 64 | u128::from(first)).to_le_bytes()
+    ((u128::from(second) << 64) | u128::from(first)).to_le_bytes()
 }
 
 /// Returns the name, whatever it consists of.

@@ -56,7 +56,7 @@ fn of_each_cpu() -> Result<()> {
         .map(|exported| exported.buffer)
         .collect::<Vec<Buffer>>();
     for _ in 0..BUFFERS {
-        held.extend(on_each_cpu(|_| Ok(heap.allocate(4096)?))?);
+        held.extend(on_each_cpu(|_| heap.allocate(4096))?);
     }
     held.extend(
         exporters::all()?
@@ -99,7 +99,7 @@ fn freed_on_another_cpu() -> Result<()> {
             move || -> Result<Vec<Buffer>> {
                 bind_to_cpu(cpu)?;
                 let heap = Heap::open("system")?;
-                (0..500).map(|_| Ok(heap.allocate(4096)?)).collect()
+                (0..500).map(|_| heap.allocate(4096)).collect()
             }
         };
         let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(allocate(cpu))).collect();
