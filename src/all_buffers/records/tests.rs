@@ -36,6 +36,19 @@ mod records {
         Ok(())
     }
 
+    /// Inserts a record of a dma-buf that is released before this returns. A kernel thread drops the
+    /// last reference to a file later, so that is not the last one here.
+    fn insert_dead(records: &mut Records) -> Result {
+        let dead = export()?;
+        insert(records, &dead)?;
+        let pinned = dead.inode_ref().dma_buf().ok_or(ENOENT)?;
+        let file = pinned.file().ok_or(ENOENT)?;
+        drop(dead);
+        drop(file);
+        drop(pinned);
+        Ok(())
+    }
+
     /// Any number of dma-bufs has been released, and their records are still there: a search, which
     /// is made with the lock held, looks at one of them.
     #[test]
@@ -44,8 +57,7 @@ mod records {
         let live = export()?;
         insert(&mut records, &live)?;
         for _ in 0..DEAD {
-            let dead = export()?;
-            insert(&mut records, &dead)?;
+            insert_dead(&mut records)?;
         }
         let mut number = u64::MAX;
         for _ in 0..DEAD {
@@ -71,8 +83,7 @@ mod records {
     fn so_many_records_at_a_time() -> Result {
         let mut records = Records::new(DelayedWork::new()?);
         for _ in 0..DEAD {
-            let dead = export()?;
-            insert(&mut records, &dead)?;
+            insert_dead(&mut records)?;
         }
         let counted = |records: &Records| {
             let others = records.others.values();
