@@ -36,8 +36,8 @@ mod records {
         Ok(())
     }
 
-    /// Inserts a record of a dma-buf that is released before this returns. A kernel thread drops the
-    /// last reference to a file later, so that is not the last one here.
+    /// Inserts a record of a dma-buf that is released before this returns. What a kernel thread
+    /// puts last is released later, so that is not the last reference here.
     fn insert_dead(records: &mut Records) -> Result {
         let dead = export()?;
         insert(records, &dead)?;
