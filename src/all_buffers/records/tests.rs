@@ -87,7 +87,9 @@ mod records {
         }
         let counted = |records: &Records| {
             let others = records.others.values();
-            others.filter(|other| other.dead_since.get().is_none()).count()
+            others
+                .filter(|other| other.dead_since.get().is_none())
+                .count()
         };
         let mut from = Some(Key::FIRST);
         let mut left = DEAD;
