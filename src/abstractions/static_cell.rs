@@ -28,7 +28,9 @@ use kernel::{
 /// unsafe { COUNTERS.init(init) };
 /// let [first, second] = COUNTERS.get().get_ref();
 /// *first.lock() += 1;
-/// assert_eq!((*first.lock(), *second.lock()), (1, 1));
+/// for counter in [first, second] {
+///     assert_eq!(*counter.lock(), 1);
+/// }
 /// ```
 ///
 /// # Invariants
