@@ -64,6 +64,7 @@ use kernel::{
 use state::{
     CachedRange,
     Inserted,
+    Searched,
     State, //
 };
 
@@ -136,7 +137,7 @@ impl RangeCache {
 
     /// Allocates a range from the area, and from the cache if the area has none. May sleep.
     fn allocate_new(&self, request: &RangeRequest) -> Option<Preparation> {
-        let (range, obtainable) = if request.first_fit {
+        let (range, searched) = if request.first_fit {
             self.search_lowest(request)
         } else {
             self.search(request)
@@ -148,7 +149,7 @@ impl RangeCache {
         if let Some(range) = cached {
             return Some(range.with_purpose(request.purpose));
         }
-        if request.pages > obtainable {
+        if request.pages > searched.obtainable {
             return None;
         }
         // The cache may be what is missing. From here on the request is one like any other: nothing
@@ -158,16 +159,13 @@ impl RangeCache {
         Some(Preparation::new(range, request.purpose))
     }
 
-    /// Allocates the first free range of the area that fits, and leaves the cache alone. Also
-    /// returns how many pages of the area could be obtained at most.
-    ///
-    /// May sleep.
-    fn search(&self, request: &RangeRequest) -> (Option<Range>, usize) {
+    /// Allocates the first free range of the area that fits, and leaves the cache alone. May sleep.
+    fn search(&self, request: &RangeRequest) -> (Option<Range>, Searched) {
         let task = current!().pid();
         self.state.lock().begin_search(task, request.area);
         let range = request.allocate_new();
-        let obtainable = self.state.lock().end_search(task, request.area);
-        (range, obtainable)
+        let searched = self.state.lock().end_search(task, request);
+        (range, searched)
     }
 
     /// Allocates the lowest range of the area that fits if nothing of the area were cached.
@@ -175,25 +173,20 @@ impl RangeCache {
     /// Releases only cached ranges that may be part of it, and otherwise does what
     /// [`RangeCache::search`] does. Searches once more if somebody else released pages meanwhile,
     /// which may be lower. May sleep.
-    fn search_lowest(&self, request: &RangeRequest) -> (Option<Range>, usize) {
-        let releases = self.state.lock().releases();
-        let (found, obtainable) = self.search(request);
+    fn search_lowest(&self, request: &RangeRequest) -> (Option<Range>, Searched) {
+        let (found, searched) = self.search(request);
         let Some(found) = found else {
-            return (None, obtainable);
+            return (None, searched);
         };
+        let pfn = found.segment().pfn;
         // A cached range that can serve the request alone is as good as a free one.
-        let (lowest, others_released) = {
-            let state = self.state.lock();
-            (
-                state.lowest_that_holds(request),
-                state.releases() != releases,
-            )
-        };
-        let limit = lowest.map_or(found.segment().pfn, |pfn| found.segment().pfn.min(pfn + 1));
+        let limit = searched
+            .lowest_cached
+            .map_or(pfn, |lowest| pfn.min(lowest + 1));
         let released =
             self.release(|range| range.area() == request.area && range.segment().pfn < limit);
-        if !released && !others_released {
-            return (Some(found), obtainable);
+        if !released && searched.lowest_released >= pfn {
+            return (Some(found), searched);
         }
         drop(found);
         self.search(request)

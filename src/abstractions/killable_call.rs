@@ -102,7 +102,7 @@ enum State<J> {
     Done(J),
     /// The thread runs it, and nobody waits for it. The module cannot be unloaded, which would
     /// wait for it.
-    Abandoned { _module: Option<ModuleRef> },
+    Abandoned { _module: ModuleRef },
 }
 
 impl<J: Job> KillableCalls<J> {
@@ -130,13 +130,17 @@ impl<J: Job> KillableCalls<J> {
 
     /// Lets the thread run `job`, and returns it.
     ///
-    /// May sleep, for [`TIMEOUT_MS`] after the calls of others. Fails with `EINTR` on a fatal
-    /// signal, and with `EBUSY` if the thread does not finish in time, or an abandoned job.
+    /// May sleep, for [`TIMEOUT_MS`] until the calls of others have ended and for as long again.
+    /// Fails with `EINTR` on a fatal signal, and with `EBUSY` if one of these times is over, if an
+    /// abandoned job still runs, or if the module is being unloaded.
     pub(crate) fn call(&self, job: J) -> Result<J> {
         let shared = &*self.shared;
         if matches!(*shared.state.lock(), State::Abandoned { .. }) {
             return Err(EBUSY);
         }
+        // Acquired first: once the module is being unloaded, which waits for the job, there is none
+        // to acquire.
+        let module = kernel_module::pin().ok_or(EBUSY)?;
         shared.free.wait_killable(TIMEOUT_MS)?;
         // No job is outstanding, so the former state has nothing to drop.
         *shared.state.lock() = State::Queued(job);
@@ -146,8 +150,7 @@ impl<J: Job> KillableCalls<J> {
         let mut state = shared.state.lock();
         let former = mem::replace(&mut *state, State::Idle);
         if matches!(former, State::Running) {
-            let _module = kernel_module::pin();
-            *state = State::Abandoned { _module };
+            *state = State::Abandoned { _module: module };
         }
         drop(state);
         let answer = match former {

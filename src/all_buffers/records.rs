@@ -188,12 +188,8 @@ impl Records {
     fn bury(&mut self, key: Key) {
         if let Some(other) = self.others.get(&key) {
             let is_counted = other.dead_since.get().is_none();
-            if self.tree.remove(&other.slot) && is_counted {
-                totals::subtract(
-                    self.tree
-                        .record_in(&other.slot)
-                        .map_or(0, |record| record.size),
-                );
+            if let Some(bytes) = self.tree.remove(&other.slot).filter(|_| is_counted) {
+                totals::subtract(bytes);
             }
         }
         if let Some(node) = self.others.remove_node(&key) {

@@ -59,8 +59,6 @@ pub(super) struct State {
     /// The requests that are being served, without those searches. The capacity is [`MAX_REQUESTS`]
     /// from the start.
     requests: KVec<Request>,
-    /// Counts the steps that released pages, and wraps around.
-    releases: usize,
     enabled: bool,
     /// Whether the thread is queued to prepare ranges.
     queued: bool,
@@ -84,11 +82,26 @@ struct Request {
 /// A search of an area for a heap.
 struct Search {
     task: i32,
+    area: Area,
     /// The number of free pages of the area before the search. `usize::MAX` if unknown.
     available: usize,
     /// The number of cached pages of the area before that. Pages that are released meanwhile are in
     /// this number or in the other one.
     cached: usize,
+    /// The lowest page frame of the ranges of which others have released pages meanwhile.
+    /// `usize::MAX` if there is none.
+    lowest_released: usize,
+}
+
+/// What is known after a search.
+pub(super) struct Searched {
+    /// The number of pages of the area that were free or are cached, and more if that is unknown.
+    pub(super) obtainable: usize,
+    /// The lowest page frame of the ranges of which others released pages during the search.
+    /// `usize::MAX` if there is none, or that is unknown.
+    pub(super) lowest_released: usize,
+    /// The first page frame of the lowest cached range that contains what was requested.
+    pub(super) lowest_cached: Option<usize>,
 }
 
 /// A cached range.
@@ -163,7 +176,6 @@ impl State {
             areas,
             searches: KVec::with_capacity(MAX_SEARCHES, GFP_KERNEL)?,
             requests: KVec::with_capacity(MAX_REQUESTS, GFP_KERNEL)?,
-            releases: 0,
             enabled: false,
             queued: false,
         })
@@ -199,7 +211,7 @@ impl State {
 
     /// Returns the first page frame of the lowest cached range that contains what `request` asks
     /// for.
-    pub(super) fn lowest_that_holds(&self, request: &RangeRequest) -> Option<usize> {
+    fn lowest_that_holds(&self, request: &RangeRequest) -> Option<usize> {
         let holds = |segment: &Segment| {
             let start = segment.pfn.next_multiple_of(1 << request.align);
             start - segment.pfn + request.pages <= segment.pages
@@ -248,8 +260,16 @@ impl State {
         let Some(range) = self.ranges.get_mut(index) else {
             return 0;
         };
+        let pfn = range.segment().pfn;
         let released = range.preparation.release_step();
-        self.releases = self.releases.wrapping_add(1);
+        let area = range.area();
+        for search in self
+            .searches
+            .iter_mut()
+            .filter(|search| search.area == area)
+        {
+            search.lowest_released = search.lowest_released.min(pfn);
+        }
         range.reclaimable.shrink_to(range.segment().pages);
         if range.segment().pages == 0 {
             drop(self.ranges.remove(index));
@@ -279,11 +299,6 @@ impl State {
         self.queued = false;
     }
 
-    /// Returns a number that changes whenever pages are released.
-    pub(super) fn releases(&self) -> usize {
-        self.releases
-    }
-
     /// Returns the age of the oldest range, in milliseconds.
     pub(super) fn oldest_age(&self) -> Option<i64> {
         let ages = self.ranges.iter().map(|range| range.since.elapsed());
@@ -301,21 +316,31 @@ impl State {
     pub(super) fn begin_search(&mut self, task: i32, area: Area) {
         let search = Search {
             task,
+            area,
             available: usize::MAX,
             cached: self.pages(|range| range.area() == area),
+            lowest_released: usize::MAX,
         };
         let _ = self.searches.push_within_capacity(search);
     }
 
-    /// Ends what [`State::begin_search`] began. Returns the number of pages of `area` that were
-    /// free or are cached, and more if that is unknown.
-    pub(super) fn end_search(&mut self, task: i32, area: Area) -> usize {
+    /// Ends what [`State::begin_search`] began for `request`.
+    pub(super) fn end_search(&mut self, task: i32, request: &RangeRequest) -> Searched {
+        let lowest_cached = self.lowest_that_holds(request);
         let index = self.searches.iter().position(|search| search.task == task);
         let Some(search) = index.and_then(|index| self.searches.remove(index).ok()) else {
-            return usize::MAX;
+            return Searched {
+                obtainable: usize::MAX,
+                lowest_released: usize::MAX,
+                lowest_cached,
+            };
         };
-        let cached = self.pages(|range| range.area() == area);
-        search.available.saturating_add(cached.max(search.cached))
+        let cached = self.pages(|range| range.area() == request.area);
+        Searched {
+            obtainable: search.available.saturating_add(cached.max(search.cached)),
+            lowest_released: search.lowest_released,
+            lowest_cached,
+        }
     }
 
     /// Notes that `task` requests pages of `requested`. From now on nothing of that area is cached.

@@ -41,7 +41,8 @@ use core::ptr::NonNull;
 /// dma-buf's `release` operation.
 pub(crate) struct Unreleased(NonNull<kernel::bindings::dentry>);
 
-// SAFETY: The dentry is accessed under its lock only.
+// SAFETY: The C side synchronises the number of references to the dentry. Its dma-buf is set before
+// anybody learns of it.
 unsafe impl Send for Unreleased {}
 // SAFETY: As above.
 unsafe impl Sync for Unreleased {}

@@ -105,9 +105,9 @@ pub(in super::super) fn remove(slot: &OwnSlot) {
         return;
     };
     let mut tree = shard.tree.lock();
-    if tree.remove(slot) {
-        let bytes = tree.record_in(slot).map_or(0, |record| record.size);
-        drop(tree);
+    let removed = tree.remove(slot);
+    drop(tree);
+    if let Some(bytes) = removed {
         totals::subtract(bytes);
     }
 }

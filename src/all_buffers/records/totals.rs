@@ -33,9 +33,11 @@ pub(crate) struct Totals {
 
 /// Returns the current totals.
 pub(in super::super) fn current() -> Totals {
+    let bytes = BYTES.load(Relaxed);
     Totals {
-        bytes: BYTES.load(Relaxed),
-        peak: PEAK.load(Relaxed),
+        bytes,
+        // An export that is being counted may not have raised it yet.
+        peak: PEAK.load(Relaxed).max(bytes),
         peak_is_stale: PEAK_IS_STALE.load(Relaxed),
     }
 }
@@ -44,7 +46,9 @@ pub(in super::super) fn current() -> Totals {
 #[inline]
 pub(super) fn add(bytes: usize) {
     let bytes = bytes as u64;
-    raise_peak(BYTES.fetch_add(bytes, Relaxed).wrapping_add(bytes));
+    // A full barrier: `reset_peak()` reads the total after it has lowered the peak, so one of both
+    // sees what the other one wrote.
+    raise_peak(BYTES.fetch_add(bytes, Full).wrapping_add(bytes));
 }
 
 /// Uncounts a dma-buf of `bytes` bytes, which was counted.

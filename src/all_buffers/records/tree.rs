@@ -196,11 +196,10 @@ impl<R> Tree<R> {
         true
     }
 
-    /// Removes the record in `slot`, which the slot keeps. Returns false if it is not in the tree.
-    pub(super) fn remove(&mut self, slot: &Slot<R>) -> bool {
-        if slot.tree() != self.number.get() {
-            return false;
-        }
+    /// Removes the record in `slot`, which the slot keeps. Returns the size of its dma-buf in
+    /// bytes, or `None` if it is not in the tree.
+    pub(super) fn remove(&mut self, slot: &Slot<R>) -> Option<usize> {
+        let size = self.record_in(slot)?.size;
         let node = slot.as_node();
         // SAFETY: By the slot's invariant its node is in the tree, whose lock is held.
         unsafe {
@@ -211,12 +210,15 @@ impl<R> Tree<R> {
             bindings::rb_erase(node, &mut self.root);
         }
         slot.tree.store(0, Relaxed);
-        true
+        Some(size)
     }
 
-    /// Returns the record in `slot`, if it has ever had one.
+    /// Returns the record in `slot`, if it is in this tree.
     pub(super) fn record_in<'a>(&'a self, slot: &'a Slot<R>) -> Option<&'a Record<R>> {
-        // SAFETY: The lock is held, as there is a reference to the tree.
+        if slot.tree() != self.number.get() {
+            return None;
+        }
+        // SAFETY: The slot is in this tree. Its lock is held, as there is a reference to the tree.
         unsafe { (*slot.record.get()).as_ref() }
     }
 
