@@ -272,17 +272,14 @@ pub(crate) struct BufferInfo {
 /// even if others are exported and released in between.
 pub(crate) fn newest_up_to(mut number: u64) -> Option<BufferInfo> {
     loop {
-        let own = own::newest_up_to(number);
         // The lock is released at the end of the statement.
         let other = RECORDS
             .lock()
             .as_ref()
             .and_then(|records| records.newest_up_to(number));
-        let (found, reference) = match (own, other) {
-            (Some(own), other) if other.is_none_or(|other| other < own.number) => {
-                (own.number, own.dma_buf())
-            }
-            (_, other) => {
+        let (found, reference) = match own::newest_up_to(number, other) {
+            Some(own) => (own.number, own.dma_buf),
+            None => {
                 let found = other?;
                 (found, other_dma_buf(found))
             }

@@ -31,7 +31,10 @@ use crate::abstractions::{
 };
 use core::num::NonZeroU32;
 use kernel::{
-    cpu::CpuId,
+    cpu::{
+        nr_cpu_ids,
+        CpuId, //
+    },
     new_spinlock,
     prelude::*,
     sync::SpinLock, //
@@ -51,8 +54,10 @@ struct Shard {
 // SAFETY: `init()` is called before any other function of this file.
 static SHARDS: StaticCell<[Shard; SHARD_COUNT]> = unsafe { StaticCell::uninit() };
 
+/// Returns the shards of the CPUs that this machine may have.
 fn shards() -> &'static [Shard] {
-    SHARDS.get().get_ref()
+    let all: &[Shard] = SHARDS.get().get_ref();
+    all.get(..nr_cpu_ids() as usize).unwrap_or(all)
 }
 
 /// Initialises the trees.
@@ -112,34 +117,36 @@ pub(in super::super) fn remove(slot: &OwnSlot) {
     }
 }
 
-/// A record that [`newest_up_to`] has found, which may be removed meanwhile.
+/// A record.
 pub(in super::super) struct Found {
-    shard: &'static Shard,
     /// The inode number of its dma-buf.
     pub(in super::super) number: u64,
+    /// The dma-buf and its origin, unless it is being released.
+    pub(in super::super) dma_buf: Option<(Pinned, Option<Origin>)>,
 }
 
-/// Returns the newest record whose inode number is at most `number`. Does not sleep.
-pub(in super::super) fn newest_up_to(number: u64) -> Option<Found> {
-    let candidates = shards().iter().filter_map(|shard| {
-        let (number, _) = shard.tree.lock().at_most(number)?;
-        Some(Found { shard, number })
-    });
-    candidates.max_by_key(|found| found.number)
-}
-
-impl Found {
-    /// Acquires a reference to the dma-buf, and returns its origin as well. Returns `None` if it is
-    /// being released. Does not sleep.
-    pub(in super::super) fn dma_buf(&self) -> Option<(Pinned, Option<Origin>)> {
-        let tree = self.shard.tree.lock();
-        let (number, record) = tree.at_most(self.number)?;
-        if number != self.number {
-            return None;
+/// Returns the newest record whose inode number is at most `number`, and above that of `other`. May
+/// sleep.
+pub(in super::super) fn newest_up_to(number: u64, other: Option<u64>) -> Option<Found> {
+    let mut newest: Option<Found> = None;
+    for shard in shards() {
+        let tree = shard.tree.lock();
+        let Some((found, record)) = tree.at_most(number) else {
+            continue;
+        };
+        let above = newest.as_ref().map(|newest| newest.number).or(other);
+        if above.is_some_and(|above| found <= above) {
+            continue;
         }
         // SAFETY: `remove()` is called before the exporter returns from the release of the dma-buf.
         // That needs the lock, which is held, and the record is still there.
-        let dma_buf = unsafe { record.reference.pin() }?;
-        Some((dma_buf, record.origin))
+        let dma_buf = unsafe { record.reference.pin() }.map(|dma_buf| (dma_buf, record.origin));
+        // A reference to an older dma-buf is dropped without the lock.
+        drop(tree);
+        newest = Some(Found {
+            number: found,
+            dma_buf,
+        });
     }
+    newest
 }
