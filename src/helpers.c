@@ -706,7 +706,6 @@ bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv)
 	return dma_resv_trylock(resv);
 }
 
-/* The dentry of the dma-buf's file, to which the caller holds a reference. */
 struct dentry *rk_dma_heap_helper_dma_buf_dentry(const struct dma_buf *dma_buf)
 {
 	return dma_buf->file->f_path.dentry;

@@ -151,12 +151,14 @@ void rk_dma_heap_helper_vm_flags_set(struct vm_area_struct *area, vm_flags_t fla
 int rk_dma_heap_helper_dma_resv_lock_interruptible(struct dma_resv *resv,
 						   struct ww_acquire_ctx *context);
 bool rk_dma_heap_helper_dma_resv_trylock(struct dma_resv *resv);
+/* Returns the dentry of a dma-buf's file, to which the caller holds a reference. */
+struct dentry *rk_dma_heap_helper_dma_buf_dentry(const struct dma_buf *dma_buf);
+/* Acquires a reference, unless none is left. May acquire the spin lock of the dentry. */
+bool rk_dma_heap_helper_dentry_get(struct dentry *dentry);
 /*
  * Returns a new reference to the dentry of a dma-buf's inode, or NULL if the dentry has none left.
  * Acquires the spin locks of the inode and of the dentry.
  */
-struct dentry *rk_dma_heap_helper_dma_buf_dentry(const struct dma_buf *dma_buf);
-bool rk_dma_heap_helper_dentry_get(struct dentry *dentry);
 struct dentry *rk_dma_heap_helper_inode_dentry(struct inode *inode);
 bool rk_dma_heap_helper_inode_has_dentry(const struct inode *inode);
 /* Returns the number of references to a valid dma-buf's file, which may have been freed. */

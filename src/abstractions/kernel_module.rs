@@ -100,10 +100,9 @@ impl Drop for ModuleRef {
 /// Acquires a reference to this module, which keeps it loaded. Returns `None` if it is being
 /// unloaded. Does not sleep.
 pub(crate) fn pin() -> Option<ModuleRef> {
-    // SAFETY: This module is valid while its code runs. INVARIANT: The reference was acquired.
-    unsafe { bindings::try_module_get(version::this_module()) }
-        .then(|| NonNull::new(version::this_module()).map(ModuleRef))
-        .flatten()
+    let this = ModulePointer(NonNull::new(version::this_module())?);
+    // SAFETY: The observers are called for this module after its code has run.
+    unsafe { this.try_get() }
 }
 
 /// A module after its exit function, or after its failed init function. Its code and data still
