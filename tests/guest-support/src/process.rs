@@ -164,6 +164,17 @@ impl Child {
         Ok(Some(verdict))
     }
 
+    /// Kills the child, and fails if that does not end it within `limit`, multiplied as in
+    /// [`Child::wait`].
+    pub fn kill(&mut self, limit: Duration) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        let verdict = self
+            .wait(limit)?
+            .with_context(|| format!("the process does not exit within {limit:?} of SIGKILL"))?;
+        ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
+        Ok(())
+    }
+
     /// Waits for the child and fails if the child failed.
     pub fn succeed(mut self) -> Result<()> {
         match self.wait(CHILD_TIMEOUT)? {
@@ -313,6 +324,19 @@ mod tests {
         killed.signal(Signal::SIGKILL).unwrap();
         let verdict = killed.wait(CHILD_TIMEOUT).unwrap();
         assert_eq!(verdict, Some(Verdict::Killed(Signal::SIGKILL)));
+    }
+
+    #[test]
+    fn kill_expects_the_child_to_run() {
+        let mut killed = Child::run(|| loop {
+            std::thread::sleep(CHILD_TIMEOUT);
+        })
+        .unwrap();
+        killed.kill(CHILD_TIMEOUT).unwrap();
+        // It stays to be waited for, so the signal changes nothing.
+        let mut passed = Child::run(|| Ok(())).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        passed.kill(CHILD_TIMEOUT).unwrap_err();
     }
 
     #[test]

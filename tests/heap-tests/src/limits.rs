@@ -7,7 +7,6 @@ use crate::footprint::Footprint;
 use crate::Case;
 use anyhow::{
     ensure,
-    Context,
     Result, //
 };
 use guest_support::heap::{
@@ -18,10 +17,7 @@ use guest_support::ktap::diagnose;
 use guest_support::mapping::WORD;
 use guest_support::memory;
 use guest_support::pattern::Pattern;
-use guest_support::process::{
-    Child,
-    Verdict, //
-};
+use guest_support::process::Child;
 use guest_support::tracing::FailedIoctls;
 use guest_support::{
     expect_errno,
@@ -33,7 +29,6 @@ use nix::sys::resource::{
     setrlimit,
     Resource, //
 };
-use nix::sys::signal::Signal;
 use std::os::fd::AsRawFd;
 use std::time::{
     Duration,
@@ -222,11 +217,7 @@ fn killed_while_allocating(heap: &str) -> Result<()> {
         // Spreads the kills over the time of one allocation, after a delay for the child's start.
         let delay = Duration::from_millis(5) * (1 + rounds / ROUNDS);
         std::thread::sleep(delay + whole * (rounds % ROUNDS) / ROUNDS);
-        child.signal(Signal::SIGKILL)?;
-        let verdict = child
-            .wait(Duration::from_secs(20))?
-            .context("the process does not exit")?;
-        ensure!(verdict == Verdict::Killed(Signal::SIGKILL), "{verdict:?}");
+        child.kill(Duration::from_secs(20))?;
         rounds += 1;
     }
     let hits = interrupted.count()?;

@@ -35,16 +35,21 @@ pub fn add(tests: &mut Tests) {
     tests.add("drivers/removed-under-a-call", removed_under_a_call);
 }
 
+/// Adds a heap whose allocations take `delay_ms`, and opens its node.
+fn slow_heap(allocator: &Allocator, name: &str, delay_ms: u32) -> Result<Heap> {
+    let options = HeapOptions {
+        contiguous: true,
+        delay_ms,
+        ..HeapOptions::default()
+    };
+    allocator.add_heap_with(name, options)?;
+    Heap::open_path(&node(name), OFlag::O_RDONLY)
+}
+
 fn calls_in_flight() -> Result<()> {
     const NAME: &str = "slow-heap";
     let allocator = Allocator::open()?;
-    let options = HeapOptions {
-        contiguous: true,
-        delay_ms: 500,
-        ..HeapOptions::default()
-    };
-    allocator.add_heap_with(NAME, options)?;
-    let heap = Heap::open_path(&node(NAME), OFlag::O_RDONLY)?;
+    let heap = slow_heap(&allocator, NAME, 500)?;
     std::thread::scope(|scope| {
         let call = scope.spawn(|| heap.allocate_with(&AllocationData::read_write(1)).map(drop));
         eventually(Duration::from_secs(5), || {
@@ -100,13 +105,7 @@ fn removed_under_a_call() -> Result<()> {
     const NAME: &str = "left-heap";
     let allocator = Allocator::open()?;
     let other = Allocator::open()?;
-    let options = HeapOptions {
-        contiguous: true,
-        delay_ms: 1000,
-        ..HeapOptions::default()
-    };
-    allocator.add_heap_with(NAME, options)?;
-    let heap = Heap::open_path(&node(NAME), OFlag::O_RDONLY)?;
+    let heap = slow_heap(&allocator, NAME, 1000)?;
     std::thread::scope(|scope| {
         let call = scope.spawn(|| heap.allocate_with(&AllocationData::read_write(1)).map(drop));
         eventually(Duration::from_secs(1), || {
