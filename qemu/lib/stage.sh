@@ -33,15 +33,17 @@ stage() {
 	if ! stage_is_done "$@"; then
 		inside_root &&
 			die "'$description' is missing: run qemu/setup outside the Debian root"
-		take_lock
-	fi
-	# Checked again: the previous holder of the lock may have done it.
-	if ! stage_is_done "$@"; then
-		rm -rf "$folder" "$folder.stamp"
-		mkdir -p "$folder" "$log_folder"
-		run_with_progress "$description" "$log_folder/$1.log" in_folder "$folder" "${@:2}"
-		: >"$folder.stamp"
-		remove_unused "$cache/$1"
+		take_lock "$1" "$description"
+		# Checked again: the previous holder of the lock may have done it.
+		if ! stage_is_done "$@"; then
+			rm -rf "$folder" "$folder.stamp"
+			mkdir -p "$folder" "$log_folder"
+			run_with_progress "$description" "$log_folder/$1.log" \
+				in_folder "$folder" "${@:2}"
+			: >"$folder.stamp"
+			remove_unused "$cache/$1"
+		fi
+		exec 9>&-
 	fi
 	mark_used "$folder"
 	if [[ $(readlink "$link") != "$folder" ]]; then
@@ -50,15 +52,14 @@ stage() {
 	fi
 }
 
-# Only one set-up at a time works in the cache. If nothing is to be done, the lock is not taken.
+# take_lock STAGE DESCRIPTION: waits until no other set-up works on the stage. Descriptor 9 holds
+# the lock.
 take_lock() {
-	[[ -z ${lock_taken:-} ]] || return 0
-	exec 9>"$cache/lock"
+	exec 9>"$cache/$1.lock"
 	if ! flock --nonblock 9; then
-		printf '  waiting for another set-up in %s ...\n' "$cache" >&2
+		printf '  waiting for another set-up: %s ...\n' "$2" >&2
 		flock 9
 	fi
-	lock_taken=yes
 }
 
 # Updates the time of the last use, at most once per hour.

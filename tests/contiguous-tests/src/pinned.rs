@@ -68,6 +68,8 @@ struct BusyPositions(PathBuf);
 impl BusyPositions {
     fn new() -> Result<Self> {
         let instance = Path::new("/sys/kernel/tracing/instances").join("contiguous-tests");
+        // A test that was killed leaves its instance.
+        let _ = std::fs::remove_dir(&instance);
         std::fs::create_dir(&instance)
             .with_context(|| format!("cannot create {}: mount tracefs", instance.display()))?;
         let this = BusyPositions(instance);
@@ -99,6 +101,9 @@ struct Filled {
 impl Filled {
     fn new(area: Range) -> Result<Self> {
         let page = page_size();
+        // The kernel raises its minimum by 8 MiB where types of memory mix in a block of pages.
+        // That and the pages that a CPU takes at once would be all that is left free here.
+        std::fs::write("/proc/sys/vm/watermark_boost_factor", "0")?;
         let mapping = Mapping::anonymous(memory::total()?)?;
         // SAFETY: Concerns a mapping of this process. Pages are pinned one by one.
         unsafe {

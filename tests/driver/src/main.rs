@@ -110,9 +110,8 @@ fn main() -> Result<ExitCode> {
                 Environment::Host { .. } => Part::Test,
                 Environment::Guest(_) => suite.part_on(target),
             };
-            let in_part = [part, Part::All].contains(&arguments.part);
             if selected
-                && in_part
+                && arguments.part.includes(part)
                 && suite.name.contains(&arguments.filter)
                 && suite.runs_on(target)
             {

@@ -26,6 +26,9 @@ pub struct Suite {
 pub enum Part {
     /// `make test`: suites on Debian's kernels, and suites on the host
     Test,
+    /// `make test-wide`: the suites of `make test`, and those that it leaves out on one target
+    /// because it runs them on another
+    Wide,
     /// `make test-checked`: suites on kernels that are built with checkers
     Checked,
     /// `make test-kernels`: suites on further kernels of Debian
@@ -46,6 +49,9 @@ pub enum Environment {
 pub struct Guest {
     /// The targets that the suite runs on.
     pub targets: &'static [&'static str],
+    /// Those of them on which `make test` leaves the suite out, because it runs it on another one
+    /// and this one adds little.
+    pub wide: &'static [&'static str],
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
     pub command: &'static str,
@@ -78,6 +84,13 @@ pub enum Report {
     ExitStatus,
 }
 
+impl Part {
+    /// Returns whether `part` runs as a part of this one.
+    pub fn includes(self, part: Part) -> bool {
+        self == part || self == Part::All || (self, part) == (Part::Wide, Part::Test)
+    }
+}
+
 impl Guest {
     /// Returns the timeout on `target` in seconds.
     pub fn timeout_on(&self, target: &str) -> u32 {
@@ -96,8 +109,17 @@ impl Suite {
             Part::Checked
         } else if is_further(target) {
             Part::Kernels
+        } else if self.is_wide_on(target) {
+            Part::Wide
         } else {
             Part::Test
+        }
+    }
+
+    fn is_wide_on(&self, target: &str) -> bool {
+        match &self.environment {
+            Environment::Host { .. } => false,
+            Environment::Guest(guest) => guest.wide.contains(&target),
         }
     }
 
@@ -134,6 +156,15 @@ fn stands_in_for(target: &str) -> &str {
 /// Debian's kernels: one for 64-bit machines and one for 32-bit machines.
 const STOCK: &[&str] = &["arm64", "armhf"];
 
+/// Debian's kernels, and the kernel with checkers on which suites load the module.
+const EVERYWHERE: &[&str] = &["arm64", "armhf", "amd64", "debug-own"];
+
+/// Where only `make test-wide` runs most suites that do not depend on the size of a word.
+const ARMHF: &[&str] = &["armhf"];
+
+/// Where only `make test-wide` runs suites that do not depend on the architecture.
+const BESIDE_ARM64: &[&str] = &["armhf", "amd64"];
+
 /// Targets of suites that expect a loaded module: Debian's kernels, and the kernel with checkers
 /// that has the dma-heap core. That core cannot remove a heap, so the module cannot be unloaded
 /// there.
@@ -165,6 +196,7 @@ const VIVID_REPORT: &str = "vivid vivid.0: (mapping sg segment longer|device dri
 /// The defaults of a suite in a virtual machine.
 pub const GUEST: Guest = Guest {
     targets: MODULE_LOADED,
+    wide: &[],
     options: NO_INIT_ON_ALLOC,
     command: "",
     share: Share::Nothing,
@@ -206,8 +238,30 @@ mod tests {
                 );
             }
             for target in STOCK {
-                assert!(suite.part_on(target) == Part::Test, "{}", suite.name);
+                assert!(Part::Wide.includes(suite.part_on(target)), "{}", suite.name);
             }
+        }
+    }
+
+    #[test]
+    fn make_test_runs_each_suite_of_debians_kernels() {
+        for suite in all() {
+            let Environment::Guest(guest) = &suite.environment else {
+                continue;
+            };
+            let stock: Vec<_> = guest
+                .targets
+                .iter()
+                .filter(|target| Part::Wide.includes(suite.part_on(target)))
+                .collect();
+            assert!(
+                stock.is_empty()
+                    || stock
+                        .iter()
+                        .any(|target| suite.part_on(target) == Part::Test),
+                "{}",
+                suite.name
+            );
         }
     }
 

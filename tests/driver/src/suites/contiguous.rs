@@ -8,6 +8,9 @@ use super::{
     Guest,
     Report,
     Suite,
+    ARMHF,
+    BESIDE_ARM64,
+    EVERYWHERE,
     GUEST,
     MODULE_LOADED_BY_TEST,
     STOCK, //
@@ -21,32 +24,28 @@ macro_rules! tree {
         name: $name:literal,
         promise: $promise:literal,
         options: [$($option:literal),*],
-    ) => {
-        tree! {
-            name: $name,
-            promise: $promise,
-            options: [$($option),*],
-            targets: STOCK,
-        }
-    };
-    (
-        name: $name:literal,
-        promise: $promise:literal,
-        options: [$($option:literal),*],
-        targets: $targets:expr,
+        $($field:ident: $value:expr,)*
     ) => {
         Suite {
             name: concat!("tree-", $name),
             promise: $promise,
             environment: Environment::Guest(Guest {
-                targets: $targets,
                 options: &["--mem", "1G", "--module-args", "keep_ranges=0", $($option),*],
                 command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
-                ..GUEST
+                $($field: $value,)*
+                ..TREE
             }),
         }
     };
 }
+
+/// The defaults of a suite on a device tree. The code that reads it does not depend on the size of
+/// a word.
+const TREE: Guest = Guest {
+    targets: STOCK,
+    wide: ARMHF,
+    ..GUEST
+};
 
 /// A machine with an area for the Rockchip heap.
 const ROCKCHIP_CMA: &[&str] = &[
@@ -111,7 +110,8 @@ pub const SUITES: &[Suite] = &[
         name: "highmem",
         promise: "an area in high memory works like any other",
         options: ["--dtb", "none", "--append", "cma=32M@0x78000000"],
-        targets: &["armhf"],
+        targets: ARMHF,
+        wide: &[],
     },
     tree! {
         name: "memmap",
@@ -124,6 +124,7 @@ pub const SUITES: &[Suite] = &[
         promise: "a node sets up the default area",
         options: ["--dtb", "default-cma"],
         targets: MODULE_LOADED_BY_TEST,
+        wide: &[],
     },
     tree! {
         name: "default-cma-and-argument",
@@ -139,12 +140,14 @@ pub const SUITES: &[Suite] = &[
         name: "no-map",
         promise: "an opted-in no-map region becomes a packed carveout heap; others are untouched",
         options: ["--dtb", "no-map"],
+        wide: &[],
     },
     tree! {
         name: "all-regions",
         promise: "regions of all types together each become a heap",
         options: ["--dtb", "all-regions"],
         targets: MODULE_LOADED_BY_TEST,
+        wide: &[],
     },
     tree! {
         name: "broken-alignment",
@@ -156,7 +159,8 @@ pub const SUITES: &[Suite] = &[
         name: "broken-alignment-8m",
         promise: "a misaligned region is reported, and the other heaps work",
         options: ["--dtb", "broken-alignment-8m"],
-        targets: &["armhf"],
+        targets: ARMHF,
+        wide: &[],
     },
     tree! {
         name: "broken-size",
@@ -219,7 +223,8 @@ pub const SUITES: &[Suite] = &[
         name: "many-regions",
         promise: "as many areas as a 32-bit kernel supports all become heaps",
         options: ["--dtb", "many-regions"],
-        targets: &["armhf"],
+        targets: ARMHF,
+        wide: &[],
     },
     Suite {
         name: "board-rk3588",
@@ -255,6 +260,7 @@ pub const SUITES: &[Suite] = &[
                   gap, and every allocation is placed by first fit",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
+            wide: ARMHF,
             options: ROCKCHIP_CMA,
             command: "contiguous-tests --tree rockchip-cma \
                       tree/ placement/ interface/ rust/ drivers/ unloading/ faults/ replay/",
@@ -289,6 +295,7 @@ pub const SUITES: &[Suite] = &[
                   heaps and other drivers",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
+            wide: ARMHF,
             options: ROCKCHIP_CMA_KEPT_RANGES,
             command: "contiguous-tests --tree rockchip-cma kept/",
             timeout: 600,
@@ -312,7 +319,8 @@ pub const SUITES: &[Suite] = &[
             "a page to which a driver still refers when it frees it, or which a process maps, \
                   is in no other buffer; one warning",
         environment: Environment::Guest(Guest {
-            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            targets: EVERYWHERE,
+            wide: BESIDE_ARM64,
             options: HELD_PAGES,
             command: "contiguous-tests --tree configured held/",
             ..GUEST
@@ -356,7 +364,8 @@ pub const SUITES: &[Suite] = &[
             "pinned pages in an area do not slow down the packed heap; an area holds at least \
                   as many buffers as with the kernel's own heaps",
         environment: Environment::Guest(Guest {
-            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            targets: EVERYWHERE,
+            wide: BESIDE_ARM64,
             options: PINNED,
             command: "contiguous-tests --tree configured pinned/ frames/",
             timeout: 400,

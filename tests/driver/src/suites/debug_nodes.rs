@@ -6,8 +6,10 @@ use super::{
     Environment,
     Guest,
     Suite,
+    ARMHF,
     GUEST,
-    NO_MODULE, //
+    NO_MODULE,
+    STOCK, //
 };
 
 pub const SUITES: &[Suite] = &[
@@ -16,7 +18,8 @@ pub const SUITES: &[Suite] = &[
         promise: "the debug nodes are exact for every dma-buf in the system, whichever driver \
                   exported it; names and access rights are correct",
         environment: Environment::Guest(Guest {
-            targets: &["arm64"],
+            targets: STOCK,
+            wide: ARMHF,
             options: NO_MODULE,
             command: "debug-node-tests size/ peak/ dev/ sgt/ buffers/ lifetime/ names/ advanced/ \
                       access/",
@@ -28,10 +31,10 @@ pub const SUITES: &[Suite] = &[
         promise: "the debug nodes stay consistent and exact while eight threads allocate, map, \
                   attach and free",
         environment: Environment::Guest(Guest {
-            targets: &["arm64"],
+            targets: STOCK,
+            wide: ARMHF,
             options: NO_MODULE,
             command: "debug-node-tests --stress 10 stress/",
-            exclusive: true,
             ..GUEST
         }),
     },
@@ -39,7 +42,7 @@ pub const SUITES: &[Suite] = &[
         name: "debug-nodes-in-one",
         promise: "debug-nodes and a shorter debug-stress pass on one machine",
         environment: Environment::Guest(Guest {
-            targets: &["armhf", "debug-own"],
+            targets: &["debug-own"],
             options: NO_MODULE,
             command: "debug-node-tests --stress 10 \
                       size/ peak/ dev/ sgt/ buffers/ lifetime/ names/ advanced/ access/ stress/",

@@ -8,6 +8,7 @@ use super::{
     Report,
     Share,
     Suite,
+    ARMHF,
     GUEST,
     STOCK,
     VIVID_REPORT, //
@@ -120,6 +121,7 @@ pub const SUITES: &[Suite] = &[
                   hold the last reference",
         environment: Environment::Guest(Guest {
             targets: STOCK,
+            wide: ARMHF,
             command: IMPORT_TESTS,
             ..GUEST
         }),
@@ -179,6 +181,7 @@ pub const SUITES: &[Suite] = &[
         name: "programs-carveout",
         promise: "a heap on a no-map region behaves like any other heap",
         environment: Environment::Guest(Guest {
+            wide: ARMHF,
             options: &[
                 "--mem",
                 "1G",

@@ -6,6 +6,9 @@ use super::{
     Environment,
     Guest,
     Suite,
+    ARMHF,
+    BESIDE_ARM64,
+    EVERYWHERE,
     GUEST,
     MODULE_LOADED_BY_TEST,
     NO_MODULE, //
@@ -34,6 +37,7 @@ pub const SUITES: &[Suite] = &[
                   snoop are not attached to uncached buffers",
         environment: Environment::Guest(Guest {
             targets: MODULE_LOADED_BY_TEST,
+            wide: ARMHF,
             options: &[
                 "--no-module",
                 "--mem",
@@ -57,7 +61,6 @@ pub const SUITES: &[Suite] = &[
             options: NO_MODULE,
             command: "pool-tests pressure/ unload/ killed/",
             timeout: 300,
-            exclusive: true,
             ..GUEST
         }),
     },
@@ -65,7 +68,7 @@ pub const SUITES: &[Suite] = &[
         name: "available",
         promise: "kept memory counts as reclaimable and available, exactly",
         environment: Environment::Guest(Guest {
-            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            targets: EVERYWHERE,
             options: NO_MODULE,
             command: "pool-tests available/",
             ..GUEST
@@ -76,11 +79,11 @@ pub const SUITES: &[Suite] = &[
         promise: "with 1 GiB of RAM, small buffers succeed with 55 MB free, until together they \
                   would leave the kernel too little; what cannot fit is refused at once; no kill",
         environment: Environment::Guest(Guest {
-            targets: &["arm64", "armhf", "amd64", "debug-own"],
+            targets: EVERYWHERE,
+            wide: BESIDE_ARM64,
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
             command: "pool-tests reserve/",
             timeout: 300,
-            exclusive: true,
             ..GUEST
         }),
     },

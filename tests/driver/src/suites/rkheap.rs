@@ -6,6 +6,7 @@ use super::{
     Environment,
     Guest,
     Suite,
+    ARMHF,
     GUEST,
     STOCK, //
 };
@@ -17,6 +18,7 @@ pub const SUITES: &[Suite] = &[
                   correctly, on a terminal and to an unprivileged user too",
         environment: Environment::Guest(Guest {
             targets: STOCK,
+            wide: ARMHF,
             // The Rockchip heap has its own area, from which no other driver allocates.
             // The tests check the gaps, so freed ranges must return to the area at once.
             options: &[
