@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocates or closes buffers, each time between two markers for the QEMU plugin of
-//! `tests/profile`, and prints the addresses of the kernel's functions.
+//! Allocates or closes buffers, or loads modules, each time between two markers for the QEMU plugin
+//! of `tests/profile`, and prints the addresses of the kernel's functions.
 
 use anyhow::{
     Context,
@@ -12,6 +12,8 @@ use clap::{
     ValueEnum, //
 };
 use guest_support::heap::Heap;
+use guest_support::kernel_module;
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -20,13 +22,14 @@ use std::time::Duration;
 enum Operation {
     Allocate,
     Close,
+    Load,
 }
 
-/// Allocate or close buffers between markers
+/// Allocate or close buffers or load modules between markers
 #[derive(Parser)]
 struct Arguments {
     /// Name of the heap
-    #[arg(long)]
+    #[arg(long, default_value = "system")]
     heap: String,
 
     /// Buffer size in bytes
@@ -36,6 +39,14 @@ struct Arguments {
     /// Number of measured operations
     #[arg(long, default_value_t = 10)]
     rounds: usize,
+
+    /// Files of the modules to load
+    #[arg(long)]
+    module: Vec<PathBuf>,
+
+    /// Parameters of each module
+    #[arg(long, default_value = "")]
+    parameters: String,
 
     /// The operation between the markers
     operation: Operation,
@@ -64,6 +75,27 @@ fn mark(_: bool) {}
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.operation == Operation::Load {
+        load(&arguments)?;
+    } else {
+        use_heap(&arguments)?;
+    }
+    let symbols =
+        std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
+    print!("{symbols}");
+    Ok(())
+}
+
+fn load(arguments: &Arguments) -> Result<()> {
+    mark(true);
+    for module in &arguments.module {
+        kernel_module::load(module, &arguments.parameters)??;
+    }
+    mark(false);
+    Ok(())
+}
+
+fn use_heap(arguments: &Arguments) -> Result<()> {
     let heap = Heap::open(&arguments.heap)?;
     for round in 0..WARM_UP + arguments.rounds {
         let is_measured = |operation| operation == arguments.operation && round >= WARM_UP;
@@ -84,8 +116,5 @@ fn main() -> Result<()> {
         }
         sleep(PAUSE);
     }
-    let symbols =
-        std::fs::read_to_string("/proc/kallsyms").context("cannot read /proc/kallsyms")?;
-    print!("{symbols}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints the instructions of an allocation and of a close by function: for the in-tree heap, for
+//! Prints the instructions of an allocation, of a close and of loading by function: for the in-tree heap, for
 //! the module, and for the module without tracking and default names.
 
 use anyhow::{
@@ -24,34 +24,40 @@ use std::process::{
     Stdio, //
 };
 
-/// Print the instructions of an allocation and of a close by function
+/// Print the instructions of an allocation, of a close and of loading by function
 #[derive(Parser)]
 struct Arguments {
     /// Root directory of the project
     #[arg(long, hide = true)]
     project: PathBuf,
-
-    /// Buffer size in bytes; buffers are allocated from heap `system`
-    #[arg(long, default_value_t = 4096)]
-    size: usize,
-
-    /// Omit functions with fewer instructions than this on each side
-    #[arg(long, default_value_t = 20.0)]
-    least: f64,
 }
 
-/// A machine: its name in the table, the options for `qemu/vm`, and the shell command that runs
-/// before the program.
-struct Side(&'static str, &'static [&'static str], &'static str);
+/// A heap that is measured.
+struct Side {
+    /// Its name in the table.
+    name: &'static str,
+    /// The shell command that loads it.
+    load: &'static str,
+    /// The arguments of `profile-guest` that load it.
+    modules: &'static str,
+}
 
 const SIDES: [Side; 3] = [
-    Side("in-tree", &["--no-module"], "modprobe system_heap; "),
-    Side(
-        "untracked",
-        &["--module-args", "track_all=0 default_names=0"],
-        "",
-    ),
-    Side("ours", &[], ""),
+    Side {
+        name: "in-tree",
+        load: "modprobe system_heap",
+        modules: "--module $folder/system_heap.ko --module $folder/cma_heap.ko",
+    },
+    Side {
+        name: "untracked",
+        load: "insmod /lib/modules/rk_dma_heap.ko track_all=0 default_names=0",
+        modules: "--module /lib/modules/rk_dma_heap.ko --parameters 'track_all=0 default_names=0'",
+    },
+    Side {
+        name: "ours",
+        load: "insmod /lib/modules/rk_dma_heap.ko",
+        modules: "--module /lib/modules/rk_dma_heap.ko",
+    },
 ];
 
 const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
@@ -60,10 +66,39 @@ const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
     Counted by a QEMU plugin on the kernel of `make bench`, for the in-tree heap, this module \
     with\n`track_all=0 default_names=0`, and this module with default parameters. The instructions \
     common to\nall sides are the minimum cost of a heap: the system call, the export of a dma-buf \
-    and the descriptor.\n";
+    and the descriptor.\nBuffers have 4 KiB. Functions that the kernel frees after loading count \
+    for the one before them.\n";
 
-/// Number of measured operations.
-const ROUNDS: usize = 10;
+/// What is measured.
+struct Operation {
+    name: &'static str,
+    rounds: usize,
+    /// Functions with fewer instructions on each side are summed up.
+    least: f64,
+}
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "allocate",
+        rounds: 10,
+        least: 20.0,
+    },
+    Operation {
+        name: "close",
+        rounds: 10,
+        least: 20.0,
+    },
+    Operation {
+        name: LOAD,
+        rounds: 1,
+        least: 20_000.0,
+    },
+];
+
+const LOAD: &str = "load";
+
+/// Buffer size in bytes.
+const SIZE: usize = 4096;
 
 /// Instructions by function.
 type Profile = BTreeMap<String, f64>;
@@ -71,54 +106,58 @@ type Profile = BTreeMap<String, f64>;
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut text = String::from(HEAD);
-    for operation in ["allocate", "close"] {
+    for operation in OPERATIONS {
         let profiles = SIDES
             .iter()
             .map(|side| {
                 measure(&arguments, side, operation)
-                    .with_context(|| format!("{operation}, {}", side.0))
+                    .with_context(|| format!("{}, {}", operation.name, side.name))
             })
             .collect::<Result<Vec<_>>>()?;
-        text += &table(&arguments, operation, &profiles)?;
+        text += &table(operation, &profiles)?;
     }
     print!("{text}");
     let file = arguments.project.join("docs/profile.md");
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn measure(arguments: &Arguments, side: &Side, operation: &str) -> Result<Profile> {
-    eprintln!("  {operation}, {} ...", side.0);
+fn measure(arguments: &Arguments, side: &Side, operation: &Operation) -> Result<Profile> {
+    eprintln!("  {}, {} ...", operation.name, side.name);
     let project = &arguments.project;
     let counts = project.join("build/profile-counts");
     let plugin = project.join("target/release/libprofile_plugin.so");
-    let Side(_, options, before) = side;
+    let command = if operation.name == LOAD {
+        // Whoever looks for the modules also reads their files into memory.
+        format!(
+            "folder=$(dirname $(find /lib/modules -name system_heap.ko)); \
+             cat $folder/*.ko /lib/modules/*.ko >/dev/null; profile-guest {} load",
+            side.modules
+        )
+    } else {
+        format!(
+            "{}; profile-guest --size {SIZE} --rounds {} {}",
+            side.load, operation.rounds, operation.name
+        )
+    };
     let output = Command::new(project.join("qemu/vm"))
-        .args([
-            "--target",
-            "bench",
-            "--icount",
-            "--timeout",
-            "600",
-            "--append",
-            "nokaslr",
-        ])
+        .args(["--target", "bench", "--icount", "--timeout", "600"])
+        .args(["--append", "nokaslr", "--no-module"])
         .arg("--plugin")
         .arg(format!("{},out={}", plugin.display(), counts.display()))
-        .args(*options)
-        .arg("--")
-        .arg(format!(
-            "{before}profile-guest --heap system --size {} --rounds {ROUNDS} {operation}",
-            arguments.size
-        ))
+        .args(["--", &command])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "qemu/vm: {}", output.status);
-    by_function(&String::from_utf8(output.stdout)?, &counts)
+    by_function(
+        &String::from_utf8(output.stdout)?,
+        &counts,
+        operation.rounds,
+    )
 }
 
 /// Sums the counts of all addresses by function. `symbols` is the content of `/proc/kallsyms`.
-fn by_function(symbols: &str, counts: &Path) -> Result<Profile> {
+fn by_function(symbols: &str, counts: &Path, rounds: usize) -> Result<Profile> {
     let symbols = functions(symbols);
     let text = fs::read_to_string(counts)
         .with_context(|| format!("the QEMU plugin did not write {}", counts.display()))?;
@@ -128,7 +167,7 @@ fn by_function(symbols: &str, counts: &Path) -> Result<Profile> {
         let address = u64::from_str_radix(address, 16)?;
         let function = symbols.range(..=address).next_back();
         let name = function.map_or("(program)", |(_, name)| name);
-        *profile.entry(name.to_owned()).or_default() += count.parse::<f64>()? / ROUNDS as f64;
+        *profile.entry(name.to_owned()).or_default() += count.parse::<f64>()? / rounds as f64;
     }
     Ok(profile)
 }
@@ -150,10 +189,10 @@ fn functions(symbols: &str) -> BTreeMap<u64, String> {
         .collect()
 }
 
-fn table(arguments: &Arguments, operation: &str, profiles: &[Profile]) -> Result<String> {
-    let mut text = format!("\n## {operation}, {} bytes\n\n    ", arguments.size);
-    for Side(name, ..) in &SIDES {
-        write!(text, "{name:>10}")?;
+fn table(operation: &Operation, profiles: &[Profile]) -> Result<String> {
+    let mut text = format!("\n## {}\n\n    ", operation.name);
+    for side in &SIDES {
+        write!(text, "{:>10}", side.name)?;
     }
     text += "  function\n";
     let names: BTreeSet<&String> = profiles.iter().flat_map(BTreeMap::keys).collect();
@@ -169,7 +208,7 @@ fn table(arguments: &Arguments, operation: &str, profiles: &[Profile]) -> Result
     rows.sort_by(|a, b| largest(&b.0).total_cmp(&largest(&a.0)));
     let (shown, rest): (Vec<_>, Vec<_>) = rows
         .into_iter()
-        .partition(|(row, _)| largest(row) >= arguments.least);
+        .partition(|(row, _)| largest(row) >= operation.least);
     let sum = |column: usize, rows: &[(Vec<f64>, &str)]| -> f64 {
         rows.iter().filter_map(|(row, _)| row.get(column)).sum()
     };
@@ -233,7 +272,7 @@ mod tests {
             "10 40\nffff000000001000 10\nffff000000001004 30\nffff000000003000 70\n",
         )
         .unwrap();
-        let profile = by_function(SYMBOLS, &file).unwrap();
+        let profile = by_function(SYMBOLS, &file, 10).unwrap();
         fs::remove_file(&file).unwrap();
         let expected = [("(program)", 4.0), ("first", 4.0), ("second [module]", 7.0)];
         assert!(profile
