@@ -8,12 +8,13 @@ use std::process::ExitCode;
 /// The exit statuses, as the help and the manual pages list them.
 pub const STATUS_HELP: &str = "\
 Exit status:
-  0  success; no buffer was left behind
+  0  success; no buffer was left behind, and all can be seen
   1  leak: buffers were left behind
   2  the command line is invalid
   3  missing: the module, a node, a heap, or the permission to read it
   4  another error, for example a failed allocation
-  5  COMMAND could not be started, or failed (a leak takes precedence)";
+  5  COMMAND could not be started, or failed (a leak takes precedence)
+  6  inconclusive: not all buffers can be seen, so others may have been left behind";
 
 /// The result of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub enum Status {
     Done,
     Leak,
     CommandFailed,
+    Inconclusive,
 }
 
 impl From<Status> for ExitCode {
@@ -30,6 +32,7 @@ impl From<Status> for ExitCode {
             Status::Done => 0,
             Status::Leak => 1,
             Status::CommandFailed => 5,
+            Status::Inconclusive => 6,
         })
     }
 }

@@ -2,15 +2,13 @@
 
 //! Whether the kernel module `rk_dma_heap` is loaded, and how to load it.
 
+use crate::parse::sum_file;
 use crate::system::System;
 
 /// How to load the module. Messages put their cause before this text.
 pub const LOAD_HINT: &str = "load the module with `sudo modprobe rk_dma_heap` or insmod";
 
-/// A node that exists if and only if the module is loaded.
-const SIZE: &str = "/proc/rk_dmabuf/size";
-
 /// Returns whether the module is loaded.
 pub fn is_loaded(system: &System) -> bool {
-    system.exists(SIZE)
+    system.exists(sum_file::SIZE.path)
 }

@@ -12,6 +12,7 @@ pub mod info_file;
 pub mod kernel_log;
 pub mod list_file;
 pub mod maps;
+pub mod sum_file;
 
 /// The end of a heading that the module prints if it tracks only its own buffers.
 pub const OWN_ONLY: &str = " (this module's own buffers only)";

@@ -11,7 +11,6 @@ use crate::run::{
     self,
     CommandResult, //
 };
-use crate::survey::Survey;
 use crate::system::System;
 use crate::table::{
     Align,
@@ -23,6 +22,7 @@ use anyhow::{
     Result, //
 };
 use serde::Serialize;
+use std::cmp::Ordering;
 use std::collections::{
     BTreeMap,
     HashSet, //
@@ -52,7 +52,57 @@ struct Report<'a> {
     left_buffers: usize,
     left_bytes: u64,
     left: &'a [LeftBuffer],
+    /// Whether all buffers were seen before and after.
+    conclusive: bool,
+    total_bytes_before: Option<u64>,
+    total_bytes_after: Option<u64>,
     remarks: &'a [String],
+}
+
+/// What is known of the buffers that were left behind.
+struct Comparison {
+    left: Vec<LeftBuffer>,
+    /// Whether all buffers were seen before and after.
+    conclusive: bool,
+    /// The sums of the sizes of all buffers in bytes.
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+impl Comparison {
+    fn new(before: &Snapshot, after: &Snapshot) -> Self {
+        Comparison {
+            left: left_buffers(before, &after.buffers),
+            conclusive: before.identifies_all() && after.identifies_all(),
+            before: before.total_bytes,
+            after: after.total_bytes,
+        }
+    }
+
+    /// Returns whether buffers are left, or may be left because the sum has grown.
+    fn may_have_left(&self) -> bool {
+        !self.left.is_empty() || !self.conclusive && self.after > self.before
+    }
+
+    /// Describes how the sum of all buffers has changed.
+    fn change(&self) -> Option<String> {
+        let (before, after) = (self.before?, self.after?);
+        let from = format!("from {} to {}", text::size(before), text::size(after));
+        Some(match after.cmp(&before) {
+            Ordering::Greater => format!(
+                "all buffers of all users together grew by {}, {from}",
+                text::size(after - before)
+            ),
+            Ordering::Less => format!(
+                "all buffers of all users together shrank by {}, {from}",
+                text::size(before - after)
+            ),
+            Ordering::Equal => format!(
+                "all buffers of all users together have {} as before",
+                text::size(after)
+            ),
+        })
+    }
 }
 
 /// Returns the buffers in `after` that are not in `before`, sorted by process and descending size.
@@ -104,17 +154,17 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     };
     let start = Instant::now();
     let settle = Duration::from_secs_f64(options.settle);
-    let (left, survey) = loop {
+    let (comparison, survey) = loop {
         let (after, survey) = Snapshot::take(system)?;
         ensure!(
             before.is_of_same_boot(&after),
             "the snapshot is from before this boot, so its inode numbers are invalid: take a new \
              one with `rkheap snapshot > FILE`"
         );
-        let left = left_buffers(&before, &after.buffers);
+        let comparison = Comparison::new(&before, &after);
         // The kernel releases the buffers of a process shortly after the end of the process.
-        if left.is_empty() || command.is_none() || start.elapsed() >= settle {
-            break (left, survey);
+        if !comparison.may_have_left() || command.is_none() || start.elapsed() >= settle {
+            break (comparison, survey);
         }
         std::thread::sleep(POLL_INTERVAL);
     };
@@ -126,11 +176,13 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
                 .to_owned(),
         );
     }
-    print(output, command.as_ref(), &left, &survey, remarks)?;
-    Ok(if !left.is_empty() {
+    print(output, command.as_ref(), &comparison, remarks)?;
+    Ok(if !comparison.left.is_empty() {
         Status::Leak
     } else if command.is_some_and(|command| !command.is_success()) {
         Status::CommandFailed
+    } else if !comparison.conclusive {
+        Status::Inconclusive
     } else {
         Status::Done
     })
@@ -140,10 +192,10 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
 fn print(
     output: Output,
     command: Option<&CommandResult>,
-    left: &[LeftBuffer],
-    survey: &Survey,
+    comparison: &Comparison,
     mut remarks: Vec<String>,
 ) -> Result<()> {
+    let left = &comparison.left[..];
     let bytes = left
         .iter()
         .fold(0u64, |sum, left| sum.saturating_add(left.buffer.size));
@@ -153,24 +205,37 @@ fn print(
             left_buffers: left.len(),
             left_bytes: bytes,
             left,
+            conclusive: comparison.conclusive,
+            total_bytes_before: comparison.before,
+            total_bytes_after: comparison.after,
             remarks: &remarks,
         });
     }
     remarks.splice(0..0, command.and_then(CommandResult::failure));
     output.print_remarks(&remarks);
-    if left.is_empty() {
-        let result = if survey.complete {
-            "nothing was left behind"
-        } else {
-            "nothing was left behind that can be seen"
-        };
-        return output.print_lines(&[result.to_owned()]);
+    let mut lines = Vec::new();
+    if !comparison.conclusive {
+        lines.push(output.warning(
+            "inconclusive: not all buffers can be seen, so others may have been left behind",
+        ));
+        lines.extend(comparison.change());
     }
-    let mut lines = vec![output.warning(&format!(
+    if left.is_empty() {
+        lines.push(
+            if comparison.conclusive {
+                "nothing was left behind"
+            } else {
+                "of those that can be seen nothing was left behind"
+            }
+            .to_owned(),
+        );
+        return output.print_lines(&lines);
+    }
+    lines.push(output.warning(&format!(
         "left behind: {}, {}",
         text::plural(left.len(), "buffer"),
         text::size(bytes)
-    ))];
+    )));
     let mut table = table(left).lines("  ");
     if let Some(heading) = table.first_mut() {
         *heading = output.bold(heading);
@@ -292,6 +357,8 @@ mod tests {
             rkheap_snapshot: 1,
             boot_id: "a".into(),
             complete: true,
+            unidentified: 0,
+            total_bytes: None,
             processes: vec![1, 5],
             buffers: vec![buffer(1, 5), buffer(2, 5)],
         };
@@ -301,5 +368,27 @@ mod tests {
             .map(|left| (left.buffer.inode, left.maker_ran_before))
             .collect();
         assert_eq!(left, [(Some(3), Some(true)), (Some(4), Some(false))]);
+    }
+
+    #[test]
+    fn growth_that_nothing_explains_is_not_an_all_clear() {
+        let snapshot = |unidentified, total_bytes| Snapshot {
+            rkheap_snapshot: 1,
+            boot_id: "a".into(),
+            complete: true,
+            unidentified,
+            total_bytes: Some(total_bytes),
+            processes: Vec::new(),
+            buffers: Vec::new(),
+        };
+        let all_seen = Comparison::new(&snapshot(0, 0), &snapshot(0, 0));
+        assert!(all_seen.conclusive && !all_seen.may_have_left());
+        let grown = Comparison::new(&snapshot(0, 4096), &snapshot(1, 8192));
+        assert!(!grown.conclusive && grown.may_have_left());
+        assert!(grown
+            .change()
+            .is_some_and(|line| line.contains("grew by 4 KiB")));
+        let replaced = Comparison::new(&snapshot(1, 4096), &snapshot(1, 4096));
+        assert!(!replaced.conclusive && !replaced.may_have_left());
     }
 }

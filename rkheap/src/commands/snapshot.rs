@@ -8,6 +8,10 @@ use crate::exit::{
     Status, //
 };
 use crate::output::Output;
+use crate::parse::{
+    sum_file,
+    OWN_ONLY, //
+};
 use crate::processes;
 use crate::survey::Survey;
 use crate::system::System;
@@ -36,6 +40,12 @@ pub struct Snapshot {
     pub boot_id: String,
     /// Whether `buffers` has all buffers, not only those that the user could see.
     pub complete: bool,
+    /// The number of dma-bufs that are known to exist, and that nothing identifies later.
+    #[serde(default)]
+    pub unidentified: usize,
+    /// The sum of the sizes of all dma-bufs in bytes, if the module is loaded.
+    #[serde(default)]
+    pub total_bytes: Option<u64>,
     /// The PIDs of all processes.
     pub processes: Vec<u32>,
     pub buffers: Vec<Buffer>,
@@ -46,18 +56,20 @@ impl Snapshot {
     /// `/proc` is not mounted.
     pub fn take(system: &System) -> Result<(Self, Survey)> {
         let survey = Survey::take(system);
+        // A buffer without an inode number cannot be identified later.
+        let (buffers, unidentified): (Vec<Buffer>, Vec<Buffer>) = survey
+            .buffers
+            .iter()
+            .cloned()
+            .partition(|buffer| buffer.inode.is_some());
         let snapshot = Snapshot {
             rkheap_snapshot: VERSION,
             boot_id: boot_id(system),
             complete: survey.complete,
+            unidentified: unidentified.len(),
+            total_bytes: total(system),
             processes: processes::pids(system),
-            // A buffer without an inode number cannot be identified later.
-            buffers: survey
-                .buffers
-                .iter()
-                .filter(|buffer| buffer.inode.is_some())
-                .cloned()
-                .collect(),
+            buffers,
         };
         if snapshot.processes.is_empty() {
             return Err(Missing(
@@ -105,10 +117,22 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// Returns whether the snapshot identifies all dma-bufs of the system.
+    pub fn identifies_all(&self) -> bool {
+        self.complete && self.unidentified == 0
+    }
+
     /// Returns whether `later` was taken in the same boot.
     pub fn is_of_same_boot(&self, later: &Snapshot) -> bool {
         self.boot_id == later.boot_id
     }
+}
+
+/// Returns the sum of the sizes of all dma-bufs in bytes, if the module knows it.
+fn total(system: &System) -> Option<u64> {
+    let text = system.text(sum_file::SIZE.path)?;
+    let (bytes, notes) = sum_file::SIZE.parse(&text)?;
+    (!notes.starts_with(OWN_ONLY)).then_some(bytes)
 }
 
 /// Returns the boot ID of the kernel.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints the instructions of an allocation, of a close and of loading by function: for the in-tree heap, for
-//! the module, and for the module without tracking and default names.
+//! Prints the instructions of an allocation, of a close and of loading by function: for the
+//! in-tree heap, for the module, and for the module without tracking and default names.
 
 use anyhow::{
     ensure,

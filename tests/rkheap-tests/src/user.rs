@@ -8,6 +8,7 @@ use crate::program::{
     list,
     number,
     rkheap,
+    run,
     text,
     PROGRAM, //
 };
@@ -44,7 +45,11 @@ pub fn add(tests: &mut Tests) {
     tests.add("user/own-buffers", own_buffers);
     tests.add("user/sums", sums);
     tests.add("user/what-root-alone-may", what_root_alone_may);
+    tests.add("user/others-leave-something", others_leave_something);
 }
+
+/// Tells the process of root to allocate.
+const GO: &str = "/tmp/rkheap-tests-go";
 
 /// Runs `body` as an unprivileged user that holds a buffer, while a process of root holds another.
 /// `body` receives the inode number of the user's buffer.
@@ -127,6 +132,45 @@ fn sums() -> Result<()> {
         );
         Ok(())
     })
+}
+
+// A buffer of another user that appears meanwhile cannot be told from those that were there.
+fn others_leave_something() -> Result<()> {
+    let mut root_process = Command::new("sh")
+        .args([
+            "-c",
+            &format!("until [ -e {GO} ]; do usleep 10000; done; exec {PROGRAM} alloc cma 4M"),
+        ])
+        .stdout(Stdio::null())
+        .spawn()?;
+    let result = as_nobody(|_| {
+        let command = format!(
+            "touch {GO}; \
+             until [ $(tr -dc 0-9 </proc/rk_dmabuf/size) -ge 5120 ]; do usleep 10000; done"
+        );
+        let leak = ["leak", "--settle", "0.1", "--", "sh", "-c", &command];
+        let output = run(leak)?;
+        output.expect(6)?;
+        let grown =
+            output.stdout.contains("inconclusive") && output.stdout.contains(" grew by 4 MiB");
+        ensure!(grown, "{output:?}");
+        // Nothing changes in the second run, and nobody can know that.
+        let output = run(["--json"].into_iter().chain(leak))?;
+        output.expect(6)?;
+        let report = output.json()?;
+        ensure!(
+            report.get("conclusive") == Some(&Value::Bool(false)),
+            "{report}"
+        );
+        let sums = ["total_bytes_before", "total_bytes_after"];
+        let [before, after] = sums.map(|sum| number(&report, sum));
+        ensure!(before? == after?, "{report}");
+        Ok(())
+    });
+    root_process.kill()?;
+    root_process.wait()?;
+    std::fs::remove_file(GO)?;
+    result
 }
 
 fn what_root_alone_may() -> Result<()> {
