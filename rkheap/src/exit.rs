@@ -11,7 +11,7 @@ Exit status:
   0  success; no buffer was left behind, and all can be seen
   1  leak: buffers were left behind
   2  the command line is invalid
-  3  missing: the module, a node, a heap, or the permission to read it
+  3  missing: the module, a node, a heap, or the permission to read it; map: a part of the map
   4  another error, for example a failed allocation
   5  COMMAND could not be started, or failed (a leak takes precedence)
   6  inconclusive: not all buffers can be seen, so others may have been left behind";
@@ -24,6 +24,8 @@ pub enum Status {
     Leak,
     CommandFailed,
     Inconclusive,
+    /// The output lacks something that this system, or this user, does not have.
+    Incomplete,
 }
 
 impl From<Status> for ExitCode {
@@ -31,6 +33,7 @@ impl From<Status> for ExitCode {
         ExitCode::from(match status {
             Status::Done => 0,
             Status::Leak => 1,
+            Status::Incomplete => 3,
             Status::CommandFailed => 5,
             Status::Inconclusive => 6,
         })

@@ -160,6 +160,17 @@ impl Ranges {
 }
 
 impl AreaMap {
+    /// Returns whether the places of all allocations, and of the area, are known. Otherwise each
+    /// gap may be smaller than it looks.
+    pub fn is_complete(&self) -> bool {
+        self.whole && self.unlocated_bytes == 0
+    }
+
+    /// Returns the number of free bytes in the area, or in the known part of it.
+    pub fn free(&self) -> u64 {
+        self.layout.free().saturating_sub(self.unlocated_bytes)
+    }
+
     /// Returns the size of the largest free range in bytes, and whether that is an upper bound
     /// because it may contain allocations at unknown addresses.
     pub fn largest_free(&self, area: &Area) -> Option<(u64, bool)> {

@@ -54,6 +54,8 @@ struct Report<'a> {
     area: &'a str,
     /// Whether `start` and `end` are those of the area. If not, they are those of its held ranges.
     whole_area: bool,
+    /// Whether the places of all allocations are known. If not, gaps may be smaller.
+    complete: bool,
     start: u64,
     end: u64,
     held: &'a [HeldRange],
@@ -97,13 +99,24 @@ pub fn run(system: &System, output: Output, options: &Map) -> Result<Status> {
         ));
     }
     let map = ranges.of_area(&areas, area);
+    if !map.whole && map.layout.held.is_empty() {
+        bail!(Missing(format!(
+            "neither the base of area {} nor an address in it is known: use sudo rkheap map \
+             --advanced soon after boot, while the kernel log has its beginning",
+            text::escaped(&area.name)
+        )));
+    }
+    let status = match map.is_complete() {
+        true => Status::Done,
+        false => Status::Incomplete,
+    };
     let remarks = remarks(system, &ranges, area, &map);
     if let Some(path) = &options.svg {
         let drawing = svg::draw(&options.heap, &area.name, &map);
         if path == Path::new("-") {
             output.print_text(&drawing)?;
             output.print_remarks(&remarks);
-            return Ok(Status::Done);
+            return Ok(status);
         }
         std::fs::write(path, drawing)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -114,22 +127,23 @@ pub fn run(system: &System, output: Output, options: &Map) -> Result<Status> {
             heap: &options.heap,
             area: &area.name,
             whole_area: map.whole,
+            complete: map.is_complete(),
             start: layout.start,
             end: layout.end,
             held: &layout.held,
             held_bytes: layout.used(),
             gaps: &layout.gaps,
-            free_bytes: layout.free(),
+            free_bytes: map.free(),
             largest_gap: layout.largest_gap,
             elsewhere_bytes: map.unlocated_bytes,
             buffers_without_place: map.unlocated.len(),
             remarks: &remarks,
         })?;
-        return Ok(Status::Done);
+        return Ok(status);
     }
     output.print_lines(&lines(output, &options.heap, area, &map))?;
     output.print_remarks(&remarks);
-    Ok(Status::Done)
+    Ok(status)
 }
 
 /// Returns what is missing in the map and how to get it.
@@ -181,16 +195,34 @@ fn lines(output: Output, heap: &str, area: &Area, map: &AreaMap) -> Vec<String> 
         layout.start,
         layout.end.saturating_sub(1).max(layout.start),
     ))];
+    // Allocations at unknown addresses divide gaps.
+    let (gaps, up_to) = match map.is_complete() {
+        true => (
+            format!(" in {}", text::plural(layout.gaps.len(), "gap")),
+            "",
+        ),
+        false => (String::new(), "up to "),
+    };
     let gap = layout.largest_gap.map_or_else(
         || "no gap".to_owned(),
-        |gap| format!("largest gap {} at {:#x}", text::size(gap.size()), gap.start),
+        |gap| {
+            let size = gap.size().min(map.free());
+            format!(
+                "largest gap {up_to}{} at {:#x}",
+                text::size(size),
+                gap.start
+            )
+        },
     );
+    let elsewhere = match map.unlocated_bytes {
+        0 => String::new(),
+        bytes => format!(" and {} at unknown addresses", text::size(bytes)),
+    };
     lines.push(format!(
-        "held {} in {}, free {} in {}, {gap}",
+        "held {} in {}{elsewhere}, free {}{gaps}, {gap}",
         text::size(layout.used()),
         text::plural(layout.held.len(), "range"),
-        text::size(layout.free()),
-        text::plural(layout.gaps.len(), "gap"),
+        text::size(map.free()),
     ));
     if layout.size() == 0 {
         return lines;

@@ -180,6 +180,7 @@ fn what_root_alone_may() -> Result<()> {
             .expect(3)?
             .reports("permission denied")?;
         rkheap("map cma --advanced")?.expect(3)?.reports("sudo")?;
+        rkheap("map cma")?.expect(3)?.reports("sudo")?;
         Ok(())
     })?;
     let _held = Heap::open("rk-dma-heap-cma")?.allocate(1 << 20)?;
