@@ -192,7 +192,7 @@ pub fn page_size() -> u64 {
 }
 
 /// Reads the kernel log from its beginning. Returns an empty text if this user may not read it.
-fn read_log(system: &System) -> String {
+pub fn read_log(system: &System) -> String {
     let mut log = Vec::new();
     let opened = OpenOptions::new()
         .read(true)

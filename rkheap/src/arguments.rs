@@ -83,6 +83,13 @@ pub enum Command {
     /// Measure the time to allocate, write and free buffers
     Bench(Bench),
 
+    /// Find what does not work on this machine, why, and what mends it
+    ///
+    /// Looks at the kernel, the module and its signature, the nodes and their group, contiguous
+    /// memory, the command line, IOMMUs and RAM above 4 GiB, and with STACK at what its programs
+    /// open. What is wrong has a line with its cure.
+    Doctor(Doctor),
+
     /// Print the completion script for a shell
     Completions { shell: clap_complete::Shell },
 
@@ -93,6 +100,25 @@ pub enum Command {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// Programs that get their buffers from heaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stack {
+    /// Rockchip's media process platform, also below FFmpeg and GStreamer
+    Mpp,
+    /// Rockchip's librga
+    Rga,
+    /// Rockchip's RKNN runtime
+    Rknn,
+    /// libcamera
+    Libcamera,
+}
+
+#[derive(Args)]
+pub struct Doctor {
+    /// Look also at what the programs of this stack open
+    pub stack: Option<Stack>,
 }
 
 /// How `top` groups buffers.

@@ -4,6 +4,7 @@
 
 pub mod alloc;
 pub mod bench;
+pub mod doctor;
 pub mod documents;
 pub mod leak;
 pub mod ls;
@@ -34,6 +35,7 @@ pub fn run(arguments: Arguments) -> Result<Status> {
         Command::Map(options) => map::run(&system, output, &options),
         Command::Alloc(options) => alloc::run(&system, output, &options),
         Command::Bench(options) => bench::run(&system, output, &options),
+        Command::Doctor(options) => doctor::run(&system, output, &options),
         Command::Completions { shell } => documents::completions(output, shell),
         Command::Man { dir } => documents::manual(output, dir.as_deref()),
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub const STATUS_HELP: &str = "\
 Exit status:
   0  success; no buffer was left behind, and all can be seen
-  1  leak: buffers were left behind
+  1  leak: buffers were left behind; doctor: something does not work
   2  the command line is invalid
   3  missing: the module, a node, a heap, or the permission to read it; map: a part of the map
   4  another error, for example a failed allocation
@@ -22,6 +22,8 @@ Exit status:
 pub enum Status {
     Done,
     Leak,
+    /// Something on the machine does not work.
+    Wrong,
     CommandFailed,
     Inconclusive,
     /// The output lacks something that this system, or this user, does not have.
@@ -32,7 +34,7 @@ impl From<Status> for ExitCode {
     fn from(status: Status) -> ExitCode {
         ExitCode::from(match status {
             Status::Done => 0,
-            Status::Leak => 1,
+            Status::Leak | Status::Wrong => 1,
             Status::Incomplete => 3,
             Status::CommandFailed => 5,
             Status::Inconclusive => 6,

@@ -5,12 +5,14 @@
 //!
 //! [`parse`] parses the files, one module per file, and [`system`] reads them. [`survey`],
 //! [`heaps`] and [`areas`] combine all files that exist. [`layout`] computes the held and free
-//! ranges of an area. Each of the [`commands`] prints a part of this as text or as JSON.
+//! ranges of an area, and [`doctor`] finds what does not work. Each of the [`commands`] prints a
+//! part of this as text or as JSON.
 
 pub mod areas;
 pub mod arguments;
 pub mod buffer;
 pub mod commands;
+pub mod doctor;
 pub mod exit;
 pub mod heap_node;
 pub mod heaps;

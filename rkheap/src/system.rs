@@ -2,6 +2,10 @@
 
 //! Access to the files of a system: the running one, or one that is recorded in a folder.
 
+use nix::unistd::{
+    access,
+    AccessFlags, //
+};
 use std::fs;
 use std::io;
 use std::path::{
@@ -81,6 +85,11 @@ impl System {
             .collect();
         names.sort();
         names
+    }
+
+    /// Returns whether this user may read a file.
+    pub fn may_read(&self, path: &str) -> bool {
+        access(&self.path(path), AccessFlags::R_OK).is_ok()
     }
 
     /// Returns whether a file exists.

@@ -139,6 +139,36 @@ fn without_module() {
     );
 }
 
+// Each machine but the first and the last has one thing that is broken or unusual.
+#[test]
+fn doctor() {
+    let machines = [
+        ("well", "doctor"),
+        ("not-installed", "doctor"),
+        ("not-loaded", "doctor"),
+        ("blacklisted", "doctor"),
+        ("other-kernel", "doctor"),
+        ("secure-boot", "doctor"),
+        ("container", "doctor"),
+        ("no-area", "doctor"),
+        ("small-area", "doctor"),
+        ("bounced", "doctor mpp"),
+        ("large", "doctor rga"),
+        ("well", "doctor mpp"),
+        ("well", "doctor rknn"),
+        ("well", "doctor libcamera"),
+        ("mpp", "doctor mpp --json"),
+    ];
+    let text: Vec<String> = machines
+        .iter()
+        .map(|(machine, line)| {
+            run(&format!("../machines/{machine}"), line)
+                .replace("$ rkheap", &format!("{machine}$ rkheap"))
+        })
+        .collect();
+    compare("doctor.txt", &text.join("\n"));
+}
+
 // The recorded names contain control characters, and no output format prints them.
 #[test]
 fn output_is_printable() {

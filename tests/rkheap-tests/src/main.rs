@@ -7,6 +7,7 @@
 //! with one more page fails.
 
 mod alloc_bench;
+mod doctor;
 mod leak;
 mod ls;
 mod map;
@@ -48,6 +49,7 @@ fn main() -> Result<ExitCode> {
     }
     let mut tests = Tests::default();
     ls::add(&mut tests);
+    doctor::add(&mut tests);
     leak::add(&mut tests);
     peak::add(&mut tests);
     map::add(&mut tests);

@@ -46,6 +46,12 @@ fn what_is_missing() -> Result<()> {
     for line in ["ls", "peak -- true", "map cma", "alloc cma 4K", "bench cma"] {
         rkheap(line)?.expect(3)?.reports(LOAD_HINT)?;
     }
+    let output = rkheap("doctor")?;
+    let told = output
+        .expect(1)?
+        .stdout
+        .contains("rk_dma_heap is not installed for kernel ");
+    ensure!(told, "{output:?}");
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub const SUITES: &[Suite] = &[
                 "--module-args",
                 "keep_ranges=0",
             ],
-            command: "rkheap-tests ls/ leak/ peak/ map/ top/ alloc/ bench/ pipe/ user/",
+            command: "rkheap-tests ls/ leak/ peak/ map/ top/ alloc/ bench/ doctor/ pipe/ user/",
             ..GUEST
         }),
     },

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Contiguous memory, RAM that 32-bit devices cannot reach, and IOMMUs.
+
+use super::Finding;
+use crate::areas::{
+    page_size,
+    Areas, //
+};
+use crate::system::System;
+use crate::text;
+
+const CMDLINE: &str = "/proc/cmdline";
+const IOMMUS: &str = "/sys/class/iommu";
+const ZONES: &str = "/proc/zoneinfo";
+
+/// Less contiguous memory than this is not enough for decoding of 4K video.
+const SMALL: u64 = 128 << 20;
+
+pub(super) fn examine(system: &System) -> Vec<Finding> {
+    let cmdline = system.text(CMDLINE).unwrap_or_default();
+    let mut findings = vec![area(system, &cmdline)];
+    if has_word(&cmdline, |word| word.starts_with("rk_dma_heap_cma=")) {
+        findings.push(Finding::note(
+            "cmdline",
+            "rk_dma_heap_cma= is an argument of a vendor's kernel and has no effect here",
+            Some("write cma= instead, or a node in the device tree".to_owned()),
+        ));
+    }
+    if has_word(&cmdline, |word| {
+        word.starts_with("swiotlb=") && word.contains("force")
+    }) {
+        findings.push(Finding::wrong(
+            "cmdline",
+            "swiotlb=force puts a copy between each device and its buffer, so heaps with uncached \
+             memory are left out",
+            "remove swiotlb=force from the kernel's command line",
+        ));
+    }
+    let iommus = system.names(IOMMUS);
+    findings.push(match iommus.len() {
+        0 => Finding::note(
+            "iommu",
+            "there is none, so a device without scatter-gather needs contiguous memory",
+            None,
+        ),
+        count => Finding::ok("iommu", format!("there {} {count}", are(count))),
+    });
+    findings.extend(high_ram(system));
+    findings
+}
+
+fn are(count: usize) -> &'static str {
+    match count {
+        1 => "is",
+        _ => "are",
+    }
+}
+
+fn has_word(cmdline: &str, test: impl Fn(&str) -> bool) -> bool {
+    cmdline.split_whitespace().any(test)
+}
+
+/// Looks at the default area.
+fn area(system: &System, cmdline: &str) -> Finding {
+    let areas = Areas::read(system);
+    let default = areas.all.iter().find(|area| area.is_default);
+    let Some(default) = default else {
+        let cause = match has_word(cmdline, |word| word == "cma=0") {
+            true => "cma=0 on the command line removes the default contiguous area",
+            false => "the kernel has no default contiguous area",
+        };
+        return match system.exists("/dev/dma_heap/cma") {
+            true => Finding::note("area", format!("{cause}, so its heaps use other RAM"), None),
+            false => Finding::wrong(
+                "area",
+                format!("{cause}, so there are no heaps on it"),
+                "boot with cma=256M",
+            ),
+        };
+    };
+    let name = text::escaped(&default.name);
+    let (Some(size), Some(free)) = (default.size, default.available) else {
+        return Finding::note(
+            "area",
+            format!("the default area {name} has an unknown size"),
+            None,
+        );
+    };
+    let found = format!(
+        "the default area {name} has {}, of which {} are free",
+        text::size(size),
+        text::size(free)
+    );
+    match size < SMALL {
+        true => Finding::note(
+            "area",
+            format!("{found}; 4K video takes more than {}", text::size(SMALL)),
+            Some("boot with cma=256M, or name the area in the device tree".to_owned()),
+        ),
+        false => Finding::ok("area", found),
+    }
+}
+
+/// Looks for RAM above 4 GiB.
+fn high_ram(system: &System) -> Option<Finding> {
+    let zones = system.text(ZONES)?;
+    let end = zones.split("Node ").filter_map(end_of_zone).max()?;
+    (end.saturating_mul(page_size()) > 4 << 30).then(|| {
+        Finding::note(
+            "ram",
+            "there is RAM above 4 GiB, which devices with 32-bit addresses (RGA2) cannot reach",
+            Some("for these use system-dma32, system-uncached-dma32 or cma".to_owned()),
+        )
+    })
+}
+
+/// Returns the page frame number after the last one of a zone with RAM, from its part of the file.
+fn end_of_zone(zone: &str) -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        let rest = zone
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(name))?;
+        rest.trim_start_matches(':').trim().parse().ok()
+    };
+    let present = number("present")?;
+    let end = number("start_pfn")?.checked_add(number("spanned")?)?;
+    (present > 0).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_without_ram_have_no_end() {
+        let zone = |present| {
+            format!(
+                "0, zone  DMA\n  pages free 1\n        spanned  262144\n\
+                 \x20       present  {present}\n  start_pfn:           262144\n"
+            )
+        };
+        assert_eq!(end_of_zone(&zone(5)), Some(524_288));
+        assert_eq!(end_of_zone(&zone(0)), None);
+        assert_eq!(end_of_zone(""), None);
+    }
+}
