@@ -8,22 +8,14 @@ use crate::parse::{
     kernel_log, //
 };
 use crate::system::System;
-use nix::errno::Errno;
 use nix::unistd::{
     sysconf,
     SysconfVar, //
 };
 use serde::Serialize;
-use std::fs::OpenOptions;
-use std::io::{
-    Read,
-    Write, //
-};
-use std::os::unix::fs::OpenOptionsExt;
 
 /// The directory of all CMA areas.
 const SYSFS: &str = "/sys/kernel/mm/cma";
-const KERNEL_LOG: &str = "/dev/kmsg";
 
 /// The heaps of the module and of the kernel that allocate from the default area.
 const DEFAULT_AREA_HEAPS: [&str; 8] = [
@@ -84,7 +76,7 @@ impl Areas {
     /// Reads all areas from the device tree, sysfs and the kernel log.
     pub fn read(system: &System) -> Self {
         let tree = device_tree::read(system);
-        let cmdline = system.text("/proc/cmdline").unwrap_or_default();
+        let cmdline = system.command_line();
         let default_on_cmdline = cmdline
             .split_whitespace()
             .any(|word| word.starts_with("cma="));
@@ -146,7 +138,7 @@ impl Areas {
         if self.all.iter().all(|area| area.base.is_some()) {
             return;
         }
-        let bases = kernel_log::parse(&read_log(system));
+        let bases = kernel_log::parse(&system.kernel_log());
         for area in self.all.iter_mut().filter(|area| area.base.is_none()) {
             let node = bases.nodes.iter().find(|(name, ..)| *name == area.name);
             area.base = match node {
@@ -189,32 +181,4 @@ pub fn page_size() -> u64 {
     let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     size.and_then(|size| u64::try_from(size).ok())
         .unwrap_or(4096)
-}
-
-/// Reads the kernel log from its beginning. Returns an empty text if this user may not read it.
-pub fn read_log(system: &System) -> String {
-    let mut log = Vec::new();
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(system.path(KERNEL_LOG));
-    let Ok(mut file) = opened else {
-        return String::new();
-    };
-    // A read returns one record of the device, or any part of a regular file.
-    let mut record = vec![0; 8192];
-    loop {
-        match file.read(&mut record) {
-            Ok(0) => break,
-            Ok(read) => {
-                // Writing to a `Vec` never fails.
-                let _ = log.write_all(record.get(..read).unwrap_or_default());
-            }
-            // The next record was overwritten in the meantime. Continue with the one after it.
-            Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    String::from_utf8_lossy(&log).into_owned()
 }

@@ -18,6 +18,9 @@ use std::path::PathBuf;
 /// The folders with the device nodes of heaps.
 pub const FOLDERS: [&str; 2] = ["/dev/dma_heap", "/dev/rk_dma_heap"];
 
+/// The devices of all heaps of the kernel or of the module, whether or not they have nodes.
+pub const CLASS: &str = "/sys/class/dma_heap";
+
 /// A heap. Sizes are in bytes, and unknown values are `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Heap {

@@ -2,12 +2,22 @@
 
 //! Access to the files of a system: the running one, or one that is recorded in a folder.
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{
     access,
     AccessFlags, //
 };
-use std::fs;
-use std::io;
+use std::fs::{
+    self,
+    OpenOptions, //
+};
+use std::io::{
+    self,
+    Read,
+    Write, //
+};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{
     Path,
     PathBuf, //
@@ -85,6 +95,45 @@ impl System {
             .collect();
         names.sort();
         names
+    }
+
+    /// Returns the paths of all files in a folder, sorted by name.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let names = self.names(folder).into_iter();
+        names.map(|name| format!("{folder}/{name}")).collect()
+    }
+
+    /// Returns the command line of the kernel.
+    pub fn command_line(&self) -> String {
+        self.text("/proc/cmdline").unwrap_or_default()
+    }
+
+    /// Reads the kernel log from its beginning. Returns an empty text if this user may not read it.
+    pub fn kernel_log(&self) -> String {
+        let mut log = Vec::new();
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(self.path("/dev/kmsg"));
+        let Ok(mut file) = opened else {
+            return String::new();
+        };
+        // A read returns one record of the device, or any part of a regular file.
+        let mut record = vec![0; 8192];
+        loop {
+            match file.read(&mut record) {
+                Ok(0) => break,
+                Ok(read) => {
+                    // Writing to a `Vec` never fails.
+                    let _ = log.write_all(record.get(..read).unwrap_or_default());
+                }
+                // The next record was overwritten in the meantime. Continue with the one after it.
+                Err(error) if error.raw_os_error() == Some(Errno::EPIPE as i32) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// Returns whether this user may read a file.

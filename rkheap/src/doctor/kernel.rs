@@ -3,7 +3,7 @@
 //! The kernel, the module for it, and what the kernel demands of modules.
 
 use super::Finding;
-use crate::areas;
+use crate::heaps;
 use crate::module;
 use crate::system::System;
 use crate::text::escaped;
@@ -19,9 +19,6 @@ const PACKAGES: &str = "/var/lib/dpkg/info";
 
 /// Packages of the module are named after the kernel's release.
 const PACKAGE_PREFIX: &str = "rk-dma-heap-modules-";
-
-/// A class that exists if the kernel registers heaps itself, or the module does.
-const CLASS: &str = "/sys/class/dma_heap";
 
 pub(super) fn examine(system: &System) -> Vec<Finding> {
     let release = system.text(RELEASE).unwrap_or_default();
@@ -42,7 +39,7 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
     }
     let mut findings = vec![not_loaded(system, release)];
     findings.extend(signature(system));
-    if system.exists(CLASS) {
+    if system.exists(heaps::CLASS) {
         findings.push(Finding::note(
             "kernel",
             "the kernel has heaps of its own, and without the module no others",
@@ -67,7 +64,7 @@ fn parameters(system: &System) -> Option<Finding> {
             }
         }
     }
-    let cmdline = system.text("/proc/cmdline").unwrap_or_default();
+    let cmdline = system.command_line();
     let prefix = format!("{MODULE}.");
     set.extend(
         cmdline
@@ -83,7 +80,7 @@ fn parameters(system: &System) -> Option<Finding> {
 
 /// Returns what the module has reported as left out, as far as this user may read the kernel log.
 fn left_out(system: &System) -> Vec<Finding> {
-    let log = areas::read_log(system);
+    let log = system.kernel_log();
     log.lines()
         .filter_map(|line| line.split_once("rk_dma_heap: "))
         .map(|(_, message)| message)
@@ -161,12 +158,7 @@ fn blacklisted(system: &System) -> Option<String> {
 
 /// Returns the files that configure how modules are loaded.
 fn configuration(system: &System) -> Vec<String> {
-    let files = CONFIGURATION.iter().flat_map(|folder| {
-        let names = system.names(folder);
-        names
-            .into_iter()
-            .map(move |name| format!("{folder}/{name}"))
-    });
+    let files = CONFIGURATION.iter().flat_map(|folder| system.files(folder));
     files.filter(|file| file.ends_with(".conf")).collect()
 }
 

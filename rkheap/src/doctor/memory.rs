@@ -10,7 +10,6 @@ use crate::areas::{
 use crate::system::System;
 use crate::text;
 
-const CMDLINE: &str = "/proc/cmdline";
 const IOMMUS: &str = "/sys/class/iommu";
 const ZONES: &str = "/proc/zoneinfo";
 
@@ -18,7 +17,7 @@ const ZONES: &str = "/proc/zoneinfo";
 const SMALL: u64 = 128 << 20;
 
 pub(super) fn examine(system: &System) -> Vec<Finding> {
-    let cmdline = system.text(CMDLINE).unwrap_or_default();
+    let cmdline = system.command_line();
     let mut findings = vec![area(system, &cmdline)];
     if has_word(&cmdline, |word| word.starts_with("rk_dma_heap_cma=")) {
         findings.push(Finding::note(
@@ -44,17 +43,10 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
             "there is none, so a device without scatter-gather needs contiguous memory",
             None,
         ),
-        count => Finding::ok("iommu", format!("there {} {count}", are(count))),
+        count => Finding::ok("iommu", text::plural(count, "IOMMU")),
     });
     findings.extend(high_ram(system));
     findings
-}
-
-fn are(count: usize) -> &'static str {
-    match count {
-        1 => "is",
-        _ => "are",
-    }
 }
 
 fn has_word(cmdline: &str, test: impl Fn(&str) -> bool) -> bool {

@@ -3,7 +3,10 @@
 //! The device nodes of the heaps, and who may open them.
 
 use super::Finding;
-use crate::heaps::FOLDERS;
+use crate::heaps::{
+    CLASS,
+    FOLDERS, //
+};
 use crate::system::System;
 use crate::text;
 use nix::sys::stat::Mode;
@@ -15,18 +18,10 @@ use nix::unistd::{
 };
 use std::os::unix::fs::MetadataExt;
 
-/// The class whose devices udev names.
-const CLASS: &str = "/sys/class/dma_heap";
-
 pub(super) fn examine(system: &System) -> Vec<Finding> {
     let nodes: Vec<String> = FOLDERS
         .iter()
-        .flat_map(|folder| {
-            let names = system.names(folder);
-            names
-                .into_iter()
-                .map(move |name| format!("{folder}/{name}"))
-        })
+        .flat_map(|folder| system.files(folder))
         .collect();
     let devices = system.names(CLASS);
     if nodes.is_empty() && devices.is_empty() {

@@ -4,7 +4,7 @@
 
 use super::Finding;
 use crate::arguments::Stack;
-use crate::heaps::FOLDERS;
+use crate::heaps;
 use crate::system::System;
 
 /// What a stack asks for.
@@ -68,11 +68,8 @@ fn needs(stack: Stack) -> Needs {
 
 pub(super) fn examine(system: &System, stack: Stack) -> Vec<Finding> {
     let needs = needs(stack);
-    let exists = |heap: &&str| {
-        let paths = FOLDERS.iter().map(|folder| format!("{folder}/{heap}"));
-        paths.into_iter().any(|path| system.exists(&path))
-    };
-    let heap = needs.heaps.iter().copied().find(exists);
+    let mut heaps = needs.heaps.iter().copied();
+    let heap = heaps.find(|heap| heaps::node(system, heap).is_ok());
     let first = needs.heaps.first().copied().unwrap_or_default();
     let mut findings = vec![match heap {
         Some(heap) if heap == first => Finding::ok(
