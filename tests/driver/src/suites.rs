@@ -49,8 +49,8 @@ pub enum Environment {
 pub struct Guest {
     /// The targets that the suite runs on.
     pub targets: &'static [&'static str],
-    /// Those of them on which `make test` leaves the suite out, because it runs it on another one
-    /// and this one adds little.
+    /// Targets on which `make test` leaves the suite out, because it runs it on another one and
+    /// these add little.
     pub wide: &'static [&'static str],
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
