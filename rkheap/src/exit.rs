@@ -14,7 +14,8 @@ Exit status:
   3  missing: the module, a node, a heap, or the permission to read it; map: a part of the map
   4  another error, for example a failed allocation
   5  COMMAND could not be started, or failed (a leak takes precedence)
-  6  inconclusive: not all buffers can be seen, so others may have been left behind";
+  6  inconclusive: not all buffers can be seen, so others may have been left behind (a failure of
+     COMMAND takes precedence)";
 
 /// The result of a command that ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

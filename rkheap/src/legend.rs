@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The legend of a drawn area: the owners of its ranges, and the number of bytes per line. The text
-//! and the SVG output of `rkheap map` share it.
+//! The legend of a drawn area: its sums, the owners of its ranges, and the number of bytes per
+//! line. The text and the SVG output of `rkheap map` share it.
 
-use crate::layout::HeldRange;
+use crate::layout::{
+    Gap,
+    HeldRange, //
+};
+use crate::ranges::AreaMap;
 use crate::text;
 
 /// Number of cells per line of the drawing.
@@ -33,6 +37,45 @@ pub fn owners(ranges: &[HeldRange]) -> Vec<String> {
         }
     }
     owners
+}
+
+/// Describes what is held and what is free in an area.
+pub fn summary(map: &AreaMap) -> String {
+    let layout = &map.layout;
+    let elsewhere = match map.unlocated_bytes {
+        0 => String::new(),
+        bytes => format!(" and {} at unknown addresses", text::size(bytes)),
+    };
+    // Allocations at unknown addresses divide gaps.
+    let gaps = match map.is_complete() {
+        true => format!(" in {}", text::plural(layout.gaps.len(), "gap")),
+        false => String::new(),
+    };
+    let gap = layout.largest_gap.map_or_else(
+        || "no gap".to_owned(),
+        |gap| {
+            format!(
+                "largest gap {} at {:#x}",
+                largest_gap_size(map, gap),
+                gap.start
+            )
+        },
+    );
+    format!(
+        "held {} in {}{elsewhere}, free {}{gaps}, {gap}",
+        text::size(layout.used()),
+        text::plural(layout.held.len(), "range"),
+        text::size(map.free()),
+    )
+}
+
+/// Returns the size of the largest gap of a map, as far as it is known.
+pub fn largest_gap_size(map: &AreaMap, gap: Gap) -> String {
+    let up_to = match map.is_complete() {
+        true => "",
+        false => "up to ",
+    };
+    format!("{up_to}{}", text::size(gap.size().min(map.free())))
 }
 
 /// Returns the number of bytes that a line stands for in the drawing of an area of `size` bytes.

@@ -17,6 +17,9 @@ pub mod sum_file;
 /// The end of a heading that the module prints if it tracks only its own buffers.
 pub const OWN_ONLY: &str = " (this module's own buffers only)";
 
+/// The end of a heading that the module prints if it could not record all buffers.
+const INCOMPLETE: &str = " (incomplete: no memory for some buffers' records)";
+
 /// The content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed<T> {
@@ -25,6 +28,8 @@ pub struct Parsed<T> {
     pub malformed: usize,
     /// Whether the file covers only the module's own buffers.
     pub own_only: bool,
+    /// Whether the file lacks buffers that the module could not record.
+    pub incomplete: bool,
 }
 
 impl<T> Default for Parsed<T> {
@@ -33,11 +38,30 @@ impl<T> Default for Parsed<T> {
             items: Vec::new(),
             malformed: 0,
             own_only: false,
+            incomplete: false,
         }
     }
 }
 
 impl<T> Parsed<T> {
+    /// Returns whether `items` has all items of the system.
+    pub fn is_complete(&self) -> bool {
+        !self.own_only && !self.incomplete && self.malformed == 0
+    }
+
+    /// Notes what a heading says about the rest of the file. Returns its columns.
+    fn columns<'a>(&mut self, heading: &'a str) -> &'a str {
+        if let Some(columns) = heading.strip_suffix(OWN_ONLY) {
+            self.own_only = true;
+            columns
+        } else if let Some(columns) = heading.strip_suffix(INCOMPLETE) {
+            self.incomplete = true;
+            columns
+        } else {
+            heading
+        }
+    }
+
     /// Adds the item of a line; `None` counts as a malformed line.
     fn add(&mut self, item: Option<T>) {
         match item {

@@ -49,6 +49,8 @@ pub struct AreaMap {
     pub unlocated: Vec<Buffer>,
     /// Bytes at unknown addresses, allocated by `unlocated` and by drivers.
     pub unlocated_bytes: u64,
+    /// Whether allocations by drivers are known, because the kernel counts them or there are none.
+    pub counted: bool,
 }
 
 impl Ranges {
@@ -155,6 +157,7 @@ impl Ranges {
             whole: extent.is_some(),
             unlocated,
             unlocated_bytes,
+            counted: area.carveout || area.size.and(area.available).is_some(),
         }
     }
 }
@@ -163,7 +166,7 @@ impl AreaMap {
     /// Returns whether the places of all allocations, and of the area, are known. Otherwise each
     /// gap may be smaller than it looks.
     pub fn is_complete(&self) -> bool {
-        self.whole && self.unlocated_bytes == 0
+        self.whole && self.counted && self.unlocated.is_empty() && self.unlocated_bytes == 0
     }
 
     /// Returns the number of free bytes in the area, or in the known part of it.
@@ -178,7 +181,7 @@ impl AreaMap {
             let gap = self.layout.largest_gap.map_or(0, |gap| gap.size());
             // No free range exceeds the free memory of the area.
             let free = area.available.unwrap_or(gap);
-            return Some((gap.min(free), self.unlocated_bytes > 0));
+            return Some((gap.min(free), !self.is_complete()));
         }
         // The largest free range of an empty area is the whole area.
         area.size
@@ -231,6 +234,45 @@ mod tests {
             ranges: vec![(start, start + size - 1)],
             ..list_file::Row::default()
         }
+    }
+
+    #[test]
+    fn a_map_is_complete_only_if_everything_is_known() {
+        let areas = Areas::default();
+        let area = Area {
+            name: "cma".into(),
+            base: Some(0),
+            size: Some(8192),
+            available: Some(8192),
+            ..Area::default()
+        };
+        let complete = |area: &Area| {
+            let map = Ranges::default().of_area(&areas, area);
+            assert_eq!(
+                map.largest_free(area).map(|(_, at_most)| !at_most),
+                Some(map.is_complete())
+            );
+            map.is_complete()
+        };
+        assert!(complete(&area));
+        // A driver has allocated a page.
+        let available = Some(4096);
+        assert!(!complete(&Area {
+            available,
+            ..area.clone()
+        }));
+        // Nobody knows whether one has.
+        let available = None;
+        assert!(!complete(&Area {
+            available,
+            ..area.clone()
+        }));
+        let carveout = true;
+        assert!(complete(&Area {
+            available,
+            carveout,
+            ..area
+        }));
     }
 
     #[test]

@@ -38,9 +38,10 @@ impl Survey {
         let mut survey = Survey::default();
         if let ReadResult::Content(content) = system.read(buffers_file::PATH) {
             let parsed = buffers_file::parse(&String::from_utf8_lossy(&content));
-            survey.complete = !parsed.own_only;
+            let own_only = parsed.own_only;
+            survey.complete = parsed.is_complete();
             survey.add(parsed, buffers_file::PATH);
-            if survey.complete {
+            if !own_only {
                 return survey;
             }
             survey.remarks.push(
@@ -69,7 +70,7 @@ impl Survey {
         match system.read(bufinfo::PATH) {
             ReadResult::Content(content) => {
                 let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
-                survey.complete = true;
+                survey.complete = parsed.is_complete();
                 survey.merge(parsed, bufinfo::PATH);
             }
             ReadResult::Denied if loaded => {}
@@ -109,6 +110,12 @@ impl Survey {
                 text::plural(parsed.malformed, "line")
             ));
         }
+        if parsed.incomplete {
+            self.remarks.push(format!(
+                "{path} lacks buffers, because the module had no memory to record them: free some \
+                 memory, and read again"
+            ));
+        }
     }
 
     /// Adds those buffers of the file `path` that are not known yet.
@@ -127,12 +134,15 @@ impl Survey {
 
     /// Adds the buffers that older kernels list with `CONFIG_DMABUF_SYSFS_STATS`.
     fn add_sysfs(&mut self, system: &System) {
-        for name in system.names(SYSFS) {
+        let names = system.names(SYSFS);
+        let mut all_read = !names.is_empty();
+        for name in names {
             let Ok(inode) = name.parse() else { continue };
             if self.by_inode(Some(inode)).is_some() {
                 continue;
             }
             let Some(size) = system.number(&format!("{SYSFS}/{name}/size")) else {
+                all_read = false;
                 continue;
             };
             let exporter = system.text(&format!("{SYSFS}/{name}/exporter_name"));
@@ -142,8 +152,8 @@ impl Survey {
                 exporter: exporter.unwrap_or_default().trim_end().to_owned(),
                 ..Buffer::default()
             });
-            self.complete = true;
         }
+        self.complete |= all_read;
     }
 
     /// Adds the holders of buffers, and buffers that only processes know. Covers the processes
@@ -179,7 +189,7 @@ impl Survey {
             return;
         };
         let parsed = list_file::parse(&content);
-        self.complete = !parsed.own_only;
+        self.complete = parsed.is_complete();
         let mut known: Vec<&Buffer> = self.buffers.iter().collect();
         let mut rest = Vec::new();
         // The kernel hides the names of buffers that other users have exported. Such a row

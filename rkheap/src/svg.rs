@@ -7,8 +7,10 @@ use crate::layout::HeldRange;
 use crate::legend::{
     self,
     bytes_per_line,
+    largest_gap_size,
     owner,
-    owners, //
+    owners,
+    summary, //
 };
 use crate::ranges::AreaMap;
 use crate::text;
@@ -75,29 +77,12 @@ pub fn draw(heap: &str, area: &str, map: &AreaMap) -> String {
         style: "font-size=\"18\" font-weight=\"bold\"",
     }
     .draw(&mut svg, &title);
-    let gap = layout.largest_gap.map_or_else(
-        || "no gap".to_owned(),
-        |gap| format!("largest gap {} at {:#x}", text::size(gap.size()), gap.start),
-    );
-    let unlocated = match map.unlocated_bytes {
-        0 => String::new(),
-        bytes => format!("; {} at unknown addresses", text::size(bytes)),
-    };
     Label {
         x: 20,
         y: 54,
         style: "fill=\"#444444\"",
     }
-    .draw(
-        &mut svg,
-        &format!(
-            "held {} in {}, free {} in {}, {gap}{unlocated}",
-            text::size(layout.used()),
-            text::plural(layout.held.len(), "range"),
-            text::size(layout.free()),
-            text::plural(layout.gaps.len(), "gap"),
-        ),
-    );
+    .draw(&mut svg, &summary(map));
     let canvas = Canvas {
         start: layout.start,
         end: layout.end,
@@ -132,7 +117,7 @@ pub fn draw(heap: &str, area: &str, map: &AreaMap) -> String {
                 "",
             );
         }
-        let label = format!("largest gap, {}", text::size(gap.size()));
+        let label = format!("largest gap, {}", largest_gap_size(map, gap));
         draw_label(&mut svg, &segments, &label, "#b00020");
     }
     for (index, owner) in owners.iter().enumerate() {

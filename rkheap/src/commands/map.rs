@@ -22,6 +22,7 @@ use crate::legend::{
     bytes_per_line,
     owner,
     owners,
+    summary,
     CELLS_PER_LINE, //
 };
 use crate::module;
@@ -195,35 +196,7 @@ fn lines(output: Output, heap: &str, area: &Area, map: &AreaMap) -> Vec<String> 
         layout.start,
         layout.end.saturating_sub(1).max(layout.start),
     ))];
-    // Allocations at unknown addresses divide gaps.
-    let (gaps, up_to) = match map.is_complete() {
-        true => (
-            format!(" in {}", text::plural(layout.gaps.len(), "gap")),
-            "",
-        ),
-        false => (String::new(), "up to "),
-    };
-    let gap = layout.largest_gap.map_or_else(
-        || "no gap".to_owned(),
-        |gap| {
-            let size = gap.size().min(map.free());
-            format!(
-                "largest gap {up_to}{} at {:#x}",
-                text::size(size),
-                gap.start
-            )
-        },
-    );
-    let elsewhere = match map.unlocated_bytes {
-        0 => String::new(),
-        bytes => format!(" and {} at unknown addresses", text::size(bytes)),
-    };
-    lines.push(format!(
-        "held {} in {}{elsewhere}, free {}{gaps}, {gap}",
-        text::size(layout.used()),
-        text::plural(layout.held.len(), "range"),
-        text::size(map.free()),
-    ));
+    lines.push(summary(map));
     if layout.size() == 0 {
         return lines;
     }

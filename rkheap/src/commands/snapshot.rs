@@ -8,10 +8,7 @@ use crate::exit::{
     Status, //
 };
 use crate::output::Output;
-use crate::parse::{
-    sum_file,
-    OWN_ONLY, //
-};
+use crate::parse::sum_file;
 use crate::processes;
 use crate::survey::Survey;
 use crate::system::System;
@@ -132,7 +129,8 @@ impl Snapshot {
 fn total(system: &System) -> Option<u64> {
     let text = system.text(sum_file::SIZE.path)?;
     let (bytes, notes) = sum_file::SIZE.parse(&text)?;
-    (!notes.starts_with(OWN_ONLY)).then_some(bytes)
+    // A note says what the sum lacks.
+    notes.is_empty().then_some(bytes)
 }
 
 /// Returns the boot ID of the kernel.

@@ -5,8 +5,7 @@
 
 use super::{
     unless_dash,
-    Parsed,
-    OWN_ONLY, //
+    Parsed, //
 };
 use crate::buffer::{
     Buffer,
@@ -19,12 +18,11 @@ pub const PATH: &str = "/proc/rk_dmabuf/buffers";
 pub fn parse(text: &str) -> Parsed<Buffer> {
     let mut parsed = Parsed::default();
     let mut lines = text.lines();
-    let mut heading = lines.next().unwrap_or_default();
-    if let Some(columns) = heading.strip_suffix(OWN_ONLY) {
-        parsed.own_only = true;
-        heading = columns;
+    let heading = lines.next().unwrap_or_default();
+    let columns: Vec<&str> = parsed.columns(heading).split(' ').collect();
+    if !columns.contains(&"inode") {
+        parsed.malformed += 1;
     }
-    let columns: Vec<&str> = heading.split(' ').collect();
     for line in lines {
         parsed.add(record(&columns, line));
     }
@@ -112,6 +110,10 @@ pub fn encoded(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::{
+        INCOMPLETE,
+        OWN_ONLY, //
+    };
     use proptest::prelude::*;
 
     const HEADING: &str = "inode size exporter name age_ms pid thread references devices holders";
@@ -143,6 +145,16 @@ mod tests {
     #[test]
     fn own_only_is_recognized() {
         assert!(parse(&format!("{HEADING}{OWN_ONLY}\n")).own_only);
+        assert!(parse(&format!("{HEADING}\n")).is_complete());
+        for text in [
+            format!("{HEADING}{OWN_ONLY}\n"),
+            format!("{HEADING}{INCOMPLETE}\n"),
+            format!("{HEADING}\nno buffer\n"),
+            "\n".to_owned(),
+            String::new(),
+        ] {
+            assert!(!parse(&text).is_complete(), "{text}");
+        }
     }
 
     proptest! {

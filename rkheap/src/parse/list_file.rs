@@ -6,8 +6,7 @@
 use super::{
     hexadecimal,
     kib,
-    Parsed,
-    OWN_ONLY, //
+    Parsed, //
 };
 use crate::buffer::Buffer;
 
@@ -66,7 +65,7 @@ pub fn parse(content: &[u8]) -> Parsed<Row> {
     let mut parsed: Parsed<Row> = Parsed::default();
     let mut lines = content.split(|byte| *byte == b'\n');
     let heading = lines.next().unwrap_or_default();
-    parsed.own_only = heading.ends_with(OWN_ONLY.as_bytes());
+    parsed.columns(&String::from_utf8_lossy(heading));
     let ranges = heading
         .windows(b" SGLIST".len())
         .any(|part| part == b" SGLIST");
@@ -135,6 +134,7 @@ fn range(text: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::OWN_ONLY;
     use proptest::prelude::*;
 
     const SGT: &str =
