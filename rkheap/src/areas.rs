@@ -15,7 +15,7 @@ use nix::unistd::{
 use serde::Serialize;
 
 /// The directory of all CMA areas.
-const SYSFS: &str = "/sys/kernel/mm/cma";
+pub const SYSFS: &str = "/sys/kernel/mm/cma";
 
 /// The heaps of the module and of the kernel that allocate from the default area.
 const DEFAULT_AREA_HEAPS: [&str; 8] = [

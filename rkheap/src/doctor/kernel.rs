@@ -39,7 +39,7 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
     }
     let mut findings = vec![not_loaded(system, release)];
     findings.extend(signature(system));
-    if system.exists(heaps::CLASS) {
+    if !system.names(heaps::CLASS).is_empty() {
         findings.push(Finding::note(
             "kernel",
             "the kernel has heaps of its own, and without the module no others",
@@ -55,10 +55,8 @@ fn parameters(system: &System) -> Option<Finding> {
     for file in configuration(system) {
         for line in system.text(&file).unwrap_or_default().lines() {
             let mut words = line.split_whitespace();
-            let of_module = words.next() == Some("options")
-                && words
-                    .next()
-                    .is_some_and(|name| name.replace('-', "_") == MODULE);
+            let of_module =
+                words.next() == Some("options") && words.next().is_some_and(is_module_name);
             if of_module {
                 set.extend(words.map(escaped));
             }
@@ -96,7 +94,7 @@ fn not_loaded(system: &System, release: &str) -> Finding {
         return Finding::wrong(
             "module",
             format!("{} keeps rk_dma_heap from being loaded", escaped(&file)),
-            "remove its line with rk_dma_heap, then sudo modprobe rk_dma_heap",
+            "remove what it says of rk_dma_heap, then sudo modprobe rk_dma_heap",
         );
     }
     let modules = system.text(&format!("/lib/modules/{release}/modules.dep"));
@@ -138,22 +136,32 @@ fn is_module_file(name: &str) -> bool {
     name.split('.').next() == Some(MODULE)
 }
 
-/// Returns the file that keeps the module from being loaded.
+/// Returns the file, or the argument of the kernel, that keeps the module from being loaded.
 fn blacklisted(system: &System) -> Option<String> {
+    let cmdline = system.command_line();
+    let argument = cmdline.split_whitespace().find(|word| {
+        let names = word
+            .strip_prefix("module_blacklist=")
+            .or_else(|| word.strip_prefix("modprobe.blacklist="));
+        names.is_some_and(|names| names.split(',').any(is_module_name))
+    });
+    if let Some(argument) = argument {
+        return Some(argument.to_owned());
+    }
     configuration(system).into_iter().find(|file| {
         let text = system.text(file).unwrap_or_default();
         text.lines().any(|line| {
             let mut words = line.split_whitespace();
-            let kind = words.next();
-            let name = words.next().map(|name| name.replace('-', "_"));
-            let disabled = match kind {
-                Some("blacklist") => true,
-                Some("install") => words.next().is_some_and(|how| how.ends_with("/false")),
-                _ => false,
-            };
-            disabled && name.as_deref() == Some(MODULE)
+            // `install` runs a command instead of loading the module.
+            matches!(words.next(), Some("blacklist" | "install"))
+                && words.next().is_some_and(is_module_name)
         })
     })
+}
+
+/// Returns whether modprobe takes `name` for that of the module.
+fn is_module_name(name: &str) -> bool {
+    name.replace('-', "_") == MODULE
 }
 
 /// Returns the files that configure how modules are loaded.
@@ -186,7 +194,9 @@ fn signature(system: &System) -> Option<Finding> {
         .text(LOCKDOWN)
         .is_some_and(|text| text.contains("[integrity]") || text.contains("[confidentiality]"));
     let cause = match (enforced, locked) {
-        (_, true) => "Secure Boot is on, so the kernel refuses modules that are not signed",
+        (_, true) => {
+            "the kernel is locked down, as with Secure Boot, and refuses modules not signed"
+        }
         (true, false) => "module.sig_enforce is set, so the kernel refuses modules not signed",
         (false, false) => return None,
     };

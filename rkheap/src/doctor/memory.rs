@@ -4,6 +4,7 @@
 
 use super::Finding;
 use crate::areas::{
+    self,
     page_size,
     Areas, //
 };
@@ -26,9 +27,11 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
             Some("write cma= instead, or a node in the device tree".to_owned()),
         ));
     }
-    if has_word(&cmdline, |word| {
-        word.starts_with("swiotlb=") && word.contains("force")
-    }) {
+    let forces_bounces = |word: &str| {
+        let options = word.strip_prefix("swiotlb=");
+        options.is_some_and(|options| options.split(',').any(|option| option == "force"))
+    };
+    if has_word(&cmdline, forces_bounces) {
         findings.push(Finding::wrong(
             "cmdline",
             "swiotlb=force puts a copy between each device and its buffer, so heaps with uncached \
@@ -58,18 +61,23 @@ fn area(system: &System, cmdline: &str) -> Finding {
     let areas = Areas::read(system);
     let default = areas.all.iter().find(|area| area.is_default);
     let Some(default) = default else {
-        let cause = match has_word(cmdline, |word| word == "cma=0") {
-            true => "cma=0 on the command line removes the default contiguous area",
-            false => "the kernel has no default contiguous area",
-        };
-        return match system.exists("/dev/dma_heap/cma") {
-            true => Finding::note("area", format!("{cause}, so its heaps use other RAM"), None),
-            false => Finding::wrong(
+        if has_word(cmdline, |word| word == "cma=0") {
+            return Finding::wrong(
                 "area",
-                format!("{cause}, so there are no heaps on it"),
+                "cma=0 on the command line removes the default contiguous area, so there are no \
+                 heaps on it",
                 "boot with cma=256M",
-            ),
-        };
+            );
+        }
+        // Without their list in sysfs, areas are known from the device tree only.
+        if !system.exists(areas::SYSFS) {
+            return Finding::note("area", "this kernel does not list its areas", None);
+        }
+        return Finding::wrong(
+            "area",
+            "the kernel has no default contiguous area, so there are no heaps on it",
+            "boot with cma=256M",
+        );
     };
     let name = text::escaped(&default.name);
     let (Some(size), Some(free)) = (default.size, default.available) else {
