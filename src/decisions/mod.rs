@@ -6,6 +6,7 @@
 //! here may import its siblings, and constants and error types of the `kernel` crate, nothing else.
 
 pub(crate) mod area_survey;
+pub(crate) mod cache_state;
 pub(crate) mod default_name;
 pub(crate) mod digits;
 pub(crate) mod heap_name;
@@ -13,4 +14,5 @@ pub(crate) mod memory;
 pub(crate) mod ram_share;
 pub(crate) mod request;
 pub(crate) mod segment;
+pub(crate) mod sync_direction;
 pub(crate) mod text;

@@ -52,16 +52,20 @@ pub mod prelude {
 mod decisions;
 use decisions::{
     area_survey,
+    cache_state,
     default_name,
     digits,
     heap_name,
     ram_share,
     request,
     segment,
+    sync_direction,
     text, //
 };
 
 mod area_survey_holds;
+mod cache_model;
+mod cache_state_holds;
 mod default_name_holds;
 mod digits_hold;
 mod heap_name_holds;

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the CPU's caches may hold of a buffer's memory, and the maintenance that follows from it.
+//!
+//! The memory of a cached buffer is in the kernel's linear map, so a CPU may load lines of it
+//! speculatively at any time. Such a line is clean. After a write of a device that does not snoop
+//! the caches it is older than the memory. Only two things need maintenance therefore:
+//!
+//! - A *dirty* line is newer than the memory. It must be written back before a device reads the
+//!   memory, and before a device writes it: an eviction would overwrite what the device wrote.
+//! - A *stale* line is older than the memory. It must be invalidated before anything reads through
+//!   the caches. It is never written back, so devices are not affected.
+//!
+//! A line becomes dirty through a *view* only: a mapping of a process or of the kernel, or an
+//! attachment that is mapped and served through the caches, because its device snoops them or has a
+//! bounce buffer, which the CPU copies. The zeroes of a new buffer are dirty as well. Lines are read
+//! through views only.
+//!
+//! # Table
+//!
+//! | event \ state | `Written` | `Clean` | `Viewed` | `Untracked` |
+//! | --- | --- | --- | --- | --- |
+//! | a device past the caches: map | maintain → `Clean` | **skip** | maintain | maintain |
+//! | a device past the caches: unmap | maintain | **skip** | maintain | maintain |
+//! | a device through the caches: map | → `Viewed` | invalidate → `Viewed` | count | – |
+//! | a device through the caches: unmap | – | – | count; the last → `Written` | – |
+//! | a mapping of the CPU is made | → `Viewed` | invalidate → `Viewed` | count | – |
+//! | a mapping of the CPU is gone | – | – | count; the last → `Written` | – |
+//! | CPU access begins, the CPU has a mapping | | | maintain | maintain |
+//! | CPU access begins, it has none | maintain → `Untracked` | invalidate → `Untracked` | maintain → `Untracked` | maintain |
+//! | CPU access ends | maintain | maintain | maintain | maintain |
+//!
+//! - `Written`: there is no view, and lines may be dirty.
+//! - `Clean`: there is no view, no line is dirty, and lines may be stale.
+//! - `Viewed`: there are views, so lines may be dirty or stale.
+//! - `Untracked`: there may always be a view.
+//!
+//! *Maintain* is what the DMA interface does by itself. *Invalidate* is done for the whole buffer,
+//! before anything can read it. CPU access without a mapping is that of an importer with a mapping
+//! of its own, of which nothing is known, so such a buffer is not tracked any more.
+//!
+//! # Why nothing is missed
+//!
+//! **Map in `Clean`.** Maintenance would write back dirty lines. There are none: the maintenance of
+//! the map that led to `Clean` wrote them back, or discarded them where the architecture does so,
+//! and there has been no view since. On arm64 it cleans by `dc cvac`, on 32-bit arm it cleans or,
+//! for a device that only writes, invalidates, outer caches included. Lines that are loaded
+//! speculatively afterwards are clean on both, and never written back.
+//!
+//! **Unmap in `Clean`.** Maintenance would invalidate stale lines, and speculation could load other
+//! ones at once if another device still wrote. There is no view, so nothing reads them. Whoever
+//! makes a view finds `Clean`, and invalidates all lines first. From then on a device that has the
+//! buffer mapped finds `Viewed`, and its unmap maintains.
+//!
+//! **x86.** All devices snoop, so every mapped attachment is a view, and the DMA interface has
+//! nothing to do in any state.
+//!
+//! **Bounce buffers.** The copies are made by the CPU through the linear map: when the attachment is
+//! mapped, and for a sync, it reads; when it is unmapped, and for a sync, it writes. So such an
+//! attachment is a view, and is never skipped.
+//!
+//! **An IOMMU** translates the device's addresses, and changes nothing about caches.
+//!
+//! **Release in `Clean`.** The memory returns to a pool, to the page allocator or to its area with
+//! stale lines. Its next user either zeroes it through the linear map, which overwrites whole
+//! lines, and then that is what devices and CPU must see; or it does not rely on the content. Memory
+//! that will be mapped write-combined is zeroed and cleaned first in any case.
+//!
+//! **Page faults** happen in a view that exists. A private mapping is refused, and then the view
+//! ends with the attempt.
+//!
+//! **Devices that never attach**, and drivers that know a buffer by its physical address, cannot be
+//! tracked. The buffers of the heap for them begin as `Untracked`.
+
+/// What the CPU's caches may hold of a buffer's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CacheState {
+    /// There is no view. Lines may be dirty.
+    Written,
+    /// There is no view. No line is dirty. Lines may be stale.
+    Clean,
+    /// There are views: mappings of the CPU, and mapped attachments. Not both numbers are 0.
+    Viewed {
+        /// The number of mappings of the CPU.
+        mappings: u16,
+        /// The number of mapped attachments whose devices are served through the caches.
+        devices: u16,
+    },
+    /// There may always be a view.
+    Untracked,
+}
+
+/// What happens to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CacheEvent {
+    /// The buffer is mapped for a device that accesses the memory past the caches.
+    MapPastCaches,
+    /// It is unmapped from such a device.
+    UnmapPastCaches,
+    /// It is mapped for a device that is served through the caches.
+    MapThroughCaches,
+    /// It is unmapped from such a device.
+    UnmapThroughCaches,
+    /// A process or the kernel maps it.
+    ViewBegins,
+    /// Such a mapping is gone.
+    ViewEnds,
+    /// CPU access begins.
+    AccessBegins,
+    /// CPU access ends.
+    AccessEnds,
+}
+
+/// What an event requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CacheAction {
+    /// No maintenance.
+    Skip,
+    /// The maintenance of the DMA interface for this event.
+    Maintain,
+    /// Invalidation of all lines before the event happens.
+    Invalidate,
+}
+
+impl CacheState {
+    /// Returns the state after `event`, and what the event requires.
+    pub(crate) fn after(self, event: CacheEvent) -> (Self, CacheAction) {
+        use CacheAction::{
+            Invalidate,
+            Maintain,
+            Skip, //
+        };
+        use CacheEvent::{
+            AccessBegins,
+            AccessEnds,
+            MapPastCaches,
+            MapThroughCaches,
+            UnmapPastCaches,
+            UnmapThroughCaches,
+            ViewBegins,
+            ViewEnds, //
+        };
+        let add = |mappings, devices| self.with_more_views(mappings, devices);
+        match (self, event) {
+            (Self::Written, MapPastCaches) => (Self::Clean, Maintain),
+            (Self::Clean, MapPastCaches | UnmapPastCaches) => (Self::Clean, Skip),
+            (state, MapPastCaches | UnmapPastCaches) => (state, Maintain),
+
+            (Self::Clean, ViewBegins) => (add(1, 0), Invalidate),
+            (Self::Clean, MapThroughCaches) => (add(0, 1), Invalidate),
+            (_, ViewBegins) => (add(1, 0), Skip),
+            (_, MapThroughCaches) => (add(0, 1), Skip),
+            (_, ViewEnds) => (add(-1, 0), Skip),
+            (_, UnmapThroughCaches) => (add(0, -1), Skip),
+
+            (Self::Clean, AccessBegins) => (Self::Untracked, Invalidate),
+            (Self::Written | Self::Viewed { mappings: 0, .. }, AccessBegins) => {
+                (Self::Untracked, Maintain)
+            }
+            (state, AccessBegins | AccessEnds) => (state, Maintain),
+        }
+    }
+
+    /// Returns the state with so many more mappings and devices. A number that cannot be counted
+    /// ends the tracking: the views are not known any more.
+    fn with_more_views(self, mappings: i8, devices: i8) -> Self {
+        let (had_mappings, had_devices) = match self {
+            Self::Written | Self::Clean => (0, 0),
+            Self::Viewed { mappings, devices } => (mappings, devices),
+            Self::Untracked => return self,
+        };
+        let add = |had: u16, more: i8| {
+            had.checked_add_signed(i16::from(more))
+                .filter(|count| *count <= Self::MAX_COUNT)
+        };
+        match (add(had_mappings, mappings), add(had_devices, devices)) {
+            (Some(0), Some(0)) => Self::Written,
+            (Some(mappings), Some(devices)) => Self::Viewed { mappings, devices },
+            _ => Self::Untracked,
+        }
+    }
+
+    /// Returns whether the state may be entered and left only with the lock of the importers held.
+    ///
+    /// While it lasts, the owner of the lock can invalidate lines before a view is counted.
+    pub(crate) fn is_locked(self) -> bool {
+        self == Self::Clean
+    }
+
+    /// The largest number of mappings, or of devices, that is counted.
+    const MAX_COUNT: u16 = u16::MAX - 1;
+
+    const WRITTEN: u32 = 0;
+    const CLEAN: u32 = u32::MAX - 1;
+    const UNTRACKED: u32 = u32::MAX;
+
+    /// Returns the state as a number.
+    pub(crate) const fn to_bits(self) -> u32 {
+        match self {
+            Self::Written => Self::WRITTEN,
+            Self::Clean => Self::CLEAN,
+            Self::Viewed { mappings, devices } => mappings as u32 | (devices as u32) << 16,
+            Self::Untracked => Self::UNTRACKED,
+        }
+    }
+
+    /// Returns the state whose number this is.
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        match bits {
+            Self::WRITTEN => Self::Written,
+            Self::CLEAN => Self::Clean,
+            Self::UNTRACKED => Self::Untracked,
+            counts => Self::Viewed {
+                mappings: counts as u16,
+                devices: (counts >> 16) as u16,
+            },
+        }
+    }
+}
