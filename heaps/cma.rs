@@ -75,33 +75,39 @@ pub(crate) struct CmaHeap {
     layout: Layout,
     purpose: Purpose,
     ranges: Arc<RangeCache>,
-    /// The device for which CPU access is synced while no importer has a buffer mapped.
-    device: Option<Arc<Cleaner>>,
+    /// Whether programs pass addresses of buffers to devices that never attach.
+    for_addresses: bool,
 }
 
 impl CmaHeap {
     /// Creates a heap named `name`. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new(name: &CStr, layout: Layout, ranges: Arc<RangeCache>) -> Result<Self> {
+    pub(crate) fn new(
+        name: &CStr,
+        layout: Layout,
+        ranges: Arc<RangeCache>,
+        cleaner: Arc<Cleaner>,
+    ) -> Result<Self> {
         Ok(Self {
-            account: Account::new(name)?,
+            account: Account::with_cleaner(name, Some(cleaner))?,
             layout,
             purpose: layout.caching.into(),
             ranges,
-            device: None,
+            for_addresses: false,
         })
     }
 
-    /// Lets CPU access to buffers that no importer has mapped be synced for `device`, for programs
+    /// Lets CPU access to buffers that no importer has mapped be synced all the same, for programs
     /// that pass physical addresses to devices whose drivers do not attach. The zeroes of new
     /// memory are written back for such a device.
-    pub(crate) fn synced_for(self, device: Arc<Cleaner>) -> Self {
+    pub(crate) fn for_addresses(self) -> Self {
+        let effective = self.account.cleaner().is_some_and(Cleaner::is_effective);
         let purpose = match self.purpose {
-            Purpose::Cached if device.is_effective() => Purpose::CachedAndClean,
+            Purpose::Cached if effective => Purpose::CachedAndClean,
             purpose => purpose,
         };
         Self {
             purpose,
-            device: Some(device),
+            for_addresses: true,
             ..self
         }
     }
@@ -155,14 +161,17 @@ impl Heap for CmaHeap {
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {
         let pages = request.size() >> PAGE_SHIFT;
         if request.is_uncached() {
-            let cleanable = self.device.as_ref().is_some_and(|it| it.reaches_memory());
-            if !WRITE_COMBINED_WORKS || !cleanable {
+            let cleanable = self.account.cleaner().is_some_and(Cleaner::reaches_memory);
+            if !WRITE_COMBINED_WORKS || !self.for_addresses || !cleanable {
                 return Err(EINVAL);
             }
             let memory = self.allocate_range(pages, Caching::WriteCombined.into());
             return buffer::export(memory, &self.account, request);
         }
         let memory = self.allocate_pages(pages);
-        buffer::export_synced(memory, &self.account, request, self.device.clone())
+        match self.for_addresses {
+            true => buffer::export_for_addresses(memory, &self.account, request),
+            false => buffer::export(memory, &self.account, request),
+        }
     }
 }

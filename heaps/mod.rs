@@ -147,7 +147,7 @@ fn system_heaps(
     )?;
     let limit = parameters.buffer_pages(ram);
     for pool in pools.iter() {
-        let heap = system::SystemHeap::new(pool.clone(), pools.set(), limit)?;
+        let heap = system::SystemHeap::new(pool.clone(), pools.set(), limit, cleaner.clone())?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(pools)
@@ -159,13 +159,13 @@ fn system_heaps(
 /// `linux,cma` or `reserved`.
 fn area_heaps(
     lookup: Option<&AreaLookup>,
-    cleaner: &Cleaner,
+    cleaner: &Arc<Cleaner>,
     ranges: &Arc<RangeCache>,
     heaps: &mut HeapList,
 ) -> Result {
     let mut add = |name: &CStr, area: Area, caching: Caching| -> Result {
         let layout = layout(area, Placement::Aligned, caching, lookup);
-        let heap = CmaHeap::new(name, layout, ranges.clone())?;
+        let heap = CmaHeap::new(name, layout, ranges.clone(), cleaner.clone())?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         Ok(())
     };
@@ -221,7 +221,8 @@ fn rockchip_heap(
     };
     let layout = layout(area, Placement::Packed, Caching::Cached, lookup);
     // Userspace of RV1106 relies on the sync ioctl for devices that never attach.
-    let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone())?.synced_for(cleaner.clone());
+    let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone(), cleaner.clone())?;
+    let heap = heap.for_addresses();
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     abstractions::{
+        cache_cleaner::Cleaner,
         dma_buf::DmaBuf,
         pages::Zone, //
     },
@@ -76,9 +77,14 @@ impl SystemHeap {
     /// Creates a heap over `pool`, one of `all_pools`, with buffers of up to `limit` pages.
     ///
     /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new(pool: Arc<Pool>, all_pools: Arc<PoolSet>, limit: usize) -> Result<Self> {
+    pub(crate) fn new(
+        pool: Arc<Pool>,
+        all_pools: Arc<PoolSet>,
+        limit: usize,
+        cleaner: Arc<Cleaner>,
+    ) -> Result<Self> {
         Ok(Self {
-            account: Account::new(pool.name())?,
+            account: Account::with_cleaner(pool.name(), Some(cleaner))?,
             pool,
             all_pools,
             limit,

@@ -8,6 +8,10 @@
 //!
 //! [`exporter`] says which locks are held when attachments are accessed.
 
+mod lines;
+
+use lines::Lines;
+
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
@@ -23,6 +27,7 @@ use crate::{
         kernel_mapping::KernelMapping,
         sg_table::{
             Direction,
+            Maintenance,
             SgTable, //
         },
         user_mapping::{
@@ -32,15 +37,27 @@ use crate::{
     },
     all_buffers,
     decisions::{
+        cache_state::{
+            CacheAction,
+            CacheEvent,
+            CacheState, //
+        },
         memory::{
             Backing,
             Caching,
             Memory, //
         },
         request::Request,
-        segment::Segment, //
+        segment::Segment,
+        sync_direction::{
+            SyncDirection,
+            SyncFor, //
+        }, //
     },
-    importer,
+    importer::{
+        self,
+        Access, //
+    },
     ledger::{
         Account,
         Entry, //
@@ -68,25 +85,35 @@ pub(crate) fn export<M: Memory>(
     account: &Arc<Account>,
     request: Request,
 ) -> Result<ARef<DmaBuf>> {
-    export_synced(memory, account, request, None)
+    export_as(memory, account, request, false)
 }
 
-/// Exports `memory` as [`export`] does. While no importer has the buffer mapped, CPU access is
-/// synced for `device`, as if that had it mapped, if its pages have a `struct page`.
+/// Exports `memory` as [`export`] does, for devices that never attach. While no importer has the
+/// buffer mapped, CPU access is synced for the account's cleaner, as if that had it mapped, if its
+/// pages have a `struct page`.
 ///
-/// The zeroes of the memory must have been written back if `device` sees the effect of that. The
-/// first sync for CPU access would discard those that are in the caches only, and show the memory's
-/// former content. Later they could overwrite what a device has written.
-pub(crate) fn export_synced<M: Memory>(
+/// The zeroes of the memory must have been written back if such a device sees the effect of that.
+/// The first sync for CPU access would discard those that are in the caches only, and show the
+/// memory's former content. Later they could overwrite what a device has written.
+pub(crate) fn export_for_addresses<M: Memory>(
     memory: impl Init<M, Error>,
     account: &Arc<Account>,
     request: Request,
-    device: Option<Arc<Cleaner>>,
+) -> Result<ARef<DmaBuf>> {
+    export_as(memory, account, request, true)
+}
+
+fn export_as<M: Memory>(
+    memory: impl Init<M, Error>,
+    account: &Arc<Account>,
+    request: Request,
+    for_addresses: bool,
 ) -> Result<ARef<DmaBuf>> {
     let buffer = try_init!(Buffer {
         memory <- memory,
         entry: Account::add_buffer(account, request.size()),
-        device,
+        lines: Lines::new(),
+        for_addresses,
     }? Error);
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     // SAFETY: The dma-buf is new. `Buffer::released()` calls `released_own()`.
@@ -120,8 +147,10 @@ pub(crate) fn contiguous_segment(dma_buf: &UncountedDmaBuf, account: &Account) -
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
-    /// The device for which CPU access is synced while no importer has the buffer mapped.
-    device: Option<Arc<Cleaner>>,
+    /// What the CPU's caches may hold of the memory. Used if the buffer [is tracked](Self::tracker).
+    lines: Lines,
+    /// Whether CPU access is synced while no importer has the buffer mapped.
+    for_addresses: bool,
 }
 
 impl<M: Memory> Buffer<M> {
@@ -134,39 +163,176 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
-    /// Calls `f` for each segment with the device for buffers that no importer has mapped, if this
-    /// buffer has one. Fails as `f` does.
+    /// Calls `f` for each segment with the heap's device, if CPU access is synced while no importer
+    /// has the buffer mapped. Fails as `f` does.
     fn for_device(&self, f: impl Fn(&Cleaner, Segment) -> Result) -> Result {
-        match &self.device {
-            Some(device) if self.memory.backing() == Backing::Pages => self
+        match self.entry.cleaner() {
+            Some(cleaner) if self.for_addresses && self.memory.backing() == Backing::Pages => self
                 .memory
                 .segments()
-                .try_for_each(|segment| f(device, segment)),
+                .try_for_each(|segment| f(cleaner, segment)),
             _ => Ok(()),
         }
     }
 
-    /// Calls `sync_table` for each mapped attachment, with its device and the direction of the
-    /// sync. If there is none, calls `sync_segment` for each segment with the device for buffers
-    /// that no importer has mapped, if this buffer has one. Fails as `sync_segment` does.
+    /// Returns the device for invalidation, if it is known what the CPU's caches hold of the memory.
+    ///
+    /// Write-combined memory needs no maintenance. Of devices that never attach nothing is known.
+    /// Without a device that is effective, all devices snoop or have bounce buffers.
+    #[inline]
+    fn tracker(&self) -> Option<&Cleaner> {
+        if !self.syncs() || self.for_addresses || self.memory.backing() != Backing::Pages {
+            return None;
+        }
+        self.entry
+            .cleaner()
+            .filter(|cleaner| cleaner.is_effective())
+    }
+
+    /// Counts an event, and does what must be done before it. Returns what it requires otherwise.
+    ///
+    /// May sleep. The lock of the importers must be held, unless there has been none yet. Fails as
+    /// [`Cleaner::sync_for_cpu`] does, and then the event must not happen.
+    fn event(&self, event: CacheEvent) -> Result<CacheAction> {
+        let Some(cleaner) = self.tracker() else {
+            return Ok(CacheState::Untracked.after(event).1);
+        };
+        self.lines.event(event, || {
+            let direction = DataDirection::Bidirectional.into();
+            self.memory.segments().try_for_each(|segment| {
+                // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+                unsafe { cleaner.sync_for_cpu(segment, direction) }
+            })
+        })
+    }
+
+    /// Counts `event`, a map or unmap for a device past the caches, if that is how the device of the
+    /// attachment accesses the memory. Returns the maintenance that the map or unmap requires.
+    fn maintenance(&self, event: CacheEvent, access: Access) -> Maintenance {
+        match access {
+            // Nothing is done before these events, so nothing fails.
+            Access::PastCaches if self.event(event) == Ok(CacheAction::Skip) => {
+                Maintenance::Skipped
+            }
+            _ => Maintenance::Usual,
+        }
+    }
+
+    /// Maps a table for `device`. Fails as [`SgTable::map`] does, and with `EIO` if what devices
+    /// have written cannot be made visible in the caches.
+    fn map_table(
+        &self,
+        table: &mut SgTable,
+        device: &Device,
+        direction: Direction,
+        access: Access,
+    ) -> Result {
+        if access != Access::PastCaches {
+            self.event(CacheEvent::MapThroughCaches)?;
+        }
+        let maintenance = self.maintenance(CacheEvent::MapPastCaches, access);
+        // SAFETY: The buffer owns the memory and outlives its attachments. By the invariants of
+        // `Attachment` the table is not mapped. `unmap()` is called before the attachment is
+        // dropped. The device accesses the memory itself if it must, as `map()` has checked;
+        // maintenance is skipped for devices only that do.
+        unsafe { table.map(device, direction, maintenance) }.inspect_err(|_| {
+            if access != Access::PastCaches {
+                self.end_event(CacheEvent::UnmapThroughCaches);
+            } else if maintenance == Maintenance::Usual {
+                self.lines.not_cleaned();
+            }
+        })
+    }
+
+    /// Counts the begin or the end of CPU access. Returns what it requires. Fails as
+    /// [`Buffer::event`] does.
+    fn access_event(
+        &self,
+        event: CacheEvent,
+        attached: &Attached<'_, Self>,
+    ) -> Result<CacheAction> {
+        if !attached.is_locked() && self.tracker().is_some() {
+            // No importer has had the buffer mapped. One that comes now is later than this access.
+            self.lines.unlocked_event(event);
+            return Ok(CacheAction::Maintain);
+        }
+        self.event(event)
+    }
+
+    /// Counts an event that requires nothing.
+    fn end_event(&self, event: CacheEvent) {
+        if self.tracker().is_some() {
+            self.lines.unlocked_event(event);
+        }
+    }
+
+    /// Syncs the buffer for the CPU or for devices, by `sync_table` for attachments with the device
+    /// and the direction. If none is mapped, calls `sync_segment` for each segment with the heap's
+    /// device, if that stands for those that never attach. Fails as `sync_segment` does.
+    ///
+    /// Devices that access the memory past the caches need the same maintenance, so one of them is
+    /// synced. Each copy is synced by itself. What devices wrote to the memory is invalidated before
+    /// copies are written to it through the caches, and read from there before lines are written
+    /// back, which could discard them.
     fn sync(
         &self,
         attached: &Attached<'_, Self>,
         direction: Direction,
+        purpose: SyncFor,
         sync_table: impl Fn(&SgTable, &Device, Direction),
         sync_segment: impl Fn(&Cleaner, Segment) -> Result,
     ) -> Result {
         let mut is_mapped = false;
+        let mut one = None;
         attached.for_each(|device, attachment| {
-            if let Some(direction) = attachment.sync_direction(direction) {
-                is_mapped = true;
-                sync_table(&attachment.table, device, direction);
+            let Some((access, direction)) = attachment.sync(direction) else {
+                return;
+            };
+            is_mapped = true;
+            let better = || sync_direction(direction).does_for_all(purpose);
+            if access == Access::PastCaches && (one.is_none() || better()) {
+                one = Some((&attachment.table, device, direction));
             }
         });
-        if is_mapped {
-            return Ok(());
+        if !is_mapped {
+            return self.for_device(sync_segment);
         }
-        self.for_device(sync_segment)
+        let sync_one = || {
+            if let Some((table, device, direction)) = one {
+                sync_table(table, device, direction);
+            }
+        };
+        let sync_copies = || {
+            attached.for_each(|device, attachment| match attachment.sync(direction) {
+                Some((Access::Copied, direction)) => {
+                    sync_table(&attachment.table, device, direction);
+                }
+                _ => {}
+            });
+        };
+        match purpose {
+            SyncFor::Cpu => {
+                sync_one();
+                sync_copies();
+            }
+            SyncFor::Device => {
+                sync_copies();
+                sync_one();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns a direction as the decision takes it. One that allows nothing is taken as one that
+/// allows everything.
+fn sync_direction(direction: Direction) -> SyncDirection {
+    if direction == DataDirection::ToDevice.into() {
+        SyncDirection::ToDevice
+    } else if direction == DataDirection::FromDevice.into() {
+        SyncDirection::FromDevice
+    } else {
+        SyncDirection::Both
     }
 }
 
@@ -175,23 +341,36 @@ impl<M: Memory> Buffer<M> {
 /// # Invariants
 ///
 /// `table` lists the memory of the buffer that the attachment belongs to. If and only if `mapped`
-/// is `Some`, it is mapped for the attached device in direction `mapped.0`, and `mapped.1` calls of
-/// `map()` have not been undone.
+/// is `Some`, it is mapped for the attached device as that describes.
 struct Attachment {
     table: SgTable,
-    mapped: Option<(Direction, usize)>,
+    mapped: Option<Mapped>,
+}
+
+/// A mapping of an attachment: its direction, how the device accesses the memory, and the number of
+/// calls of `map()` that have not been undone.
+#[derive(Clone, Copy)]
+struct Mapped {
+    direction: Direction,
+    access: Access,
+    users: usize,
 }
 
 impl Attachment {
-    /// Returns the direction in which to sync the table for CPU access in `direction`, or `None` if
-    /// the table is not mapped.
+    /// Returns how to sync the table for CPU access in `direction`: how the device accesses the
+    /// memory, and the direction. Returns `None` if the table is not mapped.
     ///
     /// A device that only reads has written nothing that the CPU must see, and needs no more than
     /// what the CPU wrote. The other direction would overwrite that from a bounce buffer.
-    fn sync_direction(&self, direction: Direction) -> Option<Direction> {
-        let (mapped, _) = self.mapped?;
-        let only_reads = mapped == Direction::from(DataDirection::ToDevice);
-        Some(if only_reads { mapped } else { direction })
+    fn sync(&self, direction: Direction) -> Option<(Access, Direction)> {
+        let mapped = self.mapped?;
+        let only_reads = mapped.direction == Direction::from(DataDirection::ToDevice);
+        let direction = if only_reads {
+            mapped.direction
+        } else {
+            direction
+        };
+        Some((mapped.access, direction))
     }
 }
 
@@ -226,48 +405,76 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         device: &Device,
         direction: Direction,
     ) -> Result<&'a SgTable> {
-        let users = match attachment.mapped {
+        let mapped = match attachment.mapped {
             // A table has one set of device addresses, which users in the same direction share.
-            Some((mapped, users)) if mapped == direction => {
-                let users = users.checked_add(1).ok_or(EBUSY)?;
-                if self.syncs() {
-                    // The CPU may have written since the table was mapped.
+            Some(mapped) if mapped.direction == direction => {
+                let users = mapped.users.checked_add(1).ok_or(EBUSY)?;
+                // The CPU may have written since the table was mapped.
+                let maintenance = self.maintenance(CacheEvent::MapPastCaches, mapped.access);
+                if self.syncs() && maintenance == Maintenance::Usual {
                     // SAFETY: The table lists pages and is mapped for the attached device.
                     unsafe { attachment.table.sync_for_device(device, direction) };
                 }
-                users
+                Mapped { users, ..mapped }
             }
             Some(_) => return Err(EBUSY),
             None => {
                 importer::check_map(&self.memory, self.name(), device)?;
-                // SAFETY: The buffer owns the memory and outlives its attachments. By the type's
-                // invariant the table is not mapped. `unmap()` is called before the attachment is
-                // dropped. The device accesses the memory itself if it must, as checked above.
-                unsafe { attachment.table.map(device, direction) }?;
-                1
+                let access = importer::access(&self.memory, device);
+                self.map_table(&mut attachment.table, device, direction, access)?;
+                Mapped {
+                    direction,
+                    access,
+                    users: 1,
+                }
             }
         };
         // INVARIANT: The table is mapped in this direction, for one more user.
-        attachment.mapped = Some((direction, users));
+        attachment.mapped = Some(mapped);
         Ok(&attachment.table)
     }
 
     fn unmap(&self, attachment: &mut Attachment, device: &Device, _direction: Direction) {
         // INVARIANT: The table is unmapped with its last user.
-        match attachment.mapped.take() {
-            Some((direction, users)) if users > 1 => {
-                if self.syncs() {
-                    // This user's device may have written, and the CPU may read what it wrote.
-                    // SAFETY: The table lists pages and is mapped for the attached device.
-                    unsafe { attachment.table.sync_for_cpu(device, direction) };
-                }
-                attachment.mapped = Some((direction, users - 1))
+        let Some(mapped) = attachment.mapped.take() else {
+            return;
+        };
+        let maintenance = self.maintenance(CacheEvent::UnmapPastCaches, mapped.access);
+        if mapped.users > 1 {
+            if self.syncs() && maintenance == Maintenance::Usual {
+                // This user's device may have written, and the CPU may read what it wrote.
+                // SAFETY: The table lists pages and is mapped for the attached device.
+                unsafe { attachment.table.sync_for_cpu(device, mapped.direction) };
             }
-            // SAFETY: The table is mapped for the attached device in this direction, by the type's
-            // invariant.
-            Some((direction, _)) => unsafe { attachment.table.unmap(device, direction) },
-            None => {}
+            attachment.mapped = Some(Mapped {
+                users: mapped.users - 1,
+                ..mapped
+            });
+            return;
         }
+        // SAFETY: The table is mapped for the attached device in this direction, by the type's
+        // invariant. Maintenance is skipped only for devices that access the memory themselves.
+        unsafe {
+            attachment
+                .table
+                .unmap(device, mapped.direction, maintenance)
+        };
+        if mapped.access != Access::PastCaches {
+            self.end_event(CacheEvent::UnmapThroughCaches);
+        }
+    }
+
+    fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        if self.tracker().is_none() || self.lines.unlocked_event(CacheEvent::ViewBegins) {
+            return Ok(());
+        }
+        // An importer has had the buffer mapped, so there is a lock.
+        let _attached = lock();
+        self.event(CacheEvent::ViewBegins).map(|_| ())
+    }
+
+    fn end_view(&self) {
+        self.end_event(CacheEvent::ViewEnds);
     }
 
     fn syncs(&self) -> bool {
@@ -278,9 +485,14 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.invalidate();
         }
+        if self.access_event(CacheEvent::AccessBegins, &attached)? == CacheAction::Invalidate {
+            // There were no copies, and all lines are invalid.
+            return Ok(());
+        }
         self.sync(
             &attached,
             direction,
+            SyncFor::Cpu,
             // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
             |table, device, direction| unsafe { table.sync_for_cpu(device, direction) },
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
@@ -292,9 +504,11 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.flush();
         }
+        self.access_event(CacheEvent::AccessEnds, &attached)?;
         self.sync(
             &attached,
             direction,
+            SyncFor::Device,
             // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
             |table, device, direction| unsafe { table.sync_for_device(device, direction) },
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.

@@ -327,7 +327,13 @@ bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t
 static bool addresses_everything(struct device *dev)
 {
 	return *dev->dma_mask == DMA_BIT_MASK(64) && !dev->bus_dma_limit && !dev->dma_range_map &&
-	       !get_dma_ops(dev) && !use_dma_iommu(dev) && !is_swiotlb_force_bounce(dev);
+	       !get_dma_ops(dev) && !use_dma_iommu(dev) && !is_swiotlb_force_bounce(dev) &&
+	       !cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+}
+
+bool rk_dma_heap_helper_has_dma_ops(struct device *dev)
+{
+	return get_dma_ops(dev);
 }
 
 /* Returns SIZE_MAX for a device that never uses bounce buffers. */

@@ -88,6 +88,33 @@ pub(crate) fn check_map(memory: &impl Memory, heap: &CStr, device: &Device) -> R
     Err(EIO)
 }
 
+/// The way in which a device accesses memory that is mapped for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The device accesses the memory itself, past the CPU's caches.
+    PastCaches,
+    /// The device snoops the CPU's caches and accesses the memory itself.
+    Snooping,
+    /// The device accesses a copy, or nothing is known about it.
+    Copied,
+}
+
+/// Returns the way in which `device` accesses `memory`. Does not sleep.
+pub(crate) fn access(memory: &impl Memory, device: &Device) -> Access {
+    if dma_device::has_own_operations(device) {
+        return Access::Copied;
+    }
+    // Few devices can need a bounce buffer at all.
+    if dma_device::max_bounced_size(device) < usize::MAX && bounces(memory, device) {
+        return Access::Copied;
+    }
+    if dma_device::snoops(device) {
+        Access::Snooping
+    } else {
+        Access::PastCaches
+    }
+}
+
 /// Returns the maximum size in bytes of an entry of a scatter list of `memory` for `device`.
 ///
 /// It is the maximum that the device declares. A bounce buffer is smaller than most segments, so

@@ -5,7 +5,10 @@
 //! Each heap has an [`Account`]. Each buffer and each page array owns an [`Entry`] of its heap's
 //! account, which is counted from its creation until it is dropped. The counters take no lock.
 
-use crate::trace;
+use crate::{
+    abstractions::cache_cleaner::Cleaner,
+    trace, //
+};
 use kernel::{
     prelude::*,
     str::CString,
@@ -33,6 +36,7 @@ use kernel::{
 /// ```
 pub(crate) struct Account {
     heap_name: CString,
+    cleaner: Option<Arc<Cleaner>>,
     buffers: Atomic<usize>,
     page_arrays: Atomic<usize>,
     bytes: Atomic<usize>,
@@ -41,8 +45,18 @@ pub(crate) struct Account {
 impl Account {
     /// Creates an empty account for the heap named `heap_name`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(heap_name: &CStr) -> Result<Arc<Self>> {
+        Self::with_cleaner(heap_name, None)
+    }
+
+    /// Creates an account as [`Account::new`] does, for a heap whose buffers need maintenance of
+    /// the CPU's caches. All of them share the cleaner of the account.
+    pub(crate) fn with_cleaner(
+        heap_name: &CStr,
+        cleaner: Option<Arc<Cleaner>>,
+    ) -> Result<Arc<Self>> {
         let account = Self {
             heap_name: CString::try_from(heap_name)?,
+            cleaner,
             buffers: Atomic::new(0),
             page_arrays: Atomic::new(0),
             bytes: Atomic::new(0),
@@ -84,6 +98,11 @@ impl Account {
         &self.heap_name
     }
 
+    /// Returns the device for maintenance of the CPU's caches, if the heap has one.
+    pub(crate) fn cleaner(&self) -> Option<&Cleaner> {
+        self.cleaner.as_deref()
+    }
+
     /// Returns the number of live buffers.
     pub(crate) fn buffers(&self) -> usize {
         self.buffers.load(Relaxed)
@@ -123,6 +142,11 @@ impl Entry {
     /// Returns the name of the heap.
     pub(crate) fn heap_name(&self) -> &CStr {
         self.account.heap_name()
+    }
+
+    /// Returns the device for maintenance of the CPU's caches, if the heap has one.
+    pub(crate) fn cleaner(&self) -> Option<&Cleaner> {
+        self.account.cleaner()
     }
 }
 

@@ -142,6 +142,13 @@ pub(crate) fn max_bounced_size(device: &Device) -> usize {
     unsafe { c::dma_max_bounced_size(raw(device)) }
 }
 
+/// Returns whether an architecture or a hypervisor maps memory for `device` by DMA operations of its
+/// own, of which nothing is known. Does not sleep.
+pub(crate) fn has_own_operations(device: &Device) -> bool {
+    // SAFETY: The device is valid.
+    unsafe { c::has_dma_ops(raw(device)) }
+}
+
 /// Returns whether `device` snoops the CPU's caches. Does not sleep.
 pub(crate) fn snoops(device: &Device) -> bool {
     // SAFETY: The device is valid.

@@ -187,6 +187,16 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// detaches without unmapping; `direction` is another one then.
     fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
 
+    /// A mapping of a process or of the kernel is about to be made: everything that devices wrote
+    /// must be visible through it. `lock` acquires the lock of the importers.
+    ///
+    /// May sleep. The mapping is not made if this fails. Otherwise [`Exporter::end_view`] is called
+    /// when it is gone, or was not made.
+    fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result;
+
+    /// A mapping is gone for which [`Exporter::begin_view`] was called. Does not sleep.
+    fn end_view(&self);
+
     /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]
     /// and [`Exporter::end_cpu_access`] are not called.
     fn syncs(&self) -> bool;

@@ -39,6 +39,15 @@ const MAX_ENTRY_PAGES: usize = (u32::MAX >> PAGE_SHIFT) as usize;
 /// A direction of DMA as C code passes it.
 pub(crate) use bindings::dma_data_direction as Direction;
 
+/// The cache maintenance when a scatter list is mapped or unmapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maintenance {
+    /// That of the DMA interface. Write-combined memory has none.
+    Usual,
+    /// None.
+    Skipped,
+}
+
 /// A scatter list of memory that it does not own.
 ///
 /// A single entry, as contiguous memory has, is part of this value instead of an allocation.
@@ -181,14 +190,14 @@ impl SgTable {
     }
 
     /// Returns the DMA attributes for mapping and unmapping.
-    fn attributes(&self) -> usize {
-        match self.caching {
-            Caching::Cached => 0,
-            Caching::WriteCombined => c::DMA_ATTR_SKIP_CPU_SYNC,
+    fn attributes(&self, maintenance: Maintenance) -> usize {
+        match (self.caching, maintenance) {
+            (Caching::Cached, Maintenance::Usual) => 0,
+            _ => c::DMA_ATTR_SKIP_CPU_SYNC,
         }
     }
 
-    /// Maps the memory for `device`, without cache maintenance if the memory is write-combined.
+    /// Maps the memory for `device` with this cache maintenance.
     ///
     /// Page frames without a `struct page` are mapped as memory too, not as a device's registers:
     /// an IOMMU gives them the memory type of the device's other buffers, and the translation of a
@@ -200,14 +209,20 @@ impl SgTable {
     /// # Safety
     ///
     /// - The table must not be mapped. After success, the caller must call [`SgTable::unmap`] with
-    ///   the same arguments before the table is dropped or moved or the memory is freed.
+    ///   the same device and direction before the table is dropped or moved or the memory is freed.
     /// - If the memory is write-combined, or has no `struct page`, the device must access it itself
     ///   ([`dma_device::bounces`]). A bounce buffer is copied through the kernel's linear map,
     ///   which is stale for the former and does not contain the latter.
+    /// - The same applies if maintenance is skipped: a bounce buffer would not be copied.
     ///
     /// [`dma_device::bounces`]: crate::abstractions::dma_device::bounces
-    pub(crate) unsafe fn map(&mut self, device: &Device, direction: Direction) -> Result {
-        let (device, attributes) = (raw(device), self.attributes());
+    pub(crate) unsafe fn map(
+        &mut self,
+        device: &Device,
+        direction: Direction,
+        maintenance: Maintenance,
+    ) -> Result {
+        let (device, attributes) = (raw(device), self.attributes(maintenance));
         if self.is_single() {
             // INVARIANT: The table points to its entry while it is mapped. By the safety
             // requirements it does not move then.
@@ -240,13 +255,19 @@ impl SgTable {
         Ok(())
     }
 
-    /// Unmaps the memory from `device`. May sleep.
+    /// Unmaps the memory from `device` with this cache maintenance. May sleep.
     ///
     /// # Safety
     ///
-    /// The table must be mapped for `device` in `direction`.
-    pub(crate) unsafe fn unmap(&mut self, device: &Device, direction: Direction) {
-        let (device, attributes) = (raw(device), self.attributes());
+    /// - The table must be mapped for `device` in `direction`.
+    /// - If maintenance is skipped, the device must access the memory itself.
+    pub(crate) unsafe fn unmap(
+        &mut self,
+        device: &Device,
+        direction: Direction,
+        maintenance: Maintenance,
+    ) {
+        let (device, attributes) = (raw(device), self.attributes(maintenance));
         // SAFETY: The table is mapped for this device and direction by the safety requirements.
         unsafe {
             match self.pfns {

@@ -21,6 +21,7 @@ use crate::{
         },
         sg_table::{
             Direction,
+            Maintenance,
             SgTable, //
         },
         user_mapping::{
@@ -149,7 +150,7 @@ unsafe impl Exporter for PageExporter {
         }
         // SAFETY: The exporter owns the memory and outlives its attachments. By the type invariants
         // the table is not mapped. The core calls `unmap()` before the attachment is dropped.
-        unsafe { attachment.table.map(device, direction) }?;
+        unsafe { attachment.table.map(device, direction, Maintenance::Usual) }?;
         // INVARIANT: The table was mapped above.
         attachment.mapped = Some(direction);
         Ok(&attachment.table)
@@ -159,9 +160,19 @@ unsafe impl Exporter for PageExporter {
         // INVARIANT: The table is unmapped below.
         if let Some(direction) = attachment.mapped.take() {
             // SAFETY: By the type invariants the table is mapped for the device in this direction.
-            unsafe { attachment.table.unmap(device, direction) };
+            unsafe {
+                attachment
+                    .table
+                    .unmap(device, direction, Maintenance::Usual)
+            };
         }
     }
+
+    fn begin_view<'a>(&'a self, _lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        Ok(())
+    }
+
+    fn end_view(&self) {}
 
     fn syncs(&self) -> bool {
         true

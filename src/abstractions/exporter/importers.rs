@@ -178,7 +178,9 @@ impl<'a, T: Exporter> Attached<'a, T> {
     }
 
     /// Calls `f` for each device that has the dma-buf mapped, in no particular order.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Device, &T::Attachment)) {
+    ///
+    /// None of them is unmapped while `self` is borrowed.
+    pub(crate) fn for_each<'b>(&'b self, mut f: impl FnMut(&'b Device, &'b T::Attachment)) {
         let mut next = self.list.as_ref().and_then(|list| list.first.0);
         while let Some(attachment) = next {
             // SAFETY: By the invariants of `List` the attachment and its private data are valid,
@@ -191,6 +193,11 @@ impl<'a, T: Exporter> Attached<'a, T> {
                 next = private.link.0;
             }
         }
+    }
+
+    /// Returns whether the lock is held. It is not if there has been no importer yet.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.list.is_some()
     }
 
     /// Returns the kernel mapping, if there is one.

@@ -40,6 +40,36 @@ use kernel::{
     prelude::*, //
 };
 
+/// A mapping of a process or of the kernel that is being made. It has begun, and ends when this is
+/// dropped.
+struct NewView<'a, T: Exporter>(&'a T);
+
+impl<T: Exporter> NewView<'_, T> {
+    /// Begins a view. May sleep. Fails as [`Exporter::begin_view`] does.
+    ///
+    /// # Safety
+    ///
+    /// `dma_buf` must be valid as long as the result and have been exported with `T`.
+    unsafe fn begin(dma_buf: *mut bindings::dma_buf) -> Result<Self> {
+        // SAFETY: By the safety requirements.
+        let exporter = unsafe { exporter::<T>(dma_buf) };
+        // SAFETY: By the safety requirements.
+        exporter.begin_view(|| unsafe { Attached::lock(importers::<T>(dma_buf)) })?;
+        Ok(Self(exporter))
+    }
+
+    /// The mapping was made: whatever removes it ends the view.
+    fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<T: Exporter> Drop for NewView<'_, T> {
+    fn drop(&mut self) {
+        self.0.end_view();
+    }
+}
+
 /// A vtable for the operations of an [`Exporter`].
 pub(super) struct OperationsVTable<T>(PhantomData<T>);
 
@@ -223,7 +253,10 @@ impl<T: Exporter> OperationsVTable<T> {
         // SAFETY: By the safety requirements.
         let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(vma)) };
         from_result(|| {
+            // SAFETY: By the safety requirements.
+            let view = unsafe { NewView::<T>::begin(dma_buf) }?;
             exporter.mmap(new)?;
+            view.keep();
             // Also if no fault can occur: an importer that maps the dma-buf into a process may have
             // left its own operations in the VMA, which can outlive what they refer to. SAFETY: The
             // VMA is being set up. The operations are those for VMAs of dma-bufs of `T`.
@@ -234,10 +267,34 @@ impl<T: Exporter> OperationsVTable<T> {
 
     /// The operations of each VMA that `mmap()` has set up.
     const FAULTS: &'static bindings::vm_operations_struct = &bindings::vm_operations_struct {
+        open: Some(Self::open),
+        close: Some(Self::close),
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
         ..pin_init::zeroed()
     };
+
+    /// Counts a VMA that was split off, copied for another process, or is being moved.
+    ///
+    /// # Safety
+    ///
+    /// `vma` must be a copy of a VMA whose operations [`Self::mmap`] has set and which exists.
+    unsafe extern "C" fn open(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: By the safety requirements the VMA holds a reference to the file of a dma-buf of
+        // this exporter.
+        if let Ok(view) = unsafe { NewView::<T>::begin((*(*vma).vm_file).private_data.cast()) } {
+            view.keep();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `vma` must be a VMA whose operations [`Self::mmap`] has set. Nothing must be mapped in it.
+    unsafe extern "C" fn close(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: By the safety requirements the VMA holds a reference to the file of a dma-buf of
+        // this exporter.
+        unsafe { exporter::<T>((*(*vma).vm_file).private_data.cast()) }.end_view();
+    }
 
     /// # Safety
     ///
@@ -275,6 +332,8 @@ impl<T: Exporter> OperationsVTable<T> {
             // SAFETY: By the safety requirements.
             let (exporter, importers) =
                 unsafe { (exporter::<T>(dma_buf), importers::<T>(dma_buf)) };
+            // SAFETY: By the safety requirements.
+            let view = unsafe { NewView::<T>::begin(dma_buf) }?;
             let mapping = exporter.vmap()?;
             // SAFETY: By the safety requirements `map` is valid for writing.
             unsafe {
@@ -282,6 +341,7 @@ impl<T: Exporter> OperationsVTable<T> {
                 (*map).is_iomem = false;
             }
             importers.create()?.lock().set_kernel_mapping(Some(mapping));
+            view.keep();
             Ok(0)
         })
     }
@@ -298,6 +358,8 @@ impl<T: Exporter> OperationsVTable<T> {
             .and_then(|mut importers| importers.set_kernel_mapping(None));
         // Unmapping needs no lock.
         drop(mapping);
+        // SAFETY: By the safety requirements.
+        unsafe { exporter::<T>(dma_buf) }.end_view();
         // SAFETY: By the safety requirements `map` is valid.
         unsafe { (*map).__bindgen_anon_1.vaddr = ptr::null_mut() };
     }

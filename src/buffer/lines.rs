@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the CPU's caches hold of a buffer's memory.
+//!
+//! # Locks
+//!
+//! Mappings of processes come and go without the lock of the importers: most buffers have no
+//! importer when they are mapped. [`CacheState::Clean`] is entered and left only with that lock
+//! held. So its owner can invalidate lines before anybody else finds a state in which that is done.
+
+use crate::decisions::cache_state::{
+    CacheAction,
+    CacheEvent,
+    CacheState, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Full, //
+    }, //
+};
+
+/// The [`CacheState`] of a buffer.
+pub(super) struct Lines(Atomic<u32>);
+
+impl Lines {
+    /// Creates the state of new memory, whose zeroes may be in the caches only.
+    pub(super) const fn new() -> Self {
+        Self(Atomic::new(CacheState::Written.to_bits()))
+    }
+
+    fn state(&self) -> CacheState {
+        CacheState::from_bits(self.0.load(Acquire))
+    }
+
+    /// Changes the state from `old`. Returns false if it is another one.
+    ///
+    /// Full ordering: what the CPU wrote before a view ended is written back by whoever finds that
+    /// it has ended, and lines are invalidated before a view is found.
+    fn change(&self, old: CacheState, new: CacheState) -> bool {
+        old == new || self.0.cmpxchg(old.to_bits(), new.to_bits(), Full).is_ok()
+    }
+
+    /// Counts `event`, for which `invalidate` is called first if it requires that. Returns what it
+    /// requires.
+    ///
+    /// The lock of the importers must be held. Fails as `invalidate` does, and changes nothing then.
+    pub(super) fn event(
+        &self,
+        event: CacheEvent,
+        invalidate: impl Fn() -> Result,
+    ) -> Result<CacheAction> {
+        loop {
+            let old = self.state();
+            let (new, action) = old.after(event);
+            if action == CacheAction::Invalidate {
+                invalidate()?;
+            }
+            if self.change(old, new) {
+                return Ok(action);
+            }
+        }
+    }
+
+    /// Counts `event`, if it can be counted without the lock. Returns whether it was. Does not
+    /// sleep.
+    pub(super) fn unlocked_event(&self, event: CacheEvent) -> bool {
+        loop {
+            let old = self.state();
+            if old.is_locked() {
+                return false;
+            }
+            if self.change(old, old.after(event).0) {
+                return true;
+            }
+        }
+    }
+
+    /// The map that led to [`CacheState::Clean`] has failed. The lock of the importers must be held.
+    pub(super) fn not_cleaned(&self) {
+        self.change(CacheState::Clean, CacheState::Written);
+    }
+}
