@@ -7,6 +7,7 @@
 //! there, but their ranges are not, and the module determines only the ranges.
 
 mod handing_out;
+mod views;
 mod watch;
 
 use self::watch::{
@@ -44,6 +45,7 @@ use guest_support::module::Module;
 use guest_support::page_size;
 
 pub fn add(tests: &mut Tests) {
+    views::add(tests);
     for heap in HEAPS {
         tests.add(format!("maintenance/for-importers/{heap}"), move || {
             for_importers(heap)
@@ -87,14 +89,15 @@ const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// Maps, accesses and unmaps with one and with two importers. Each mapping and each access must
-/// cover the whole buffer once per device that has it mapped, or nothing at all.
+/// Maps, accesses and unmaps with one and with two importers, while a process has the buffer mapped.
+/// Each mapping and each access must cover the whole buffer once, or nothing at all.
 fn for_importers(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let buffer = heap.allocate(PAGES * page_size())?;
+    let view = buffer.map()?;
     let cached = !name.contains("uncached");
     let bytes = |times: u64| {
         if cached {
@@ -130,7 +133,7 @@ fn for_importers(name: &str) -> Result<()> {
     };
     expect("unmap once", watch.take(&segments)?, unmapped_once)?;
 
-    access(&watch, &buffer, &second, &segments, bytes(2)).context("two importers")?;
+    access(&watch, &buffer, &second, &segments, bytes(1)).context("two importers")?;
     second.unmap()?;
     let unmapped = Maintenance {
         for_device: 0,
@@ -141,7 +144,7 @@ fn for_importers(name: &str) -> Result<()> {
     drop(second);
     expect("detach", watch.take(&segments)?, NONE)?;
 
-    drop((first, watch, buffer, heap));
+    drop((view, first, watch, buffer, heap));
     module.unload()
 }
 
@@ -227,8 +230,8 @@ fn without_importers(name: &str) -> Result<()> {
     module.unload()
 }
 
-/// Each device that has the buffer mapped is part of each sync, in whatever order they came and
-/// whichever has gone.
+/// As long as one device has the buffer mapped, each sync covers it once, in whatever order they came
+/// and whichever has gone.
 fn in_any_order(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -237,11 +240,12 @@ fn in_any_order(name: &str) -> Result<()> {
     let buffer = heap.allocate(PAGES * page_size())?;
     let unmapped_last = client.import(&buffer)?;
     let segments = unmapped_last.segments()?;
+    let view = buffer.map()?;
     let watch = Watch::start()?;
     let synced = |devices: usize| -> Result<()> {
         watch.trace.clear()?;
         buffer.sync(SYNC_START | SYNC_RW)?;
-        let bytes = (devices * PAGES * page_size()) as u64;
+        let bytes = (devices.min(1) * PAGES * page_size()) as u64;
         let what = format!("{devices} devices");
         expect(&what, watch.take(&segments)?, for_cpu(bytes))?;
         Ok(buffer.sync(SYNC_END | SYNC_RW)?)
@@ -262,7 +266,8 @@ fn in_any_order(name: &str) -> Result<()> {
         }
     }
     unmapped_last.unmap()?;
-    drop((watch, unmapped_last, buffer, heap));
+    synced(0)?;
+    drop((view, watch, unmapped_last, buffer, heap));
     module.unload()
 }
 

@@ -13,11 +13,11 @@ use anyhow::{
 };
 use guest_support::client::Segment;
 
-/// The first two arguments of both functions. Only some architectures have $argN.
+/// The arguments of both functions. Only some architectures have $argN.
 #[cfg(not(target_arch = "arm"))]
-const ARGUMENTS: &str = "address=$arg1:x64 size=$arg2:u64";
+const ARGUMENTS: &str = "address=$arg1:x64 size=$arg2:u64 direction=$arg3:u32";
 #[cfg(target_arch = "arm")]
-const ARGUMENTS: &str = "address=%r0:x32 size=%r1:u32";
+const ARGUMENTS: &str = "address=%r0:x32 size=%r1:u32 direction=%r2:u32";
 
 /// Traces all cache maintenance.
 pub struct Watch {

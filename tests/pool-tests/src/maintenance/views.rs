@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Maintenance for devices while the CPU has no view of a buffer, and when it gets one.
+
+use super::watch::{
+    expect,
+    for_cpu,
+    for_device,
+    maintenance,
+    Maintenance,
+    Watch,
+    NONE, //
+};
+use super::PAGES;
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Attachment,
+    Client,
+    Direction,
+    Segment, //
+};
+use guest_support::dma_buf::{
+    Buffer,
+    SYNC_END,
+    SYNC_READ,
+    SYNC_RW,
+    SYNC_START,
+    SYNC_WRITE, //
+};
+use guest_support::heap::Heap;
+use guest_support::ktap::Tests;
+use guest_support::module::Module;
+use guest_support::page_size;
+use guest_support::process::Child;
+use nix::sys::mman::{
+    MapFlags,
+    ProtFlags, //
+};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Heaps whose buffers are tracked, with scattered and with contiguous memory.
+const HEAPS: [&str; 3] = ["system", "system-dma32", "cma"];
+
+pub fn add(tests: &mut Tests) {
+    type Test = fn(&Scene<'_>) -> Result<()>;
+    let each: [(&str, Test); 9] = [
+        ("no-view", no_view),
+        ("process", view_of_a_process),
+        ("kernel", view_of_the_kernel),
+        ("importer", view_through_an_importer),
+        ("mapped-already", view_while_mapped),
+        ("parts", parts_of_a_view),
+        ("copies", copies_of_a_view),
+        ("refused", refused_view),
+        ("access-without-view", access_without_view),
+    ];
+    for heap in HEAPS {
+        for (name, test) in each {
+            tests.add(format!("maintenance/views/{name}/{heap}"), move || {
+                with_scene(heap, test)
+            });
+        }
+        tests.add(format!("maintenance/views/snooping/{heap}"), move || {
+            snooping(heap)
+        });
+        tests.add(format!("maintenance/one-sync/{heap}"), move || {
+            with_scene(heap, one_sync)
+        });
+    }
+}
+
+/// A buffer that a device has had mapped, with clean memory.
+struct Scene<'a> {
+    watch: &'a Watch,
+    buffer: &'a Buffer,
+    client: &'a Client,
+    device: &'a Attachment<'a>,
+    segments: &'a [Segment],
+}
+
+/// The size of the buffer.
+fn all() -> u64 {
+    (PAGES * page_size()) as u64
+}
+
+impl Scene<'_> {
+    /// Checks the maintenance since the last call.
+    fn expect(&self, what: &str, expected: Maintenance) -> Result<()> {
+        expect(what, self.watch.take(self.segments)?, expected)
+    }
+
+    /// Maps and unmaps: nothing to do, because there is no view.
+    fn expect_free(&self, what: &str) -> Result<()> {
+        self.map_and_unmap(what, NONE, NONE)
+    }
+
+    /// Maps and unmaps: the first mapping writes back what the CPU may have written, and then there
+    /// is nothing to do again.
+    fn expect_written_back(&self, what: &str) -> Result<()> {
+        self.map_and_unmap(what, for_device(all()), NONE)?;
+        self.expect_free(what)
+    }
+
+    /// Maps and unmaps with maintenance, because there is a view.
+    fn expect_maintained(&self, what: &str) -> Result<()> {
+        self.map_and_unmap(what, for_device(all()), for_cpu(all()))
+    }
+
+    fn map_and_unmap(&self, what: &str, mapped: Maintenance, unmapped: Maintenance) -> Result<()> {
+        self.device.map(Direction::Both)?;
+        self.expect("map", mapped).context(what.to_owned())?;
+        self.device.unmap()?;
+        self.expect("unmap", unmapped).context(what.to_owned())
+    }
+}
+
+fn with_scene(name: &str, test: impl FnOnce(&Scene<'_>) -> Result<()>) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let watch = Watch::start()?;
+    let device = client.attach(&buffer)?;
+    device.map(Direction::Both)?;
+    let first = watch.trace.take()?;
+    let segments = device.segments()?;
+    // The zeroes of the memory.
+    expect("map", maintenance(&first, &segments)?, for_device(all()))?;
+    watch.trace.clear()?;
+    device.unmap()?;
+    let scene = Scene {
+        watch: &watch,
+        buffer: &buffer,
+        client: &client,
+        device: &device,
+        segments: &segments,
+    };
+    scene.expect("unmap", NONE)?;
+    test(&scene)?;
+    drop((device, watch, buffer, heap));
+    module.unload()
+}
+
+/// Any number of mappings for devices, of any direction, needs no maintenance.
+fn no_view(scene: &Scene<'_>) -> Result<()> {
+    scene.expect_free("once more")?;
+    let directions = [Direction::Both, Direction::ToDevice, Direction::FromDevice];
+    for direction in directions {
+        let other = scene.client.attach(scene.buffer)?;
+        scene.device.map(Direction::Both)?;
+        for _ in 0..2 {
+            other.map(direction)?;
+        }
+        scene.expect("mapped", NONE)?;
+        for _ in 0..2 {
+            other.unmap()?;
+        }
+        scene.device.unmap()?;
+        scene.expect("unmapped", NONE)?;
+    }
+    Ok(())
+}
+
+/// What devices wrote is invalidated before a process can look, and while it can, everything is
+/// maintained.
+fn view_of_a_process(scene: &Scene<'_>) -> Result<()> {
+    let mapping = scene.buffer.map()?;
+    scene.expect("mmap", for_cpu(all()))?;
+    scene.expect_maintained("with a mapping")?;
+    let second = scene.buffer.map_range(0, page_size())?;
+    scene.expect("mmap again", NONE)?;
+    drop(mapping);
+    scene.expect_maintained("with the second mapping")?;
+    drop(second);
+    scene.expect_written_back("after the last mapping")
+}
+
+fn view_of_the_kernel(scene: &Scene<'_>) -> Result<()> {
+    for _ in 0..2 {
+        scene.device.vmap()?;
+        scene.expect("vmap", for_cpu(all()))?;
+        scene.expect_maintained("with a kernel mapping")?;
+        let process = scene.buffer.map()?;
+        scene.expect("mmap", NONE)?;
+        scene.device.vunmap()?;
+        scene.expect_maintained("with the mapping of the process")?;
+        drop(process);
+        scene.expect_written_back("after both")?;
+    }
+    Ok(())
+}
+
+/// A driver that has imported the buffer maps it to a process.
+fn view_through_an_importer(scene: &Scene<'_>) -> Result<()> {
+    let mapping = scene.device.mmap(page_size(), page_size(), 0)?;
+    scene.expect("mmap", for_cpu(all()))?;
+    scene.expect_maintained("with a mapping")?;
+    drop(mapping);
+    scene.expect_written_back("after the mapping")
+}
+
+/// The view is made, or is gone, while a device has the buffer mapped.
+fn view_while_mapped(scene: &Scene<'_>) -> Result<()> {
+    scene.device.map(Direction::Both)?;
+    scene.expect("map", NONE)?;
+    let mapping = scene.buffer.map()?;
+    scene.expect("mmap", for_cpu(all()))?;
+    scene.buffer.sync(SYNC_START | SYNC_RW)?;
+    scene.expect("begin", for_cpu(all()))?;
+    scene.buffer.sync(SYNC_END | SYNC_RW)?;
+    scene.expect("end", for_device(all()))?;
+    scene.device.unmap()?;
+    scene.expect("unmap", for_cpu(all()))?;
+    scene.device.map(Direction::Both)?;
+    scene.expect("map", for_device(all()))?;
+    drop(mapping);
+    // The process may have written without an end of its access.
+    scene.device.unmap()?;
+    scene.expect("unmap after munmap", for_cpu(all()))?;
+    scene.expect_written_back("after the mapping")
+}
+
+/// A mapping that is split, moved and cut is a view until its last part is gone.
+fn parts_of_a_view(scene: &Scene<'_>) -> Result<()> {
+    let page = page_size();
+    let mut mapping = scene.buffer.map()?;
+    scene.expect("mmap", for_cpu(all()))?;
+    mapping.move_to(page, 0)?;
+    scene.expect_maintained("moved")?;
+    mapping.unmap_range(page, page)?;
+    scene.expect_maintained("with a hole")?;
+    mapping.unmap_range(2 * page, mapping.len() - 2 * page)?;
+    scene.expect_maintained("with one page")?;
+    mapping.unmap_range(0, page)?;
+    scene.expect_written_back("with none")
+}
+
+/// Another process inherits the mapping.
+fn copies_of_a_view(scene: &Scene<'_>) -> Result<()> {
+    let mapping = scene.buffer.map()?;
+    scene.expect("mmap", for_cpu(all()))?;
+    let child = Child::run(|| {
+        sleep(Duration::from_secs(600));
+        Ok(())
+    })?;
+    drop(mapping);
+    scene.expect_maintained("with the mapping of the other process")?;
+    // Kills it.
+    drop(child);
+    scene.expect_written_back("after its end")
+}
+
+/// A private mapping is refused, and is no view afterwards.
+fn refused_view(scene: &Scene<'_>) -> Result<()> {
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let len = page_size();
+    let refused = scene
+        .buffer
+        .map_with(0, len, protection, MapFlags::MAP_PRIVATE);
+    ensure!(refused.is_err(), "a private mapping is not refused");
+    scene.watch.trace.clear()?;
+    scene.expect_written_back("after it")
+}
+
+/// Who accesses memory without a mapping has one of its own, and may have it for ever.
+fn access_without_view(scene: &Scene<'_>) -> Result<()> {
+    scene.buffer.sync(SYNC_END | SYNC_RW)?;
+    scene.expect("an end without a begin", NONE)?;
+    scene.expect_free("after the end")?;
+    scene.device.begin_cpu_access(Direction::Both)?;
+    scene.expect("begin_cpu_access", for_cpu(all()))?;
+    scene.expect_maintained("during the access")?;
+    scene.device.end_cpu_access(Direction::Both)?;
+    scene.watch.trace.clear()?;
+    scene.expect_maintained("after the access")
+}
+
+/// A device that snoops reads and writes through the caches, so it is a view.
+fn snooping(name: &str) -> Result<()> {
+    client::load("")?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let watch = Watch::start()?;
+    for what in ["the zeroes", "what the other device wrote"] {
+        let segments = {
+            let client = Client::open()?;
+            let device = client.import(&buffer)?;
+            let events = watch.trace.take()?;
+            let segments = device.segments()?;
+            let mapped = maintenance(&events, &segments)?;
+            expect(what, mapped, for_device(all()))?;
+            watch.trace.clear()?;
+            device.unmap()?;
+            expect("unmap", watch.take(&segments)?, NONE)?;
+            segments
+        };
+        client::reload("coherent=1")?;
+        {
+            let client = Client::open()?;
+            let device = client.import(&buffer)?;
+            let mapped = watch.take(&segments)?;
+            expect("map for a snooping device", mapped, for_cpu(all()))?;
+            let second = client.import(&buffer)?;
+            expect("map for another one", watch.take(&segments)?, NONE)?;
+            let mapping = buffer.map()?;
+            buffer.sync(SYNC_START | SYNC_RW)?;
+            buffer.sync(SYNC_END | SYNC_RW)?;
+            drop(mapping);
+            expect("mmap and sync", watch.take(&segments)?, NONE)?;
+            drop((device, second));
+            expect("unmap", watch.take(&segments)?, NONE)?;
+        }
+        client::reload("")?;
+    }
+    drop((watch, buffer, heap));
+    module.unload()
+}
+
+/// Each line is maintained once, however many devices have the buffer mapped, and in a direction
+/// that does for all of them.
+fn one_sync(scene: &Scene<'_>) -> Result<()> {
+    use Direction::{
+        Both,
+        FromDevice,
+        ToDevice, //
+    };
+    let view = scene.buffer.map()?;
+    // Devices, a sync of the CPU, and the directions in which the devices' lines may be maintained
+    // before and after the access.
+    type Case<'a> = (&'a [Direction], u64, &'a [Direction], &'a [Direction]);
+    let cases: [Case<'_>; 10] = [
+        (&[Both; 8], SYNC_RW, &[Both], &[Both]),
+        (&[Both; 8], SYNC_READ, &[FromDevice], &[FromDevice]),
+        (&[Both; 8], SYNC_WRITE, &[ToDevice], &[ToDevice]),
+        // What the one device that writes has written is invalidated. What the CPU may have written
+        // is written back, and not discarded.
+        (
+            &[ToDevice, Both, ToDevice],
+            SYNC_RW,
+            &[Both],
+            &[Both, ToDevice],
+        ),
+        (
+            &[Both, ToDevice, ToDevice],
+            SYNC_READ,
+            &[FromDevice],
+            &[ToDevice],
+        ),
+        (
+            &[ToDevice, FromDevice],
+            SYNC_READ,
+            &[FromDevice],
+            &[ToDevice],
+        ),
+        (
+            &[FromDevice, ToDevice],
+            SYNC_READ,
+            &[FromDevice],
+            &[ToDevice],
+        ),
+        (&[FromDevice], SYNC_READ, &[FromDevice], &[FromDevice]),
+        // Devices that only read are synced in their own direction.
+        (&[ToDevice, ToDevice], SYNC_RW, &[ToDevice], &[ToDevice]),
+        (&[ToDevice], SYNC_READ, &[ToDevice], &[ToDevice]),
+    ];
+    for (directions, flags, begun, ended) in cases {
+        let mut devices = Vec::new();
+        for direction in directions {
+            let device = scene.client.attach(scene.buffer)?;
+            device.map(*direction)?;
+            devices.push(device);
+        }
+        for (flags, permitted, what, expected) in [
+            (SYNC_START | flags, begun, "begin", for_cpu(all())),
+            (SYNC_END | flags, ended, "end", for_device(all())),
+        ] {
+            scene.watch.trace.clear()?;
+            scene.buffer.sync(flags)?;
+            let events = scene.watch.trace.take()?;
+            let what = format!("{what} {flags:#x} with {directions:?}");
+            expect(&what, maintenance(&events, scene.segments)?, expected)?;
+            for event in events {
+                let found = event.number("direction")?;
+                let is_permitted = permitted.iter().any(|one| *one as u64 == found);
+                ensure!(is_permitted, "{what}: direction {found}");
+            }
+        }
+    }
+    drop(view);
+    Ok(())
+}
