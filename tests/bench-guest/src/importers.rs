@@ -46,8 +46,14 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
         let heap = Heap::open(node)?;
         for size in SIZES {
             let buffer = heap.allocate(size)?;
-            let [use_once] = rounds(|| Ok([clock.time(|| use_once(&client, &buffer, size))?.0]))?;
-            print_figure(&format!("attach/{name}"), size, use_once - 4.0 * baseline);
+            let attach = || -> Result<f64> {
+                let [use_once] =
+                    rounds(|| Ok([clock.time(|| use_once(&client, &buffer, size))?.0]))?;
+                Ok(use_once - 4.0 * baseline)
+            };
+            print_figure(&format!("attach/{name}"), size, attach()?);
+            let _view = buffer.map()?;
+            print_figure(&format!("attach-viewed/{name}"), size, attach()?);
         }
     }
     let mut heaps = vec!["system"];

@@ -171,6 +171,16 @@ pub const ROWS: &[Row] = &[
     row("close/cma", "close, cma", SIZES),
     row("attach/system", "attach, map, unmap, detach, system", SIZES),
     row("attach/cma", "attach, map, unmap, detach, cma", SIZES),
+    row(
+        "attach-viewed/system",
+        "the same while a process maps the buffer, system",
+        SIZES,
+    ),
+    row(
+        "attach-viewed/cma",
+        "the same while a process maps the buffer, cma",
+        SIZES,
+    ),
     row("sync-1/system", "sync start and end, 1 importer", SIZES),
     row("sync-8/system", "sync start and end, 8 importers", SIZES),
     against(
