@@ -14,7 +14,10 @@ use lines::Lines;
 
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
+        cache_cleaner::{
+            Cleaner,
+            MAPPING_DISCARDS, //
+        },
         dma_buf::{
             DmaBuf,
             UncountedDmaBuf, //
@@ -231,16 +234,37 @@ impl<M: Memory> Buffer<M> {
             self.event(CacheEvent::MapThroughCaches)?;
         }
         let maintenance = self.maintenance(CacheEvent::MapPastCaches, access);
+        let in_table = match maintenance {
+            Maintenance::Usual if self.written_back_for(direction, access) => Maintenance::Skipped,
+            maintenance => maintenance,
+        };
         // SAFETY: The buffer owns the memory and outlives its attachments. By the invariants of
         // `Attachment` the table is not mapped. `unmap()` is called before the attachment is
         // dropped. The device accesses the memory itself if it must, as `map()` has checked;
         // maintenance is skipped for devices only that do.
-        unsafe { table.map(device, direction, maintenance) }.inspect_err(|_| {
+        unsafe { table.map(device, direction, in_table) }.inspect_err(|_| {
             if access != Access::PastCaches {
                 self.end_event(CacheEvent::UnmapThroughCaches);
             } else if maintenance == Maintenance::Usual {
                 self.lines.not_cleaned();
             }
+        })
+    }
+
+    /// Writes back all lines, if the map for a device that only writes would discard them: the zeroes
+    /// of the memory may be in the caches only. Returns whether it has.
+    fn written_back_for(&self, direction: Direction, access: Access) -> bool {
+        let discards =
+            access == Access::PastCaches && sync_direction(direction) == SyncDirection::FromDevice;
+        if !MAPPING_DISCARDS || !discards {
+            return false;
+        }
+        let Some(cleaner) = self.tracker() else {
+            return false;
+        };
+        self.memory.segments().all(|segment| {
+            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+            unsafe { cleaner.write_back(segment) }.is_ok()
         })
     }
 

@@ -35,17 +35,18 @@
 //! - `Viewed`: there are views, so lines may be dirty or stale.
 //! - `Untracked`: there may always be a view.
 //!
-//! *Maintain* is what the DMA interface does by itself. *Invalidate* is done for the whole buffer,
+//! *Maintain* is what the DMA interface does by itself. A map writes lines back even where that would
+//! discard them. *Invalidate* is done for the whole buffer,
 //! before anything can read it. CPU access without a mapping is that of an importer with a mapping
 //! of its own, of which nothing is known, so such a buffer is not tracked any more.
 //!
 //! # Why nothing is missed
 //!
 //! **Map in `Clean`.** Maintenance would write back dirty lines. There are none: the maintenance of
-//! the map that led to `Clean` wrote them back, or discarded them where the architecture does so,
-//! and there has been no view since. On arm64 it cleans by `dc cvac`, on 32-bit arm it cleans or,
-//! for a device that only writes, invalidates, outer caches included. Lines that are loaded
-//! speculatively afterwards are clean on both, and never written back.
+//! the map that led to `Clean` wrote them back, and there has been no view since. On arm64 the DMA
+//! interface cleans by `dc cvac`. On 32-bit arm it cleans, outer caches included, except that it
+//! invalidates for a device that only writes; there the buffer is cleaned by a device that reads.
+//! Lines that are loaded speculatively afterwards are clean on both, and never written back.
 //!
 //! **Unmap in `Clean`.** Maintenance would invalidate stale lines, and speculation could load other
 //! ones at once if another device still wrote. There is no view, so nothing reads them. Whoever
