@@ -196,21 +196,27 @@ impl<M: Memory> Buffer<M> {
     ///
     /// May sleep. The lock of the importers must be held, unless there has been none yet. Fails as
     /// [`Cleaner::sync_for_cpu`] does, and then the event must not happen.
+    #[inline(always)]
     fn event(&self, event: CacheEvent) -> Result<CacheAction> {
         let Some(cleaner) = self.tracker() else {
             return Ok(CacheState::Untracked.after(event).1);
         };
-        self.lines.event(event, || {
-            let direction = DataDirection::Bidirectional.into();
-            self.memory.segments().try_for_each(|segment| {
-                // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-                unsafe { cleaner.sync_for_cpu(segment, direction) }
-            })
+        self.lines.event(event, || self.invalidate(cleaner))
+    }
+
+    /// Invalidates all lines. Does not sleep. Fails as [`Cleaner::sync_for_cpu`] does.
+    #[cold]
+    fn invalidate(&self, cleaner: &Cleaner) -> Result {
+        let direction = DataDirection::Bidirectional.into();
+        self.memory.segments().try_for_each(|segment| {
+            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
+            unsafe { cleaner.sync_for_cpu(segment, direction) }
         })
     }
 
     /// Counts `event`, a map or unmap for a device past the caches, if that is how the device of the
     /// attachment accesses the memory. Returns the maintenance that the map or unmap requires.
+    #[inline(always)]
     fn maintenance(&self, event: CacheEvent, access: Access) -> Maintenance {
         match access {
             // Nothing is done before these events, so nothing fails.
@@ -270,6 +276,7 @@ impl<M: Memory> Buffer<M> {
 
     /// Counts the begin or the end of CPU access. Returns what it requires. Fails as
     /// [`Buffer::event`] does.
+    #[inline(always)]
     fn access_event(
         &self,
         event: CacheEvent,
@@ -284,6 +291,7 @@ impl<M: Memory> Buffer<M> {
     }
 
     /// Counts an event that requires nothing.
+    #[inline(always)]
     fn end_event(&self, event: CacheEvent) {
         if self.tracker().is_some() {
             self.lines.unlocked_event(event);
@@ -306,13 +314,14 @@ impl<M: Memory> Buffer<M> {
         sync_table: impl Fn(&SgTable, &Device, Direction),
         sync_segment: impl Fn(&Cleaner, Segment) -> Result,
     ) -> Result {
-        let mut is_mapped = false;
+        let (mut is_mapped, mut has_copies) = (false, false);
         let mut one = None;
         attached.for_each(|device, attachment| {
             let Some((access, direction)) = attachment.sync(direction) else {
                 return;
             };
             is_mapped = true;
+            has_copies |= access == Access::Copied;
             let better = || sync_direction(direction).does_for_all(purpose);
             if access == Access::PastCaches && (one.is_none() || better()) {
                 one = Some((&attachment.table, device, direction));
@@ -327,6 +336,9 @@ impl<M: Memory> Buffer<M> {
             }
         };
         let sync_copies = || {
+            if !has_copies {
+                return;
+            }
             attached.for_each(|device, attachment| match attachment.sync(direction) {
                 Some((Access::Copied, direction)) => {
                     sync_table(&attachment.table, device, direction);

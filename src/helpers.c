@@ -331,6 +331,13 @@ static bool addresses_everything(struct device *dev)
 	       !cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
 }
 
+bool rk_dma_heap_helper_may_copy(struct device *dev)
+{
+	if (!dev->dma_mask || addresses_everything(dev))
+		return false;
+	return get_dma_ops(dev) || dma_max_mapping_size(dev) != SIZE_MAX;
+}
+
 bool rk_dma_heap_helper_has_dma_ops(struct device *dev)
 {
 	return get_dma_ops(dev);

@@ -101,11 +101,10 @@ pub(crate) enum Access {
 
 /// Returns the way in which `device` accesses `memory`. Does not sleep.
 pub(crate) fn access(memory: &impl Memory, device: &Device) -> Access {
-    if dma_device::has_own_operations(device) {
-        return Access::Copied;
-    }
     // Few devices can need a bounce buffer at all.
-    if dma_device::max_bounced_size(device) < usize::MAX && bounces(memory, device) {
+    if dma_device::may_copy(device)
+        && (dma_device::has_own_operations(device) || bounces(memory, device))
+    {
         return Access::Copied;
     }
     if dma_device::snoops(device) {

@@ -99,6 +99,7 @@ impl Account {
     }
 
     /// Returns the device for maintenance of the CPU's caches, if the heap has one.
+    #[inline]
     pub(crate) fn cleaner(&self) -> Option<&Cleaner> {
         self.cleaner.as_deref()
     }
@@ -145,6 +146,7 @@ impl Entry {
     }
 
     /// Returns the device for maintenance of the CPU's caches, if the heap has one.
+    #[inline]
     pub(crate) fn cleaner(&self) -> Option<&Cleaner> {
         self.account.cleaner()
     }

@@ -124,6 +124,7 @@ impl Cleaner {
 
     /// Returns whether [`Cleaner::write_back`] works and some devices on this architecture may see
     /// its effect.
+    #[inline]
     pub(crate) fn is_effective(&self) -> bool {
         DEVICES_MAY_NOT_SNOOP && self.reaches_memory
     }

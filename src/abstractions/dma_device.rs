@@ -142,6 +142,13 @@ pub(crate) fn max_bounced_size(device: &Device) -> usize {
     unsafe { c::dma_max_bounced_size(raw(device)) }
 }
 
+/// Returns whether some memory may be mapped for `device` through a copy: a bounce buffer, or what
+/// [its own operations](has_own_operations) do. Does not sleep.
+pub(crate) fn may_copy(device: &Device) -> bool {
+    // SAFETY: The device is valid. The function reads its limits and has no other requirements.
+    unsafe { c::may_copy(raw(device)) }
+}
+
 /// Returns whether an architecture or a hypervisor maps memory for `device` by DMA operations of its
 /// own, of which nothing is known. Does not sleep.
 pub(crate) fn has_own_operations(device: &Device) -> bool {

@@ -31,6 +31,7 @@ impl Lines {
         Self(Atomic::new(CacheState::Written.to_bits()))
     }
 
+    #[inline]
     fn state(&self) -> CacheState {
         CacheState::from_bits(self.0.load(Acquire))
     }
@@ -39,6 +40,7 @@ impl Lines {
     ///
     /// Full ordering: what the CPU wrote before a view ended is written back by whoever finds that
     /// it has ended, and lines are invalidated before a view is found.
+    #[inline]
     fn change(&self, old: CacheState, new: CacheState) -> bool {
         old == new || self.0.cmpxchg(old.to_bits(), new.to_bits(), Full).is_ok()
     }
@@ -47,6 +49,7 @@ impl Lines {
     /// requires.
     ///
     /// The lock of the importers must be held. Fails as `invalidate` does, and changes nothing then.
+    #[inline(always)]
     pub(super) fn event(
         &self,
         event: CacheEvent,
@@ -66,6 +69,7 @@ impl Lines {
 
     /// Counts `event`, if it can be counted without the lock. Returns whether it was. Does not
     /// sleep.
+    #[inline(always)]
     pub(super) fn unlocked_event(&self, event: CacheEvent) -> bool {
         loop {
             let old = self.state();

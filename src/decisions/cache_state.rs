@@ -125,6 +125,8 @@ pub(crate) enum CacheAction {
 
 impl CacheState {
     /// Returns the state after `event`, and what the event requires.
+    // Most callers know the event, which leaves little of this.
+    #[inline(always)]
     pub(crate) fn after(self, event: CacheEvent) -> (Self, CacheAction) {
         use CacheAction::{
             Invalidate,
@@ -164,6 +166,7 @@ impl CacheState {
 
     /// Returns the state with so many more mappings and devices. A number that cannot be counted
     /// ends the tracking: the views are not known any more.
+    #[inline(always)]
     fn with_more_views(self, mappings: i8, devices: i8) -> Self {
         let (had_mappings, had_devices) = match self {
             Self::Written | Self::Clean => (0, 0),
@@ -184,6 +187,7 @@ impl CacheState {
     /// Returns whether the state may be entered and left only with the lock of the importers held.
     ///
     /// While it lasts, the owner of the lock can invalidate lines before a view is counted.
+    #[inline]
     pub(crate) fn is_locked(self) -> bool {
         self == Self::Clean
     }
@@ -196,6 +200,7 @@ impl CacheState {
     const UNTRACKED: u32 = u32::MAX;
 
     /// Returns the state as a number.
+    #[inline]
     pub(crate) const fn to_bits(self) -> u32 {
         match self {
             Self::Written => Self::WRITTEN,
@@ -206,6 +211,7 @@ impl CacheState {
     }
 
     /// Returns the state whose number this is.
+    #[inline]
     pub(crate) const fn from_bits(bits: u32) -> Self {
         match bits {
             Self::WRITTEN => Self::Written,
