@@ -83,6 +83,7 @@ fn main() -> Result<ExitCode> {
     mapping_types::add(&mut tests);
     maintenance::add(&mut tests);
     coherence::add(&mut tests);
+    maintenance::add_last(&mut tests);
     available::add(&mut tests);
     pressure::add(&mut tests);
     reserve::add(&mut tests);

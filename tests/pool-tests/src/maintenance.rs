@@ -84,6 +84,11 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
+/// Adds the test that must come after all others with devices that do not snoop.
+pub fn add_last(tests: &mut Tests) {
+    tests.add("snooping/is-a-view", views::snooping);
+}
+
 /// Heaps of contiguous memory, one per mapping and pool type. They have no page pools.
 const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 

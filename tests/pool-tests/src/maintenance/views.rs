@@ -69,9 +69,6 @@ pub fn add(tests: &mut Tests) {
         tests.add(format!("maintenance/views/zeroes/{heap}"), move || {
             zeroes(heap)
         });
-        tests.add(format!("maintenance/views/snooping/{heap}"), move || {
-            snooping(heap)
-        });
         tests.add(format!("maintenance/one-sync/{heap}"), move || {
             with_scene(heap, one_sync)
         });
@@ -320,44 +317,54 @@ fn zeroes(name: &str) -> Result<()> {
 }
 
 /// A device that snoops reads and writes through the caches, so it is a view.
-fn snooping(name: &str) -> Result<()> {
+///
+/// On 32-bit arm the kernel takes a device for one that snoops as long as it exists, if it has ever
+/// been one. So all tests of devices that do not must come before this one.
+pub fn snooping() -> Result<()> {
     client::load("")?;
     let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let buffer = heap.allocate(PAGES * page_size())?;
     let watch = Watch::start()?;
-    for what in ["the zeroes", "what the other device wrote"] {
-        let segments = {
-            let client = Client::open()?;
-            let device = client.import(&buffer)?;
-            let events = watch.trace.take()?;
-            let segments = device.segments()?;
-            let mapped = maintenance(&events, &segments)?;
-            expect(what, mapped, for_device(all()))?;
-            watch.trace.clear()?;
-            device.unmap()?;
-            expect("unmap", watch.take(&segments)?, NONE)?;
-            segments
-        };
-        client::reload("coherent=1")?;
-        {
-            let client = Client::open()?;
-            let device = client.import(&buffer)?;
-            let mapped = watch.take(&segments)?;
-            expect("map for a snooping device", mapped, for_cpu(all()))?;
-            let second = client.import(&buffer)?;
-            expect("map for another one", watch.take(&segments)?, NONE)?;
-            let mapping = buffer.map()?;
-            buffer.sync(SYNC_START | SYNC_RW)?;
-            buffer.sync(SYNC_END | SYNC_RW)?;
-            drop(mapping);
-            expect("mmap and sync", watch.take(&segments)?, NONE)?;
-            drop((device, second));
-            expect("unmap", watch.take(&segments)?, NONE)?;
-        }
-        client::reload("")?;
+    let mut buffers = Vec::new();
+    for name in HEAPS {
+        let buffer = Heap::open(name)?.allocate(PAGES * page_size())?;
+        let client = Client::open()?;
+        let device = client.import(&buffer)?;
+        let segments = device.segments()?;
+        watch.trace.clear()?;
+        device.unmap()?;
+        expect(name, watch.take(&segments)?, NONE)?;
+        drop(device);
+        buffers.push((name, buffer, segments));
     }
-    drop((watch, buffer, heap));
+    client::reload("coherent=1")?;
+    for (name, buffer, segments) in &buffers {
+        let client = Client::open()?;
+        let device = client.import(buffer)?;
+        let mapped = watch.take(segments)?;
+        expect(&format!("map, {name}"), mapped, for_cpu(all()))?;
+        let second = client.import(buffer)?;
+        expect("map for another one", watch.take(segments)?, NONE)?;
+        let mapping = buffer.map()?;
+        buffer.sync(SYNC_START | SYNC_RW)?;
+        buffer.sync(SYNC_END | SYNC_RW)?;
+        drop(mapping);
+        expect("mmap and sync", watch.take(segments)?, NONE)?;
+        drop((device, second));
+        expect("unmap", watch.take(segments)?, NONE)?;
+    }
+    client::reload("")?;
+    for (name, buffer, segments) in &buffers {
+        if cfg!(target_arch = "arm") {
+            break;
+        }
+        let client = Client::open()?;
+        let device = client.import(buffer)?;
+        let mapped = watch.take(segments)?;
+        expect(&format!("written, {name}"), mapped, for_device(all()))?;
+        drop(device);
+    }
+    drop((buffers, watch));
+    client::unload()?;
     module.unload()
 }
 
