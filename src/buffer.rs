@@ -8,16 +8,19 @@
 //!
 //! [`exporter`] says which locks are held when attachments are accessed.
 
+mod events;
+mod importers;
 mod lines;
 
+use importers::{
+    Attachment,
+    Mapped, //
+};
 use lines::Lines;
 
 use crate::{
     abstractions::{
-        cache_cleaner::{
-            Cleaner,
-            MAPPING_DISCARDS, //
-        },
+        cache_cleaner::Cleaner,
         dma_buf::{
             DmaBuf,
             UncountedDmaBuf, //
@@ -42,8 +45,7 @@ use crate::{
     decisions::{
         cache_state::{
             CacheAction,
-            CacheEvent,
-            CacheState, //
+            CacheEvent, //
         },
         memory::{
             Backing,
@@ -52,10 +54,7 @@ use crate::{
         },
         request::Request,
         segment::Segment,
-        sync_direction::{
-            SyncDirection,
-            SyncFor, //
-        }, //
+        sync_direction::SyncFor, //
     },
     importer::{
         self,
@@ -70,7 +69,6 @@ use core::ptr;
 use kernel::{
     bindings,
     device::Device,
-    dma::DataDirection,
     mm::virt::VmaNew,
     page::PAGE_SIZE,
     prelude::*,
@@ -176,237 +174,6 @@ impl<M: Memory> Buffer<M> {
                 .try_for_each(|segment| f(cleaner, segment)),
             _ => Ok(()),
         }
-    }
-
-    /// Returns the device for invalidation, if it is known what the CPU's caches hold of the memory.
-    ///
-    /// Write-combined memory needs no maintenance. Of devices that never attach nothing is known.
-    /// Without a device that is effective, all devices snoop or have bounce buffers.
-    #[inline]
-    fn tracker(&self) -> Option<&Cleaner> {
-        if !self.syncs() || self.for_addresses || self.memory.backing() != Backing::Pages {
-            return None;
-        }
-        self.entry
-            .cleaner()
-            .filter(|cleaner| cleaner.is_effective())
-    }
-
-    /// Counts an event, and does what must be done before it. Returns what it requires otherwise.
-    ///
-    /// May sleep. The lock of the importers must be held, unless there has been none yet. Fails as
-    /// [`Cleaner::sync_for_cpu`] does, and then the event must not happen.
-    #[inline(always)]
-    fn event(&self, event: CacheEvent) -> Result<CacheAction> {
-        let Some(cleaner) = self.tracker() else {
-            return Ok(CacheState::Untracked.after(event).1);
-        };
-        self.lines.event(event, || self.invalidate(cleaner))
-    }
-
-    /// Invalidates all lines. Does not sleep. Fails as [`Cleaner::sync_for_cpu`] does.
-    #[cold]
-    fn invalidate(&self, cleaner: &Cleaner) -> Result {
-        let direction = DataDirection::Bidirectional.into();
-        self.memory.segments().try_for_each(|segment| {
-            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            unsafe { cleaner.sync_for_cpu(segment, direction) }
-        })
-    }
-
-    /// Counts `event`, a map or unmap for a device past the caches, if that is how the device of the
-    /// attachment accesses the memory. Returns the maintenance that the map or unmap requires.
-    #[inline(always)]
-    fn maintenance(&self, event: CacheEvent, access: Access) -> Maintenance {
-        match access {
-            // Nothing is done before these events, so nothing fails.
-            Access::PastCaches if self.event(event) == Ok(CacheAction::Skip) => {
-                Maintenance::Skipped
-            }
-            _ => Maintenance::Usual,
-        }
-    }
-
-    /// Maps a table for `device`. Fails as [`SgTable::map`] does, and with `EIO` if what devices
-    /// have written cannot be made visible in the caches.
-    fn map_table(
-        &self,
-        table: &mut SgTable,
-        device: &Device,
-        direction: Direction,
-        access: Access,
-    ) -> Result {
-        if access != Access::PastCaches {
-            self.event(CacheEvent::MapThroughCaches)?;
-        }
-        let maintenance = self.maintenance(CacheEvent::MapPastCaches, access);
-        let in_table = match maintenance {
-            Maintenance::Usual if self.written_back_for(direction, access) => Maintenance::Skipped,
-            maintenance => maintenance,
-        };
-        // SAFETY: The buffer owns the memory and outlives its attachments. By the invariants of
-        // `Attachment` the table is not mapped. `unmap()` is called before the attachment is
-        // dropped. The device accesses the memory itself if it must, as `map()` has checked;
-        // maintenance is skipped for devices only that do.
-        unsafe { table.map(device, direction, in_table) }.inspect_err(|_| {
-            if access != Access::PastCaches {
-                self.end_event(CacheEvent::UnmapThroughCaches);
-            } else if maintenance == Maintenance::Usual {
-                self.lines.not_cleaned();
-            }
-        })
-    }
-
-    /// Writes back all lines, if the map for a device that only writes would discard them: the zeroes
-    /// of the memory may be in the caches only. Returns whether it has.
-    fn written_back_for(&self, direction: Direction, access: Access) -> bool {
-        let discards =
-            access == Access::PastCaches && sync_direction(direction) == SyncDirection::FromDevice;
-        if !MAPPING_DISCARDS || !discards {
-            return false;
-        }
-        let Some(cleaner) = self.tracker() else {
-            return false;
-        };
-        self.memory.segments().all(|segment| {
-            // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            unsafe { cleaner.write_back(segment) }.is_ok()
-        })
-    }
-
-    /// Counts the begin or the end of CPU access. Returns what it requires. Fails as
-    /// [`Buffer::event`] does.
-    #[inline(always)]
-    fn access_event(
-        &self,
-        event: CacheEvent,
-        attached: &Attached<'_, Self>,
-    ) -> Result<CacheAction> {
-        if !attached.is_locked() && self.tracker().is_some() {
-            // No importer has had the buffer mapped. One that comes now is later than this access.
-            self.lines.unlocked_event(event);
-            return Ok(CacheAction::Maintain);
-        }
-        self.event(event)
-    }
-
-    /// Counts an event that requires nothing.
-    #[inline(always)]
-    fn end_event(&self, event: CacheEvent) {
-        if self.tracker().is_some() {
-            self.lines.unlocked_event(event);
-        }
-    }
-
-    /// Syncs the buffer for the CPU or for devices, by `sync_table` for attachments with the device
-    /// and the direction. If none is mapped, calls `sync_segment` for each segment with the heap's
-    /// device, if that stands for those that never attach. Fails as `sync_segment` does.
-    ///
-    /// Devices that access the memory past the caches need the same maintenance, so one of them is
-    /// synced. Each copy is synced by itself. What devices wrote to the memory is invalidated before
-    /// copies are written to it through the caches, and read from there before lines are written
-    /// back, which could discard them.
-    fn sync(
-        &self,
-        attached: &Attached<'_, Self>,
-        direction: Direction,
-        purpose: SyncFor,
-        sync_table: impl Fn(&SgTable, &Device, Direction),
-        sync_segment: impl Fn(&Cleaner, Segment) -> Result,
-    ) -> Result {
-        let (mut is_mapped, mut has_copies) = (false, false);
-        let mut one = None;
-        attached.for_each(|device, attachment| {
-            let Some((access, direction)) = attachment.sync(direction) else {
-                return;
-            };
-            is_mapped = true;
-            has_copies |= access == Access::Copied;
-            let better = || sync_direction(direction).does_for_all(purpose);
-            if access == Access::PastCaches && (one.is_none() || better()) {
-                one = Some((&attachment.table, device, direction));
-            }
-        });
-        if !is_mapped {
-            return self.for_device(sync_segment);
-        }
-        let sync_one = || {
-            if let Some((table, device, direction)) = one {
-                sync_table(table, device, direction);
-            }
-        };
-        let sync_copies = || {
-            if !has_copies {
-                return;
-            }
-            attached.for_each(|device, attachment| match attachment.sync(direction) {
-                Some((Access::Copied, direction)) => {
-                    sync_table(&attachment.table, device, direction);
-                }
-                _ => {}
-            });
-        };
-        match purpose {
-            SyncFor::Cpu => {
-                sync_one();
-                sync_copies();
-            }
-            SyncFor::Device => {
-                sync_copies();
-                sync_one();
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Returns a direction as the decision takes it. One that allows nothing is taken as one that
-/// allows everything.
-fn sync_direction(direction: Direction) -> SyncDirection {
-    if direction == DataDirection::ToDevice.into() {
-        SyncDirection::ToDevice
-    } else if direction == DataDirection::FromDevice.into() {
-        SyncDirection::FromDevice
-    } else {
-        SyncDirection::Both
-    }
-}
-
-/// The private data of an attachment.
-///
-/// # Invariants
-///
-/// `table` lists the memory of the buffer that the attachment belongs to. If and only if `mapped`
-/// is `Some`, it is mapped for the attached device as that describes.
-struct Attachment {
-    table: SgTable,
-    mapped: Option<Mapped>,
-}
-
-/// A mapping of an attachment: its direction, how the device accesses the memory, and the number of
-/// calls of `map()` that have not been undone.
-#[derive(Clone, Copy)]
-struct Mapped {
-    direction: Direction,
-    access: Access,
-    users: usize,
-}
-
-impl Attachment {
-    /// Returns how to sync the table for CPU access in `direction`: how the device accesses the
-    /// memory, and the direction. Returns `None` if the table is not mapped.
-    ///
-    /// A device that only reads has written nothing that the CPU must see, and needs no more than
-    /// what the CPU wrote. The other direction would overwrite that from a bounce buffer.
-    fn sync(&self, direction: Direction) -> Option<(Access, Direction)> {
-        let mapped = self.mapped?;
-        let only_reads = mapped.direction == Direction::from(DataDirection::ToDevice);
-        let direction = if only_reads {
-            mapped.direction
-        } else {
-            direction
-        };
-        Some((mapped.access, direction))
     }
 }
 
