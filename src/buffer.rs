@@ -148,7 +148,8 @@ pub(crate) fn contiguous_segment(dma_buf: &UncountedDmaBuf, account: &Account) -
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
-    /// What the CPU's caches may hold of the memory. Used if the buffer [is tracked](Self::tracker).
+    /// What the CPU's caches may hold of the memory. Used if the buffer [is
+    /// tracked](Self::tracker).
     lines: Lines,
     /// Whether CPU access is synced while no importer has the buffer mapped.
     for_addresses: bool,

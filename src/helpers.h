@@ -77,7 +77,9 @@ int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask
 bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
 size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev);
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
-/* Returns whether the device may need a bounce buffer for some memory, or nothing is known of that. */
+/*
+ * Returns whether the device may need a bounce buffer for some memory, or nothing is known of that.
+ */
 bool rk_dma_heap_helper_may_copy(struct device *dev);
 /* Returns whether DMA operations of an architecture or a hypervisor map memory for the device. */
 bool rk_dma_heap_helper_has_dma_ops(struct device *dev);

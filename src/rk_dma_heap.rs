@@ -29,7 +29,8 @@
 //! 2. The reservation lock of a dma-buf: acquired by the dma-buf core, and by readers of `/proc`
 //!    for the attached devices. Then the lock of its importers: a mutex of
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former, and acquired
-//!    under the lock of a process's memory map for its first view of a buffer that devices have had.
+//!    under the lock of a process's memory map for its first view of a buffer that devices have
+//!    had.
 //! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and

@@ -54,8 +54,8 @@ use kernel::{
 const DEVICES_MAY_NOT_SNOOP: bool = cfg!(any(CONFIG_ARM64, CONFIG_ARM));
 
 /// Whether the DMA interface of this architecture discards dirty lines of memory that it maps for a
-/// device that only writes. What the CPU had written, such as zeroes, is lost where the device writes
-/// nothing.
+/// device that only writes. What the CPU had written, such as zeroes, is lost where the device
+/// writes nothing.
 pub(crate) const MAPPING_DISCARDS: bool = cfg!(CONFIG_ARM);
 
 /// Whether write-combined buffers are supported on this architecture.

@@ -149,8 +149,8 @@ pub(crate) fn may_copy(device: &Device) -> bool {
     unsafe { c::may_copy(raw(device)) }
 }
 
-/// Returns whether an architecture or a hypervisor maps memory for `device` by DMA operations of its
-/// own, of which nothing is known. Does not sleep.
+/// Returns whether an architecture or a hypervisor maps memory for `device` by DMA operations of
+/// its own, of which nothing is known. Does not sleep.
 pub(crate) fn has_own_operations(device: &Device) -> bool {
     // SAFETY: The device is valid.
     unsafe { c::has_dma_ops(raw(device)) }

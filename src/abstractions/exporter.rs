@@ -13,7 +13,8 @@
 //! - The lock of the importers is a mutex of this module ([`Attached`]), acquired after the
 //!   reservation lock or without it. It is held during [`Exporter::map`], [`Exporter::unmap`],
 //!   [`Exporter::begin_cpu_access`] and [`Exporter::end_cpu_access`]. [`Exporter::begin_view`] may
-//!   acquire it: for a process with the lock of its memory map held, else with the reservation lock.
+//!   acquire it: for a process with the lock of its memory map held, else with the reservation
+//!   lock.
 //!
 //! CPU access does not acquire the reservation lock, which every submission of work for a GPU
 //! needs. The data of an attachment changes only with both locks held, so either one suffices to

@@ -43,7 +43,8 @@ use kernel::{
 };
 
 impl<M: Memory> Buffer<M> {
-    /// Returns the device for invalidation, if it is known what the CPU's caches hold of the memory.
+    /// Returns the device for invalidation, if it is known what the CPU's caches hold of the
+    /// memory.
     ///
     /// Write-combined memory needs no maintenance. Of devices that never attach nothing is known.
     /// Without a device that is effective, all devices snoop or have bounce buffers.
@@ -79,8 +80,8 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
-    /// Counts `event`, a map or unmap for a device past the caches, if that is how the device of the
-    /// attachment accesses the memory. Returns the maintenance that the map or unmap requires.
+    /// Counts `event`, a map or unmap for a device past the caches, if that is how the device of
+    /// the attachment accesses the memory. Returns the maintenance that the map or unmap requires.
     #[inline(always)]
     pub(super) fn maintenance(&self, event: CacheEvent, access: Access) -> Maintenance {
         match access {
@@ -122,8 +123,8 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
-    /// Writes back all lines, if the map for a device that only writes would discard them: the zeroes
-    /// of the memory may be in the caches only. Returns whether it has.
+    /// Writes back all lines, if the map for a device that only writes would discard them: the
+    /// zeroes of the memory may be in the caches only. Returns whether it has.
     fn written_back_for(&self, direction: Direction, access: Access) -> bool {
         let discards =
             access == Access::PastCaches && sync_direction(direction) == SyncDirection::FromDevice;

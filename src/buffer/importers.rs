@@ -84,9 +84,9 @@ impl<M: Memory> Buffer<M> {
     /// device, if that stands for those that never attach. Fails as `sync_segment` does.
     ///
     /// Devices that access the memory past the caches need the same maintenance, so one of them is
-    /// synced. Each copy is synced by itself. What devices wrote to the memory is invalidated before
-    /// copies are written to it through the caches, and read from there before lines are written
-    /// back, which could discard them.
+    /// synced. Each copy is synced by itself. What devices wrote to the memory is invalidated
+    /// before copies are written to it through the caches, and read from there before lines are
+    /// written back, which could discard them.
     pub(super) fn sync(
         &self,
         attached: &Attached<'_, Self>,

@@ -48,7 +48,8 @@ impl Lines {
     /// Counts `event`, for which `invalidate` is called first if it requires that. Returns what it
     /// requires.
     ///
-    /// The lock of the importers must be held. Fails as `invalidate` does, and changes nothing then.
+    /// The lock of the importers must be held. Fails as `invalidate` does, and changes nothing
+    /// then.
     #[inline(always)]
     pub(super) fn event(
         &self,
@@ -82,7 +83,8 @@ impl Lines {
         }
     }
 
-    /// The map that led to [`CacheState::Clean`] has failed. The lock of the importers must be held.
+    /// The map that led to [`CacheState::Clean`] has failed. The lock of the importers must be
+    /// held.
     pub(super) fn not_cleaned(&self) {
         self.change(CacheState::Clean, CacheState::Written);
     }

@@ -13,8 +13,8 @@
 //!
 //! A line becomes dirty through a *view* only: a mapping of a process or of the kernel, or an
 //! attachment that is mapped and served through the caches, because its device snoops them or has a
-//! bounce buffer, which the CPU copies. The zeroes of a new buffer are dirty as well. Lines are read
-//! through views only.
+//! bounce buffer, which the CPU copies. The zeroes of a new buffer are dirty as well. Lines are
+//! read through views only.
 //!
 //! # Table
 //!
@@ -27,18 +27,18 @@
 //! | a mapping of the CPU is made | → `Viewed` | invalidate → `Viewed` | count | – |
 //! | a mapping of the CPU is gone | – | – | count; the last → `Written` | – |
 //! | CPU access begins, the CPU has a mapping | | | maintain | maintain |
-//! | CPU access begins, it has none | maintain → `Untracked` | invalidate → `Untracked` | maintain → `Untracked` | maintain |
+//! | CPU access begins, it has none | maintain, end | invalidate, end | maintain, end | maintain |
 //! | CPU access ends | maintain | maintain | maintain | maintain |
 //!
 //! - `Written`: there is no view, and lines may be dirty.
 //! - `Clean`: there is no view, no line is dirty, and lines may be stale.
 //! - `Viewed`: there are views, so lines may be dirty or stale.
-//! - `Untracked`: there may always be a view.
+//! - `Untracked`: there may always be a view. *End* in the table: the tracking ends, in this state.
 //!
-//! *Maintain* is what the DMA interface does by itself. A map writes lines back even where that would
-//! discard them. *Invalidate* is done for the whole buffer,
-//! before anything can read it. CPU access without a mapping is that of an importer with a mapping
-//! of its own, of which nothing is known, so such a buffer is not tracked any more.
+//! *Maintain* is what the DMA interface does by itself. A map writes lines back even where that
+//! would discard them. *Invalidate* is done for the whole buffer, before anything can read it. CPU
+//! access without a mapping is that of an importer with a mapping of its own, of which nothing is
+//! known, so such a buffer is not tracked any more.
 //!
 //! # Why nothing is missed
 //!
@@ -56,16 +56,16 @@
 //! **x86.** All devices snoop, so every mapped attachment is a view, and the DMA interface has
 //! nothing to do in any state.
 //!
-//! **Bounce buffers.** The copies are made by the CPU through the linear map: when the attachment is
-//! mapped, and for a sync, it reads; when it is unmapped, and for a sync, it writes. So such an
+//! **Bounce buffers.** The copies are made by the CPU through the linear map: when the attachment
+//! is mapped, and for a sync, it reads; when it is unmapped, and for a sync, it writes. So such an
 //! attachment is a view, and is never skipped.
 //!
 //! **An IOMMU** translates the device's addresses, and changes nothing about caches.
 //!
 //! **Release in `Clean`.** The memory returns to a pool, to the page allocator or to its area with
 //! stale lines. Its next user either zeroes it through the linear map, which overwrites whole
-//! lines, and then that is what devices and CPU must see; or it does not rely on the content. Memory
-//! that will be mapped write-combined is zeroed and cleaned first in any case.
+//! lines, and then that is what devices and CPU must see; or it does not rely on the content.
+//! Memory that will be mapped write-combined is zeroed and cleaned first in any case.
 //!
 //! **Page faults** happen in a view that exists. A private mapping is refused, and then the view
 //! ends with the attempt.

@@ -2,8 +2,9 @@
 
 //! The one sync that does for all devices that access a buffer past the CPU's caches.
 //!
-//! Such a sync maintains the cache lines of the buffer, which are the same for each device. Only its
-//! direction makes a difference, and each device is synced in a direction that its mapping permits.
+//! Such a sync maintains the cache lines of the buffer, which are the same for each device. Only
+//! its direction makes a difference, and each device is synced in a direction that its mapping
+//! permits.
 
 /// The direction of a sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

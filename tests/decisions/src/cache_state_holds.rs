@@ -364,8 +364,8 @@ fn no_sequence_of_eight_events_shows_an_old_byte() {
     }
 }
 
-/// Before anything is written, every reader sees the zeroes of the memory, and not its former content.
-/// On 32-bit arm the reference loses zeroes.
+/// Before anything is written, every reader sees the zeroes of the memory, and not its former
+/// content. On 32-bit arm the reference loses zeroes.
 #[test]
 fn zeroes_are_never_lost() {
     let events: Vec<_> = all_events()
@@ -399,7 +399,11 @@ fn expect_fault(what: &str, rules: Rules) {
 #[test]
 fn each_action_is_needed() {
     use CacheAction::Skip;
-    use CacheState::{Clean, Viewed, Written};
+    use CacheState::{
+        Clean,
+        Viewed,
+        Written, //
+    };
     let mutants: [(&str, Rules); 7] = [
         (
             "the zeroes of a new buffer are not written back",

@@ -94,8 +94,8 @@ const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// Maps, accesses and unmaps with one and with two importers, while a process has the buffer mapped.
-/// Each mapping and each access must cover the whole buffer once, or nothing at all.
+/// Maps, accesses and unmaps with one and with two importers, while a process has the buffer
+/// mapped. Each mapping and each access must cover the whole buffer once, or nothing at all.
 fn for_importers(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
@@ -235,8 +235,8 @@ fn without_importers(name: &str) -> Result<()> {
     module.unload()
 }
 
-/// As long as one device has the buffer mapped, each sync covers it once, in whatever order they came
-/// and whichever has gone.
+/// As long as one device has the buffer mapped, each sync covers it once, in whatever order they
+/// came and whichever has gone.
 fn in_any_order(name: &str) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
