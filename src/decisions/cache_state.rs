@@ -205,7 +205,7 @@ impl CacheState {
         match self {
             Self::Written => Self::WRITTEN,
             Self::Clean => Self::CLEAN,
-            Self::Viewed { mappings, devices } => mappings as u32 | (devices as u32) << 16,
+            Self::Viewed { mappings, devices } => mappings as u32 | ((devices as u32) << 16),
             Self::Untracked => Self::UNTRACKED,
         }
     }

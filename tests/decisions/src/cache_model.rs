@@ -131,7 +131,7 @@ impl Line {
 
     fn states(self) -> impl Iterator<Item = State> {
         (0..144)
-            .filter(move |number| self.0[number / 64] >> (number % 64) & 1 != 0)
+            .filter(move |number| (self.0[number / 64] >> (number % 64)) & 1 != 0)
             .map(State::of_number)
     }
 
@@ -163,7 +163,7 @@ impl Line {
         self.always(|state| {
             let state = state.outdate(byte);
             State {
-                cached: Cached::Dirty(state.seen() | 1 << byte),
+                cached: Cached::Dirty(state.seen() | (1 << byte)),
                 ..state
             }
         })
@@ -174,7 +174,7 @@ impl Line {
         self.always(|state| {
             let state = state.outdate(byte);
             State {
-                memory: state.memory | 1 << byte,
+                memory: state.memory | (1 << byte),
                 ..state
             }
         })
@@ -185,7 +185,7 @@ impl Line {
         self.always(|state| {
             let state = state.outdate(byte);
             State {
-                bounced: state.bounced | 1 << byte,
+                bounced: state.bounced | (1 << byte),
                 ..state
             }
         })

@@ -58,9 +58,9 @@ enum Event {
 
 fn all_events() -> Vec<Event> {
     let mut events = vec![Event::ViewBegins, Event::ViewEnds];
-    for importer in 0..IMPORTERS.len() {
+    for (importer, (_, direction)) in IMPORTERS.iter().enumerate() {
         events.extend([Event::Map(importer), Event::Unmap(importer)]);
-        if IMPORTERS[importer].1 != Direction::ToDevice {
+        if *direction != Direction::ToDevice {
             events.extend((0..BYTES).map(|byte| Event::DeviceWrites(importer, byte)));
         }
     }
