@@ -215,6 +215,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
                 let users = mapped.users.checked_add(1).ok_or(EBUSY)?;
                 // The CPU may have written since the table was mapped.
                 let maintenance = self.maintenance(CacheEvent::MapPastCaches, mapped.access);
+                let maintenance = self.rest_of_maintenance(maintenance, direction, mapped.access);
                 if self.syncs() && maintenance == Maintenance::Usual {
                     // SAFETY: The table lists pages and is mapped for the attached device.
                     unsafe { attachment.table.sync_for_device(device, direction) };
@@ -274,7 +275,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         }
         // An importer has had the buffer mapped, so there is a lock.
         let _attached = lock();
-        self.event(CacheEvent::ViewBegins).map(|_| ())
+        self.killable_event(CacheEvent::ViewBegins)
     }
 
     fn end_view(&self) {
@@ -308,7 +309,10 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         if let Some(mapping) = attached.kernel_mapping() {
             mapping.flush();
         }
-        self.access_event(CacheEvent::AccessEnds, &attached)?;
+        if self.access_event(CacheEvent::AccessEnds, &attached)? == CacheAction::Flush {
+            // There are no copies, and all lines are written back.
+            return Ok(());
+        }
         self.sync(
             &attached,
             direction,

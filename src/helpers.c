@@ -49,6 +49,7 @@
 #include <trace/events/dma_buf.h>
 #include <uapi/linux/dma-buf.h>
 #include <uapi/linux/magic.h>
+#include <xen/xen.h>
 
 #include "helpers.h"
 
@@ -331,16 +332,31 @@ static bool addresses_everything(struct device *dev)
 	       !cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
 }
 
-bool rk_dma_heap_helper_may_copy(struct device *dev)
+/*
+ * Those of 32-bit arm for devices behind an IOMMU never copy, and maintain caches like the direct
+ * mapping. Xen puts its own in their place.
+ */
+static bool has_unknown_dma_ops(struct device *dev)
 {
-	if (!dev->dma_mask || addresses_everything(dev))
+#ifdef CONFIG_ARM
+	if (to_dma_iommu_mapping(dev) && !xen_domain())
 		return false;
-	return get_dma_ops(dev) || dma_max_mapping_size(dev) != SIZE_MAX;
+#endif
+	return get_dma_ops(dev);
 }
 
-bool rk_dma_heap_helper_has_dma_ops(struct device *dev)
+bool rk_dma_heap_helper_dma_unknown(struct device *dev)
 {
-	return get_dma_ops(dev);
+	return !dev->bus || has_unknown_dma_ops(dev);
+}
+
+bool rk_dma_heap_helper_may_copy(struct device *dev)
+{
+	if (!dev->bus)
+		return true;
+	if (!dev->dma_mask || addresses_everything(dev))
+		return false;
+	return has_unknown_dma_ops(dev) || dma_max_mapping_size(dev) != SIZE_MAX;
 }
 
 /* Returns SIZE_MAX for a device that never uses bounce buffers. */

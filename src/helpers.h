@@ -82,7 +82,7 @@ bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
  */
 bool rk_dma_heap_helper_may_copy(struct device *dev);
 /* Returns whether DMA operations of an architecture or a hypervisor map memory for the device. */
-bool rk_dma_heap_helper_has_dma_ops(struct device *dev);
+bool rk_dma_heap_helper_dma_unknown(struct device *dev);
 bool rk_dma_heap_helper_within_module(unsigned long address, const struct module *module);
 unsigned long rk_dma_heap_helper_spin_lock_irqsave(spinlock_t *lock);
 void rk_dma_heap_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);

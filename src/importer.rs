@@ -103,7 +103,7 @@ pub(crate) enum Access {
 pub(crate) fn access(memory: &impl Memory, device: &Device) -> Access {
     // Few devices can need a bounce buffer at all.
     if dma_device::may_copy(device)
-        && (dma_device::has_own_operations(device) || bounces(memory, device))
+        && (dma_device::is_unknown(device) || bounces(memory, device))
     {
         return Access::Copied;
     }

@@ -142,18 +142,45 @@ pub(crate) fn max_bounced_size(device: &Device) -> usize {
     unsafe { c::dma_max_bounced_size(raw(device)) }
 }
 
-/// Returns whether some memory may be mapped for `device` through a copy: a bounce buffer, or what
-/// [its own operations](has_own_operations) do. Does not sleep.
+/// Returns whether some memory may be mapped for `device` through a copy: a bounce buffer, or one
+/// that [nobody knows of](is_unknown). Does not sleep.
 pub(crate) fn may_copy(device: &Device) -> bool {
     // SAFETY: The device is valid. The function reads its limits and has no other requirements.
     unsafe { c::may_copy(raw(device)) }
 }
 
-/// Returns whether an architecture or a hypervisor maps memory for `device` by DMA operations of
-/// its own, of which nothing is known. Does not sleep.
-pub(crate) fn has_own_operations(device: &Device) -> bool {
+/// Returns whether nothing is known about how `device` accesses memory that is mapped for it. Does
+/// not sleep.
+///
+/// That is so if a hypervisor maps memory by DMA operations of its own. It is also so for a device
+/// on no bus, which stands for software: what `/dev/xen/gntdev` imports is accessed by CPUs of other
+/// guests, through the caches.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::dma_device;
+/// use kernel::{device::Device, faux};
+///
+/// let registration = faux::Registration::new(c"rk_dma_heap_example", None)?;
+/// let raw = crate::abstractions::version::faux_device(&registration);
+/// // SAFETY: The device is valid as long as its registration.
+/// let device: &Device = unsafe { Device::from_raw(raw) };
+/// // SAFETY: The device is valid, and has no other user.
+/// unsafe { dma_device::remove_dma_limits(raw) }?;
+/// assert!(!dma_device::is_unknown(device));
+/// assert!(!dma_device::may_copy(device));
+///
+/// // SAFETY: The device is valid, and nothing else reads the bus meanwhile.
+/// let bus = unsafe { core::mem::replace(&mut (*raw).bus, core::ptr::null()) };
+/// assert!(dma_device::is_unknown(device));
+/// assert!(dma_device::may_copy(device));
+/// // SAFETY: As above.
+/// unsafe { (*raw).bus = bus };
+/// ```
+pub(crate) fn is_unknown(device: &Device) -> bool {
     // SAFETY: The device is valid.
-    unsafe { c::has_dma_ops(raw(device)) }
+    unsafe { c::dma_unknown(raw(device)) }
 }
 
 /// Returns whether `device` snoops the CPU's caches. Does not sleep.

@@ -192,7 +192,8 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// A mapping of a process or of the kernel is about to be made: everything that devices wrote
     /// must be visible through it. `lock` acquires the lock of the importers.
     ///
-    /// May sleep. The mapping is not made if this fails. Otherwise [`Exporter::end_view`] is called
+    /// May sleep. The mapping is not made if this fails, as it may if a fatal signal is pending.
+    /// Otherwise [`Exporter::end_view`] is called
     /// when it is gone, or was not made.
     fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result;
 

@@ -20,7 +20,8 @@ use crate::{
             Direction,
             Maintenance,
             SgTable, //
-        }, //
+        },
+        signal, //
     },
     decisions::{
         cache_state::{
@@ -31,16 +32,20 @@ use crate::{
         memory::{
             Backing,
             Memory, //
-        },
-        sync_direction::SyncDirection, //
+        }, //
     },
     importer::Access, //
 };
 use kernel::{
     device::Device,
     dma::DataDirection,
+    page::PAGE_SHIFT,
     prelude::*, //
 };
+
+/// The number of pages whose lines are invalidated between two checks for a signal: 4 MiB, in some
+/// hundred microseconds.
+const CHECKED_PAGES: usize = (4 << 20) >> PAGE_SHIFT;
 
 impl<M: Memory> Buffer<M> {
     /// Returns the device for invalidation, if it is known what the CPU's caches hold of the
@@ -67,16 +72,47 @@ impl<M: Memory> Buffer<M> {
         let Some(cleaner) = self.tracker() else {
             return Ok(CacheState::Untracked.after(event).1);
         };
-        self.lines.event(event, || self.invalidate(cleaner))
+        self.lines
+            .event(event, |action| self.prepare(cleaner, action, || Ok(())))
     }
 
-    /// Invalidates all lines. Does not sleep. Fails as [`Cleaner::sync_for_cpu`] does.
+    /// Counts an event as [`Buffer::event`] does, and fails with `EINTR` if a fatal signal arrives
+    /// meanwhile.
+    ///
+    /// May sleep. The lock of the importers must be held.
+    pub(super) fn killable_event(&self, event: CacheEvent) -> Result {
+        let Some(cleaner) = self.tracker() else {
+            return Ok(());
+        };
+        self.lines.event(event, |action| {
+            self.prepare(cleaner, action, signal::check_fatal)
+        })?;
+        Ok(())
+    }
+
+    /// Does `action`, which is one for all lines. Calls `check` before each part of them, and fails
+    /// as it does, or as [`Cleaner::sync_for_cpu`].
     #[cold]
-    fn invalidate(&self, cleaner: &Cleaner) -> Result {
+    fn prepare(
+        &self,
+        cleaner: &Cleaner,
+        action: CacheAction,
+        check: impl Fn() -> Result,
+    ) -> Result {
         let direction = DataDirection::Bidirectional.into();
-        self.memory.segments().try_for_each(|segment| {
+        let mut parts = self
+            .memory
+            .segments()
+            .flat_map(|segment| segment.chunks(CHECKED_PAGES));
+        parts.try_for_each(|part| {
+            check()?;
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            unsafe { cleaner.sync_for_cpu(segment, direction) }
+            unsafe {
+                match action {
+                    CacheAction::Flush => cleaner.clean(part),
+                    _ => cleaner.sync_for_cpu(part, direction),
+                }
+            }
         })
     }
 
@@ -106,10 +142,7 @@ impl<M: Memory> Buffer<M> {
             self.event(CacheEvent::MapThroughCaches)?;
         }
         let maintenance = self.maintenance(CacheEvent::MapPastCaches, access);
-        let in_table = match maintenance {
-            Maintenance::Usual if self.written_back_for(direction, access) => Maintenance::Skipped,
-            maintenance => maintenance,
-        };
+        let in_table = self.rest_of_maintenance(maintenance, direction, access);
         // SAFETY: The buffer owns the memory and outlives its attachments. By the invariants of
         // `Attachment` the table is not mapped. `unmap()` is called before the attachment is
         // dropped. The device accesses the memory itself if it must, as `map()` has checked;
@@ -123,14 +156,29 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
-    /// Writes back all lines, if the map for a device that only writes would discard them: the
-    /// zeroes of the memory may be in the caches only. Returns whether it has.
-    fn written_back_for(&self, direction: Direction, access: Access) -> bool {
-        let discards =
-            access == Access::PastCaches && sync_direction(direction) == SyncDirection::FromDevice;
-        if !MAPPING_DISCARDS || !discards {
-            return false;
+    /// Writes back all lines if maintenance for a device would discard them. Returns what is left
+    /// of `maintenance`: nothing, unless the device may have a copy of some of the memory.
+    pub(super) fn rest_of_maintenance(
+        &self,
+        maintenance: Maintenance,
+        direction: Direction,
+        access: Access,
+    ) -> Maintenance {
+        let snoops = access == Access::Snooping;
+        if MAPPING_DISCARDS
+            && maintenance == Maintenance::Usual
+            && sync_direction(direction).needs_write_back(snoops)
+            && self.written_back()
+            && access == Access::PastCaches
+        {
+            Maintenance::Skipped
+        } else {
+            maintenance
         }
+    }
+
+    /// Writes back all lines, if the buffer is tracked. Returns whether it has.
+    fn written_back(&self) -> bool {
         let Some(cleaner) = self.tracker() else {
             return false;
         };
@@ -148,9 +196,8 @@ impl<M: Memory> Buffer<M> {
         event: CacheEvent,
         attached: &Attached<'_, Self>,
     ) -> Result<CacheAction> {
-        if !attached.is_locked() && self.tracker().is_some() {
-            // No importer has had the buffer mapped. One that comes now is later than this access.
-            self.lines.unlocked_event(event);
+        if !attached.is_locked() {
+            // There has been no importer, so there is none with a mapping of its own.
             return Ok(CacheAction::Maintain);
         }
         self.event(event)

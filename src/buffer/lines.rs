@@ -45,22 +45,21 @@ impl Lines {
         old == new || self.0.cmpxchg(old.to_bits(), new.to_bits(), Full).is_ok()
     }
 
-    /// Counts `event`, for which `invalidate` is called first if it requires that. Returns what it
-    /// requires.
+    /// Counts `event`. If it requires something that must be done first, calls `before` with that.
+    /// Returns what it requires.
     ///
-    /// The lock of the importers must be held. Fails as `invalidate` does, and changes nothing
-    /// then.
+    /// The lock of the importers must be held. Fails as `before` does, and changes nothing then.
     #[inline(always)]
     pub(super) fn event(
         &self,
         event: CacheEvent,
-        invalidate: impl Fn() -> Result,
+        before: impl Fn(CacheAction) -> Result,
     ) -> Result<CacheAction> {
         loop {
             let old = self.state();
             let (new, action) = old.after(event);
-            if action == CacheAction::Invalidate {
-                invalidate()?;
+            if matches!(action, CacheAction::Invalidate | CacheAction::Flush) {
+                before(action)?;
             }
             if self.change(old, new) {
                 return Ok(action);

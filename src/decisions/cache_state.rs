@@ -28,7 +28,7 @@
 //! | a mapping of the CPU is gone | – | – | count; the last → `Written` | – |
 //! | CPU access begins, the CPU has a mapping | | | maintain | maintain |
 //! | CPU access begins, it has none | maintain, end | invalidate, end | maintain, end | maintain |
-//! | CPU access ends | maintain | maintain | maintain | maintain |
+//! | CPU access ends | maintain | flush → `Written` | maintain | maintain |
 //!
 //! - `Written`: there is no view, and lines may be dirty.
 //! - `Clean`: there is no view, no line is dirty, and lines may be stale.
@@ -36,9 +36,11 @@
 //! - `Untracked`: there may always be a view. *End* in the table: the tracking ends, in this state.
 //!
 //! *Maintain* is what the DMA interface does by itself. A map writes lines back even where that
-//! would discard them. *Invalidate* is done for the whole buffer, before anything can read it. CPU
-//! access without a mapping is that of an importer with a mapping of its own, of which nothing is
-//! known, so such a buffer is not tracked any more.
+//! would discard them. *Invalidate* is done for the whole buffer, before anything can read it.
+//! *Flush* writes all lines back before that. CPU access without a mapping is that of an importer with a mapping of its own, of which nothing is
+//! known, so such a buffer is not tracked any more. If it began while somebody else had a mapping,
+//! it ends with lines that may be dirty, while others may be stale. Nobody has a mapping before there is an importer, so CPU
+//! access before that is not counted.
 //!
 //! # Why nothing is missed
 //!
@@ -121,6 +123,8 @@ pub(crate) enum CacheAction {
     Maintain,
     /// Invalidation of all lines before the event happens.
     Invalidate,
+    /// Writing back and invalidation of all lines before the event happens.
+    Flush,
 }
 
 impl CacheState {
@@ -129,6 +133,7 @@ impl CacheState {
     #[inline(always)]
     pub(crate) fn after(self, event: CacheEvent) -> (Self, CacheAction) {
         use CacheAction::{
+            Flush,
             Invalidate,
             Maintain,
             Skip, //
@@ -160,6 +165,7 @@ impl CacheState {
             (Self::Written | Self::Viewed { mappings: 0, .. }, AccessBegins) => {
                 (Self::Untracked, Maintain)
             }
+            (Self::Clean, AccessEnds) => (Self::Written, Flush),
             (state, AccessBegins | AccessEnds) => (state, Maintain),
         }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The one sync that does for all devices that access a buffer past the CPU's caches.
+//! What the direction of a sync does to cache lines, and the one sync that does for all devices that
+//! access a buffer past the CPU's caches.
 //!
 //! Such a sync maintains the cache lines of the buffer, which are the same for each device. Only
 //! its direction makes a difference, and each device is synced in a direction that its mapping
@@ -27,6 +28,16 @@ pub(crate) enum SyncFor {
 }
 
 impl SyncDirection {
+    /// Returns whether lines must be written back by themselves before the buffer is handed to a
+    /// device in this direction, on an architecture that discards lines then: those of a new buffer
+    /// may have zeroes that the device does not overwrite.
+    ///
+    /// A device that `snoops` has no maintenance. Others may access some of the memory themselves,
+    /// although the rest goes through bounce buffers.
+    pub(crate) fn needs_write_back(self, snoops: bool) -> bool {
+        !snoops && self == Self::FromDevice
+    }
+
     /// Returns whether a sync in this direction does for those in any other one.
     ///
     /// A device that only reads has written nothing for which lines would be invalidated, so the
