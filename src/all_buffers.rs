@@ -227,6 +227,20 @@ pub(crate) fn released_own(slot: &OwnSlot) {
     own::remove(slot);
 }
 
+/// Calls `f` for each dma-buf of this module that is not being released and was recorded before the
+/// call. Stops if it fails. May sleep.
+pub(crate) fn for_each_own(f: impl Fn(&UncountedDmaBuf) -> Result) -> Result {
+    let mut next = Some(u64::MAX);
+    while let Some(found) = next.and_then(own::newest_up_to) {
+        if let Some((dma_buf, _)) = found.dma_buf() {
+            f(&dma_buf)?;
+        }
+        next = found.number.checked_sub(1);
+        task::reschedule();
+    }
+    Ok(())
+}
+
 /// Returns the current totals. May sleep.
 pub(crate) fn totals() -> Totals {
     sweep();

@@ -11,12 +11,14 @@
 mod events;
 mod importers;
 mod lines;
+mod tracking;
 
 use importers::{
     Attachment,
     Mapped, //
 };
 use lines::Lines;
+pub(crate) use tracking::Tracking;
 
 use crate::{
     abstractions::{
@@ -119,6 +121,10 @@ fn export_as<M: Memory>(
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     // SAFETY: The dma-buf is new. `Buffer::released()` calls `released_own()`.
     unsafe { all_buffers::exported_own(&dma_buf) }?;
+    // Hibernation may have begun before the buffer was recorded.
+    if !tracking::of_new_buffers() {
+        exporter::end_tracking(&dma_buf)?;
+    }
     Ok(dma_buf)
 }
 
@@ -276,6 +282,15 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         // An importer has had the buffer mapped, so there is a lock.
         let _attached = lock();
         self.killable_event(CacheEvent::ViewBegins)
+    }
+
+    fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        if self.tracker().is_none() || self.lines.unlocked_event(CacheEvent::TrackingEnds) {
+            return Ok(());
+        }
+        // As above.
+        let _attached = lock();
+        self.event(CacheEvent::TrackingEnds).map(|_| ())
     }
 
     fn end_view(&self) {

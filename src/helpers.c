@@ -23,6 +23,7 @@
 #include <linux/mmap_lock.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/of.h>
 #include <linux/of_address.h>
 #include <linux/of_reserved_mem.h>
@@ -37,6 +38,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/suspend.h>
 #include <linux/swap.h>
 #include <linux/seq_file.h>
 #include <linux/swiotlb.h>
@@ -366,6 +368,22 @@ size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev)
 	if (!dev->dma_mask || addresses_everything(dev))
 		return SIZE_MAX;
 	return dma_max_mapping_size(dev);
+}
+
+/* Nothing is registered on a kernel without CONFIG_PM_SLEEP. */
+int rk_dma_heap_helper_register_pm_notifier(struct notifier_block *block)
+{
+	return register_pm_notifier(block);
+}
+
+void rk_dma_heap_helper_unregister_pm_notifier(struct notifier_block *block)
+{
+	unregister_pm_notifier(block);
+}
+
+int rk_dma_heap_helper_notifier_from_errno(int error)
+{
+	return notifier_from_errno(error);
 }
 
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev)

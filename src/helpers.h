@@ -76,6 +76,12 @@ void rk_dma_heap_helper_dma_sync_single_for_device(struct device *dev, dma_addr_
 int rk_dma_heap_helper_dma_coerce_mask_and_coherent(struct device *dev, u64 mask);
 bool rk_dma_heap_helper_dma_bounces(struct device *dev, phys_addr_t base, size_t size);
 size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev);
+int rk_dma_heap_helper_register_pm_notifier(struct notifier_block *block);
+
+void rk_dma_heap_helper_unregister_pm_notifier(struct notifier_block *block);
+
+int rk_dma_heap_helper_notifier_from_errno(int error);
+
 bool rk_dma_heap_helper_dev_is_dma_coherent(struct device *dev);
 /*
  * Returns whether the device may need a bounce buffer for some memory, or nothing is known of that.

@@ -15,6 +15,8 @@ use kernel::prelude::*;
 /// The module parameters, all valid.
 pub(crate) struct Parameters {
     max_percent: u8,
+    /// Whether cache maintenance of buffers that the CPU has no view of is skipped.
+    pub(crate) cache_states: bool,
     /// Whether `/proc/rk_dmabuf/sgt` maps dma-bufs that are not mapped for any device.
     pub(crate) advanced: bool,
     /// Whether dma-bufs that are exported without a name get a default name.
@@ -36,6 +38,7 @@ impl Parameters {
     pub(crate) fn read() -> Result<Self> {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
+            cache_states: switch("cache_states", parameter(raw::cache_states.value()))?,
             advanced: switch("advanced", parameter(raw::advanced.value()))?,
             default_names: switch("default_names", parameter(raw::default_names.value()))?,
             keep_ranges: switch("keep_ranges", parameter(raw::keep_ranges.value()))?,

@@ -30,7 +30,7 @@
 //!    for the attached devices. Then the lock of its importers: a mutex of
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former, and acquired
 //!    under the lock of a process's memory map for its first view of a buffer that devices have
-//!    had.
+//!    had, and under that of the kernel's chain of notifiers for hibernation.
 //! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
 //!    a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
@@ -64,8 +64,8 @@
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
 //! hook and the tracepoint, those of `all_buffers::records::own` by each release of a dma-buf.
 //! [`RkDmaHeap::init`] initialises them before anything can reach them.
-//! Beside them are atomic flags in [`all_buffers`] and `procfs/advanced.rs`, and the totals of
-//! `all_buffers::records`. All other state
+//! Beside them are atomic flags in [`all_buffers`], [`buffer`] and `procfs/advanced.rs`, and the
+//! totals of `all_buffers::records`. All other state
 //! belongs to [`RkDmaHeap`].
 
 mod abstractions;
@@ -128,6 +128,11 @@ module! {
             description: "1: reading /proc/rk_dmabuf/sgt maps dma-bufs that no device has mapped; \
                 can be changed in /proc/rk_dmabuf/advanced (default 0)",
         },
+        cache_states: u8 {
+            default: 1,
+            description: "0: maintain CPU caches whenever a buffer is mapped for a device and unmapped; \
+                1: not while neither a process nor the kernel maps it (default 1)",
+        },
         default_names: u8 {
             default: 1,
             description: "0: leave dma-bufs without a name; \
@@ -177,6 +182,7 @@ struct RkDmaHeap {
     _rockchip: rockchip::Registration,
     _pools: page_pool::Pools,
     _range_service: range_cache::Service,
+    _tracking: Option<buffer::Tracking>,
     _all_buffers: all_buffers::AllBuffers,
 }
 
@@ -193,6 +199,10 @@ impl kernel::Module for RkDmaHeap {
         let parameters = parameters::Parameters::read()?;
         let all_buffers =
             all_buffers::AllBuffers::start(parameters.track_all, parameters.default_names)?;
+        let tracking = match parameters.cache_states {
+            true => Some(buffer::Tracking::start()?),
+            false => None,
+        };
         let heaps::Heaps {
             mut heaps,
             rockchip,
@@ -244,6 +254,7 @@ impl kernel::Module for RkDmaHeap {
             _rockchip: rockchip,
             _pools: pools,
             _range_service: range_service,
+            _tracking: tracking,
             _all_buffers: all_buffers,
         })
     }

@@ -39,6 +39,7 @@ use importers::{
 use operations::OperationsVTable;
 use view::View;
 pub(crate) use view::{
+    end_tracking,
     extra,
     for_each_segment,
     mapped,
@@ -199,6 +200,13 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
 
     /// A mapping is gone for which [`Exporter::begin_view`] was called. Does not sleep.
     fn end_view(&self);
+
+    /// The CPU will read the memory through its caches, without a mapping that anybody tells of:
+    /// everything that devices wrote, and from now on write, must be visible through them. `lock`
+    /// acquires the lock of the importers.
+    ///
+    /// May sleep.
+    fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result;
 
     /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]
     /// and [`Exporter::end_cpu_access`] are not called.

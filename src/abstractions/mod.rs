@@ -23,6 +23,7 @@ pub(crate) mod exporter;
 pub(crate) mod free_memory;
 pub(crate) mod function_hook;
 pub(crate) mod global_lock;
+pub(crate) mod hibernation;
 pub(crate) mod irq_spin_lock;
 pub(crate) mod kernel_mapping;
 pub(crate) mod kernel_module;

@@ -8,6 +8,7 @@
 //! importer when they are mapped. [`CacheState::Clean`] is entered and left only with that lock
 //! held. So its owner can invalidate lines before anybody else finds a state in which that is done.
 
+use super::tracking;
 use crate::decisions::cache_state::{
     CacheAction,
     CacheEvent,
@@ -27,8 +28,13 @@ pub(super) struct Lines(Atomic<u32>);
 
 impl Lines {
     /// Creates the state of new memory, whose zeroes may be in the caches only.
-    pub(super) const fn new() -> Self {
-        Self(Atomic::new(CacheState::Written.to_bits()))
+    #[inline]
+    pub(super) fn new() -> Self {
+        let state = match tracking::of_new_buffers() {
+            true => CacheState::Written,
+            false => CacheState::Untracked,
+        };
+        Self(Atomic::new(state.to_bits()))
     }
 
     #[inline]

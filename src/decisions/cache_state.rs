@@ -29,6 +29,7 @@
 //! | CPU access begins, the CPU has a mapping | | | maintain | maintain |
 //! | CPU access begins, it has none | maintain, end | invalidate, end | maintain, end | maintain |
 //! | CPU access ends | maintain | flush → `Written` | maintain | maintain |
+//! | hibernation begins | end | flush, end | end | – |
 //!
 //! - `Written`: there is no view, and lines may be dirty.
 //! - `Clean`: there is no view, no line is dirty, and lines may be stale.
@@ -112,6 +113,8 @@ pub(crate) enum CacheEvent {
     AccessBegins,
     /// CPU access ends.
     AccessEnds,
+    /// The CPU will read all memory of the machine: for hibernation.
+    TrackingEnds,
 }
 
 /// What an event requires.
@@ -143,6 +146,7 @@ impl CacheState {
             AccessEnds,
             MapPastCaches,
             MapThroughCaches,
+            TrackingEnds,
             UnmapPastCaches,
             UnmapThroughCaches,
             ViewBegins,
@@ -167,6 +171,9 @@ impl CacheState {
             }
             (Self::Clean, AccessEnds) => (Self::Written, Flush),
             (state, AccessBegins | AccessEnds) => (state, Maintain),
+
+            (Self::Clean, TrackingEnds) => (Self::Untracked, Flush),
+            (_, TrackingEnds) => (Self::Untracked, Skip),
         }
     }
 

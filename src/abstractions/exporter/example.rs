@@ -174,6 +174,10 @@ unsafe impl Exporter for PageExporter {
 
     fn end_view(&self) {}
 
+    fn end_tracking<'a>(&'a self, _lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        Ok(())
+    }
+
     fn syncs(&self) -> bool {
         true
     }

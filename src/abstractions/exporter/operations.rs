@@ -280,6 +280,7 @@ impl<T: Exporter> OperationsVTable<T> {
     ///
     /// `vma` must be a copy of a VMA whose operations [`Self::mmap`] has set and which exists.
     unsafe extern "C" fn open(vma: *mut bindings::vm_area_struct) {
+        // Nothing is to be done first, which could fail: there is a view already.
         // SAFETY: By the safety requirements the VMA holds a reference to the file of a dma-buf of
         // this exporter.
         if let Ok(view) = unsafe { NewView::<T>::begin((*(*vma).vm_file).private_data.cast()) } {
@@ -379,7 +380,18 @@ impl<T: Exporter> OperationsVTable<T> {
         extra_key: <T::Extra as Extra>::KEY,
         segments: Self::segments,
         mapped: Self::mapped,
+        end_tracking: Self::end_tracking,
     };
+
+    /// # Safety
+    ///
+    /// As for [`View::end_tracking`].
+    unsafe fn end_tracking(dma_buf: *mut bindings::dma_buf) -> Result {
+        // SAFETY: By the safety requirements.
+        let exporter = unsafe { exporter::<T>(dma_buf) };
+        // SAFETY: By the safety requirements.
+        exporter.end_tracking(|| unsafe { Attached::lock(importers::<T>(dma_buf)) })
+    }
 
     /// # Safety
     ///

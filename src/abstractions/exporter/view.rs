@@ -17,7 +17,10 @@ use core::ptr::{
     self,
     NonNull, //
 };
-use kernel::bindings;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
 
 /// A static that identifies a type. Its address is compared, not its value.
 pub(crate) struct ExtraKey(
@@ -54,6 +57,9 @@ pub(super) struct View {
     /// dma-buf that was exported with this exporter type, whose reservation lock must be held.
     pub(super) mapped:
         unsafe fn(*mut bindings::dma_buf_attachment) -> Option<NonNull<bindings::sg_table>>,
+    /// Calls [`Exporter::end_tracking`](super::Exporter::end_tracking). The dma-buf must be valid
+    /// and have been exported with this exporter type.
+    pub(super) end_tracking: unsafe fn(*mut bindings::dma_buf) -> Result,
 }
 
 impl View {
@@ -93,6 +99,16 @@ pub(crate) fn for_each_segment(dma_buf: &UncountedDmaBuf, f: &mut dyn FnMut(Segm
     if let Some(view) = View::of(dma_buf) {
         // SAFETY: The view is that of this dma-buf.
         unsafe { (view.segments)(dma_buf.as_raw(), f) };
+    }
+}
+
+/// Calls [`Exporter::end_tracking`](super::Exporter::end_tracking) for `dma_buf`, if this module has
+/// exported it. May sleep, and fails as that does.
+pub(crate) fn end_tracking(dma_buf: &UncountedDmaBuf) -> Result {
+    match View::of(dma_buf) {
+        // SAFETY: The view is that of this dma-buf.
+        Some(view) => unsafe { (view.end_tracking)(dma_buf.as_raw()) },
+        None => Ok(()),
     }
 }
 

@@ -77,6 +77,7 @@ enum Event {
     OwnAccessBegins,
     OwnWrites(usize),
     OwnAccessEnds,
+    Hibernation,
     CpuWrites(usize),
 }
 
@@ -92,6 +93,7 @@ fn all_events() -> Vec<Event> {
         events.extend([Event::AccessBegins(direction), Event::AccessEnds(direction)]);
     }
     events.extend([Event::OwnAccessBegins, Event::OwnAccessEnds]);
+    events.push(Event::Hibernation);
     events.extend((0..BYTES).map(Event::OwnWrites));
     events.extend((0..BYTES).map(Event::CpuWrites));
     events
@@ -142,7 +144,7 @@ struct World {
     /// Whether there has been an importer.
     is_attached: bool,
     views: u8,
-    /// CPU access began without a view.
+    /// CPU access began without a view, or the CPU reads all memory.
     hidden: bool,
     own: Own,
     state: CacheState,
@@ -306,6 +308,10 @@ impl World {
                 }
                 self.own = Own::Outside;
                 self.end_access(rules, architecture, Direction::Both);
+            }
+            Event::Hibernation => {
+                self.hidden = true;
+                self.step(rules, CacheEvent::TrackingEnds);
             }
             Event::CpuWrites(byte) => {
                 if self.views == 0 && !self.hidden {
@@ -524,6 +530,7 @@ fn expect_fault_on(architectures: &[Architecture], what: &str, rules: Rules) {
 #[test]
 fn each_action_is_needed() {
     use CacheAction::{
+        Invalidate,
         Maintain,
         Skip, //
     };
@@ -532,7 +539,7 @@ fn each_action_is_needed() {
         Viewed,
         Written, //
     };
-    let mutants: [(&str, Rules); 9] = [
+    let mutants: [(&str, Rules); 11] = [
         (
             "the zeroes of a new buffer are not written back",
             Rules {
@@ -611,6 +618,26 @@ fn each_action_is_needed() {
             },
         ),
         (
+            "nothing is invalidated before hibernation",
+            Rules {
+                after: |state, event| match (state, event) {
+                    (Clean, CacheEvent::TrackingEnds) => (state.after(event).0, Skip),
+                    _ => state.after(event),
+                },
+                ..RULES
+            },
+        ),
+        (
+            "nothing is written back before hibernation",
+            Rules {
+                after: |state, event| match (state, event) {
+                    (Clean, CacheEvent::TrackingEnds) => (state.after(event).0, Invalidate),
+                    _ => state.after(event),
+                },
+                ..RULES
+            },
+        ),
+        (
             "no line is stale after such an access",
             Rules {
                 after: |state, event| match (state, event) {
@@ -664,6 +691,7 @@ fn cache_events() -> impl Strategy<Value = CacheEvent> {
         CacheEvent::ViewEnds,
         CacheEvent::AccessBegins,
         CacheEvent::AccessEnds,
+        CacheEvent::TrackingEnds,
     ])
 }
 
@@ -745,6 +773,7 @@ proptest! {
                 | CacheEvent::ViewEnds
                 | CacheEvent::MapThroughCaches
                 | CacheEvent::UnmapThroughCaches
+                | CacheEvent::TrackingEnds
         );
         prop_assert_eq!(action == CacheAction::Maintain, !counts);
     }

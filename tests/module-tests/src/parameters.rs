@@ -48,6 +48,8 @@ fn bad_values() -> Result<()> {
         "pool_max_mib=4294967296",
         "mem_accounting=2",
         "mem_accounting=maybe",
+        "cache_states=2",
+        "cache_states=off",
     ];
     for parameters in cases {
         let mut log = KernelLog::from_now_on()?;

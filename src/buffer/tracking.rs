@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which buffers are tracked at all.
+//!
+//! Hibernation saves memory as a CPU reads it, which is no view that a buffer knows of. A line that
+//! is stale then is saved instead of what a device has written. So the tracking of all buffers ends
+//! before, with all lines invalidated, and buffers that are exported until the end of hibernation
+//! are not tracked.
+//!
+//! # Locks
+//!
+//! The lock of a buffer's importers is acquired with the kernel's lock of its chain of notifiers
+//! held, and no other one of this module.
+
+use crate::{
+    abstractions::{
+        exporter,
+        hibernation::{
+            Hibernation,
+            Notifier, //
+        }, //
+    },
+    all_buffers, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+/// Whether buffers that are exported now are tracked.
+static NEW_BUFFERS: Atomic<bool> = Atomic::new(false);
+
+/// Returns whether buffers that are exported now are tracked.
+#[inline]
+pub(super) fn of_new_buffers() -> bool {
+    NEW_BUFFERS.load(Relaxed)
+}
+
+/// The tracking of buffers, from its begin until this is dropped.
+#[must_use = "buffers are not tracked when this is dropped"]
+pub(crate) struct Tracking(#[allow(dead_code)] Notifier<Tracked>);
+
+impl Tracking {
+    /// Begins to track new buffers. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn start() -> Result<Self> {
+        let this = Self(Notifier::register()?);
+        NEW_BUFFERS.store(true, Relaxed);
+        Ok(this)
+    }
+}
+
+struct Tracked;
+
+impl Hibernation for Tracked {
+    fn prepare() -> Result {
+        // A buffer that is recorded later finds this.
+        NEW_BUFFERS.store(false, Relaxed);
+        all_buffers::for_each_own(|dma_buf| exporter::end_tracking(dma_buf))
+    }
+
+    fn finished() {
+        NEW_BUFFERS.store(true, Relaxed);
+    }
+}
