@@ -37,6 +37,18 @@ struct attachment {
 
 extern const struct file_operations client_file_operations;
 
+/* How memory is mapped for a device. */
+enum client_operations {
+	CLIENT_DIRECT,
+	/* By DMA operations of its own. */
+	CLIENT_OWN,
+	/* By those of 32-bit arm for a device behind an IOMMU. */
+	CLIENT_IOMMU,
+};
+
+int operations_set(struct device *dev, enum client_operations which);
+void operations_reset(struct device *dev);
+
 struct attachment *attachment_create(struct client *client, int fd);
 void attachment_destroy(struct attachment *attachment);
 /* Detaches the buffer and leaves it mapped, as a careless driver does. */

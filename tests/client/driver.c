@@ -26,6 +26,12 @@ static bool coherent;
 module_param(coherent, bool, 0444);
 MODULE_PARM_DESC(coherent, "The devices snoop CPU caches, whatever the device tree says");
 
+static unsigned int operations;
+module_param(operations, uint, 0444);
+MODULE_PARM_DESC(operations,
+		 "How memory is mapped for the devices: 0 directly, 1 by DMA operations of their own, "
+		 "2 by those of 32-bit arm for an IOMMU (default 0)");
+
 static int client_probe(struct platform_device *pdev)
 {
 	struct device *dev = &pdev->dev;
@@ -40,6 +46,9 @@ static int client_probe(struct platform_device *pdev)
 		dev_set_dma_coherent(dev);
 	if (max_segment)
 		dma_set_max_seg_size(dev, max_segment);
+	ret = operations_set(dev, operations);
+	if (ret)
+		return dev_err_probe(dev, ret, "operations=%u is not supported\n", operations);
 
 	client = devm_kzalloc(dev, sizeof(*client), GFP_KERNEL);
 	if (!client)
@@ -62,6 +71,7 @@ static void client_remove(struct platform_device *pdev)
 	struct client *client = platform_get_drvdata(pdev);
 
 	misc_deregister(&client->misc);
+	operations_reset(&pdev->dev);
 }
 
 static const struct of_device_id client_of_match[] = { { .compatible = "rk-dma-heap,test-client" },

@@ -84,8 +84,15 @@ pub fn add(tests: &mut Tests) {
     }
 }
 
-/// Adds the test that must come after all others with devices that do not snoop.
+/// Adds tests with other devices. The last one must come after all with devices that do not snoop.
 pub fn add_last(tests: &mut Tests) {
+    tests.add("maintenance/views/killed", views::killed);
+    tests.add("maintenance/operations/own", || views::operations(1));
+    if cfg!(target_arch = "arm") {
+        tests.add("maintenance/operations/iommu", || {
+            views::operations(views::IOMMU)
+        });
+    }
     tests.add("snooping/is-a-view", views::snooping);
 }
 
