@@ -43,8 +43,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// The number of pages whose lines are invalidated between two checks for a signal: 4 MiB, in some
-/// hundred microseconds.
+/// The number of pages whose lines are invalidated between two checks for a signal: those of 4 MiB.
 const CHECKED_PAGES: usize = (4 << 20) >> PAGE_SHIFT;
 
 impl<M: Memory> Buffer<M> {
