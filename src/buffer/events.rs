@@ -21,7 +21,8 @@ use crate::{
             Maintenance,
             SgTable, //
         },
-        signal, //
+        signal,
+        task, //
     },
     decisions::{
         cache_state::{
@@ -90,7 +91,7 @@ impl<M: Memory> Buffer<M> {
     }
 
     /// Does `action`, which is one for all lines. Calls `check` before each part of them, and fails
-    /// as it does, or as [`Cleaner::sync_for_cpu`].
+    /// as it does, or as [`Cleaner::sync_for_cpu`]. May sleep.
     #[cold]
     fn prepare(
         &self,
@@ -104,6 +105,7 @@ impl<M: Memory> Buffer<M> {
             .segments()
             .flat_map(|segment| segment.chunks(CHECKED_PAGES));
         parts.try_for_each(|part| {
+            task::reschedule();
             check()?;
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
             unsafe {

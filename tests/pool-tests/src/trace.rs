@@ -92,6 +92,12 @@ impl Trace {
         self.write("trace", "")
     }
 
+    /// Returns whether there are recorded events. Others may be recorded meanwhile.
+    pub fn has_events(&self) -> Result<bool> {
+        let text = std::fs::read_to_string(self.path.join("trace"))?;
+        Ok(text.lines().any(|line| !line.starts_with('#')))
+    }
+
     /// Returns the recorded events in order and discards them.
     pub fn take(&self) -> Result<Vec<Event>> {
         self.write("tracing_on", "0")?;

@@ -452,13 +452,12 @@ pub fn killed() -> Result<()> {
         let _mapping = buffer.map()?;
         Ok(())
     })?;
-    let mut begun = 0;
-    while begun == 0 {
-        begun = watch.take(&segments)?.for_cpu;
+    while !watch.trace.has_events()? {
+        sleep(Duration::from_millis(1));
     }
     // Kills it, and waits.
     drop(child);
-    let before = begun + watch.take(&segments)?.for_cpu;
+    let before = watch.take(&segments)?.for_cpu;
     ensure!(before < size as u64, "{before} bytes before the end");
     let mapping = buffer.map()?;
     expect("mmap", watch.take(&segments)?, for_cpu(size as u64))?;
