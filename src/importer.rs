@@ -102,9 +102,7 @@ pub(crate) enum Access {
 /// Returns the way in which `device` accesses `memory`. Does not sleep.
 pub(crate) fn access(memory: &impl Memory, device: &Device) -> Access {
     // Few devices can need a bounce buffer at all.
-    if dma_device::may_copy(device)
-        && (dma_device::is_unknown(device) || bounces(memory, device))
-    {
+    if dma_device::may_copy(device) && (dma_device::is_unknown(device) || bounces(memory, device)) {
         return Access::Copied;
     }
     if dma_device::snoops(device) {

@@ -58,7 +58,7 @@ impl Hibernation for Tracked {
     fn prepare() -> Result {
         // A buffer that is recorded later finds this.
         NEW_BUFFERS.store(false, Relaxed);
-        all_buffers::for_each_own(|dma_buf| exporter::end_tracking(dma_buf))
+        all_buffers::for_each_own(exporter::end_tracking)
     }
 
     fn finished() {

@@ -28,9 +28,10 @@ MODULE_PARM_DESC(coherent, "The devices snoop CPU caches, whatever the device tr
 
 static unsigned int operations;
 module_param(operations, uint, 0444);
-MODULE_PARM_DESC(operations,
-		 "How memory is mapped for the devices: 0 directly, 1 by DMA operations of their own, "
-		 "2 by those of 32-bit arm for an IOMMU (default 0)");
+MODULE_PARM_DESC(
+	operations,
+	"How memory is mapped for the devices: 0 directly, 1 by DMA operations of their own, "
+	"2 by those of 32-bit arm for an IOMMU (default 0)");
 
 static int client_probe(struct platform_device *pdev)
 {

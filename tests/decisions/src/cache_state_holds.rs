@@ -215,9 +215,8 @@ impl World {
                 };
                 match access {
                     Access::PastCaches | Access::Unbounced => {
-                        self.reference = self
-                            .reference
-                            .for_device(architecture, Direction::ToDevice);
+                        self.reference =
+                            self.reference.for_device(architecture, Direction::ToDevice);
                         if maintain {
                             self.hand_over(rules, architecture, importer, users);
                         }
@@ -328,13 +327,7 @@ impl World {
     }
 
     /// The maintenance with the rules before a device accesses the line itself.
-    fn hand_over(
-        &mut self,
-        rules: &Rules,
-        architecture: Architecture,
-        importer: usize,
-        users: u8,
-    ) {
+    fn hand_over(&mut self, rules: &Rules, architecture: Architecture, importer: usize, users: u8) {
         let (access, direction) = IMPORTERS[importer];
         if (rules.needs_write_back)(access, direction, users) {
             self.line = self.line.for_device(architecture, Direction::ToDevice);
@@ -408,7 +401,9 @@ impl World {
                 continue;
             }
             readers.push(match access {
-                Access::PastCaches | Access::Unbounced => ("device", self.reference.memory(), self.line.memory()),
+                Access::PastCaches | Access::Unbounced => {
+                    ("device", self.reference.memory(), self.line.memory())
+                }
                 Access::Snooping => ("snooping", self.reference.seen(), self.line.seen()),
                 Access::Bounced => ("bounced", self.reference.bounced(), self.line.bounced()),
             });

@@ -75,9 +75,10 @@ pub fn add(tests: &mut Tests) {
         tests.add(format!("maintenance/views/zeroes/{heap}"), move || {
             zeroes(heap, "")
         });
-        tests.add(format!("maintenance/views/switched-off/{heap}"), move || {
-            switched_off(heap)
-        });
+        tests.add(
+            format!("maintenance/views/switched-off/{heap}"),
+            move || switched_off(heap),
+        );
         tests.add(format!("maintenance/one-sync/{heap}"), move || {
             with_scene(heap, one_sync)
         });
