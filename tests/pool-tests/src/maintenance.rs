@@ -196,6 +196,7 @@ fn without_importers(name: &str) -> Result<()> {
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let buffer = heap.allocate(PAGES * page_size())?;
+    let view = buffer.map()?;
     let bytes = if name == FOR_ADDRESSES {
         (PAGES * page_size()) as u64
     } else {
@@ -238,7 +239,7 @@ fn without_importers(name: &str) -> Result<()> {
     };
     access(&watch, &buffer, &attachment, &segments, mapped).context("mapped")?;
 
-    drop((attachment, watch, buffer, heap));
+    drop((view, attachment, watch, buffer, heap));
     module.unload()
 }
 
@@ -291,6 +292,7 @@ fn left_mapped(name: &str) -> Result<()> {
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let buffer = heap.allocate(PAGES * page_size())?;
+    let view = buffer.map()?;
     let bytes = (PAGES * page_size()) as u64;
     for others in [[false, false], [true, false], [false, true], [true, true]] {
         let import = |wanted: bool| wanted.then(|| client.import(&buffer)).transpose();
@@ -306,11 +308,15 @@ fn left_mapped(name: &str) -> Result<()> {
             .with_context(|| format!("{others:?}"))?;
         buffer.sync(SYNC_START | SYNC_RW)?;
         let left = others.into_iter().filter(|other| *other).count() as u64;
-        expect("begin", watch.take(&segments)?, for_cpu(left * bytes))
-            .with_context(|| format!("{others:?}"))?;
+        expect(
+            "begin",
+            watch.take(&segments)?,
+            for_cpu(left.min(1) * bytes),
+        )
+        .with_context(|| format!("{others:?}"))?;
         buffer.sync(SYNC_END | SYNC_RW)?;
         drop((before, after, watch));
     }
-    drop((buffer, heap));
+    drop((view, buffer, heap));
     module.unload()
 }
