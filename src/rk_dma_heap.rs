@@ -130,7 +130,7 @@ module! {
         },
         cache_states: u8 {
             default: 1,
-            description: "0: maintain CPU caches whenever a buffer is mapped for a device and unmapped; \
+            description: "0: maintain CPU caches whenever a device maps or unmaps a buffer; \
                 1: not while neither a process nor the kernel maps it (default 1)",
         },
         default_names: u8 {

@@ -153,8 +153,8 @@ pub(crate) fn may_copy(device: &Device) -> bool {
 /// not sleep.
 ///
 /// That is so if a hypervisor maps memory by DMA operations of its own. It is also so for a device
-/// on no bus, which stands for software: what `/dev/xen/gntdev` imports is accessed by CPUs of other
-/// guests, through the caches.
+/// on no bus, which stands for software: what `/dev/xen/gntdev` imports is accessed by CPUs of
+/// other guests, through the caches.
 ///
 /// # Examples
 ///

@@ -38,10 +38,12 @@
 //!
 //! *Maintain* is what the DMA interface does by itself. A map writes lines back even where that
 //! would discard them. *Invalidate* is done for the whole buffer, before anything can read it.
-//! *Flush* writes all lines back before that. CPU access without a mapping is that of an importer with a mapping of its own, of which nothing is
-//! known, so such a buffer is not tracked any more. If it began while somebody else had a mapping,
-//! it ends with lines that may be dirty, while others may be stale. Nobody has a mapping before there is an importer, so CPU
-//! access before that is not counted.
+//! *Flush* writes all lines back before that.
+//!
+//! CPU access without a mapping is that of an importer with a mapping of its own, of which nothing
+//! is known, so such a buffer is not tracked any more. If it began while somebody else had a
+//! mapping, it ends with lines that may be dirty, while others may be stale. Nobody has a mapping
+//! before there is an importer, so CPU access before that is not counted.
 //!
 //! # Why nothing is missed
 //!

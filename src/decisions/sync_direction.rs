@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the direction of a sync does to cache lines, and the one sync that does for all devices that
-//! access a buffer past the CPU's caches.
+//! What the direction of a sync does to cache lines, and the one sync that does for all devices
+//! that access a buffer past the CPU's caches.
 //!
 //! Such a sync maintains the cache lines of the buffer, which are the same for each device. Only
 //! its direction makes a difference, and each device is synced in a direction that its mapping

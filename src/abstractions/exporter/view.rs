@@ -102,8 +102,8 @@ pub(crate) fn for_each_segment(dma_buf: &UncountedDmaBuf, f: &mut dyn FnMut(Segm
     }
 }
 
-/// Calls [`Exporter::end_tracking`](super::Exporter::end_tracking) for `dma_buf`, if this module has
-/// exported it. May sleep, and fails as that does.
+/// Calls [`Exporter::end_tracking`](super::Exporter::end_tracking) for `dma_buf`, if this module
+/// has exported it. May sleep, and fails as that does.
 pub(crate) fn end_tracking(dma_buf: &UncountedDmaBuf) -> Result {
     match View::of(dma_buf) {
         // SAFETY: The view is that of this dma-buf.
