@@ -231,8 +231,8 @@ pub(crate) fn released_own(slot: &OwnSlot) {
 /// call. Stops if it fails. May sleep.
 pub(crate) fn for_each_own(f: impl Fn(&UncountedDmaBuf) -> Result) -> Result {
     let mut next = Some(u64::MAX);
-    while let Some(found) = next.and_then(own::newest_up_to) {
-        if let Some((dma_buf, _)) = found.dma_buf() {
+    while let Some(found) = next.and_then(|number| own::newest_up_to(number, None)) {
+        if let Some((dma_buf, _)) = found.dma_buf {
             f(&dma_buf)?;
         }
         next = found.number.checked_sub(1);

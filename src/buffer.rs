@@ -115,9 +115,13 @@ fn export_as<M: Memory>(
     let buffer = try_init!(Buffer {
         memory <- memory,
         entry: Account::add_buffer(account, request.size()),
-        lines: Lines::new(),
+        lines: Lines::untracked(),
         for_addresses,
-    }? Error);
+    }? Error)
+    .chain(|buffer| {
+        buffer.start_tracking();
+        Ok(())
+    });
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     // SAFETY: The dma-buf is new. `Buffer::released()` calls `released_own()`.
     unsafe { all_buffers::exported_own(&dma_buf) }?;
@@ -154,8 +158,7 @@ pub(crate) fn contiguous_segment(dma_buf: &UncountedDmaBuf, account: &Account) -
 struct Buffer<M: Memory> {
     memory: M,
     entry: Entry,
-    /// What the CPU's caches may hold of the memory. Used if the buffer [is
-    /// tracked](Self::tracker).
+    /// What the CPU's caches may hold of the memory.
     lines: Lines,
     /// Whether CPU access is synced while no importer has the buffer mapped.
     for_addresses: bool,
@@ -173,6 +176,7 @@ impl<M: Memory> Buffer<M> {
 
     /// Calls `f` for each segment with the heap's device, if CPU access is synced while no importer
     /// has the buffer mapped. Fails as `f` does.
+    #[inline(never)]
     fn for_device(&self, f: impl Fn(&Cleaner, Segment) -> Result) -> Result {
         match self.entry.cleaner() {
             Some(cleaner) if self.for_addresses && self.memory.backing() == Backing::Pages => self
@@ -271,30 +275,30 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
                 .unmap(device, mapped.direction, maintenance)
         };
         if mapped.access != Access::PastCaches {
-            self.end_event(CacheEvent::UnmapThroughCaches);
+            self.lines.unlocked_event(CacheEvent::UnmapThroughCaches);
         }
     }
 
+    #[inline]
     fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
-        if self.tracker().is_none() || self.lines.unlocked_event(CacheEvent::ViewBegins) {
+        if self.lines.unlocked_event(CacheEvent::ViewBegins) {
+            return Ok(());
+        }
+        self.locked_view(lock)
+    }
+
+    fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        if self.lines.unlocked_event(CacheEvent::TrackingEnds) {
             return Ok(());
         }
         // An importer has had the buffer mapped, so there is a lock.
         let _attached = lock();
-        self.killable_event(CacheEvent::ViewBegins)
-    }
-
-    fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
-        if self.tracker().is_none() || self.lines.unlocked_event(CacheEvent::TrackingEnds) {
-            return Ok(());
-        }
-        // As above.
-        let _attached = lock();
         self.event(CacheEvent::TrackingEnds).map(|_| ())
     }
 
+    #[inline]
     fn end_view(&self) {
-        self.end_event(CacheEvent::ViewEnds);
+        self.lines.unlocked_event(CacheEvent::ViewEnds);
     }
 
     fn syncs(&self) -> bool {

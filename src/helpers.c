@@ -264,9 +264,9 @@ void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg)
 	sg_init_table(sg, 1);
 }
 
-void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len)
+void rk_dma_heap_helper_sg_set_pfn(struct scatterlist *sg, unsigned long pfn, unsigned int len)
 {
-	sg_set_page(sg, page, len, 0);
+	sg_set_page(sg, pfn_to_page(pfn), len, 0);
 }
 
 void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len)

@@ -59,7 +59,7 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 						      unsigned long wanted, unsigned long *count);
 
 void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg);
-void rk_dma_heap_helper_sg_set_page(struct scatterlist *sg, struct page *page, unsigned int len);
+void rk_dma_heap_helper_sg_set_pfn(struct scatterlist *sg, unsigned long pfn, unsigned int len);
 
 void rk_dma_heap_helper_sg_set_dma(struct scatterlist *sg, dma_addr_t address, unsigned int len);
 

@@ -117,16 +117,11 @@ impl SgTable {
             Backing::Pages => (max_entry_bytes >> PAGE_SHIFT).clamp(1, MAX_ENTRY_PAGES),
             Backing::PfnOnly => MAX_ENTRY_PAGES,
         };
-        let segments = memory.segments();
-        let entries: usize = segments
-            .clone()
-            .map(|segment| segment.pages.div_ceil(max_entry_pages))
-            .sum();
-        let entries = u32::try_from(entries)?;
+        let entries = u32::try_from(memory.chunks(max_entry_pages))?;
         let pfns = match memory.backing() {
             Backing::Pages => None,
             // `dma_map_phys()` maps one range per call, so only one entry is supported.
-            Backing::PfnOnly if entries == 1 => segments.clone().next(),
+            Backing::PfnOnly if entries == 1 => memory.segments().next(),
             Backing::PfnOnly => return Err(EINVAL),
         };
         let table = Opaque::zeroed();
@@ -162,13 +157,12 @@ impl SgTable {
             return Ok(this);
         }
 
-        for segment in segments {
+        for segment in memory.segments() {
             for chunk in segment.chunks(max_entry_pages) {
-                // SAFETY: `entry` is one of the `entries` entries of the table, because the clone
-                // of the iterator listed the same segments. The memory has pages, so each page
-                // frame has a `struct page`.
+                // SAFETY: `entry` is one of the `entries` entries of the table, because that is the
+                // number of chunks. The memory has pages, so each page frame has a `struct page`.
                 unsafe {
-                    c::sg_set_page(entry, c::pfn_to_page(chunk.pfn), chunk.bytes() as u32);
+                    c::sg_set_pfn(entry, chunk.pfn, chunk.bytes() as u32);
                     entry = bindings::sg_next(entry);
                 }
             }

@@ -4,6 +4,7 @@
 
 use super::{
     importers::sync_direction,
+    lines::Lines,
     Buffer, //
 };
 use crate::{
@@ -27,8 +28,7 @@ use crate::{
     decisions::{
         cache_state::{
             CacheAction,
-            CacheEvent,
-            CacheState, //
+            CacheEvent, //
         },
         memory::{
             Backing,
@@ -48,19 +48,28 @@ use kernel::{
 const CHECKED_PAGES: usize = (4 << 20) >> PAGE_SHIFT;
 
 impl<M: Memory> Buffer<M> {
-    /// Returns the device for invalidation, if it is known what the CPU's caches hold of the
+    /// Returns the device for invalidation, if it may be known what the CPU's caches hold of the
     /// memory.
     ///
     /// Write-combined memory needs no maintenance. Of devices that never attach nothing is known.
     /// Without a device that is effective, all devices snoop or have bounce buffers.
     #[inline]
-    pub(super) fn tracker(&self) -> Option<&Cleaner> {
-        if !self.syncs() || self.for_addresses || self.memory.backing() != Backing::Pages {
-            return None;
+    fn tracker(&self) -> Option<&Cleaner> {
+        let cleaner = self.entry.cleaner()?;
+        let may_be_tracked = cleaner.is_effective()
+            && !self.for_addresses
+            && self.memory.backing() == Backing::Pages
+            && self.syncs();
+        may_be_tracked.then_some(cleaner)
+    }
+
+    /// Begins to track what the CPU's caches hold of the memory, which is new, if that may be
+    /// known.
+    #[inline]
+    pub(super) fn start_tracking(&mut self) {
+        if self.tracker().is_some() {
+            self.lines = Lines::of_new_memory();
         }
-        self.entry
-            .cleaner()
-            .filter(|cleaner| cleaner.is_effective())
     }
 
     /// Counts an event, and does what must be done before it. Returns what it requires otherwise.
@@ -69,36 +78,38 @@ impl<M: Memory> Buffer<M> {
     /// [`Cleaner::sync_for_cpu`] does, and then the event must not happen.
     #[inline(always)]
     pub(super) fn event(&self, event: CacheEvent) -> Result<CacheAction> {
-        let Some(cleaner) = self.tracker() else {
-            return Ok(CacheState::Untracked.after(event).1);
-        };
         self.lines
-            .event(event, |action| self.prepare(cleaner, action, || Ok(())))
+            .event(event, |action| self.prepare(action, || Ok(())))
     }
 
     /// Counts an event as [`Buffer::event`] does, and fails with `EINTR` if a fatal signal arrives
     /// meanwhile.
     ///
     /// May sleep. The lock of the importers must be held.
-    pub(super) fn killable_event(&self, event: CacheEvent) -> Result {
-        let Some(cleaner) = self.tracker() else {
-            return Ok(());
-        };
-        self.lines.event(event, |action| {
-            self.prepare(cleaner, action, signal::check_fatal)
-        })?;
-        Ok(())
+    fn killable_event(&self, event: CacheEvent) -> Result {
+        self.lines
+            .event(event, |action| self.prepare(action, signal::check_fatal))
+            .map(|_| ())
+    }
+
+    /// Counts a new mapping of the CPU as [`Buffer::killable_event`] does, with the lock of the
+    /// importers, which `lock` acquires. May sleep.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn locked_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+        // An importer has had the buffer mapped, so there is a lock.
+        let _attached = lock();
+        self.killable_event(CacheEvent::ViewBegins)
     }
 
     /// Does `action`, which is one for all lines. Calls `check` before each part of them, and fails
     /// as it does, or as [`Cleaner::sync_for_cpu`]. May sleep.
     #[cold]
-    fn prepare(
-        &self,
-        cleaner: &Cleaner,
-        action: CacheAction,
-        check: impl Fn() -> Result,
-    ) -> Result {
+    fn prepare(&self, action: CacheAction, check: impl Fn() -> Result) -> Result {
+        // Only lines of a tracked buffer require this.
+        let Some(cleaner) = self.tracker() else {
+            return Ok(());
+        };
         let direction = DataDirection::Bidirectional.into();
         let mut parts = self
             .memory
@@ -150,7 +161,7 @@ impl<M: Memory> Buffer<M> {
         // maintenance is skipped for devices only that do.
         unsafe { table.map(device, direction, in_table) }.inspect_err(|_| {
             if access != Access::PastCaches {
-                self.end_event(CacheEvent::UnmapThroughCaches);
+                self.lines.unlocked_event(CacheEvent::UnmapThroughCaches);
             } else if maintenance == Maintenance::Usual {
                 self.lines.not_cleaned();
             }
@@ -178,7 +189,7 @@ impl<M: Memory> Buffer<M> {
         }
     }
 
-    /// Writes back all lines, if the buffer is tracked. Returns whether it has.
+    /// Writes back all lines, if the buffer may be tracked. Returns whether it has.
     fn written_back(&self) -> bool {
         let Some(cleaner) = self.tracker() else {
             return false;
@@ -202,13 +213,5 @@ impl<M: Memory> Buffer<M> {
             return Ok(CacheAction::Maintain);
         }
         self.event(event)
-    }
-
-    /// Counts an event that requires nothing.
-    #[inline(always)]
-    pub(super) fn end_event(&self, event: CacheEvent) {
-        if self.tracker().is_some() {
-            self.lines.unlocked_event(event);
-        }
     }
 }

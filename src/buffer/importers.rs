@@ -111,31 +111,30 @@ impl<M: Memory> Buffer<M> {
         if !is_mapped {
             return self.for_device(sync_segment);
         }
-        let sync_one = || {
-            if let Some((table, device, direction)) = one {
-                sync_table(table, device, direction);
-            }
-        };
-        let sync_copies = || {
-            if !has_copies {
-                return;
-            }
-            attached.for_each(|device, attachment| {
-                if let Some((Access::Copied, direction)) = attachment.sync(direction) {
-                    sync_table(&attachment.table, device, direction);
-                }
-            });
-        };
-        match purpose {
-            SyncFor::Cpu => {
-                sync_one();
-                sync_copies();
-            }
-            SyncFor::Device => {
-                sync_copies();
-                sync_one();
-            }
+        if has_copies && purpose == SyncFor::Device {
+            Self::sync_copies(attached, direction, &sync_table);
+        }
+        if let Some((table, device, direction)) = one {
+            sync_table(table, device, direction);
+        }
+        if has_copies && purpose == SyncFor::Cpu {
+            Self::sync_copies(attached, direction, &sync_table);
         }
         Ok(())
+    }
+
+    /// Calls `sync_table` for each attachment whose device accesses a copy.
+    #[cold]
+    #[inline(never)]
+    fn sync_copies(
+        attached: &Attached<'_, Self>,
+        direction: Direction,
+        sync_table: &impl Fn(&SgTable, &Device, Direction),
+    ) {
+        attached.for_each(|device, attachment| {
+            if let Some((Access::Copied, direction)) = attachment.sync(direction) {
+                sync_table(&attachment.table, device, direction);
+            }
+        });
     }
 }

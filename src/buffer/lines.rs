@@ -27,14 +27,20 @@ use kernel::{
 pub(super) struct Lines(Atomic<u32>);
 
 impl Lines {
-    /// Creates the state of new memory, whose zeroes may be in the caches only.
+    /// Creates the state of memory of which nothing is known.
     #[inline]
-    pub(super) fn new() -> Self {
-        let state = match tracking::of_new_buffers() {
-            true => CacheState::Written,
-            false => CacheState::Untracked,
-        };
-        Self(Atomic::new(state.to_bits()))
+    pub(super) fn untracked() -> Self {
+        Self(Atomic::new(CacheState::Untracked.to_bits()))
+    }
+
+    /// Creates the state of new memory, whose zeroes may be in the caches only. It is tracked if
+    /// [new buffers are](tracking::of_new_buffers).
+    #[inline]
+    pub(super) fn of_new_memory() -> Self {
+        match tracking::of_new_buffers() {
+            true => Self(Atomic::new(CacheState::Written.to_bits())),
+            false => Self::untracked(),
+        }
     }
 
     #[inline]
@@ -73,8 +79,8 @@ impl Lines {
         }
     }
 
-    /// Counts `event`, if it can be counted without the lock. Returns whether it was. Does not
-    /// sleep.
+    /// Counts `event`, if it can be counted without the lock: nothing must be done first then.
+    /// Returns whether it was. Does not sleep.
     #[inline(always)]
     pub(super) fn unlocked_event(&self, event: CacheEvent) -> bool {
         loop {

@@ -30,7 +30,7 @@ pub(crate) enum Backing {
 ///
 /// From its creation until it is dropped, a value must own each page of each segment that
 /// [`Memory::segments`] lists. All calls must list the same segments, and so must each clone of the
-/// iterator. Each page must
+/// iterator. [`Memory::chunks`] must return the number of their chunks. Each page must
 ///
 /// - be represented in the kernel as [`Memory::backing`] returns,
 /// - have been zeroed before anything else could read it,
@@ -76,6 +76,13 @@ pub(crate) unsafe trait Memory: Send + Sync + 'static {
 
     /// Returns the size in pages, which is the sum over all segments.
     fn pages(&self) -> usize;
+
+    /// Returns the number of [chunks](Segment::chunks) of all segments. `max_pages` is not 0.
+    fn chunks(&self, max_pages: usize) -> usize {
+        self.segments()
+            .map(|segment| segment.pages.div_ceil(max_pages))
+            .sum()
+    }
 
     /// Returns the memory attributes of all CPU mappings. The value never changes.
     fn caching(&self) -> Caching;

@@ -71,6 +71,10 @@ unsafe impl Memory for PooledPages {
         self.runs.pages()
     }
 
+    fn chunks(&self, max_pages: usize) -> usize {
+        self.runs.chunks(max_pages)
+    }
+
     fn caching(&self) -> Caching {
         self.pool.memory_type.caching
     }

@@ -58,6 +58,12 @@ impl Runs {
         self.0.iter().map(RunList::pages).sum()
     }
 
+    /// Returns the number of chunks of at most `max_pages` pages, which is not 0, of all runs.
+    pub(crate) fn chunks(&self, max_pages: usize) -> usize {
+        let of = |list: &RunList| list.runs() * (1_usize << list.order()).div_ceil(max_pages);
+        self.0.iter().map(of).sum()
+    }
+
     /// Returns the list of order `ORDERS[index]`.
     pub(crate) fn list(&mut self, index: usize) -> Option<&mut RunList> {
         self.0.get_mut(index)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocates or closes buffers, or loads modules, each time between two markers for the QEMU plugin
-//! of `tests/profile`, and prints the addresses of the kernel's functions.
+//! Allocates, imports or closes buffers, or loads modules, each time between two markers for the
+//! QEMU plugin of `tests/profile`, and prints the addresses of the kernel's functions.
 
 use anyhow::{
     Context,
@@ -10,6 +10,11 @@ use anyhow::{
 use clap::{
     Parser,
     ValueEnum, //
+};
+use guest_support::client::{
+    self,
+    Client,
+    Direction, //
 };
 use guest_support::heap::Heap;
 use guest_support::kernel_module;
@@ -21,11 +26,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Operation {
     Allocate,
+    /// Attach a device, map the buffer for it, unmap it, and detach the device
+    Import,
     Close,
     Load,
 }
 
-/// Allocate or close buffers or load modules between markers
+/// Allocate, import or close buffers, or load modules, between markers
 #[derive(Parser)]
 struct Arguments {
     /// Name of the heap
@@ -97,6 +104,8 @@ fn load(arguments: &Arguments) -> Result<()> {
 
 fn use_heap(arguments: &Arguments) -> Result<()> {
     let heap = Heap::open(&arguments.heap)?;
+    client::load("")?;
+    let client = Client::open()?;
     for round in 0..WARM_UP + arguments.rounds {
         let is_measured = |operation| operation == arguments.operation && round >= WARM_UP;
         if is_measured(Operation::Allocate) {
@@ -107,6 +116,19 @@ fn use_heap(arguments: &Arguments) -> Result<()> {
             mark(false);
         }
         sleep(PAUSE);
+        if arguments.operation == Operation::Import {
+            let is_measured = is_measured(Operation::Import);
+            if is_measured {
+                mark(true);
+            }
+            let attachment = client.attach_sized(&buffer, arguments.size)?;
+            attachment.map(Direction::Both)?;
+            attachment.unmap()?;
+            drop(attachment);
+            if is_measured {
+                mark(false);
+            }
+        }
         if is_measured(Operation::Close) {
             mark(true);
         }

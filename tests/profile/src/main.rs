@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints the instructions of an allocation, of a close and of loading by function: for the
+//! Prints the instructions of an allocation, a close, an import and of loading by function: for the
 //! in-tree heap, for the module, and for the module without tracking and default names.
 
 use anyhow::{
@@ -24,7 +24,7 @@ use std::process::{
     Stdio, //
 };
 
-/// Print the instructions of an allocation, of a close and of loading by function
+/// Print the instructions of an allocation, a close, an import and of loading by function
 #[derive(Parser)]
 struct Arguments {
     /// Root directory of the project
@@ -66,39 +66,63 @@ const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
     Counted by a QEMU plugin on the kernel of `make bench`, for the in-tree heap, this module \
     with\n`track_all=0 default_names=0`, and this module with default parameters. The instructions \
     common to\nall sides are the minimum cost of a heap: the system call, the export of a dma-buf \
-    and the descriptor.\nBuffers have 4 KiB. Functions that the kernel frees after loading count \
+    and the descriptor;\nor those of an importing driver, which makes four calls. Functions that the kernel frees after loading count \
     for the one before them.\n";
 
 /// What is measured.
 struct Operation {
-    name: &'static str,
+    title: &'static str,
+    /// Its name for the guest's program.
+    command: &'static str,
+    /// Size of the buffer in bytes.
+    size: usize,
     rounds: usize,
     /// Functions with fewer instructions on each side are summed up.
     least: f64,
 }
 
+/// An operation on a small buffer.
+const SMALL: Operation = Operation {
+    title: "",
+    command: "",
+    size: 4096,
+    rounds: 10,
+    least: 20.0,
+};
+
 const OPERATIONS: &[Operation] = &[
     Operation {
-        name: "allocate",
-        rounds: 10,
-        least: 20.0,
+        title: "allocate, 4096 bytes",
+        command: "allocate",
+        ..SMALL
     },
     Operation {
-        name: "close",
-        rounds: 10,
-        least: 20.0,
+        title: "close, 4096 bytes",
+        command: "close",
+        ..SMALL
     },
     Operation {
-        name: LOAD,
+        title: "attach, map, unmap and detach, 1 MiB",
+        command: "import",
+        size: 1 << 20,
+        ..SMALL
+    },
+    Operation {
+        title: "attach, map, unmap and detach, 32 MiB",
+        command: "import",
+        size: 32 << 20,
+        ..SMALL
+    },
+    Operation {
+        title: LOAD,
+        command: LOAD,
         rounds: 1,
         least: 20_000.0,
+        ..SMALL
     },
 ];
 
 const LOAD: &str = "load";
-
-/// Buffer size in bytes.
-const SIZE: usize = 4096;
 
 /// Instructions by function.
 type Profile = BTreeMap<String, f64>;
@@ -111,7 +135,7 @@ fn main() -> Result<()> {
             .iter()
             .map(|side| {
                 measure(&arguments, side, operation)
-                    .with_context(|| format!("{}, {}", operation.name, side.name))
+                    .with_context(|| format!("{}, {}", operation.title, side.name))
             })
             .collect::<Result<Vec<_>>>()?;
         text += &table(operation, &profiles)?;
@@ -122,11 +146,11 @@ fn main() -> Result<()> {
 }
 
 fn measure(arguments: &Arguments, side: &Side, operation: &Operation) -> Result<Profile> {
-    eprintln!("  {}, {} ...", operation.name, side.name);
+    eprintln!("  {}, {} ...", operation.title, side.name);
     let project = &arguments.project;
     let counts = project.join("build/profile-counts");
     let plugin = project.join("target/release/libprofile_plugin.so");
-    let command = if operation.name == LOAD {
+    let command = if operation.command == LOAD {
         // Whoever looks for the modules also reads their files into memory.
         format!(
             "folder=$(dirname $(find /lib/modules -name system_heap.ko)); \
@@ -135,8 +159,8 @@ fn measure(arguments: &Arguments, side: &Side, operation: &Operation) -> Result<
         )
     } else {
         format!(
-            "{}; profile-guest --size {SIZE} --rounds {} {}",
-            side.load, operation.rounds, operation.name
+            "{}; profile-guest --size {} --rounds {} {}",
+            side.load, operation.size, operation.rounds, operation.command
         )
     };
     let output = Command::new(project.join("qemu/vm"))
@@ -190,7 +214,7 @@ fn functions(symbols: &str) -> BTreeMap<u64, String> {
 }
 
 fn table(operation: &Operation, profiles: &[Profile]) -> Result<String> {
-    let mut text = format!("\n## {}\n\n    ", operation.name);
+    let mut text = format!("\n## {}\n\n    ", operation.title);
     for side in &SIDES {
         write!(text, "{:>10}", side.name)?;
     }
