@@ -188,6 +188,17 @@ impl<M: Memory> Buffer<M> {
     }
 }
 
+// Buffers without a kernel mapping pay less for their syncs if these are no part of them.
+#[inline(never)]
+fn invalidate(mapping: &KernelMapping) {
+    mapping.invalidate();
+}
+
+#[inline(never)]
+fn flush(mapping: &KernelMapping) {
+    mapping.flush();
+}
+
 #[vtable]
 // SAFETY: All methods use the memory that the buffer owns. By the invariants of `Attachment` its
 // table is mapped while `mapped` is set, and it does not move.
@@ -307,7 +318,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
 
     fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some(mapping) = attached.kernel_mapping() {
-            mapping.invalidate();
+            invalidate(mapping);
         }
         if self.access_event(CacheEvent::AccessBegins, &attached)? == CacheAction::Invalidate {
             // There were no copies, and all lines are invalid.
@@ -320,13 +331,13 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
             // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
             |table, device, direction| unsafe { table.sync_for_cpu(device, direction) },
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            |device, segment| unsafe { device.sync_for_cpu(segment, direction) },
+            move |device, segment| unsafe { device.sync_for_cpu(segment, direction) },
         )
     }
 
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
         if let Some(mapping) = attached.kernel_mapping() {
-            mapping.flush();
+            flush(mapping);
         }
         if self.access_event(CacheEvent::AccessEnds, &attached)? == CacheAction::Flush {
             // There are no copies, and all lines are written back.
@@ -339,7 +350,7 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
             // SAFETY: By the invariant of `Attachment` the table is mapped for the attached device.
             |table, device, direction| unsafe { table.sync_for_device(device, direction) },
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
-            |device, segment| unsafe { device.sync_for_device(segment, direction) },
+            move |device, segment| unsafe { device.sync_for_device(segment, direction) },
         )
     }
 

@@ -208,8 +208,9 @@ impl<M: Memory> Buffer<M> {
         event: CacheEvent,
         attached: &Attached<'_, Self>,
     ) -> Result<CacheAction> {
-        if !attached.is_locked() {
-            // There has been no importer, so there is none with a mapping of its own.
+        // If there has been no importer, there is none with a mapping of its own.
+        let is_usual = event == CacheEvent::AccessBegins && self.lines.may_have_mapping();
+        if is_usual || !attached.is_locked() {
             return Ok(CacheAction::Maintain);
         }
         self.event(event)

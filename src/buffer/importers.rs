@@ -66,6 +66,7 @@ impl Attachment {
     ///
     /// A device that only reads has written nothing that the CPU must see, and needs no more than
     /// what the CPU wrote. The other direction would overwrite that from a bounce buffer.
+    #[inline]
     fn sync(&self, direction: Direction) -> Option<(Access, Direction)> {
         let mapped = self.mapped?;
         let only_reads = mapped.direction == Direction::from(DataDirection::ToDevice);
@@ -95,26 +96,26 @@ impl<M: Memory> Buffer<M> {
         sync_table: impl Fn(&SgTable, &Device, Direction),
         sync_segment: impl Fn(&Cleaner, Segment) -> Result,
     ) -> Result {
-        let (mut is_mapped, mut has_copies) = (false, false);
-        let mut one = None;
-        attached.for_each(|device, attachment| {
-            let Some((access, direction)) = attachment.sync(direction) else {
-                return;
-            };
-            is_mapped = true;
-            has_copies |= access == Access::Copied;
-            let better = || sync_direction(direction).does_for_all(purpose);
-            if access == Access::PastCaches && (one.is_none() || better()) {
-                one = Some((&attachment.table, device, direction));
-            }
-        });
-        if !is_mapped {
+        if attached.is_empty() {
             return self.for_device(sync_segment);
         }
+        let mut has_copies = false;
+        let mut past_caches = attached.iter().filter_map(|(device, attachment)| {
+            let (access, direction) = attachment.sync(direction)?;
+            has_copies |= access == Access::Copied;
+            (access == Access::PastCaches).then_some((device, &attachment.table, direction))
+        });
+        let first = past_caches.next();
+        let one = past_caches.fold(first, |one, other| {
+            match sync_direction(other.2).does_for_all(purpose) {
+                true => Some(other),
+                false => one,
+            }
+        });
         if has_copies && purpose == SyncFor::Device {
             Self::sync_copies(attached, direction, &sync_table);
         }
-        if let Some((table, device, direction)) = one {
+        if let Some((device, table, direction)) = one {
             sync_table(table, device, direction);
         }
         if has_copies && purpose == SyncFor::Cpu {
@@ -131,10 +132,10 @@ impl<M: Memory> Buffer<M> {
         direction: Direction,
         sync_table: &impl Fn(&SgTable, &Device, Direction),
     ) {
-        attached.for_each(|device, attachment| {
+        for (device, attachment) in attached.iter() {
             if let Some((Access::Copied, direction)) = attachment.sync(direction) {
                 sync_table(&attachment.table, device, direction);
             }
-        });
+        }
     }
 }

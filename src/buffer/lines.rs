@@ -43,18 +43,19 @@ impl Lines {
         }
     }
 
-    #[inline]
-    fn state(&self) -> CacheState {
-        CacheState::from_bits(self.0.load(Acquire))
-    }
-
-    /// Changes the state from `old`. Returns false if it is another one.
+    /// Changes the state from that with the number `old`. Returns false if it is another one.
     ///
     /// Full ordering: what the CPU wrote before a view ended is written back by whoever finds that
     /// it has ended, and lines are invalidated before a view is found.
+    #[inline(always)]
+    fn change(&self, old: u32, new: CacheState) -> bool {
+        old == new.to_bits() || self.0.cmpxchg(old, new.to_bits(), Full).is_ok()
+    }
+
+    /// Returns whether the CPU may have a mapping.
     #[inline]
-    fn change(&self, old: CacheState, new: CacheState) -> bool {
-        old == new || self.0.cmpxchg(old.to_bits(), new.to_bits(), Full).is_ok()
+    pub(super) fn may_have_mapping(&self) -> bool {
+        CacheState::may_have_mapping(self.0.load(Acquire))
     }
 
     /// Counts `event`. If it requires something that must be done first, calls `before` with that.
@@ -68,8 +69,8 @@ impl Lines {
         before: impl Fn(CacheAction) -> Result,
     ) -> Result<CacheAction> {
         loop {
-            let old = self.state();
-            let (new, action) = old.after(event);
+            let old = self.0.load(Acquire);
+            let (new, action) = CacheState::from_bits(old).after(event);
             if matches!(action, CacheAction::Invalidate | CacheAction::Flush) {
                 before(action)?;
             }
@@ -84,11 +85,12 @@ impl Lines {
     #[inline(always)]
     pub(super) fn unlocked_event(&self, event: CacheEvent) -> bool {
         loop {
-            let old = self.state();
-            if old.is_locked() {
+            let old = self.0.load(Acquire);
+            let state = CacheState::from_bits(old);
+            if state.is_locked() {
                 return false;
             }
-            if self.change(old, old.after(event).0) {
+            if self.change(old, state.after(event).0) {
                 return true;
             }
         }
@@ -97,6 +99,6 @@ impl Lines {
     /// The map that led to [`CacheState::Clean`] has failed. The lock of the importers must be
     /// held.
     pub(super) fn not_cleaned(&self) {
-        self.change(CacheState::Clean, CacheState::Written);
+        self.change(CacheState::Clean.to_bits(), CacheState::Written);
     }
 }

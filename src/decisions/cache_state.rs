@@ -85,15 +85,35 @@ pub(crate) enum CacheState {
     Written,
     /// There is no view. No line is dirty. Lines may be stale.
     Clean,
-    /// There are views: mappings of the CPU, and mapped attachments. Not both numbers are 0.
-    Viewed {
-        /// The number of mappings of the CPU.
-        mappings: u16,
-        /// The number of mapped attachments whose devices are served through the caches.
-        devices: u16,
-    },
+    /// There are views.
+    Viewed(Views),
     /// There may always be a view.
     Untracked,
+}
+
+/// The views of a buffer. There is at least one.
+///
+/// The lower half is the number of mappings of the CPU. The upper half is that of mapped
+/// attachments whose devices are served through the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Views(u32);
+
+impl Views {
+    const MAPPING: u32 = 1;
+    const DEVICE: u32 = 1 << 16;
+
+    /// The largest number of mappings, or of devices, that is counted.
+    const MAX_COUNT: u32 = u16::MAX as u32 - 1;
+
+    fn has_mappings(self) -> bool {
+        Self::count(self.0, Self::MAPPING) != 0
+    }
+
+    /// Returns the number of views that `one` is one of.
+    #[inline]
+    const fn count(counts: u32, one: u32) -> u32 {
+        counts / one % Self::DEVICE
+    }
 }
 
 /// What happens to a buffer.
@@ -154,47 +174,52 @@ impl CacheState {
             ViewBegins,
             ViewEnds, //
         };
-        let add = |mappings, devices| self.with_more_views(mappings, devices);
+        let more = |one| self.with_more_views(one);
+        let less = |one| self.with_fewer_views(one);
         match (self, event) {
             (Self::Written, MapPastCaches) => (Self::Clean, Maintain),
             (Self::Clean, MapPastCaches | UnmapPastCaches) => (Self::Clean, Skip),
             (state, MapPastCaches | UnmapPastCaches) => (state, Maintain),
 
-            (Self::Clean, ViewBegins) => (add(1, 0), Invalidate),
-            (Self::Clean, MapThroughCaches) => (add(0, 1), Invalidate),
-            (_, ViewBegins) => (add(1, 0), Skip),
-            (_, MapThroughCaches) => (add(0, 1), Skip),
-            (_, ViewEnds) => (add(-1, 0), Skip),
-            (_, UnmapThroughCaches) => (add(0, -1), Skip),
+            (Self::Clean, ViewBegins) => (more(Views::MAPPING), Invalidate),
+            (Self::Clean, MapThroughCaches) => (more(Views::DEVICE), Invalidate),
+            (_, ViewBegins) => (more(Views::MAPPING), Skip),
+            (_, MapThroughCaches) => (more(Views::DEVICE), Skip),
+            (_, ViewEnds) => (less(Views::MAPPING), Skip),
+            (_, UnmapThroughCaches) => (less(Views::DEVICE), Skip),
 
             (Self::Clean, AccessBegins) => (Self::Untracked, Invalidate),
-            (Self::Written | Self::Viewed { mappings: 0, .. }, AccessBegins) => {
-                (Self::Untracked, Maintain)
-            }
+            (Self::Viewed(views), AccessBegins) if views.has_mappings() => (self, Maintain),
+            (_, AccessBegins) => (Self::Untracked, Maintain),
             (Self::Clean, AccessEnds) => (Self::Written, Flush),
-            (state, AccessBegins | AccessEnds) => (state, Maintain),
+            (state, AccessEnds) => (state, Maintain),
 
             (Self::Clean, TrackingEnds) => (Self::Untracked, Flush),
             (_, TrackingEnds) => (Self::Untracked, Skip),
         }
     }
 
-    /// Returns the state with so many more mappings and devices. A number that cannot be counted
-    /// ends the tracking: the views are not known any more.
+    /// Returns the state with one more view. A number that cannot be counted ends the tracking: the
+    /// views are not known any more.
     #[inline(always)]
-    fn with_more_views(self, mappings: i8, devices: i8) -> Self {
-        let (had_mappings, had_devices) = match self {
-            Self::Written | Self::Clean => (0, 0),
-            Self::Viewed { mappings, devices } => (mappings, devices),
-            Self::Untracked => return self,
-        };
-        let add = |had: u16, more: i8| {
-            had.checked_add_signed(i16::from(more))
-                .filter(|count| *count <= Self::MAX_COUNT)
-        };
-        match (add(had_mappings, mappings), add(had_devices, devices)) {
-            (Some(0), Some(0)) => Self::Written,
-            (Some(mappings), Some(devices)) => Self::Viewed { mappings, devices },
+    fn with_more_views(self, one: u32) -> Self {
+        match self {
+            Self::Written | Self::Clean => Self::Viewed(Views(one)),
+            Self::Viewed(Views(counts)) if Views::count(counts, one) < Views::MAX_COUNT => {
+                Self::Viewed(Views(counts + one))
+            }
+            Self::Viewed(_) | Self::Untracked => Self::Untracked,
+        }
+    }
+
+    /// Returns the state with one view less. That of a view that was not counted ends the tracking.
+    #[inline(always)]
+    fn with_fewer_views(self, one: u32) -> Self {
+        match self {
+            Self::Viewed(Views(counts)) if counts == one => Self::Written,
+            Self::Viewed(Views(counts)) if Views::count(counts, one) > 0 => {
+                Self::Viewed(Views(counts - one))
+            }
             _ => Self::Untracked,
         }
     }
@@ -207,12 +232,17 @@ impl CacheState {
         self == Self::Clean
     }
 
-    /// The largest number of mappings, or of devices, that is counted.
-    const MAX_COUNT: u16 = u16::MAX - 1;
-
+    // No number of devices is as large as in the last two.
     const WRITTEN: u32 = 0;
-    const CLEAN: u32 = u32::MAX - 1;
+    const CLEAN: u32 = u32::MAX << 16;
     const UNTRACKED: u32 = u32::MAX;
+
+    /// Returns whether the CPU may have a mapping in the state with this number. The begin of CPU
+    /// access requires what the DMA interface does then, and changes nothing.
+    #[inline]
+    pub(crate) const fn may_have_mapping(bits: u32) -> bool {
+        bits as u16 != 0
+    }
 
     /// Returns the state as a number.
     #[inline]
@@ -220,7 +250,7 @@ impl CacheState {
         match self {
             Self::Written => Self::WRITTEN,
             Self::Clean => Self::CLEAN,
-            Self::Viewed { mappings, devices } => mappings as u32 | ((devices as u32) << 16),
+            Self::Viewed(Views(counts)) => counts,
             Self::Untracked => Self::UNTRACKED,
         }
     }
@@ -232,10 +262,7 @@ impl CacheState {
             Self::WRITTEN => Self::Written,
             Self::CLEAN => Self::Clean,
             Self::UNTRACKED => Self::Untracked,
-            counts => Self::Viewed {
-                mappings: counts as u16,
-                devices: (counts >> 16) as u16,
-            },
+            counts => Self::Viewed(Views(counts)),
         }
     }
 }

@@ -183,22 +183,22 @@ unsafe impl Exporter for PageExporter {
     }
 
     fn begin_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
-        attached.for_each(|device, attachment| {
+        for (device, attachment) in attached.iter() {
             if attachment.mapped.is_some() {
                 // SAFETY: By the type invariants the table is mapped for the device.
                 unsafe { attachment.table.sync_for_cpu(device, direction) };
             }
-        });
+        }
         Ok(())
     }
 
     fn end_cpu_access(&self, attached: Attached<'_, Self>, direction: Direction) -> Result {
-        attached.for_each(|device, attachment| {
+        for (device, attachment) in attached.iter() {
             if attachment.mapped.is_some() {
                 // SAFETY: By the type invariants the table is mapped for the device.
                 unsafe { attachment.table.sync_for_device(device, direction) };
             }
-        });
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::abstractions::{
     once_box::OnceBox, //
 };
 use core::{
+    iter,
     marker::PhantomData,
     mem::offset_of,
     ptr::NonNull, //
@@ -177,22 +178,32 @@ impl<'a, T: Exporter> Attached<'a, T> {
         }
     }
 
-    /// Calls `f` for each device that has the dma-buf mapped, in no particular order.
+    /// Returns the devices that have the dma-buf mapped, in no particular order, and their data.
     ///
     /// None of them is unmapped while `self` is borrowed.
-    pub(crate) fn for_each<'b>(&'b self, mut f: impl FnMut(&'b Device, &'b T::Attachment)) {
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Device, &T::Attachment)> {
         let mut next = self.list.as_ref().and_then(|list| list.first.0);
-        while let Some(attachment) = next {
+        iter::from_fn(move || {
+            let raw = next?.as_ptr();
             // SAFETY: By the invariants of `List` the attachment and its private data are valid,
             // the latter of this type by the invariants of `Self`. A device is valid while it is
-            // attached. The lock is held, so there is no exclusive reference to the data.
+            // attached. The lock is held as long as `self` is borrowed, so there is no exclusive
+            // reference to the data.
             unsafe {
-                let raw = attachment.as_ptr();
                 let private = &*(*raw).priv_.cast::<Importer<T>>();
-                f(Device::from_raw((*raw).dev), &private.data);
                 next = private.link.0;
+                Some((Device::from_raw((*raw).dev), &private.data))
             }
-        }
+        })
+    }
+
+    /// Returns whether no device has the dma-buf mapped.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self
+            .list
+            .as_ref()
+            .is_some_and(|list| list.first.0.is_some())
     }
 
     /// Returns whether the lock is held. It is not if there has been no importer yet.

@@ -50,6 +50,7 @@ impl<T: Exporter> NewView<'_, T> {
     /// # Safety
     ///
     /// `dma_buf` must be valid as long as the result and have been exported with `T`.
+    #[inline(always)]
     unsafe fn begin(dma_buf: *mut bindings::dma_buf) -> Result<Self> {
         // SAFETY: By the safety requirements.
         let exporter = unsafe { exporter::<T>(dma_buf) };
