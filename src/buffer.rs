@@ -214,14 +214,15 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
         self.memory.pages() * PAGE_SIZE
     }
 
-    fn attach(&self, device: &Device) -> Result<Attachment> {
+    fn attach(&self, device: &Device) -> Result<impl Init<Attachment, Error>> {
         importer::check_attach(&self.memory, self.name(), device)?;
         let max_entry_bytes = importer::max_entry_bytes(&self.memory, device);
+        let table = SgTable::new(&self.memory, max_entry_bytes)?;
         // INVARIANT: The table is new, so it is not mapped.
-        Ok(Attachment {
-            table: SgTable::new(&self.memory, max_entry_bytes)?,
+        Ok(try_init!(Attachment {
+            table <- table,
             mapped: None,
-        })
+        }? Error))
     }
 
     fn map<'a>(

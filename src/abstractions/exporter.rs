@@ -170,8 +170,8 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// Returns the size of the memory in bytes. Never changes.
     fn size(&self) -> usize;
 
-    /// Attaches `device`. May sleep.
-    fn attach(&self, device: &Device) -> Result<Self::Attachment>;
+    /// Attaches `device`: returns an initializer of the data. May sleep, as the initializer may.
+    fn attach(&self, device: &Device) -> Result<impl Init<Self::Attachment, Error>>;
 
     /// Maps the memory for the attached device and returns its scatter list.
     ///

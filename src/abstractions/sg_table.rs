@@ -81,7 +81,7 @@ pub(crate) enum Maintenance {
 /// }
 ///
 /// let run = Run(PageRun::allocate(2, Zone::Any, Reclaim::Direct).ok_or(ENOMEM)?);
-/// let table = SgTable::new(&run, 2 * PAGE_SIZE)?;
+/// let table = KBox::try_init(SgTable::new(&run, 2 * PAGE_SIZE)?, GFP_KERNEL)?;
 /// // SAFETY: The table is valid while it is borrowed.
 /// assert_eq!(unsafe { (*table.as_raw()).nents }, 2);
 /// ```
@@ -106,13 +106,16 @@ unsafe impl Send for SgTable {}
 unsafe impl Sync for SgTable {}
 
 impl SgTable {
-    /// Creates a list of the segments of `memory`.
+    /// Returns an initializer of a list of the segments of `memory`.
     ///
     /// An entry has at most `max_entry_bytes` bytes if the memory has pages.
     ///
     /// May sleep. Fails with `ENOMEM`. Fails with `EINVAL` if there are no segments, or if the
     /// number of entries exceeds an `unsigned int`.
-    pub(crate) fn new(memory: &impl Memory, max_entry_bytes: usize) -> Result<Self> {
+    pub(crate) fn new<'a>(
+        memory: &'a impl Memory,
+        max_entry_bytes: usize,
+    ) -> Result<impl Init<Self, Error> + 'a> {
         let max_entry_pages = match memory.backing() {
             Backing::Pages => (max_entry_bytes >> PAGE_SHIFT).clamp(1, MAX_ENTRY_PAGES),
             Backing::PfnOnly => MAX_ENTRY_PAGES,
@@ -124,50 +127,70 @@ impl SgTable {
             Backing::PfnOnly if entries == 1 => memory.segments().next(),
             Backing::PfnOnly => return Err(EINVAL),
         };
-        let table = Opaque::zeroed();
-        if entries != 1 {
-            // The list of a large buffer of single pages is large itself. It must not trigger the
-            // OOM killer.
-            let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
-            // SAFETY: `table` is valid for writing. The caller may sleep, so these flags are
-            // allowed.
-            to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, gfp) })?;
-        }
-        // INVARIANT: `sg_alloc_table()` initialised a table of several entries, and the code below
-        // one of a single entry and the pages of each entry. A table of page frames has one entry,
-        // as checked above.
-        let this = Self {
-            table,
+        // INVARIANT: `allocate()` initialises a table of several entries, and `fill()` one of a
+        // single entry and the pages of each entry. A table of page frames has one entry, as
+        // checked above.
+        let this = try_init!(Self {
+            table: Self::allocate(entries)?,
             single: Opaque::zeroed(),
             pfns,
             caching: memory.caching(),
-        };
-        let mut entry = this.single.get();
+        }? Error);
+        Ok(this.chain(move |this| {
+            // SAFETY: `entries` is the number of chunks.
+            unsafe { this.fill(memory, max_entry_pages) };
+            Ok(())
+        }))
+    }
+
+    /// Creates a table of so many entries that describe nothing. A single one has no memory. May
+    /// sleep. Fails as [`SgTable::new`] does.
+    fn allocate(entries: u32) -> Result<Opaque<bindings::sg_table>> {
+        if entries == 1 {
+            return Ok(Opaque::new(bindings::sg_table {
+                nents: 1,
+                orig_nents: 1,
+                ..pin_init::zeroed()
+            }));
+        }
+        let table = Opaque::zeroed();
+        // The list of a large buffer of single pages is large itself. It must not trigger the OOM
+        // killer.
+        let gfp = bindings::GFP_KERNEL | c::GFP_RETRY_MAYFAIL | c::GFP_NOWARN;
+        // SAFETY: `table` is valid for writing. The caller may sleep, so these flags are allowed.
+        to_result(unsafe { bindings::sg_alloc_table(table.get(), entries, gfp) })?;
+        Ok(table)
+    }
+
+    /// Describes the pages of `memory`. Page frames are described when they are mapped.
+    ///
+    /// # Safety
+    ///
+    /// The memory must have as many chunks of `max_entry_pages` as the table has entries, which
+    /// must describe nothing.
+    unsafe fn fill(&mut self, memory: &impl Memory, max_entry_pages: usize) {
+        let mut entry = self.single.get();
         // SAFETY: The table and its single entry are valid for writing, and have no other user.
         unsafe {
-            if entries == 1 {
-                (*this.as_raw()).nents = 1;
-                (*this.as_raw()).orig_nents = 1;
+            if self.is_single() {
                 c::sg_init_single(entry);
             } else {
-                entry = (*this.as_raw()).sgl;
+                entry = (*self.as_raw()).sgl;
             }
         }
-        if this.pfns.is_some() {
-            return Ok(this);
+        if self.pfns.is_some() {
+            return;
         }
-
         for segment in memory.segments() {
             for chunk in segment.chunks(max_entry_pages) {
-                // SAFETY: `entry` is one of the `entries` entries of the table, because that is the
-                // number of chunks. The memory has pages, so each page frame has a `struct page`.
+                // SAFETY: By the safety requirements `entry` is one of the entries of the table.
+                // The memory has pages, so each page frame has a `struct page`.
                 unsafe {
                     c::sg_set_pfn(entry, chunk.pfn, chunk.bytes() as u32);
                     entry = bindings::sg_next(entry);
                 }
             }
         }
-        Ok(this)
     }
 
     /// Returns the C structure. Its entries are valid while it is mapped.

@@ -131,12 +131,13 @@ unsafe impl Exporter for PageExporter {
         self.memory.pages() * PAGE_SIZE
     }
 
-    fn attach(&self, device: &Device) -> Result<Attachment> {
+    fn attach(&self, device: &Device) -> Result<impl Init<Attachment, Error>> {
+        let table = SgTable::new(&self.memory, dma_device::max_segment_size(device))?;
         // INVARIANT: The table is new, so it is not mapped.
-        Ok(Attachment {
-            table: SgTable::new(&self.memory, dma_device::max_segment_size(device))?,
+        Ok(try_init!(Attachment {
+            table <- table,
             mapped: None,
-        })
+        }? Error))
     }
 
     fn map<'a>(

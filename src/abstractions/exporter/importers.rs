@@ -48,13 +48,13 @@ pub(super) struct Importer<T: Exporter> {
 }
 
 impl<T: Exporter> Importer<T> {
-    /// Creates an importer that is in no list.
-    pub(super) fn new(data: T::Attachment) -> Self {
+    /// Returns an initializer of an importer that is in no list.
+    pub(super) fn new(data: impl Init<T::Attachment, Error>) -> impl Init<Self, Error> {
         const { assert!(offset_of!(Self, link) == 0) };
-        Self {
+        try_init!(Self {
             link: Link(None),
-            data,
-        }
+            data <- data,
+        }? Error)
     }
 }
 

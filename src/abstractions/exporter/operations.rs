@@ -109,10 +109,9 @@ impl<T: Exporter> OperationsVTable<T> {
                 unsafe { (exporter::<T>(dma_buf), Device::from_raw((*attachment).dev)) };
             // SAFETY: By the safety requirements the dma-buf was exported with `T`.
             unsafe { importers::<T>(dma_buf) }.create()?;
-            // The data is large, so there is memory for it before it is made.
-            let private = SizedBox::<Importer<T>>::new_uninit(GFP_KERNEL)?;
-            let private = private.write(Importer::new(exporter.attach(device)?));
-            let private = SizedBox::into_raw(private);
+            // The data is large, so it is initialized in place.
+            let private = Importer::<T>::new(exporter.attach(device)?);
+            let private = SizedBox::into_raw(SizedBox::try_init(private, GFP_KERNEL)?);
             // SAFETY: The attachment is valid. The field is reserved for the exporter.
             unsafe { (*attachment).priv_ = private.cast() };
             Ok(0)
