@@ -208,9 +208,22 @@ impl<M: Memory> Buffer<M> {
         event: CacheEvent,
         attached: &Attached<'_, Self>,
     ) -> Result<CacheAction> {
-        // If there has been no importer, there is none with a mapping of its own.
-        let is_usual = event == CacheEvent::AccessBegins && self.lines.may_have_mapping();
-        if is_usual || !attached.is_locked() {
+        let is_usual = match event {
+            CacheEvent::AccessBegins => self.lines.may_have_mapping(),
+            _ => !self.lines.is_locked(),
+        };
+        if is_usual {
+            return Ok(CacheAction::Maintain);
+        }
+        self.unusual_access(event, attached.is_locked())
+    }
+
+    /// Counts the begin or the end of CPU access as [`Buffer::access_event`] does, in any state.
+    #[cold]
+    #[inline(never)]
+    fn unusual_access(&self, event: CacheEvent, is_locked: bool) -> Result<CacheAction> {
+        if !is_locked {
+            // There has been no importer, so there is none with a mapping of its own.
             return Ok(CacheAction::Maintain);
         }
         self.event(event)

@@ -101,9 +101,13 @@ impl<M: Memory> Buffer<M> {
         }
         let mut has_copies = false;
         let mut past_caches = attached.iter().filter_map(|(device, attachment)| {
-            let (access, direction) = attachment.sync(direction)?;
-            has_copies |= access == Access::Copied;
-            (access == Access::PastCaches).then_some((device, &attachment.table, direction))
+            match attachment.sync(direction)? {
+                (Access::PastCaches, direction) => Some((device, &attachment.table, direction)),
+                (access, _) => {
+                    has_copies |= access == Access::Copied;
+                    None
+                }
+            }
         });
         let first = past_caches.next();
         let one = past_caches.fold(first, |one, other| {
@@ -113,26 +117,26 @@ impl<M: Memory> Buffer<M> {
             }
         });
         if has_copies && purpose == SyncFor::Device {
-            Self::sync_copies(attached, direction, &sync_table);
+            Self::sync_copies(attached.iter(), direction, &sync_table);
         }
         if let Some((device, table, direction)) = one {
             sync_table(table, device, direction);
         }
         if has_copies && purpose == SyncFor::Cpu {
-            Self::sync_copies(attached, direction, &sync_table);
+            Self::sync_copies(attached.iter(), direction, &sync_table);
         }
         Ok(())
     }
 
-    /// Calls `sync_table` for each attachment whose device accesses a copy.
+    /// Calls `sync_table` for those of the `importers` whose devices access a copy.
     #[cold]
     #[inline(never)]
-    fn sync_copies(
-        attached: &Attached<'_, Self>,
+    fn sync_copies<'a>(
+        importers: impl Iterator<Item = (&'a Device, &'a Attachment)>,
         direction: Direction,
         sync_table: &impl Fn(&SgTable, &Device, Direction),
     ) {
-        for (device, attachment) in attached.iter() {
+        for (device, attachment) in importers {
             if let Some((Access::Copied, direction)) = attachment.sync(direction) {
                 sync_table(&attachment.table, device, direction);
             }

@@ -58,6 +58,12 @@ impl Lines {
         CacheState::may_have_mapping(self.0.load(Acquire))
     }
 
+    /// Returns whether the state is one that is entered and left with the lock held only.
+    #[inline]
+    pub(super) fn is_locked(&self) -> bool {
+        CacheState::from_bits(self.0.load(Acquire)).is_locked()
+    }
+
     /// Counts `event`. If it requires something that must be done first, calls `before` with that.
     /// Returns what it requires.
     ///

@@ -200,10 +200,7 @@ impl<'a, T: Exporter> Attached<'a, T> {
 
     /// Returns whether no device has the dma-buf mapped.
     pub(crate) fn is_empty(&self) -> bool {
-        !self
-            .list
-            .as_ref()
-            .is_some_and(|list| list.first.0.is_some())
+        self.list.as_ref().is_none_or(|list| list.first.0.is_none())
     }
 
     /// Returns whether the lock is held. It is not if there has been no importer yet.

@@ -690,6 +690,19 @@ fn cache_events() -> impl Strategy<Value = CacheEvent> {
     ])
 }
 
+/// Numbers of states that are not numbers of views, and the next ones.
+const SPECIAL: [u32; 9] = [
+    0,
+    1,
+    1 << 16,
+    (1 << 16) + 1,
+    (u32::MAX << 16) - 1,
+    u32::MAX << 16,
+    (u32::MAX << 16) + 1,
+    u32::MAX - 1,
+    u32::MAX,
+];
+
 proptest! {
     #[test]
     fn long_sequences_show_no_old_byte(
@@ -705,12 +718,16 @@ proptest! {
     }
 
     #[test]
-    fn numbers_and_states_correspond(bits: u32) {
+    fn numbers_and_states_correspond(
+        bits in prop_oneof![any::<u32>(), prop::sample::select(SPECIAL.to_vec())],
+    ) {
         prop_assert_eq!(CacheState::from_bits(bits).to_bits(), bits);
     }
 
     #[test]
-    fn access_is_usual_while_the_cpu_may_have_a_mapping(bits: u32) {
+    fn access_is_usual_while_the_cpu_may_have_a_mapping(
+        bits in prop_oneof![any::<u32>(), prop::sample::select(SPECIAL.to_vec())],
+    ) {
         let state = CacheState::from_bits(bits);
         let after = state.after(CacheEvent::AccessBegins);
         let is_usual = CacheState::may_have_mapping(bits);
