@@ -209,7 +209,7 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result;
 
     /// Returns whether CPU access needs cache maintenance. If not, [`Exporter::begin_cpu_access`]
-    /// and [`Exporter::end_cpu_access`] are not called.
+    /// and [`Exporter::end_cpu_access`] are not called. The value never changes.
     fn syncs(&self) -> bool;
 
     /// Prepares the memory for CPU access. May sleep. The lock of the importers is held.
@@ -281,14 +281,15 @@ pub(crate) fn export<T: Exporter>(
     }
     let raw = SizedBox::into_raw(private);
     // SAFETY: The box is valid until `release()` or the end of this function.
-    let name = unsafe { &(*raw).exporter }.name();
+    let exporter = unsafe { &(*raw).exporter };
+    let (name, syncs) = (exporter.name(), exporter.syncs());
 
     let info = bindings::dma_buf_export_info {
         // `name()` borrows the name from the exporter. Until `release()` drops the exporter there
         // are only shared references to it, so the name is valid as long as the dma-buf.
         exp_name: name.as_char_ptr(),
         owner: version::this_module(),
-        ops: OperationsVTable::<T>::build(),
+        ops: OperationsVTable::<T>::build(syncs),
         size,
         flags: flags as c_int,
         resv: ptr::null_mut(),

@@ -89,9 +89,19 @@ impl<T: Exporter> OperationsVTable<T> {
         ..pin_init::zeroed()
     };
 
-    /// Returns the vtable.
-    pub(super) const fn build() -> &'static bindings::dma_buf_ops {
-        &Self::VTABLE
+    /// The vtable of memory whose CPU access needs no cache maintenance.
+    const WITHOUT_SYNCS: bindings::dma_buf_ops = bindings::dma_buf_ops {
+        begin_cpu_access: None,
+        end_cpu_access: None,
+        ..Self::VTABLE
+    };
+
+    /// Returns the vtable of memory of which [`Exporter::syncs`] returns `syncs`.
+    pub(super) const fn build(syncs: bool) -> &'static bindings::dma_buf_ops {
+        match syncs {
+            true => &Self::VTABLE,
+            false => &Self::WITHOUT_SYNCS,
+        }
     }
 
     /// # Safety
@@ -224,7 +234,7 @@ impl<T: Exporter> OperationsVTable<T> {
         unsafe { Self::cpu_access(dma_buf, direction, T::end_cpu_access) }
     }
 
-    /// Calls `access` with the lock of the importers held, if the exporter needs cache maintenance.
+    /// Calls `access` with the lock of the importers held.
     ///
     /// # Safety
     ///
@@ -236,9 +246,6 @@ impl<T: Exporter> OperationsVTable<T> {
     ) -> c_int {
         // SAFETY: By the safety requirements.
         let exporter = unsafe { exporter::<T>(dma_buf) };
-        if !exporter.syncs() {
-            return 0;
-        }
         // SAFETY: By the safety requirements.
         let attached = unsafe { Attached::lock(importers::<T>(dma_buf)) };
         from_result(|| access(exporter, attached, direction).map(|()| 0))
