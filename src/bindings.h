@@ -8,6 +8,8 @@
  * bindgen: cma_get_name
  * bindgen: cma_release
  * bindgen: vmap
+ * bindgen: register_vmap_purge_notifier
+ * bindgen: unregister_vmap_purge_notifier
  * bindgen: dev_get_cma_area
  * bindgen: dma_contiguous_get_area_by_idx
  * bindgen: dma_map_phys

@@ -586,6 +586,24 @@ void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count)
 	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
 }
 
+/*
+ * Returns the address of consecutive page frames in the linear map, or NULL if some of them are
+ * high memory. Low memory lies below it, so the last one decides.
+ */
+void *rk_dma_heap_helper_linear_address(unsigned long pfn, unsigned long count)
+{
+	if (PageHighMem(pfn_to_page(pfn + count - 1)))
+		return NULL;
+	/* Without a tag of KASAN: the pages may have been allocated in several parts. */
+	return kasan_reset_tag(lowmem_page_address(pfn_to_page(pfn)));
+}
+
+/* Returns the size of the address space of vmalloc() and vmap(), in pages. */
+unsigned long rk_dma_heap_helper_vmalloc_pages(void)
+{
+	return VMALLOC_TOTAL >> PAGE_SHIFT;
+}
+
 void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size)
 {
 	return (__force void *)ioremap_wc(address, size);

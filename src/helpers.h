@@ -122,6 +122,8 @@ int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address)
 
 void *rk_dma_heap_helper_vmap_write_combined(struct page **pages, unsigned int count);
 void *rk_dma_heap_helper_vmap_cached(struct page **pages, unsigned int count);
+void *rk_dma_heap_helper_linear_address(unsigned long pfn, unsigned long count);
+unsigned long rk_dma_heap_helper_vmalloc_pages(void);
 void *rk_dma_heap_helper_ioremap_wc(phys_addr_t address, size_t size);
 /*
  * Maps page frames without a struct page; vunmap() removes the mapping. Returns NULL if one of them

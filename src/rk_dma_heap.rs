@@ -47,6 +47,11 @@
 //!    may look up under locks of their own, so interrupts are disabled. No other lock is acquired
 //!    under them.
 //!
+//! The mutexes of [`kept`](abstractions::kernel_mapping::kept) mappings are acquired under any of 1
+//! and 2, and nothing is allocated under them. The kernel's chain of notifiers, which may be called
+//! under any lock that is held across an allocation, only tries to acquire them. Under them the
+//! kernel's spin locks of its address space are acquired, and no other lock.
+//!
 //! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
 //! these held. Under it none is acquired. The same holds for the spin lock of
 //! [`KillableCalls`](abstractions::killable_call::KillableCalls), whose callers hold none of these
@@ -58,14 +63,15 @@
 //!
 //! # Statics
 //!
-//! Six locks are statics, because the C functions that need them are called without data of
+//! Seven locks are statics, because the C functions that need them are called without data of
 //! this module: `rockchip::HEAPS` and `registry::HEAPS` by drivers (`rk_dma_heap_find()`),
 //! `rockchip::NODES` by drivers that add heaps,
 //! `heap_devices::HEAPS` by `open()` of a character device, `all_buffers::RECORDS` by the function
-//! hook and the tracepoint, those of `all_buffers::records::own` by each release of a dma-buf.
+//! hook and the tracepoint, those of `all_buffers::records::own` by each release of a dma-buf,
+//! those of [`kept`](abstractions::kernel_mapping::kept) mappings by the chain of notifiers.
 //! [`RkDmaHeap::init`] initialises them before anything can reach them.
 //! Beside them are atomic flags in [`all_buffers`], [`buffer`] and `procfs/advanced.rs`, and the
-//! totals of `all_buffers::records`. All other state
+//! totals of `all_buffers::records` and of kept mappings. All other state
 //! belongs to [`RkDmaHeap`].
 
 mod abstractions;
@@ -109,6 +115,7 @@ mod procfs;
 
 use abstractions::{
     free_memory,
+    kernel_mapping::kept::Keeping,
     sysfs, //
 };
 use kernel::{
@@ -183,6 +190,7 @@ struct RkDmaHeap {
     _pools: page_pool::Pools,
     _range_service: range_cache::Service,
     _tracking: Option<buffer::Tracking>,
+    _keeping: Keeping,
     _all_buffers: all_buffers::AllBuffers,
 }
 
@@ -196,6 +204,8 @@ impl kernel::Module for RkDmaHeap {
             rockchip::init_locks();
             all_buffers::init_lock();
         }
+        // SAFETY: `init()` is called once, and exports nothing before this.
+        let keeping = unsafe { Keeping::start() }?;
         let parameters = parameters::Parameters::read()?;
         let all_buffers =
             all_buffers::AllBuffers::start(parameters.track_all, parameters.default_names)?;
@@ -255,6 +265,7 @@ impl kernel::Module for RkDmaHeap {
             _pools: pools,
             _range_service: range_service,
             _tracking: tracking,
+            _keeping: keeping,
             _all_buffers: all_buffers,
         })
     }

@@ -2,8 +2,19 @@
 
 //! Mappings of memory at consecutive kernel virtual addresses.
 //!
+//! # Huge entries
+//!
+//! Contiguous write-combined memory is mapped page by page. What the kernel exports for larger
+//! entries refuses RAM: `ioremap()` on arm64 and 32-bit arm, `memremap()` for any attributes but
+//! those of the linear map. `vmap()` and `apply_to_page_range()` make entries of one page, and
+//! `vmap_pfn()` refuses page frames with a `struct page` besides. So such a mapping is
+//! [kept](kept::keep) instead of made faster. Memory without a `struct page` gets huge entries by
+//! `ioremap_wc()`.
+//!
 //! C headers: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h),
 //! [`include/linux/io.h`](srctree/include/linux/io.h)
+
+pub(crate) mod kept;
 
 use crate::{
     bindings as c,
@@ -33,7 +44,23 @@ use kernel::{
 /// length is an `int`, and it is rounded down to whole pages.
 const MAX_RANGE: usize = (i32::MAX as usize) & PAGE_MASK;
 
+/// What made a mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is part of the kernel's linear map, and was there before.
+    Linear,
+    /// `vmap()`.
+    Vmap,
+    /// `ioremap_wc()`.
+    Ioremap,
+}
+
 /// A kernel mapping: by `vmap()`, or by `ioremap_wc()` if the page frames have no `struct page`.
+/// Cached memory in one segment is not mapped again: it has its address in the kernel's linear map,
+/// unless it is high memory.
+///
+/// Behind the end of a mapping by `vmap()` is a guard page, which ends an access in an oops. Behind
+/// a range of the linear map is other memory, as behind any buffer of `kmalloc()`.
 ///
 /// Dropping it unmaps the memory, which may sleep.
 ///
@@ -75,13 +102,13 @@ const MAX_RANGE: usize = (i32::MAX as usize) & PAGE_MASK;
 ///
 /// # Invariants
 ///
-/// This value owns the mapping at `address`, which was created by `vmap()` if `backing` is
-/// [`Backing::Pages`] and by `ioremap_wc()` if it is [`Backing::PfnOnly`]. It has `bytes` bytes.
+/// The mapping at `address` has `bytes` bytes, and was made as `origin` says. Unless it is part of
+/// the linear map, this value owns it.
 #[must_use = "the memory is unmapped when this is dropped"]
 pub(crate) struct KernelMapping {
     address: NonNull<c_void>,
     bytes: usize,
-    backing: Backing,
+    origin: Origin,
 }
 
 // SAFETY: Any thread that may sleep may unmap a mapping.
@@ -102,7 +129,14 @@ impl KernelMapping {
             Backing::Pages => {
                 // SAFETY: The memory outlives the mapping by the safety requirements, and its pages
                 // have a `struct page`.
-                unsafe { Self::map_pages(memory.segments(), memory.pages(), memory.caching()) }
+                unsafe {
+                    match Self::in_linear_map(memory) {
+                        Some(mapping) => Ok(mapping),
+                        None => {
+                            Self::map_pages(memory.segments(), memory.pages(), memory.caching())
+                        }
+                    }
+                }
             }
             Backing::PfnOnly => {
                 let segment = memory.segments().next().ok_or(EINVAL)?;
@@ -111,6 +145,27 @@ impl KernelMapping {
                 unsafe { Self::map_pfns(segment) }
             }
         }
+    }
+
+    /// Returns the mapping of `memory` in the linear map, if it is all there, at consecutive
+    /// addresses and with the right caching. Does not sleep.
+    ///
+    /// # Safety
+    ///
+    /// The memory must outlive the mapping, and each of its pages must have a `struct page`.
+    unsafe fn in_linear_map(memory: &impl Memory) -> Option<Self> {
+        let segment = memory.segments().next()?;
+        if memory.caching() != Caching::Cached || segment.pages != memory.pages() {
+            return None;
+        }
+        // SAFETY: The page frames have a `struct page` by the safety requirements.
+        let address = unsafe { c::linear_address(segment.pfn, segment.pages) };
+        // INVARIANT: The linear map never changes.
+        Some(Self {
+            address: NonNull::new(address.cast())?,
+            bytes: segment.bytes(),
+            origin: Origin::Linear,
+        })
     }
 
     /// Maps `segments`, which have `count` pages in total.
@@ -146,7 +201,7 @@ impl KernelMapping {
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             bytes: count << PAGE_SHIFT,
-            backing: Backing::Pages,
+            origin: Origin::Vmap,
         })
     }
 
@@ -170,7 +225,7 @@ impl KernelMapping {
         Ok(Self {
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             bytes: segment.bytes(),
-            backing: Backing::PfnOnly,
+            origin: Origin::Ioremap,
         })
     }
 
@@ -188,6 +243,17 @@ impl KernelMapping {
     /// Returns the address. The memory is mapped there as long as `self`.
     pub(crate) fn address(&self) -> *mut c_void {
         self.address.as_ptr()
+    }
+
+    /// Returns whether the mapping is part of the linear map: making and dropping it costs nothing,
+    /// and the DMA interface keeps it coherent.
+    pub(crate) fn is_linear(&self) -> bool {
+        self.origin == Origin::Linear
+    }
+
+    /// Returns the size in pages.
+    fn pages(&self) -> usize {
+        self.bytes >> PAGE_SHIFT
     }
 
     /// Makes data written by devices visible through the mapping.
@@ -212,6 +278,9 @@ impl KernelMapping {
 
     /// Calls `f` for the start and the length of each part, of at most [`MAX_RANGE`] bytes.
     fn for_each_part(&self, f: impl Fn(*mut c_void, i32)) {
+        if self.is_linear() {
+            return;
+        }
         for offset in (0..self.bytes).step_by(MAX_RANGE) {
             let length = (self.bytes - offset).min(MAX_RANGE) as i32;
             f(self.address.as_ptr().wrapping_byte_add(offset), length);
@@ -224,9 +293,10 @@ impl Drop for KernelMapping {
         // SAFETY: By the type invariant this value owns the mapping, which was created by the
         // counterpart of the function called here.
         unsafe {
-            match self.backing {
-                Backing::Pages => c::vunmap(self.address.as_ptr().cast()),
-                Backing::PfnOnly => c::iounmap(self.address.as_ptr().cast()),
+            match self.origin {
+                Origin::Linear => {}
+                Origin::Vmap => c::vunmap(self.address.as_ptr().cast()),
+                Origin::Ioremap => c::iounmap(self.address.as_ptr().cast()),
             }
         }
     }

@@ -54,3 +54,4 @@ pub(crate) mod task;
 pub(crate) mod tracepoint;
 pub(crate) mod user_mapping;
 pub(crate) mod version;
+pub(crate) mod vmap_purge;

@@ -13,7 +13,10 @@
 
 use super::Exporter;
 use crate::abstractions::{
-    kernel_mapping::KernelMapping,
+    kernel_mapping::{
+        kept::Kept,
+        KernelMapping, //
+    },
     once_box::OnceBox, //
 };
 use core::{
@@ -58,6 +61,16 @@ impl<T: Exporter> Importer<T> {
     }
 }
 
+/// The mapping that all kernel users of a dma-buf share, unless it is part of the linear map.
+pub(super) enum SharedMapping {
+    /// There is none.
+    None,
+    /// There are users.
+    Used(KernelMapping),
+    /// The last user is gone.
+    Kept(Kept),
+}
+
 /// The importers.
 ///
 /// # Invariants
@@ -66,8 +79,7 @@ impl<T: Exporter> Importer<T> {
 /// end. The private data of each is a valid [`Importer`]. The links change only with the lock held.
 pub(super) struct List {
     first: Link,
-    /// The mapping of all kernel users.
-    kernel_mapping: Option<KernelMapping>,
+    kernel_mapping: SharedMapping,
 }
 
 // SAFETY: An attachment is not bound to a thread.
@@ -95,7 +107,7 @@ impl Importers {
         // INVARIANT: The list is empty.
         let list = List {
             first: Link(None),
-            kernel_mapping: None,
+            kernel_mapping: SharedMapping::None,
         };
         self.0.get_or_init(new_mutex!(list, "Importers"))
     }
@@ -145,10 +157,7 @@ impl List {
     }
 
     /// Replaces the kernel mapping, and returns the former one.
-    pub(super) fn set_kernel_mapping(
-        &mut self,
-        mapping: Option<KernelMapping>,
-    ) -> Option<KernelMapping> {
+    pub(super) fn replace_kernel_mapping(&mut self, mapping: SharedMapping) -> SharedMapping {
         core::mem::replace(&mut self.kernel_mapping, mapping)
     }
 }
@@ -208,8 +217,11 @@ impl<'a, T: Exporter> Attached<'a, T> {
         self.list.is_some()
     }
 
-    /// Returns the kernel mapping, if there is one.
+    /// Returns the kernel mapping, if there is one that the DMA interface does not know.
     pub(crate) fn kernel_mapping(&self) -> Option<&KernelMapping> {
-        self.list.as_ref()?.kernel_mapping.as_ref()
+        match &self.list.as_ref()?.kernel_mapping {
+            SharedMapping::Used(mapping) => Some(mapping),
+            _ => None,
+        }
     }
 }

@@ -6,17 +6,22 @@ use super::{
     attached,
     exporter,
     importers,
-    importers::Importer,
+    importers::{
+        Importer,
+        SharedMapping, //
+    },
     view::{
         Extra,
         View, //
     },
     Attached,
     Exporter,
+    Importers,
     Private, //
 };
 use crate::{
     abstractions::{
+        kernel_mapping::kept,
         sg_table::Direction,
         sized_kmalloc::SizedBox,
         user_mapping::Fault, //
@@ -344,15 +349,36 @@ impl<T: Exporter> OperationsVTable<T> {
                 unsafe { (exporter::<T>(dma_buf), importers::<T>(dma_buf)) };
             // SAFETY: By the safety requirements.
             let view = unsafe { NewView::<T>::begin(dma_buf) }?;
-            let mapping = exporter.vmap()?;
+            // Neither making a mapping nor taking it back needs the lock.
+            let kept = match Self::replace_mapping(importers, SharedMapping::None) {
+                SharedMapping::Kept(kept) => kept.take(),
+                _ => None,
+            };
+            let mapping = match kept {
+                Some(mapping) => mapping,
+                None => exporter.vmap()?,
+            };
             // SAFETY: By the safety requirements `map` is valid for writing.
             unsafe {
                 (*map).__bindgen_anon_1.vaddr = mapping.address().cast();
                 (*map).is_iomem = false;
             }
-            importers.create()?.lock().set_kernel_mapping(Some(mapping));
+            if !mapping.is_linear() {
+                importers.create()?;
+                Self::replace_mapping(importers, SharedMapping::Used(mapping));
+            }
             view.keep();
             Ok(0)
+        })
+    }
+
+    /// Replaces the mapping that kernel users share, and returns the former one. May sleep.
+    ///
+    /// The reservation lock must be held, so nobody else replaces it meanwhile.
+    fn replace_mapping(importers: &Importers, mapping: SharedMapping) -> SharedMapping {
+        // Without a list there has been no such mapping.
+        importers.lock().map_or(SharedMapping::None, |mut list| {
+            list.replace_kernel_mapping(mapping)
         })
     }
 
@@ -363,11 +389,14 @@ impl<T: Exporter> OperationsVTable<T> {
     unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
         // SAFETY: By the safety requirements.
         let importers = unsafe { importers::<T>(dma_buf) };
-        let mapping = importers
-            .lock()
-            .and_then(|mut importers| importers.set_kernel_mapping(None));
-        // Unmapping needs no lock.
-        drop(mapping);
+        if let SharedMapping::Used(mapping) =
+            Self::replace_mapping(importers, SharedMapping::None)
+        {
+            // Neither keeping nor unmapping it needs the lock.
+            if let Some(kept) = kept::keep(mapping) {
+                Self::replace_mapping(importers, SharedMapping::Kept(kept));
+            }
+        }
         // SAFETY: By the safety requirements.
         unsafe { exporter::<T>(dma_buf) }.end_view();
         // SAFETY: By the safety requirements `map` is valid.

@@ -14,6 +14,7 @@ mod figure;
 mod fragmentation;
 mod growth;
 mod importers;
+mod kernel_mappings;
 mod kernel_memory;
 mod mappings;
 mod side;
@@ -60,6 +61,8 @@ enum Part {
     Frames,
     Mappings,
     Importers,
+    /// Mappings into the kernel
+    KernelMappings,
     /// Fragmentation of a CMA area
     Fragmentation,
     /// Costs by number of live buffers
@@ -83,6 +86,7 @@ fn main() -> Result<()> {
             Part::Frames => cycles::measure_frames(&side)?,
             Part::Mappings => mappings::measure(&clock, &side)?,
             Part::Importers => importers::measure(&clock, &side)?,
+            Part::KernelMappings => kernel_mappings::measure(&clock, &side)?,
             Part::Fragmentation => fragmentation::measure(&side)?,
             Part::Growth => growth::measure(&clock, &side)?,
             Part::KernelMemory => kernel_memory::measure(&side)?,

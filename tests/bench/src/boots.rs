@@ -60,6 +60,7 @@ const ALL_PARTS: &[&str] = &[
     "frames",
     "mappings",
     "importers",
+    "kernel-mappings",
     "fragmentation",
 ];
 

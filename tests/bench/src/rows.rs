@@ -195,6 +195,18 @@ pub const ROWS: &[Row] = &[
         "sync, 8 importers, our uncached against in-tree's cached",
         SIZES,
     ),
+    row(
+        "vmap-first/system",
+        "kernel mapping and unmapping, the first time, system",
+        SIZES,
+    ),
+    row("vmap-again/system", "the same again, system", SIZES),
+    row(
+        "vmap-first/cma",
+        "kernel mapping and unmapping, the first time, cma",
+        SIZES,
+    ),
+    row("vmap-again/cma", "the same again, cma", SIZES),
     kernel_memory(
         "kernel-memory/system",
         "kernel memory of a live buffer, system",

@@ -60,7 +60,7 @@ fn allocate(heap: &str) -> Result<Buffer> {
     Heap::open(heap)?.allocate((2 * 256 + 3 * 16 + 5) * page_size())
 }
 
-fn bytes_of(pattern: Pattern, len: usize) -> Vec<u8> {
+pub fn bytes_of(pattern: Pattern, len: usize) -> Vec<u8> {
     (0..len)
         .step_by(WORD)
         .flat_map(|offset| pattern.word(offset).to_ne_bytes())

@@ -8,6 +8,7 @@ mod endurance;
 mod footprint;
 mod huge_mappings;
 mod import_client;
+mod import_kernel_mappings;
 mod import_mappings;
 mod import_vgem;
 mod import_vivid;
@@ -85,6 +86,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("mmap", protections::CASES),
     ("share", sharing::CASES),
     ("import", import_client::CASES),
+    ("import", import_kernel_mappings::CASES),
     ("import", import_mappings::CASES),
     ("import", import_vgem::CASES),
     ("import", import_vivid::CASES),
