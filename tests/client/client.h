@@ -6,6 +6,7 @@
 #include <linux/iosys-map.h>
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
+#include <linux/xarray.h>
 
 #include "uapi.h"
 
@@ -70,6 +71,10 @@ bool attachment_is_carveout(struct attachment *attachment, phys_addr_t *start);
  * by kvfree().
  */
 struct page **attachment_pages(struct attachment *attachment, unsigned long offset, size_t count);
+
+/* Mappings that only take address space. */
+int occupy(struct xarray *mappings, u64 length);
+void occupy_end(struct xarray *mappings);
 
 int attachment_access(struct attachment *attachment, struct rk_client_access *request);
 

@@ -20,6 +20,8 @@ struct client_file {
 	/* Held during every request. */
 	struct mutex lock;
 	struct xarray attachments;
+	/* Mappings that only take address space. */
+	struct xarray occupied;
 };
 
 static int client_open(struct inode *inode, struct file *file)
@@ -32,6 +34,7 @@ static int client_open(struct inode *inode, struct file *file)
 	this->client = container_of(misc, struct client, misc);
 	mutex_init(&this->lock);
 	xa_init_flags(&this->attachments, XA_FLAGS_ALLOC1);
+	xa_init_flags(&this->occupied, XA_FLAGS_ALLOC1);
 	file->private_data = this;
 	return 0;
 }
@@ -45,6 +48,7 @@ static int client_release(struct inode *inode, struct file *file)
 	xa_for_each(&this->attachments, handle, attachment)
 		attachment_destroy(attachment);
 	xa_destroy(&this->attachments);
+	occupy_end(&this->occupied);
 	mutex_destroy(&this->lock);
 	kfree(this);
 	return 0;
@@ -97,6 +101,7 @@ union client_argument {
 	struct rk_client_access access;
 	struct rk_client_type_query type_query;
 	struct rk_client_coherent coherent;
+	struct rk_client_occupy occupy;
 	struct rk_client_late_calls late_calls;
 	struct rk_client_follow follow;
 	struct rk_client_export export;
@@ -115,7 +120,8 @@ static int client_request(struct client_file *this, unsigned int request,
 		return memory_type_query(NULL, &argument->type_query);
 	if (request == RK_CLIENT_COHERENT)
 		return client_coherent(this->client, argument->coherent.length);
-
+	if (request == RK_CLIENT_OCCUPY)
+		return occupy(&this->occupied, argument->occupy.length);
 	if (request == RK_CLIENT_EXPORT)
 		return exporter_export(&argument->export);
 	if (request == RK_CLIENT_FOLLOW)

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Mappings of buffers into a process: those that the driver creates on behalf of an exporter, and
- * page tables as a driver reads them that gets an address of a process.
+ * page tables as a driver reads them that gets an address of a process. And mappings into the
+ * kernel that only take its address space.
  */
 
 #include <linux/atomic.h>
 #include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "client.h"
 
@@ -68,4 +71,39 @@ int mapping_follow(struct rk_client_follow *request)
 	}
 	mmap_read_unlock(current->mm);
 	return ret;
+}
+
+int occupy(struct xarray *mappings, u64 length)
+{
+	size_t count = length >> PAGE_SHIFT, i;
+	struct page **pages;
+	void *address;
+	u32 handle;
+	int ret;
+
+	if (length > U32_MAX || !count)
+		return -EINVAL;
+	pages = kvmalloc_array(count, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	for (i = 0; i < count; i++)
+		pages[i] = ZERO_PAGE(0);
+	address = vmap(pages, count, VM_MAP, PAGE_KERNEL_RO);
+	kvfree(pages);
+	if (!address)
+		return -ENOMEM;
+	ret = xa_alloc(mappings, &handle, address, xa_limit_31b, GFP_KERNEL);
+	if (ret)
+		vunmap(address);
+	return ret;
+}
+
+void occupy_end(struct xarray *mappings)
+{
+	unsigned long handle;
+	void *address;
+
+	xa_for_each(mappings, handle, address)
+		vunmap(address);
+	xa_destroy(mappings);
 }

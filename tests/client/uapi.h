@@ -113,6 +113,11 @@ struct rk_client_coherent {
 	__u64 length;
 };
 
+/* Maps that many bytes into the kernel by vmap(), with one page for all, until the file is closed. */
+struct rk_client_occupy {
+	__u64 length;
+};
+
 /* Calls of the driver's own VMA operations for mappings by mmap(): none is right. */
 struct rk_client_late_calls {
 	/* out */
@@ -152,6 +157,7 @@ struct rk_client_export {
 #define RK_CLIENT_MEMORY_TYPE _IOWR('r', 0x0a, struct rk_client_type_query)
 #define RK_CLIENT_HOLD	      _IOW('r', 0x0b, struct rk_client_hold)
 #define RK_CLIENT_COHERENT    _IOW('r', 0x0c, struct rk_client_coherent)
+#define RK_CLIENT_OCCUPY      _IOW('r', 0x0d, struct rk_client_occupy)
 #define RK_CLIENT_LATE_CALLS  _IOR('r', 0x10, struct rk_client_late_calls)
 #define RK_CLIENT_FOLLOW      _IOWR('r', 0x11, struct rk_client_follow)
 #define RK_CLIENT_EXPORT      _IOWR('r', 0x12, struct rk_client_export)

@@ -213,6 +213,16 @@ impl Client {
         unsafe { raw::coherent(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
+    /// Maps `length` bytes into the kernel by `vmap()`, which take address space but no memory,
+    /// until this is dropped.
+    pub fn occupy_address_space(&self, length: usize) -> nix::Result<()> {
+        let argument = raw::Coherent {
+            length: length as u64,
+        };
+        // SAFETY: The kernel only reads `argument`.
+        unsafe { raw::occupy(self.0.as_raw_fd(), &argument) }.map(drop)
+    }
+
     /// Returns how often the driver's own operations were called for a mapping that the exporter
     /// has set up, since the driver was loaded.
     pub fn late_calls(&self) -> nix::Result<u32> {
