@@ -389,8 +389,7 @@ impl<T: Exporter> OperationsVTable<T> {
     unsafe extern "C" fn vunmap(dma_buf: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
         // SAFETY: By the safety requirements.
         let importers = unsafe { importers::<T>(dma_buf) };
-        if let SharedMapping::Used(mapping) =
-            Self::replace_mapping(importers, SharedMapping::None)
+        if let SharedMapping::Used(mapping) = Self::replace_mapping(importers, SharedMapping::None)
         {
             // Neither keeping nor unmapping it needs the lock.
             if let Some(kept) = kept::keep(mapping) {

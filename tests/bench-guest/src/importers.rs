@@ -52,6 +52,11 @@ pub fn measure(clock: &Clock, side: &Side) -> Result<()> {
                 Ok(use_once - 4.0 * baseline)
             };
             print_figure(&format!("attach/{name}"), size, attach()?);
+            let first = client.import(&buffer)?;
+            let entries = first.segments()?.len();
+            print_figure(&format!("entries/{name}"), size, entries as f64);
+            print_figure(&format!("attach-second/{name}"), size, attach()?);
+            drop(first);
             let _view = buffer.map()?;
             print_figure(&format!("attach-viewed/{name}"), size, attach()?);
         }

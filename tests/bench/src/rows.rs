@@ -25,6 +25,8 @@ pub enum Unit {
     Bytes,
     /// Percent of a CPU.
     Percent,
+    /// Entries of a scatter list.
+    Entries,
 }
 
 /// The machine and the name of a figure.
@@ -111,6 +113,12 @@ const fn share_of_cpu(key: &'static str, title: &'static str) -> Row {
     row
 }
 
+const fn entries(key: &'static str, title: &'static str) -> Row {
+    let mut row = row(key, title, SIZES);
+    row.unit = Unit::Entries;
+    row
+}
+
 const fn untracked(mut row: Row, name: &'static str) -> Row {
     row.ours = from(Boot::Untracked, name);
     row.reference = from(Boot::InTree, name);
@@ -181,6 +189,12 @@ pub const ROWS: &[Row] = &[
         "the same while a process maps the buffer, cma",
         SIZES,
     ),
+    row(
+        "attach-second/system",
+        "the same while another device maps the buffer, system",
+        SIZES,
+    ),
+    entries("entries/system", "entries of the scatter list, system"),
     row("sync-1/system", "sync start and end, 1 importer", SIZES),
     row("sync-8/system", "sync start and end, 8 importers", SIZES),
     against(

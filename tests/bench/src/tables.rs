@@ -60,7 +60,7 @@ pub fn ratio_text(ratio: f64) -> String {
 
 fn value(number: f64, unit: Unit) -> String {
     match unit {
-        Unit::Instructions => grouped(number),
+        Unit::Instructions | Unit::Entries => grouped(number),
         Unit::Bytes => format!("{} B", grouped(number)),
         Unit::Percent => format!("{number:.2} %"),
     }
