@@ -246,6 +246,27 @@ pub const LIMITS: &[Limit] = &[
     limit("sync-8/system-uncached", 8 * MIB,  0.20),
     limit("sync-8/system-uncached", 32 * MIB, 0.20),
 
+    limit("attach-second/system", MIB,      0.10),
+    limit("attach-second/system", 8 * MIB,  0.10),
+    limit("attach-second/system", 32 * MIB, 0.10),
+
+    limit("entries/system", 8 * MIB,  0.50),
+    limit("entries/system", 32 * MIB, 0.50),
+
+    limit("vmap-first/system", 4 * KIB,  1.00),
+    limit("vmap-first/system", 64 * KIB, 1.00),
+    limit("vmap-first/system", MIB,      1.00),
+    limit("vmap-first/system", 8 * MIB,  1.00),
+    limit("vmap-first/system", 32 * MIB, 1.00),
+
+    limit("vmap-again/system", 8 * MIB,  0.010),
+    limit("vmap-again/system", 32 * MIB, 0.010),
+
+    limit("vmap-first/cma", 8 * MIB,  0.0030),
+    limit("vmap-first/cma", 32 * MIB, 0.0010),
+    limit("vmap-again/cma", 8 * MIB,  0.0030),
+    limit("vmap-again/cma", 32 * MIB, 0.0010),
+
     limit("kernel-memory/system", 4 * KIB, 1.00).reached(1.11, BUFFER_RECORD),
     limit("kernel-memory/cma",    8 * MIB, 0.10),
 
