@@ -113,7 +113,7 @@ struct rk_client_coherent {
 	__u64 length;
 };
 
-/* Maps that many bytes into the kernel by vmap(), with one page for all, until the file is closed. */
+/* Maps that many bytes into the kernel by vmap(), all of one page, until the file is closed. */
 struct rk_client_occupy {
 	__u64 length;
 };

@@ -14,9 +14,10 @@
 //! # Locks
 //!
 //! Each slot has a mutex, since unmapping may sleep. Nothing is allocated under it. A mutex is
-//! waited for only by the owner of a mapping, for the time in which somebody else unmaps it. All
-//! others pass on slots that are locked. So an owner may hold any lock under which it may sleep, and
-//! the chain of notifiers may call [`unmap_all`] under any lock under which memory is allocated.
+//! waited for only by the owner of a mapping, for the time in which somebody else unmaps what is in
+//! that slot. All others pass on slots that are locked. So an owner may hold any lock under which
+//! it may sleep, and the chain of notifiers may call [`unmap_all`] under any lock under which
+//! memory is allocated.
 
 use super::KernelMapping;
 use crate::{
