@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of contiguous memory: each allocates ranges of one contiguous memory area.
+//! The heaps of contiguous memory: each allocates ranges of one contiguous memory area, of RAM where
+//! the area has no place, or of both.
 
 use crate::{
     abstractions::{
@@ -29,6 +30,7 @@ use crate::{
     range_cache::{
         kernel_order,
         HeapRange,
+        RamRequest,
         RangeCache,
         RangeRequest, //
     }, //
@@ -54,22 +56,42 @@ pub(crate) enum Placement {
     Packed,
 }
 
-/// The properties by which heaps over the same area differ.
+/// An area, as far as it is known.
 #[derive(Clone, Copy)]
-pub(crate) struct Layout {
+pub(crate) struct AreaLayout {
     /// The area.
     pub(crate) area: Area,
     /// The size of the area in pages; `usize::MAX` if unknown.
     pub(crate) limit: usize,
     /// The pages of the area, if they are known.
     pub(crate) pages: Option<AreaPages>,
+}
+
+/// The RAM that a heap uses when its area has no place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    /// None: the area is exclusive.
+    Nothing,
+    /// All RAM.
+    Ram,
+    /// RAM below 4 GiB.
+    RamBelow4Gib,
+}
+
+/// The properties by which heaps differ.
+#[derive(Clone, Copy)]
+pub(crate) struct Layout {
+    /// The area, if the heap has one.
+    pub(crate) area: Option<AreaLayout>,
+    /// What is used where the area has no place.
+    pub(crate) beyond: Beyond,
     /// Where ranges are placed in the area.
     pub(crate) placement: Placement,
     /// How the CPU maps the memory.
     pub(crate) caching: Caching,
 }
 
-/// A heap over one area.
+/// A heap of contiguous memory.
 pub(crate) struct CmaHeap {
     account: Arc<Account>,
     layout: Layout,
@@ -114,8 +136,8 @@ impl CmaHeap {
 }
 
 impl Contiguous for CmaHeap {
-    fn area(&self) -> Area {
-        self.layout.area
+    fn area(&self) -> Option<Area> {
+        self.layout.area.map(|layout| layout.area)
     }
 
     fn range_cache(&self) -> &Arc<RangeCache> {
@@ -131,7 +153,31 @@ impl CmaHeap {
     /// Allocates `pages` pages, prepared for `purpose`. May sleep. Fails as [`Heap::allocate`]
     /// does.
     fn allocate_range(&self, pages: usize, purpose: Purpose) -> Result<HeapRange> {
-        if pages > self.layout.limit {
+        let range = match &self.layout.area {
+            Some(area) => self.allocate_from_area(area, pages, purpose),
+            None => Err(ENOMEM),
+        };
+        let below_4g = match (&range, self.layout.beyond) {
+            (Err(error), Beyond::Ram) if *error == ENOMEM => false,
+            (Err(error), Beyond::RamBelow4Gib) if *error == ENOMEM => true,
+            _ => return range,
+        };
+        self.ranges.allocate_from_ram(&RamRequest {
+            pages,
+            below_4g,
+            purpose,
+        })
+    }
+
+    /// Allocates `pages` pages of `area`, prepared for `purpose`. May sleep. Fails as
+    /// [`Heap::allocate`] does.
+    fn allocate_from_area(
+        &self,
+        area: &AreaLayout,
+        pages: usize,
+        purpose: Purpose,
+    ) -> Result<HeapRange> {
+        if pages > area.limit {
             return Err(ENOMEM);
         }
         let (align, first_fit) = match self.layout.placement {
@@ -139,8 +185,8 @@ impl CmaHeap {
             Placement::Packed => (0, true),
         };
         self.ranges.allocate(&RangeRequest {
-            area: self.layout.area,
-            area_pages: self.layout.pages,
+            area: area.area,
+            area_pages: area.pages,
             pages,
             align,
             first_fit,
@@ -156,6 +202,13 @@ impl Heap for CmaHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         None
+    }
+
+    fn pages_left_beyond_area(&self) -> usize {
+        match self.layout.beyond {
+            Beyond::Nothing => 0,
+            Beyond::Ram | Beyond::RamBelow4Gib => self.ranges.ram().left(),
+        }
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

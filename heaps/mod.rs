@@ -40,6 +40,8 @@ use crate::{
     regions, //
 };
 use cma::{
+    AreaLayout,
+    Beyond,
     CmaHeap,
     Layout,
     Placement, //
@@ -50,8 +52,8 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The heaps over the default area: name, whether the whole area must be below 4 GiB, and how the
-/// CPU maps the memory.
+/// The heaps over the default area: name, whether the memory must be below 4 GiB, and how the CPU
+/// maps it.
 const DEFAULT_AREA_HEAPS: [(&CStr, bool, Caching); 5] = [
     (c"cma", false, Caching::Cached),
     (c"cma-uncached", false, Caching::WriteCombined),
@@ -101,9 +103,10 @@ impl Heaps {
     pub(crate) fn create(parameters: &Parameters) -> Result<Self> {
         let cleaner = Arc::new(Cleaner::new(c"rk_dma_heap")?, GFP_KERNEL)?;
         let lookup = AreaLookup::new();
-        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone())?;
         let mut heaps = KVec::new();
         let pools = system_heaps(parameters, &cleaner, &mut heaps)?;
+        let ram_pages = parameters.contiguous_pages(free_memory::total_ram());
+        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), ram_pages)?;
         area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
             let heap = carveout::CarveoutHeap::new(&name, carveout)?;
@@ -156,31 +159,37 @@ fn system_heaps(
 /// Creates the heaps over the default area, and one over each area, named after the area.
 ///
 /// As on the kernel's own heaps, the default area also has a heap of its own name: libcamera opens
-/// `linux,cma` or `reserved`.
+/// `linux,cma` or `reserved`. Where the default area has no place, or there is none, its heaps use
+/// other RAM. All other areas are exclusive.
 fn area_heaps(
     lookup: Option<&AreaLookup>,
     cleaner: &Arc<Cleaner>,
     ranges: &Arc<RangeCache>,
     heaps: &mut HeapList,
 ) -> Result {
-    let mut add = |name: &CStr, area: Area, caching: Caching| -> Result {
-        let layout = layout(area, Placement::Aligned, caching, lookup);
+    let mut add = |name: &CStr, area: Option<Area>, beyond: Beyond, caching: Caching| -> Result {
+        let layout = Layout {
+            area: area.map(|area| area_layout(area, lookup)),
+            beyond,
+            placement: Placement::Aligned,
+            caching,
+        };
         let heap = CmaHeap::new(name, layout, ranges.clone(), cleaner.clone())?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
         Ok(())
     };
     let default = Area::default();
+    let uses_ram = ranges.ram().limit() > 0;
     if default.is_none() {
-        pr_info!(
-            "heaps cma and default_cma_region: left out, the kernel has no default CMA area; \
-             boot with cma=SIZE to have one\n"
-        );
+        report_no_default_area(c"heaps cma and default_cma_region", uses_ram);
     }
     for (name, below_4g, caching) in DEFAULT_AREA_HEAPS {
-        let Some(area) = default.filter(|_| caching_supported(name, caching, cleaner)) else {
+        if default.is_none() && !uses_ram || !caching_supported(name, caching, cleaner) {
             continue;
-        };
-        if below_4g && !is_below_4g(lookup.map(|lookup| lookup.extent(area))) {
+        }
+        let extent = |area| lookup.map(|lookup| lookup.extent(area));
+        let area = default.filter(|area| !below_4g || is_below_4g(extent(*area)));
+        if area.is_none() && !uses_ram {
             pr_info!(
                 "heap {}: left out, the default CMA area is not below 4 GiB; \
                  boot with cma=SIZE@ADDRESS to move it\n",
@@ -188,43 +197,80 @@ fn area_heaps(
             );
             continue;
         }
-        add(name, area, caching)?;
+        let beyond = match below_4g {
+            true => Beyond::RamBelow4Gib,
+            false => Beyond::Ram,
+        };
+        add(name, area, beyond, caching)?;
     }
     for area in Area::all() {
         // The default area may be named as one of the heaps above, which have the same memory.
         if Some(area) == default && DEFAULT_AREA_NAMES.contains(&area.name()) {
             continue;
         }
-        add(area.name(), area, Caching::Cached)?;
+        let beyond = match Some(area) == default {
+            true => Beyond::Ram,
+            false => Beyond::Nothing,
+        };
+        add(area.name(), Some(area), beyond, Caching::Cached)?;
         if area.name() == COMMON_AREA
             && caching_supported(COMMON_AREA_UNCACHED, Caching::WriteCombined, cleaner)
         {
-            add(COMMON_AREA_UNCACHED, area, Caching::WriteCombined)?;
+            add(
+                COMMON_AREA_UNCACHED,
+                Some(area),
+                beyond,
+                Caching::WriteCombined,
+            )?;
         }
     }
     Ok(())
 }
 
-/// Creates the Rockchip heap, if there is an area for it.
+/// Creates the Rockchip heap, if there is memory for it. A region that the device tree binds it to
+/// is exclusive.
 fn rockchip_heap(
     lookup: Option<&AreaLookup>,
     ranges: &Arc<RangeCache>,
     cleaner: &Arc<Cleaner>,
 ) -> Result<Option<Arc<dyn Contiguous>>> {
     report_vendor_parameter();
-    let Some(area) = regions::rockchip(lookup).or_else(Area::default) else {
-        pr_info!(
-            "heap {}: left out, the kernel has no CMA area; boot with cma=SIZE to have one\n",
-            ROCKCHIP_HEAP
-        );
-        return Ok(None);
+    let uses_ram = ranges.ram().limit() > 0;
+    let (area, beyond) = match regions::rockchip(lookup) {
+        Some(area) => (Some(area), Beyond::Nothing),
+        None => (Area::default(), Beyond::Ram),
     };
-    let layout = layout(area, Placement::Packed, Caching::Cached, lookup);
+    if area.is_none() && !uses_ram {
+        report_no_default_area(c"heap rk-dma-heap-cma", uses_ram);
+        return Ok(None);
+    }
+    let layout = Layout {
+        area: area.map(|area| area_layout(area, lookup)),
+        beyond,
+        placement: Placement::Packed,
+        caching: Caching::Cached,
+    };
     // Userspace of RV1106 relies on the sync ioctl for devices that never attach.
     let heap = CmaHeap::new(ROCKCHIP_HEAP, layout, ranges.clone(), cleaner.clone())?;
     let heap = heap.for_addresses();
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
+}
+
+/// Logs what the absence of a default area means for `heaps`.
+fn report_no_default_area(heaps: &CStr, uses_ram: bool) {
+    if uses_ram {
+        pr_info!(
+            "{}: the kernel has no default CMA area, all of their memory is ordinary RAM; boot with \
+             cma=SIZE to set some aside\n",
+            heaps
+        );
+    } else {
+        pr_info!(
+            "{}: left out, the kernel has no default CMA area; boot with cma=SIZE to have one\n",
+            heaps
+        );
+    }
 }
 
 /// Logs that the vendor's parameter has no effect, if it is on the command line of the kernel.
@@ -242,23 +288,15 @@ fn report_vendor_parameter() {
     }
 }
 
-/// Returns the layout of a heap over `area`. If the size of the area is unknown, there is no limit,
-/// and larger requests fail in the area.
-fn layout(
-    area: Area,
-    placement: Placement,
-    caching: Caching,
-    lookup: Option<&AreaLookup>,
-) -> Layout {
+/// Describes `area`. If its size is unknown, there is no limit, and larger requests fail in the area.
+fn area_layout(area: Area, lookup: Option<&AreaLookup>) -> AreaLayout {
     let limit = lookup.map_or(usize::MAX, |lookup| {
         (lookup.extent(area).size >> PAGE_SHIFT) as usize
     });
-    Layout {
+    AreaLayout {
         area,
         limit,
         pages: lookup.and_then(|lookup| lookup.pages(area)),
-        placement,
-        caching,
     }
 }
 

@@ -120,6 +120,9 @@ fn export_as<M: Memory>(
     }? Error)
     .chain(|buffer| {
         buffer.start_tracking();
+        if buffer.memory.is_beyond_area() {
+            buffer.entry.count_beyond_area();
+        }
         Ok(())
     });
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;

@@ -31,6 +31,12 @@ pub(crate) trait Heap: Send + Sync {
     /// Returns the statistics of the heap's page pool, if it has one.
     fn pool_stats(&self) -> Option<PoolStats>;
 
+    /// Returns the number of pages that the heap may still take from RAM if its area has no place.
+    /// 0 if it keeps to its area or has none by design.
+    fn pages_left_beyond_area(&self) -> usize {
+        0
+    }
+
     /// Allocates a buffer.
     ///
     /// May sleep. Fails with `ENOMEM` if there is no memory or the request exceeds the heap's
@@ -40,8 +46,8 @@ pub(crate) trait Heap: Send + Sync {
 
 /// A heap of contiguous memory, which also allocates plain pages.
 pub(crate) trait Contiguous: Heap {
-    /// Returns the area that the memory is allocated from.
-    fn area(&self) -> Area;
+    /// Returns the area that the memory is allocated from, if there is one.
+    fn area(&self) -> Option<Area>;
 
     /// Returns the cache that freed ranges are put into.
     fn range_cache(&self) -> &Arc<RangeCache>;

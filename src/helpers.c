@@ -19,6 +19,7 @@
 #include <linux/jiffies.h>
 #include <linux/kmemleak.h>
 #include <linux/kthread.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmzone.h>
@@ -71,14 +72,14 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
  * decision, and below the watermark high each CPU may move more pages to its list. Zones are
  * checked from the largest one down, which is usually sufficient alone.
  */
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high)
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem)
 {
 	const enum zone_watermarks mark = above_high ? WMARK_HIGH : WMARK_MIN;
 	unsigned long pages = 0;
 	int node, index;
 
 	for_each_online_node(node) {
-		for (index = ZONE_NORMAL; index >= 0; index--) {
+		for (index = highmem ? ZONE_MOVABLE - 1 : ZONE_NORMAL; index >= 0; index--) {
 			struct zone *zone = &NODE_DATA(node)->node_zones[index];
 			unsigned long cached, available, reserved;
 
@@ -257,6 +258,91 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 			total += more;
 	*count = total;
 	return use;
+}
+
+const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start,
+					unsigned long *end)
+{
+	int node, zone_index;
+
+	for (zone_index = ZONE_MOVABLE - 1; zone_index >= 0; zone_index--) {
+		for_each_online_node(node) {
+			struct zone *zone = &NODE_DATA(node)->node_zones[zone_index];
+
+			if (!populated_zone(zone) || index--)
+				continue;
+			*start = zone->zone_start_pfn;
+			*end = zone_end_pfn(zone);
+			return zone;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Returns the use of a page frame, and the number of page frames from there on that belong to the
+ * same free block or folio. A page frame that is offline or of another zone counts as allocated.
+ *
+ * The result may be outdated at once, and memory may go offline meanwhile: like everything else
+ * that walks page frames, this relies on the structures of offline pages staying for a while.
+ *
+ * Slab pages and others with a type may have no reference. A page without type and reference is in
+ * a CPU's list of free pages or inside of a free block.
+ */
+enum rk_dma_heap_page_use rk_dma_heap_helper_ram_page_use(const void *zone, unsigned long pfn,
+							  unsigned long *count)
+{
+	struct page *page = pfn_to_online_page(pfn);
+
+	*count = 1;
+	if (!page || page_zone(page) != zone || PageReserved(page))
+		return RK_PAGE_ALLOCATED;
+	if (folio_ref_count(page_folio(page)))
+		return page_use(pfn, count);
+	if (PageCompound(page))
+		return RK_PAGE_ALLOCATED;
+	if (!PageBuddy(page))
+		return page_has_type(page) ? RK_PAGE_ALLOCATED : RK_PAGE_MOVABLE;
+	page_use(pfn, count);
+	return RK_PAGE_FREE;
+}
+
+unsigned long rk_dma_heap_helper_pageblock_pages(void)
+{
+	return pageblock_nr_pages;
+}
+
+struct page *rk_dma_heap_helper_alloc_pages_split(gfp_t gfp, unsigned long count)
+{
+	const unsigned int order = get_order(count << PAGE_SHIFT);
+	struct page *head;
+	unsigned long i;
+
+	if (order > MAX_PAGE_ORDER)
+		return NULL;
+	head = alloc_pages(gfp, order);
+	if (!head)
+		return NULL;
+	split_page(head, order);
+	for (i = count; i < 1UL << order; i++)
+		__free_page(head + i);
+	return head;
+}
+
+int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	return alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE, GFP_KERNEL | __GFP_NOWARN);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+void rk_dma_heap_helper_free_contig_range(unsigned long pfn, unsigned long count)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	free_contig_range(pfn, count);
+#endif
 }
 
 void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg)

@@ -32,7 +32,7 @@ struct kthread_delayed_work;
 struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high);
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem);
 unsigned long rk_dma_heap_helper_obtainable_pages(void);
 unsigned int rk_dma_heap_helper_nr_node_ids(void);
 int rk_dma_heap_helper_page_node(const struct page *page);
@@ -48,8 +48,10 @@ void rk_dma_heap_helper_cond_resched(void);
 
 unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count);
 
-/* The use of a page of a contiguous memory area. */
+/* The use of a page, as far as it concerns an allocation of its page frame. */
 enum rk_dma_heap_page_use {
+	/* Only for page frames of RAM: the head of a free block. */
+	RK_PAGE_FREE,
 	RK_PAGE_MOVABLE,
 	RK_PAGE_PINNED,
 	RK_PAGE_ALLOCATED,
@@ -57,6 +59,26 @@ enum rk_dma_heap_page_use {
 
 enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigned long end,
 						      unsigned long wanted, unsigned long *count);
+
+/*
+ * Finds the zone of RAM with this index, from the highest one down, without those for movable pages
+ * only. Returns NULL if there are fewer.
+ */
+const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start,
+					unsigned long *end);
+enum rk_dma_heap_page_use rk_dma_heap_helper_ram_page_use(const void *zone, unsigned long pfn,
+							  unsigned long *count);
+/* Returns the number of pages of a block that the page allocator isolates as a whole. */
+unsigned long rk_dma_heap_helper_pageblock_pages(void);
+/*
+ * Allocates contiguous pages, each with a reference of its own, from the page allocator. Returns
+ * NULL if it has no free block of that size. May sleep.
+ */
+struct page *rk_dma_heap_helper_alloc_pages_split(gfp_t gfp, unsigned long count);
+/* Allocates page frames of one zone, which exist. May sleep, and migrates pages of others. */
+int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count);
+/* Drops the reference of the owner to each page. Does not sleep. */
+void rk_dma_heap_helper_free_contig_range(unsigned long pfn, unsigned long count);
 
 void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg);
 void rk_dma_heap_helper_sg_set_pfn(struct scatterlist *sg, unsigned long pfn, unsigned int len);

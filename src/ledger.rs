@@ -40,6 +40,7 @@ pub(crate) struct Account {
     buffers: Atomic<usize>,
     page_arrays: Atomic<usize>,
     bytes: Atomic<usize>,
+    beyond_area: Atomic<usize>,
 }
 
 impl Account {
@@ -60,6 +61,7 @@ impl Account {
             buffers: Atomic::new(0),
             page_arrays: Atomic::new(0),
             bytes: Atomic::new(0),
+            beyond_area: Atomic::new(0),
         };
         Ok(Arc::new(account, GFP_KERNEL)?)
     }
@@ -83,6 +85,7 @@ impl Account {
             account: self.clone(),
             entry_type,
             bytes,
+            is_beyond_area: false,
         }
     }
 
@@ -118,6 +121,12 @@ impl Account {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Relaxed)
     }
+
+    /// Returns the part of [`Account::bytes`] that a contiguous heap has taken from RAM because its
+    /// area had no place.
+    pub(crate) fn bytes_beyond_area(&self) -> usize {
+        self.beyond_area.load(Relaxed)
+    }
 }
 
 /// What an [`Entry`] counts.
@@ -131,15 +140,26 @@ enum EntryType {
 ///
 /// # Invariants
 ///
-/// `account` counts `bytes` bytes and one object of `entry_type` for this entry.
+/// `account` counts `bytes` bytes and one object of `entry_type` for this entry. If `is_beyond_area`
+/// is true, it counts the bytes as beyond the area too.
 #[must_use = "the account counts an entry until it is dropped"]
 pub(crate) struct Entry {
     account: Arc<Account>,
     entry_type: EntryType,
+    is_beyond_area: bool,
     bytes: usize,
 }
 
 impl Entry {
+    /// Counts the memory as beyond the area of the heap. Does not sleep.
+    pub(crate) fn count_beyond_area(&mut self) {
+        if !self.is_beyond_area {
+            self.account.beyond_area.fetch_add(self.bytes, Relaxed);
+            // INVARIANT: Counted above.
+            self.is_beyond_area = true;
+        }
+    }
+
     /// Returns the name of the heap.
     pub(crate) fn heap_name(&self) -> &CStr {
         self.account.heap_name()
@@ -157,6 +177,9 @@ impl Drop for Entry {
         trace::free(self.heap_name(), self.bytes);
         self.account.counter(self.entry_type).fetch_sub(1, Relaxed);
         self.account.bytes.fetch_sub(self.bytes, Relaxed);
+        if self.is_beyond_area {
+            self.account.beyond_area.fetch_sub(self.bytes, Relaxed);
+        }
     }
 }
 
@@ -173,12 +196,17 @@ mod tests {
         assert_eq!(stats(), (0, 0, 0));
         let small = Account::add_buffer(&account, 4096);
         let large = Account::add_buffer(&account, 1 << 20);
-        let pages = Account::add_page_array(&account, 8192);
+        let mut pages = Account::add_page_array(&account, 8192);
         assert_eq!(stats(), (2, 1, 4096 + (1 << 20) + 8192));
+        assert_eq!(account.bytes_beyond_area(), 0);
+        pages.count_beyond_area();
+        pages.count_beyond_area();
+        assert_eq!(account.bytes_beyond_area(), 8192);
         drop(large);
         assert_eq!(stats(), (1, 1, 4096 + 8192));
         drop(pages);
         assert_eq!(stats(), (1, 0, 4096));
+        assert_eq!(account.bytes_beyond_area(), 0);
         assert_eq!(small.heap_name(), c"kunit");
         drop(small);
         assert_eq!(stats(), (0, 0, 0));

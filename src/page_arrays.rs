@@ -40,15 +40,14 @@ use kernel::{
     }, //
 };
 
-/// The page arrays of one area.
+/// The page arrays of one heap.
 ///
 /// # Invariants
 ///
-/// Every element of `arrays` is a prepared range of `area` whose ownership was given up with
-/// `HeapRange::into_raw`.
+/// Every element of `arrays` is a prepared range of its area, or of RAM without one, whose ownership
+/// was given up with `HeapRange::into_raw`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PageArrays {
-    area: Area,
     ranges: Arc<RangeCache>,
     account: Arc<Account>,
     next_sequence: Atomic<u64>,
@@ -59,6 +58,7 @@ pub(crate) struct PageArrays {
 /// One page array.
 struct PageArray {
     pages: usize,
+    area: Option<Area>,
     purpose: Purpose,
     /// The number of arrays allocated before this one.
     sequence: u64,
@@ -75,14 +75,9 @@ pub(crate) struct PageArrayInfo {
 }
 
 impl PageArrays {
-    /// Creates an empty set for `area`. Its arrays are counted in `account`.
-    pub(crate) fn new(
-        area: Area,
-        ranges: Arc<RangeCache>,
-        account: Arc<Account>,
-    ) -> impl PinInit<Self> {
+    /// Creates an empty set. Its arrays are counted in `account`.
+    pub(crate) fn new(ranges: Arc<RangeCache>, account: Arc<Account>) -> impl PinInit<Self> {
         pin_init!(Self {
-            area,
             ranges,
             account,
             next_sequence: Atomic::new(0),
@@ -95,14 +90,18 @@ impl PageArrays {
     /// May sleep. Fails with `ENOMEM` and then releases the range.
     pub(crate) fn insert(&self, range: HeapRange, pages: usize, owner: CString) -> Result<Segment> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let entry = Account::add_page_array(&self.account, pages << PAGE_SHIFT);
-        let purpose = range.purpose();
+        let mut entry = Account::add_page_array(&self.account, pages << PAGE_SHIFT);
+        let (area, purpose) = (range.area(), range.purpose());
+        if area.is_none() {
+            entry.count_beyond_area();
+        }
         // INVARIANT: The ownership of the range is given up here.
         let segment = range.into_raw();
         self.arrays.lock().insert(node.into_node(
             segment.pfn,
             PageArray {
                 pages,
+                area,
                 purpose,
                 sequence: self.next_sequence.fetch_add(1, Relaxed),
                 owner,
@@ -139,9 +138,9 @@ impl PageArrays {
         let array = arrays.remove(&pfn).ok_or(EINVAL)?;
         drop(arrays);
         let segment = Segment { pfn, pages };
-        // SAFETY: By the type's invariant the removed element is a range of the area whose
-        // ownership was given up.
-        drop(unsafe { HeapRange::from_raw(&self.ranges, self.area, segment, array.purpose) });
+        // SAFETY: By the type's invariant the removed element is a range of this area, or of RAM,
+        // whose ownership was given up.
+        drop(unsafe { HeapRange::from_raw(&self.ranges, array.area, segment, array.purpose) });
         Ok(())
     }
 }

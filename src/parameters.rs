@@ -17,6 +17,7 @@ pub(crate) struct Parameters {
     max_percent: u8,
     /// Whether cache maintenance of buffers that the CPU has no view of is skipped.
     pub(crate) cache_states: bool,
+    contig_max_percent: u8,
     /// Whether `/proc/rk_dmabuf/sgt` maps dma-bufs that are not mapped for any device.
     pub(crate) advanced: bool,
     /// Whether dma-bufs that are exported without a name get a default name.
@@ -39,6 +40,11 @@ impl Parameters {
         Ok(Self {
             max_percent: percent("max_percent", 1, parameter(raw::max_percent.value()))?,
             cache_states: switch("cache_states", parameter(raw::cache_states.value()))?,
+            contig_max_percent: percent(
+                "contig_max_percent",
+                0,
+                parameter(raw::contig_max_percent.value()),
+            )?,
             advanced: switch("advanced", parameter(raw::advanced.value()))?,
             default_names: switch("default_names", parameter(raw::default_names.value()))?,
             keep_ranges: switch("keep_ranges", parameter(raw::keep_ranges.value()))?,
@@ -57,6 +63,12 @@ impl Parameters {
     /// pages.
     pub(crate) fn buffer_pages(&self, ram: usize) -> usize {
         share(ram, self.max_percent)
+    }
+
+    /// Returns the limit for ranges of RAM of all contiguous heaps on a machine with `ram` pages, in
+    /// pages. With 0, only areas are used.
+    pub(crate) fn contiguous_pages(&self, ram: usize) -> usize {
+        share(ram, self.contig_max_percent)
     }
 
     /// Returns the limit for prepared pages in all page pools on a machine with `ram` pages, in

@@ -21,6 +21,11 @@
 //! the cache or in the area, never in the hands of a thread that others would have to wait for.
 //! Anybody can take over a range that is being zeroed, and continue.
 //!
+//! # Beyond areas
+//!
+//! Where a heap may use ordinary memory, a range that its area has no place for is one of RAM
+//! ([`RamRanges`]). Such ranges are not cached.
+//!
 //! # Locks
 //!
 //! [`RangeCache::state`] is a spin lock. Under it an area and the page allocator lock themselves to
@@ -28,6 +33,7 @@
 
 mod heap_range;
 mod placement;
+mod ram;
 mod state;
 #[cfg(CONFIG_KUNIT)]
 mod tests;
@@ -35,6 +41,10 @@ mod worker;
 
 pub(crate) use heap_range::HeapRange;
 pub(crate) use placement::kernel_order;
+pub(crate) use ram::{
+    RamRanges,
+    RamRequest, //
+};
 pub(crate) use worker::Service;
 
 use crate::{
@@ -50,7 +60,8 @@ use crate::{
             Range, //
         },
         task, //
-    }, //
+    },
+    page_pool::PoolSet, //
 };
 use kernel::{
     current,
@@ -83,6 +94,9 @@ pub(crate) struct RangeCache {
     work: Arc<DelayedWork>,
     /// Releases expired ranges.
     expiry: Arc<DelayedWork>,
+    /// The ranges that are not of an area.
+    #[pin]
+    ram: RamRanges,
     #[pin]
     state: SpinLock<State>,
 }
@@ -105,15 +119,44 @@ pub(crate) struct RangeRequest {
 }
 
 impl RangeCache {
-    /// Creates an empty cache that is disabled. May sleep. Fails with `ENOMEM`.
-    pub(crate) fn new(lookup: Option<&AreaLookup>, cleaner: Arc<Cleaner>) -> Result<Arc<Self>> {
+    /// Creates an empty cache that is disabled. Up to `ram_pages` pages are allocated from RAM,
+    /// before which `pools` shrink. May sleep. Fails with `ENOMEM`.
+    pub(crate) fn new(
+        lookup: Option<&AreaLookup>,
+        cleaner: Arc<Cleaner>,
+        pools: Arc<PoolSet>,
+        ram_pages: usize,
+    ) -> Result<Arc<Self>> {
         let work = DelayedWork::new()?;
         let expiry = DelayedWork::new()?;
         let state = State::new(lookup)?;
+        let ram = RamRanges::new(lookup, pools, ram_pages)?;
         Arc::pin_init(
-            pin_init!(Self { cleaner, work, expiry, state <- new_spinlock!(state) }),
+            pin_init!(Self {
+                cleaner,
+                work,
+                expiry,
+                ram <- ram,
+                state <- new_spinlock!(state),
+            }),
             GFP_KERNEL,
         )
+    }
+
+    /// Returns the ranges that are not of an area.
+    pub(crate) fn ram(&self) -> &RamRanges {
+        &self.ram
+    }
+
+    /// Allocates a range of RAM.
+    ///
+    /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
+    /// range in a few attempts, with `EINTR` on a fatal signal, and as [`Cleaner::clean`] does.
+    pub(crate) fn allocate_from_ram(self: &Arc<Self>, request: &RamRequest) -> Result<HeapRange> {
+        let (charge, range) = self.ram.allocate(request)?;
+        let range = range.finish(&self.cleaner)?;
+        charge.keep();
+        Ok(HeapRange::new(self, range))
     }
 
     /// Allocates a range from the cache, or else from the area. Drops cached ranges of that size to
@@ -204,9 +247,9 @@ impl RangeCache {
         released
     }
 
-    /// Caches `range`, or releases it to its area if the limits forbid that. Does not sleep.
-    fn insert(&self, range: CachedRange) {
-        let mut range = range;
+    /// Caches a range of `area`, or releases it if the limits forbid that. Does not sleep.
+    fn insert(&self, range: Preparation, area: Area) {
+        let mut range = CachedRange::new(range, area);
         loop {
             let inserted = self.state.lock().insert(range);
             match inserted {
@@ -223,6 +266,16 @@ impl RangeCache {
                     return;
                 }
             }
+        }
+    }
+
+    /// Releases a range of RAM. May sleep.
+    fn release_to_ram(&self, range: Preparation) {
+        let mut range = range;
+        while range.segment().pages > 0 {
+            let pages = range.release_step();
+            self.ram.freed(pages);
+            task::reschedule();
         }
     }
 

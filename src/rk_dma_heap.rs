@@ -55,7 +55,8 @@
 //! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
 //! these held. Under it none is acquired. The same holds for the spin lock of
 //! [`KillableCalls`](abstractions::killable_call::KillableCalls), whose callers hold none of these
-//! either: what a thread does for them may acquire a reservation lock, and takes any time.
+//! either: what a thread does for them may acquire a reservation lock, and takes any time. So is the
+//! mutex of attempts at ranges of RAM in the [`range_cache`], under which memory is reclaimed.
 //!
 //! Pages are allocated with none of 3, 4 and 6 held. They are freed and zeroed with none held,
 //! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4
@@ -139,6 +140,11 @@ module! {
             default: 1,
             description: "0: maintain CPU caches whenever a device maps or unmaps a buffer; \
                 1: not while neither a process nor the kernel maps it (default 1)",
+        },
+        contig_max_percent: u8 {
+            default: 25,
+            description: "Limit for the memory outside of contiguous areas that contiguous heaps \
+                allocate when their area has no place, in percent of RAM (0 to 100, default 25)",
         },
         default_names: u8 {
             default: 1,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A reserve of free pages that the system heaps leave to the kernel's own allocations.
+//! A reserve of free pages that the heaps leave to the kernel's own allocations.
 
 use crate::abstractions::{
     free_memory::{
@@ -124,7 +124,7 @@ impl Loans {
 /// May sleep. Fails with `ENOMEM` if the reserve cannot be reached, and with `EINTR` on a fatal
 /// signal.
 pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink, loans: &Loans) -> Result<usize> {
-    let reserve = (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE);
+    let reserve = reserve();
     let mut attempts = 0;
     while !free_memory::free_pages_suffice(reserve, Watermark::High) {
         if signal::fatal_pending() {
@@ -152,6 +152,32 @@ pub(crate) fn ensure_reserve(request: usize, pools: &impl Shrink, loans: &Loans)
 /// signal.
 pub(crate) fn ensure_whole_reserve(pools: &impl Shrink) -> Result {
     ensure_reserve(usize::MAX, pools, &Loans::new()).map(drop)
+}
+
+/// Ensures that a range of `pages` pages can be taken from RAM and leaves the kernel the reserve.
+///
+/// The range is taken at once, so the memory must be there before: what others allocate meanwhile
+/// would trigger the OOM killer. May sleep. Fails with `ENOMEM` if the kernel cannot reclaim as much
+/// in a few attempts, and with `EINTR` on a fatal signal.
+pub(crate) fn ensure_range(pages: usize, pools: &impl Shrink) -> Result {
+    let wanted = reserve().saturating_add(pages);
+    for _ in 0..=MAX_ATTEMPTS {
+        if free_memory::pages_suffice_with_highmem(wanted, Watermark::High) {
+            return ensure_whole_reserve(pools);
+        }
+        if signal::fatal_pending() {
+            return Err(EINTR);
+        }
+        if pools.scan(pages) == 0 {
+            reclaim(pages.min(RECLAIM_BATCH));
+        }
+    }
+    Err(ENOMEM)
+}
+
+/// Returns the reserve, in pages.
+fn reserve() -> usize {
+    (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE)
 }
 
 /// Makes the kernel reclaim up to `wanted` pages: allocates them and frees them again.

@@ -58,6 +58,8 @@ pub enum Backing {
     PagesBelow4Gib,
     /// A contiguous memory area.
     Area,
+    /// Contiguous ranges of RAM, without an area.
+    ContiguousRam,
     /// A reserved region that the kernel does not use itself.
     Carveout,
     Unknown,

@@ -40,6 +40,12 @@ pub struct Heap {
     pub page_arrays: Option<u64>,
     /// Size of the page pool, including its backlog.
     pub pooled: Option<u64>,
+    /// The part of `used` that is RAM outside of the area.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<u64>,
+    /// What the heap may still take from RAM when its area has no place, if the kernel can free it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beyond_left: Option<u64>,
     /// Free memory of the area.
     pub free: Option<u64>,
     /// Size of the largest free range of the area.
@@ -82,7 +88,11 @@ fn heap(
     own: Option<&heaps_file::HeapStats>,
     name: String,
 ) -> Heap {
-    let backing = areas.backing(&name);
+    let uses_ram = own.is_some_and(|own| own.left > Some(0) || own.beyond > Some(0));
+    let backing = match areas.backing(&name) {
+        Backing::Unknown if uses_ram => Backing::ContiguousRam,
+        backing => backing,
+    };
     let area = areas.of_heap(&name);
     let survey = &ranges.survey;
     let exported = || {
@@ -119,6 +129,8 @@ fn heap(
             .or(counted.map(|counted| counted.1)),
         page_arrays: own.map(|own| own.arrays),
         pooled: own.map(|own| own.pooled),
+        beyond: own.filter(|_| uses_ram).and_then(|own| own.beyond),
+        beyond_left: own.filter(|_| uses_ram).and_then(|own| own.left),
         free: area
             .and_then(|area| area.available)
             .or_else(free_of_carveout),

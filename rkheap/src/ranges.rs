@@ -47,6 +47,8 @@ pub struct AreaMap {
     pub whole: bool,
     /// Buffers of the area's heaps whose addresses are unknown.
     pub unlocated: Vec<Buffer>,
+    /// Buffers of the area's heaps that are in RAM outside of it.
+    pub beyond: Vec<Buffer>,
     /// Bytes at unknown addresses, allocated by `unlocated` and by drivers.
     pub unlocated_bytes: u64,
     /// Whether allocations by drivers are known, because the kernel counts them or there are none.
@@ -107,6 +109,7 @@ impl Ranges {
         };
         let mut held = Vec::new();
         let mut unlocated = Vec::new();
+        let mut beyond = Vec::new();
         let survey = self.survey.buffers.iter();
         for buffer in survey.filter(|buffer| is_in_area(&buffer.exporter)) {
             let ranges = buffer.inode.and_then(|inode| self.buffers.get(&inode));
@@ -123,8 +126,10 @@ impl Ranges {
                     process: buffer.thread.clone(),
                 });
             }
-            if !located {
-                unlocated.push(buffer.clone());
+            match ranges {
+                _ if located => {}
+                Some(_) if extent.is_some() => beyond.push(buffer.clone()),
+                _ => unlocated.push(buffer.clone()),
             }
         }
         for array in self.arrays.iter().filter(|array| is_in_area(&array.heap)) {
@@ -156,6 +161,7 @@ impl Ranges {
             layout,
             whole: extent.is_some(),
             unlocated,
+            beyond,
             unlocated_bytes,
             counted: area.carveout || area.size.and(area.available).is_some(),
         }

@@ -45,6 +45,14 @@ impl BatchDrain {
             is_found: found.is_some(),
         }
     }
+
+    /// Makes pages that are only in the CPUs' batches movable. May sleep.
+    pub(crate) fn drain(&self) {
+        if self.is_found {
+            // SAFETY: By the type invariants the function was found. Process context may call it.
+            unsafe { c::lru_add_drain_all() };
+        }
+    }
 }
 
 /// The pages of an area.
@@ -81,10 +89,12 @@ impl AreaPages {
 
     /// Makes pages that are only in the CPUs' batches for the LRU lists movable. May sleep.
     pub(crate) fn drain_batches(&self) {
-        if self.drain.is_found {
-            // SAFETY: By the type invariants the function was found. Process context may call it.
-            unsafe { c::lru_add_drain_all() };
-        }
+        self.drain.drain();
+    }
+
+    /// Returns the page frames.
+    pub(crate) fn frames(&self) -> Segment {
+        self.frames
     }
 
     /// Returns an iterator over the uses of the pages, and over how many pages each extends.
@@ -104,6 +114,7 @@ impl AreaPages {
             let usage = match usage {
                 c::rk_dma_heap_page_use_RK_PAGE_PINNED => PageUse::Pinned,
                 c::rk_dma_heap_page_use_RK_PAGE_ALLOCATED => PageUse::Allocated,
+                // Free pages of an area are not told apart.
                 _ => PageUse::Movable,
             };
             Some((usage, part.pages))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contiguous memory areas (CMA).
+//! Contiguous memory: areas (CMA), and ranges of RAM outside of them.
 //!
-//! The kernel uses such an area for movable pages only, so large contiguous ranges can be allocated
-//! from it.
+//! The kernel uses an area for movable pages only, so large contiguous ranges can be allocated from
+//! it. In the other RAM such a range has to be found ([`Ram`]).
 //!
 //! The C side does all locking.
 //!
@@ -11,10 +11,17 @@
 //! [`include/linux/dma-map-ops.h`](srctree/include/linux/dma-map-ops.h)
 
 mod preparation;
+mod ram;
 
 pub(crate) use preparation::{
     Preparation,
     Purpose, //
+};
+pub(crate) use ram::{
+    Ram,
+    RamUse,
+    Wanted,
+    Zone, //
 };
 
 use crate::{
@@ -133,7 +140,7 @@ impl Area {
         let pfn = unsafe { c::page_to_pfn(head.as_ptr()) };
         // INVARIANT: The pages were allocated above from this area. Nobody else has seen them.
         Some(Range {
-            area: *self,
+            area: Some(*self),
             segment: Segment { pfn, pages },
             exposed: false,
         })
@@ -196,6 +203,11 @@ impl AreaLookup {
         }
     }
 
+    /// Returns the function that empties the CPUs' batches of pages.
+    pub(crate) fn batch_drain(&self) -> BatchDrain {
+        self.drain
+    }
+
     /// Returns the pages of `area`, or `None` if the area has no whole page.
     pub(crate) fn pages(&self, area: Area) -> Option<AreaPages> {
         let frames = self.extent(area).whole_pages().ok()?;
@@ -204,20 +216,20 @@ impl AreaLookup {
     }
 }
 
-/// A contiguous range of pages, allocated from an area. Their content is unspecified.
+/// A contiguous range of pages, allocated from an area or from RAM. Their content is unspecified.
 ///
-/// Dropping it releases the pages to the area. Does not sleep. Those to which another user still
+/// Dropping it releases the pages. Does not sleep. Pages of an area to which another user still
 /// holds a reference are leaked instead, with one warning: `cma_release()` would free such a page
-/// nevertheless.
+/// nevertheless. Those of RAM are freed with the last reference.
 ///
 /// # Invariants
 ///
-/// - The pages of `segment` were allocated from `area` by `cma_alloc()` and are owned by this
-///   value.
+/// - The pages of `segment` were allocated from `area` by `cma_alloc()`, or without an area from
+///   RAM, each with a reference of its own. They are owned by this value, and have a `struct page`.
 /// - If others may hold references to the pages, `exposed` is true.
 #[must_use]
 pub(crate) struct Range {
-    area: Area,
+    area: Option<Area>,
     segment: Segment,
     exposed: bool,
 }
@@ -244,17 +256,31 @@ impl Range {
         unsafe { c::unshared_pages(c::pfn_to_page(part.pfn), part.pages) }
     }
 
-    /// Releases all but the first `left` pages to the area. Does not sleep.
+    /// Releases all but the first `left` pages. Does not sleep.
+    fn truncate(&mut self, left: usize) {
+        if let Some(rest) = self.segment.skip(left) {
+            match self.area {
+                Some(area) => self.release_to(area, rest),
+                // SAFETY: By the type invariants this value owns a reference to each page.
+                None => unsafe { c::free_contig_range(rest.pfn, rest.pages) },
+            }
+        }
+        // INVARIANT: The released pages are not part of the segment any more.
+        self.segment = self.segment.truncate(left);
+    }
+
+    /// Releases `part`, which is a part of the range, to `area`, which is that of the range. Does
+    /// not sleep.
     ///
     /// The bitmap of an area for devices has a bit for each page, so any part can be released.
-    fn truncate(&mut self, left: usize) {
-        let (mut rest, mut lost) = (self.segment.skip(left), 0);
+    fn release_to(&self, area: Area, part: Segment) {
+        let (mut rest, mut lost) = (Some(part), 0);
         while let Some(part) = rest {
             let free = part.truncate(self.unshared_pages(part));
             if free.pages > 0 {
                 // SAFETY: By the type invariants the pages were allocated from the area, and this
                 // value owns them.
-                unsafe { c::cma_release(self.area.as_raw(), c::pfn_to_page(free.pfn), free.pages) };
+                unsafe { c::cma_release(area.as_raw(), c::pfn_to_page(free.pfn), free.pages) };
             }
             // The page that follows, if any, is shared.
             lost += usize::from(free.pages < part.pages);
@@ -264,12 +290,10 @@ impl Range {
             pr_warn_once!(
                 "area {}: {} pages are lost, they were freed while a driver or a mapping refers to \
                  them; drop the references before the buffer or page array\n",
-                self.area.name(),
+                area.name(),
                 lost
             );
         }
-        // INVARIANT: The released pages are not part of the segment any more.
-        self.segment = self.segment.truncate(left);
     }
 }
 
@@ -296,6 +320,11 @@ impl PreparedRange {
         self.purpose
     }
 
+    /// Returns the area of the pages, and `None` for pages of RAM.
+    pub(crate) fn area(&self) -> Option<Area> {
+        self.range.area
+    }
+
     /// Converts to a range of unspecified content, for pages that were mapped.
     pub(crate) fn into_range(self) -> Range {
         // INVARIANT: The users of the pages may hold references to them.
@@ -318,9 +347,10 @@ impl PreparedRange {
     ///
     /// # Safety
     ///
-    /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area` that was
-    /// prepared for `purpose`, and this function must be called once for it.
-    pub(crate) unsafe fn from_raw(area: Area, segment: Segment, purpose: Purpose) -> Self {
+    /// `segment` must be the result of [`PreparedRange::into_raw`] for a range of `area`, or of RAM
+    /// without an area, that was prepared for `purpose`, and this function must be called once for
+    /// it.
+    pub(crate) unsafe fn from_raw(area: Option<Area>, segment: Segment, purpose: Purpose) -> Self {
         // INVARIANT: By the safety requirements. The users of the pages may hold references.
         let range = Range {
             area,

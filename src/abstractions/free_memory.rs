@@ -38,7 +38,15 @@ pub(crate) enum Watermark {
 /// Does not sleep.
 pub(crate) fn free_pages_suffice(wanted: usize, above: Watermark) -> bool {
     // SAFETY: The function reads counters and has no requirements.
-    unsafe { c::free_pages_suffice(wanted, above == Watermark::High) }
+    unsafe { c::free_pages_suffice(wanted, above == Watermark::High, false) }
+}
+
+/// Returns what [`free_pages_suffice`] returns, with highmem.
+///
+/// Does not sleep.
+pub(crate) fn pages_suffice_with_highmem(wanted: usize, above: Watermark) -> bool {
+    // SAFETY: The function reads counters and has no requirements.
+    unsafe { c::free_pages_suffice(wanted, above == Watermark::High, true) }
 }
 
 /// Returns an upper limit for the pages that can be allocated: those that are free or that the

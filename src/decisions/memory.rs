@@ -91,4 +91,10 @@ pub(crate) unsafe trait Memory: Send + Sync + 'static {
     fn backing(&self) -> Backing {
         Backing::Pages
     }
+
+    /// Returns whether the memory is RAM that a contiguous heap has taken because its area has no
+    /// place. The value never changes.
+    fn is_beyond_area(&self) -> bool {
+        false
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod default_name;
 pub(crate) mod digits;
 pub(crate) mod heap_name;
 pub(crate) mod memory;
+pub(crate) mod ram_search;
 pub(crate) mod ram_share;
 pub(crate) mod request;
 pub(crate) mod segment;

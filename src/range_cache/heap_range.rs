@@ -2,10 +2,7 @@
 
 //! The range that a contiguous heap allocates, which returns to the cache.
 
-use super::{
-    state::CachedRange,
-    RangeCache, //
-};
+use super::RangeCache;
 use crate::{
     abstractions::cma::{
         Area,
@@ -28,12 +25,12 @@ use core::{
 };
 use kernel::sync::Arc;
 
-/// A range of a heap. Dropping it puts it into the cache.
+/// A range of a heap. Dropping it puts it into the cache, or frees it if it is one of RAM.
 ///
 /// # Invariants
 ///
 /// `range` has not been taken until the value is dropped.
-#[must_use = "the range is put into the cache when this is dropped"]
+#[must_use = "the range is freed when this is dropped"]
 pub(crate) struct HeapRange {
     range: ManuallyDrop<PreparedRange>,
     cache: Arc<RangeCache>,
@@ -56,7 +53,7 @@ impl HeapRange {
     /// As for [`PreparedRange::from_raw`].
     pub(crate) unsafe fn from_raw(
         cache: &Arc<RangeCache>,
-        area: Area,
+        area: Option<Area>,
         segment: Segment,
         purpose: Purpose,
     ) -> Self {
@@ -69,6 +66,11 @@ impl HeapRange {
     /// Returns what the range was prepared for.
     pub(crate) fn purpose(&self) -> Purpose {
         self.range.purpose()
+    }
+
+    /// Returns the area of the pages, and `None` for pages of RAM.
+    pub(crate) fn area(&self) -> Option<Area> {
+        self.range.area()
     }
 
     /// Gives up ownership of the pages, which [`HeapRange::from_raw`] takes back.
@@ -88,9 +90,12 @@ impl Drop for HeapRange {
         // SAFETY: By the type's invariant the range has not been taken. The field is not used
         // again.
         let range = unsafe { ManuallyDrop::take(&mut self.range) };
-        let purpose = range.purpose();
+        let (area, purpose) = (range.area(), range.purpose());
         let preparation = Preparation::new(range.into_range(), purpose);
-        self.cache.insert(CachedRange::new(preparation));
+        match area {
+            Some(area) => self.cache.insert(preparation, area),
+            None => self.cache.release_to_ram(preparation),
+        }
     }
 }
 
@@ -108,5 +113,9 @@ unsafe impl Memory for HeapRange {
 
     fn caching(&self) -> Caching {
         self.range.caching()
+    }
+
+    fn is_beyond_area(&self) -> bool {
+        self.area().is_none()
     }
 }

@@ -107,6 +107,7 @@ pub(super) struct Searched {
 /// A cached range.
 pub(super) struct CachedRange {
     preparation: Preparation,
+    area: Area,
     since: Instant<Monotonic>,
     /// Counts the pages as reclaimable memory.
     reclaimable: ReclaimableRange,
@@ -123,9 +124,10 @@ pub(super) enum Inserted {
 }
 
 impl CachedRange {
-    /// Returns a range that is cached from now on.
-    pub(super) fn new(preparation: Preparation) -> Self {
+    /// Returns a range of `area` that is cached from now on.
+    pub(super) fn new(preparation: Preparation, area: Area) -> Self {
         Self {
+            area,
             reclaimable: ReclaimableRange::new(&preparation),
             preparation,
             since: Instant::now(),
@@ -134,7 +136,7 @@ impl CachedRange {
 
     /// Returns the area of the pages.
     pub(super) fn area(&self) -> Area {
-        self.preparation.area()
+        self.area
     }
 
     /// Returns the pages.

@@ -31,7 +31,10 @@ mod range_cache {
     /// Returns whether a range of `area` is cached when it is freed.
     fn caches(state: &mut State, area: Area) -> Result<bool> {
         let range = area.allocate(1, 0).ok_or(ENOMEM)?;
-        let inserted = state.insert(CachedRange::new(Preparation::new(range, Purpose::Cached)));
+        let inserted = state.insert(CachedRange::new(
+            Preparation::new(range, Purpose::Cached),
+            area,
+        ));
         Ok(matches!(inserted, Inserted::Cached { .. }))
     }
 

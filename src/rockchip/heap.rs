@@ -127,7 +127,7 @@ impl RkHeap {
     /// Creates the module's own heap over `heap`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new_own(heap: Arc<dyn Contiguous>) -> Result<Arc<Self>> {
         let account = heap.account().clone();
-        let arrays = PageArrays::new(heap.area(), heap.range_cache().clone(), account.clone());
+        let arrays = PageArrays::new(heap.range_cache().clone(), account.clone());
         let arrays = Arc::pin_init(arrays, GFP_KERNEL)?;
         Self::new(account, Backing::Own { heap, arrays })
     }
@@ -183,10 +183,10 @@ impl RkHeap {
         }
     }
 
-    /// Returns the area of the module's own heap, and `None` for another heap.
+    /// Returns the area of the module's own heap, if it has one, and `None` for another heap.
     pub(crate) fn area(&self) -> Option<Area> {
         match &self.backing {
-            Backing::Own { heap, .. } => Some(heap.area()),
+            Backing::Own { heap, .. } => heap.area(),
             _ => None,
         }
     }
@@ -241,6 +241,13 @@ impl Heap for RkHeap {
 
     fn pool_stats(&self) -> Option<PoolStats> {
         None
+    }
+
+    fn pages_left_beyond_area(&self) -> usize {
+        match &self.backing {
+            Backing::Own { heap, .. } => heap.pages_left_beyond_area(),
+            _ => 0,
+        }
     }
 
     fn allocate(&self, request: Request) -> Result<ARef<DmaBuf>> {

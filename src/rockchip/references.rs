@@ -64,7 +64,7 @@ pub(crate) fn lookup(handle: *mut c::rk_dma_heap) -> Option<Arc<RkHeap>> {
         .map(|entry| entry.heap.clone())
 }
 
-/// Returns the module's own heap. Does not sleep; dropping the heap may.
+/// Returns the module's own heap, if it has an area. Does not sleep; dropping the heap may.
 pub(crate) fn own_heap() -> Option<Arc<RkHeap>> {
     HEAPS
         .lock()

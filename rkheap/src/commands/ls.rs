@@ -55,7 +55,9 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
         })?;
         return Ok(Status::Done);
     }
-    let mut table = Table::new(&[
+    // The module states it, if it is loaded.
+    let shows_ram = heaps.iter().any(|heap| heap.beyond_left.is_some());
+    let mut columns = vec![
         ("HEAP", Align::Left),
         ("BACKING", Align::Left),
         ("SIZE", Align::Right),
@@ -63,11 +65,15 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
         ("POOLED", Align::Right),
         ("FREE", Align::Right),
         ("LARGEST FREE", Align::Right),
-    ]);
+    ];
+    if shows_ram {
+        columns.extend([("IN RAM", Align::Right), ("LEFT IN RAM", Align::Right)]);
+    }
+    let mut table = Table::new(&columns);
     for heap in &heaps {
         let size = |size: Option<u64>| size.map_or("-".to_owned(), text::size);
         let at_most = if heap.largest_free_at_most { "<= " } else { "" };
-        table.add_row(vec![
+        let mut row = vec![
             text::escaped(&heap.heap),
             backing(heap),
             size(heap.size),
@@ -75,7 +81,11 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
             size(heap.pooled),
             size(heap.free),
             format!("{at_most}{}", size(heap.largest_free)),
-        ]);
+        ];
+        if shows_ram {
+            row.extend([size(heap.beyond), size(heap.beyond_left)]);
+        }
+        table.add_row(row);
     }
     let mut lines = table.lines("");
     if let Some(heading) = lines.first_mut() {
@@ -94,6 +104,7 @@ fn backing(heap: &Heap) -> String {
         Backing::PagesBelow4Gib => "RAM below 4 GiB".to_owned(),
         Backing::Area if heap.default_area => format!("area {area} (default)"),
         Backing::Area => format!("area {area}"),
+        Backing::ContiguousRam => "RAM, contiguous".to_owned(),
         Backing::Carveout => format!("carveout {area}"),
         Backing::Unknown => "?".to_owned(),
     }

@@ -158,6 +158,13 @@ fn remarks(system: &System, ranges: &Ranges, area: &Area, map: &AreaMap) -> Vec<
             text::escaped(&area.name)
         ));
     }
+    if !map.beyond.is_empty() {
+        remarks.push(format!(
+            "{} with {} are in RAM outside of the area, which had no place for them",
+            text::plural(map.beyond.len(), "buffer"),
+            text::size(total_size(&map.beyond))
+        ));
+    }
     let unlocated_buffers = total_size(&map.unlocated);
     if !map.unlocated.is_empty() {
         let (cause, cure) = if module::is_loaded(system) {

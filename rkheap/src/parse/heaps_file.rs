@@ -20,6 +20,11 @@ pub struct HeapStats {
     pub pooled: u64,
     /// Number of page arrays that drivers allocated.
     pub arrays: u64,
+    /// The part of `allocated` that is RAM outside of the heap's area. `None` if the module does not
+    /// state it.
+    pub beyond: Option<u64>,
+    /// What the heap may still take from RAM.
+    pub left: Option<u64>,
 }
 
 /// Parses the file.
@@ -49,6 +54,8 @@ fn row(columns: &[&str], line: &str) -> Option<HeapStats> {
         allocated: kib(field("allocated")?)?,
         pooled: kib(field("pooled")?)?.checked_add(kib(field("backlog")?)?)?,
         arrays: field("arrays")?.parse().ok()?,
+        beyond: field("beyond").and_then(kib),
+        left: field("left").and_then(kib),
     })
 }
 
@@ -68,9 +75,15 @@ mod tests {
                 buffers: 3,
                 allocated: 8192,
                 pooled: 20480,
-                arrays: 2
+                arrays: 2,
+                beyond: None,
+                left: None,
             }]
         );
         assert_eq!(parsed.malformed, 2);
+        let text = "heap buffers allocated pooled backlog arrays beyond left\n\
+            cma 3 8 0 0 0 4 1024\n";
+        let heap = &parse(text).items[0];
+        assert_eq!((heap.beyond, heap.left), (Some(4096), Some(1 << 20)));
     }
 }

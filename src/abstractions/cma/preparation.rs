@@ -3,7 +3,6 @@
 //! Preparing ranges of contiguous memory for buffers, and releasing them, in steps.
 
 use super::{
-    Area,
     PreparedRange,
     Range, //
 };
@@ -72,7 +71,7 @@ impl From<Caching> for Purpose {
     }
 }
 
-/// A range that is being prepared for a buffer. Dropping it releases the pages to the area.
+/// A range that is being prepared for a buffer. Dropping it releases the pages.
 ///
 /// # Examples
 ///
@@ -117,11 +116,6 @@ impl Preparation {
             purpose,
             done: 0,
         }
-    }
-
-    /// Returns the area of the pages.
-    pub(crate) fn area(&self) -> Area {
-        self.range.area
     }
 
     /// Returns the pages.
@@ -175,8 +169,8 @@ impl Preparation {
     /// Does not sleep. Fails as [`Cleaner::clean`] does.
     #[inline]
     fn clean(&self, cleaner: &Cleaner, part: Segment) -> Result {
-        // SAFETY: By the type invariants of the range it owns these pages. The pages of an area
-        // have a `struct page`.
+        // SAFETY: By the type invariants of the range it owns these pages, which have a
+        // `struct page`.
         unsafe {
             match self.purpose {
                 Purpose::Cached => Ok(()),
@@ -216,7 +210,7 @@ impl Preparation {
         })
     }
 
-    /// Releases some pages to the area, from the end of the range, and returns their number.
+    /// Releases some pages, from the end of the range, and returns their number.
     ///
     /// Takes bounded time and does not sleep.
     pub(crate) fn release_step(&mut self) -> usize {

@@ -4,6 +4,7 @@
 //! interface for drivers.
 
 mod areas;
+mod beyond;
 mod bitmaps;
 mod busy;
 mod drivers;
@@ -70,5 +71,6 @@ fn main() -> Result<ExitCode> {
     migration::add(&mut tests);
     pinned::add(&mut tests);
     frames::add(&mut tests, tree);
+    beyond::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

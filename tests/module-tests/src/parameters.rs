@@ -41,6 +41,8 @@ fn bad_values() -> Result<()> {
         "max_percent=-1",
         "max_percent=half",
         "max_percent=",
+        "contig_max_percent=101",
+        "contig_max_percent=-1",
         "pool_max_percent=101",
         "pool_max_percent=-1",
         "pool_max_mib=-1",

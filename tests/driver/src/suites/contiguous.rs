@@ -30,7 +30,14 @@ macro_rules! tree {
             name: concat!("tree-", $name),
             promise: $promise,
             environment: Environment::Guest(Guest {
-                options: &["--mem", "1G", "--module-args", "keep_ranges=0", $($option),*],
+                options: &[
+                    "--mem",
+                    "1G",
+                    // The tests check the areas.
+                    "--module-args",
+                    "keep_ranges=0 contig_max_percent=0",
+                    $($option),*
+                ],
                 command: concat!("contiguous-tests --tree ", $name, " tree/ placement/carveout"),
                 $($field: $value,)*
                 ..TREE
@@ -60,7 +67,7 @@ const ROCKCHIP_CMA: &[&str] = &[
     "keep_ranges=0",
 ];
 
-/// The same machine with the module's default parameters.
+/// The same machine with ranges that are cached.
 const ROCKCHIP_CMA_KEPT_RANGES: &[&str] = &[
     "--mem",
     "1G",
@@ -68,6 +75,9 @@ const ROCKCHIP_CMA_KEPT_RANGES: &[&str] = &[
     "rockchip-cma",
     "--append",
     "init_on_alloc=0",
+    // The tests check when the area has no place.
+    "--module-args",
+    "contig_max_percent=0",
 ];
 
 /// The area of 64 MiB also loses the ranges that nobody may use again.
@@ -77,6 +87,9 @@ const HELD_PAGES: &[&str] = &["--mem", "1G", "--append", "cma=64M init_on_alloc=
 const MIGRATION: &str =
     "mount -o remount,size=90% /tmp && contiguous-tests --tree configured migration/";
 
+/// The files in `/tmp` must be large enough for most of memory.
+const BEYOND: &str = "mount -o remount,size=95% /tmp && contiguous-tests --tree configured beyond/";
+
 /// A small area, and memory that a process fills in a few seconds.
 const PINNED: &[&str] = &[
     "--mem",
@@ -85,8 +98,9 @@ const PINNED: &[&str] = &[
     "none",
     "--append",
     "cma=32M",
+    // The tests check what the area holds.
     "--module-args",
-    "keep_ranges=0",
+    "keep_ranges=0 contig_max_percent=0",
 ];
 
 pub const SUITES: &[Suite] = &[
@@ -307,7 +321,12 @@ pub const SUITES: &[Suite] = &[
         promise: "recently freed contiguous memory stays available to heaps and other drivers",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
-            options: &["--append", "cma=64M"],
+            options: &[
+                "--append",
+                "cma=64M",
+                "--module-args",
+                "contig_max_percent=0",
+            ],
             command: "contiguous-tests --tree argument kept/busy/driver/ kept/busy/expiry/ \
                       kept/busy/cma/ kept/hopeless/cma/too-large kept/hopeless/cma/in-use",
             ..GUEST
@@ -369,6 +388,77 @@ pub const SUITES: &[Suite] = &[
             options: PINNED,
             command: "contiguous-tests --tree configured pinned/ frames/",
             timeout: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-no-area",
+        promise: "without any area (cma=0) the heaps of the default area and of Rockchip have \
+                  memory, as many frames as RAM permits, also between pages of files; nobody is \
+                  killed, requests that cannot be served fail soon, and the limit is kept",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "debug-own"],
+            options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
+            command: BEYOND,
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-small-area",
+        promise:
+            "with Debian's area of 64 MiB, 512 MiB of frames fit, also between pages of files, \
+                  and those for 32-bit devices are below 4 GiB",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "4G", "--append", "init_on_alloc=0"],
+            command: BEYOND,
+            timeout: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-136m",
+        promise: "a 32-bit machine with 136 MiB has 48 MiB of frames",
+        environment: Environment::Guest(Guest {
+            targets: &["armhf"],
+            options: &[
+                "--mem",
+                "136M",
+                "--append",
+                "cma=0 init_on_alloc=0",
+                "--module-args",
+                "contig_max_percent=50",
+            ],
+            command: "export CONTIG_MAX_PERCENT=50; contiguous-tests --tree configured \
+                      beyond/heaps beyond/too-large beyond/page-array beyond/returned \
+                      beyond/frames beyond/frames-below-4-gib beyond/limit beyond/little-memory",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-highmem",
+        promise: "high memory serves the heaps of contiguous memory too",
+        environment: Environment::Guest(Guest {
+            targets: &["armhf"],
+            options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
+            command: BEYOND,
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-amd64",
+        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps",
+        environment: Environment::Guest(Guest {
+            targets: &["amd64"],
+            options: &["--append", "cma=16M init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      beyond/heaps beyond/too-large beyond/page-array beyond/returned \
+                      beyond/frames beyond/limit beyond/killed beyond/pinned \
+                      beyond/little-memory",
+            timeout: 600,
             ..GUEST
         }),
     },

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Ranges of RAM for heaps whose area has no place, or that have no area.
+//!
+//! Such a range is freed as soon as its owner drops it. All ranges together are limited, and each
+//! leaves the kernel the reserve of free pages ([`watermarks`]), so nobody is killed for one. The
+//! number of attempts to migrate the pages of others is limited, so a request fails in bounded time
+//! if such pages are pinned.
+//!
+//! # Locks
+//!
+//! [`RamRanges::attempt`] is a mutex, held for one attempt: two attempts at neighbouring page frames
+//! fail each other. The kernel holds a mutex of the area in the same way. It is acquired with none
+//! of the module's spin locks held, and under it those that are acquired in reclaim.
+
+use crate::{
+    abstractions::{
+        cma::{
+            Area,
+            AreaLookup,
+            Preparation,
+            Purpose,
+            Ram,
+            RamUse,
+            Range,
+            Wanted,
+            Zone, //
+        },
+        shrinker::Shrink,
+        signal, //
+    },
+    page_pool::PoolSet,
+    watermarks, //
+};
+use kernel::{
+    new_mutex,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// The number of attempts in vain before a request fails.
+const MAX_ATTEMPTS: u32 = 16;
+
+/// The distance to the next attempt after the first one in vain, in pages: 2 MiB. It doubles with
+/// each: the pages around one that cannot be migrated often belong to the same file.
+const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
+
+/// The page frame number at 4 GiB.
+const END_OF_DMA32: usize = 1 << (32 - PAGE_SHIFT);
+
+/// A heap's request for a range of RAM.
+#[derive(Clone, Copy)]
+pub(crate) struct RamRequest {
+    /// The size in pages, not 0.
+    pub(crate) pages: usize,
+    /// Whether the range must lie below 4 GiB.
+    pub(crate) below_4g: bool,
+    /// What the range is for.
+    pub(crate) purpose: Purpose,
+}
+
+/// The ranges of RAM of all heaps.
+#[pin_data]
+pub(crate) struct RamRanges {
+    ram: Ram,
+    pools: Arc<PoolSet>,
+    /// The largest number of pages of all ranges.
+    limit: usize,
+    /// The number of pages of all ranges, and of those that are being allocated.
+    used: Atomic<usize>,
+    #[pin]
+    attempt: Mutex<()>,
+}
+
+/// Pages that count as used until this is dropped.
+///
+/// # Invariants
+///
+/// `pages` pages are counted for this value.
+pub(super) struct Charge<'a> {
+    owner: &'a RamRanges,
+    pages: usize,
+}
+
+impl Charge<'_> {
+    /// Lets the pages count until [`RamRanges::freed`] is called.
+    pub(super) fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.owner.freed(self.pages);
+    }
+}
+
+/// The attempts of a request.
+struct Attempts {
+    in_vain: u32,
+}
+
+impl RamRanges {
+    /// Creates an empty set that has up to `limit` pages at a time. `pools` shrink before a request
+    /// fails. May sleep. Fails with `ENOMEM`.
+    pub(super) fn new(
+        lookup: Option<&AreaLookup>,
+        pools: Arc<PoolSet>,
+        limit: usize,
+    ) -> Result<impl PinInit<Self>> {
+        let mut areas = KVec::new();
+        let all = Iterator::chain(Area::default().into_iter(), Area::all());
+        for pages in all.filter_map(|area| lookup?.pages(area)) {
+            areas.push(pages.frames(), GFP_KERNEL)?;
+        }
+        let ram = Ram::new(areas, lookup.map(|lookup| lookup.batch_drain()));
+        Ok(pin_init!(Self {
+            ram,
+            pools,
+            limit,
+            used: Atomic::new(0),
+            attempt <- new_mutex!(()),
+        }))
+    }
+
+    /// Returns the limit for all ranges, in pages.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns the number of pages up to the limit.
+    pub(crate) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used.load(Relaxed))
+    }
+
+    /// Uncounts the pages of a range that was freed. Does not sleep.
+    pub(super) fn freed(&self, pages: usize) {
+        self.used.fetch_sub(pages, Relaxed);
+    }
+
+    /// Allocates a range.
+    ///
+    /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
+    /// range, and with `EINTR` on a fatal signal.
+    pub(super) fn allocate(&self, request: &RamRequest) -> Result<(Charge<'_>, Preparation)> {
+        let charge = self.charge(request.pages)?;
+        if !watermarks::can_exist(request.pages, &*self.pools) {
+            return Err(ENOMEM);
+        }
+        watermarks::ensure_range(request.pages, &*self.pools)?;
+        let range = self.search(request)?;
+        // Others may have allocated meanwhile.
+        watermarks::ensure_whole_reserve(&*self.pools)?;
+        Ok((charge, Preparation::new(range, request.purpose)))
+    }
+
+    fn charge(&self, pages: usize) -> Result<Charge<'_>> {
+        if pages > self.limit {
+            return Err(ENOMEM);
+        }
+        let before = self.used.fetch_add(pages, Relaxed);
+        // INVARIANT: Counted above.
+        let charge = Charge { owner: self, pages };
+        if before > self.limit - pages {
+            return Err(ENOMEM);
+        }
+        Ok(charge)
+    }
+
+    /// Searches all RAM, with more effort each time.
+    ///
+    /// A range that is smaller than a block would keep the whole block from others. So the page
+    /// allocator is asked first.
+    fn search(&self, request: &RamRequest) -> Result<Range> {
+        if request.pages < Ram::block_pages() {
+            if let Some(range) = self.ram.allocate_small(request.pages, request.below_4g) {
+                return Ok(range);
+            }
+        }
+        let mut attempts = Attempts { in_vain: 0 };
+        for accepted in [RamUse::Free, RamUse::Movable, RamUse::Pinned] {
+            if let Some(range) = self.search_zones(request, accepted, &mut attempts)? {
+                return Ok(range);
+            }
+            if accepted == RamUse::Movable {
+                // Pooled pages, and those in batches for the LRU lists, look unmovable.
+                self.pools.scan(usize::MAX);
+                self.ram.drain_batches();
+                if let Some(range) = self.search_zones(request, accepted, &mut attempts)? {
+                    return Ok(range);
+                }
+            }
+        }
+        Err(ENOMEM)
+    }
+
+    /// Searches all zones, from the highest one down: low memory is scarce.
+    fn search_zones(
+        &self,
+        request: &RamRequest,
+        accepted: RamUse,
+        attempts: &mut Attempts,
+    ) -> Result<Option<Range>> {
+        let wanted = Wanted {
+            pages: request.pages,
+            end: if request.below_4g {
+                END_OF_DMA32
+            } else {
+                usize::MAX
+            },
+            accepted,
+        };
+        for zone in self.ram.zones() {
+            let mut from = zone.start();
+            while let Some(next) = self.try_next(&zone, from, &wanted)? {
+                match next {
+                    Ok(range) => return Ok(Some(range)),
+                    Err(end) => from = attempts.after(end)?,
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes an attempt at the first candidate of `zone` from the page frame number `from` on.
+    /// Returns the range, or the end of the candidate if the attempt was in vain, or `None` if
+    /// there is no candidate.
+    fn try_next(
+        &self,
+        zone: &Zone,
+        from: usize,
+        wanted: &Wanted,
+    ) -> Result<Option<Result<Range, usize>>> {
+        let _attempt = self.attempt.lock();
+        let Some(candidate) = self.ram.find(zone, from, wanted)? else {
+            return Ok(None);
+        };
+        let end = candidate.segment().pfn + candidate.segment().pages;
+        match candidate.allocate() {
+            Err(error) if error == EINTR || signal::fatal_pending() => Err(EINTR),
+            answer => Ok(Some(answer.map_err(|_| end))),
+        }
+    }
+}
+
+impl Attempts {
+    /// Counts an attempt in vain at page frames before `end`. Returns where to go on. Fails with
+    /// `ENOMEM` after the last one.
+    fn after(&mut self, end: usize) -> Result<usize> {
+        if self.in_vain == MAX_ATTEMPTS {
+            return Err(ENOMEM);
+        }
+        let distance = DISTANCE << self.in_vain;
+        self.in_vain += 1;
+        Ok(end.saturating_add(distance))
+    }
+}
