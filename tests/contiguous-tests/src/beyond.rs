@@ -60,6 +60,9 @@ const MIB: usize = 1 << 20;
 /// A frame of 2160p NV12, and a bit.
 const FRAME: usize = 12 * MIB;
 
+/// A frame of 1080p NV12, and a bit.
+const SMALL_FRAME: usize = 3 * MIB;
+
 /// Heaps that may use memory outside of the areas. Those that do not exist on this architecture are
 /// left out.
 const HEAPS: [&str; 6] = [
@@ -212,10 +215,13 @@ fn returned() -> Result<()> {
     Ok(())
 }
 
-/// Returns the number of frames that `cma` has to provide: 512 MiB where RAM permits it.
-fn wanted_frames() -> Result<usize> {
-    let beyond = limit_beyond()?.min(512 * MIB);
-    Ok(beyond / FRAME)
+/// Returns the size of frames, and the number that `cma` has to provide: 512 MiB where RAM permits
+/// it. A machine of 136 MiB has some 50 MiB besides the programs of the tests.
+fn wanted_frames() -> Result<(usize, usize)> {
+    if memory::total()? < 256 * MIB {
+        return Ok((SMALL_FRAME, 36 * MIB / SMALL_FRAME));
+    }
+    Ok((FRAME, limit_beyond()?.min(512 * MIB) / FRAME))
 }
 
 /// Allocates as many frames as the machine has to provide. Each has to be there soon, and nobody is
@@ -225,9 +231,10 @@ fn take_frames(name: &str) -> Result<Vec<Buffer>> {
     let heap = Heap::open(name)?;
     let (mut held, mut slowest) = (Vec::new(), Duration::ZERO);
     let start = Instant::now();
-    for number in 0..wanted_frames()? {
+    let (size, count) = wanted_frames()?;
+    for number in 0..count {
         let begin = Instant::now();
-        let buffer = allocate(&heap, FRAME).with_context(|| format!("frame {number}"))?;
+        let buffer = allocate(&heap, size).with_context(|| format!("frame {number}"))?;
         slowest = slowest.max(begin.elapsed());
         held.push(buffer);
     }
@@ -449,8 +456,7 @@ fn pinned() -> Result<()> {
         }
     }
     let heap = Heap::open("cma")?;
-    let mut got = Vec::new();
-    for size in [64 << 10, MIB, FRAME, of_areas()?.max(FRAME) + MIB] {
+    let attempt = |size: usize| -> Result<nix::Result<Buffer>> {
         let start = Instant::now();
         let buffer = allocate(&heap, size);
         let time = start.elapsed();
@@ -462,8 +468,17 @@ fn pinned() -> Result<()> {
         ));
         let limit = Duration::from_secs(10) * guest_support::checkers::timeout_factor();
         ensure!(time < limit, "{size} bytes: {time:?}");
-        got.extend(buffer);
+        Ok(buffer)
+    };
+    let mut got = Vec::new();
+    for size in [64 << 10, MIB, FRAME, of_areas()?.max(FRAME) + MIB] {
+        got.extend(attempt(size)?);
     }
+    drop(got);
+    // More than what is left without held pages.
+    let size = (limit_beyond()? / 4 * 3).next_multiple_of(page_size());
+    ensure!(size > 2 * left, "{size} bytes");
+    expect_errno("between held pages", attempt(size)?, Errno::ENOMEM)?;
     for offset in held() {
         ensure!(mapping.read(offset) == offset as u64 + 1, "{offset:#x}");
     }
@@ -474,7 +489,8 @@ fn pinned() -> Result<()> {
 // With little memory left, a request fails instead of killing somebody.
 fn little_memory() -> Result<()> {
     let killed = memory::oom_kills()?;
-    let files = Files::fill(memory::total()? / 16)?;
+    // Writing files takes memory too, and would trigger the OOM killer with less.
+    let files = Files::fill((memory::total()? / 16).max(16 * MIB))?;
     let heap = Heap::open("cma")?;
     let mut held = Vec::new();
     let errno = loop {
