@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The heaps of contiguous memory: each allocates ranges of one contiguous memory area, of RAM where
-//! the area has no place, or of both.
+//! The heaps of contiguous memory: each allocates ranges of one contiguous memory area, of RAM
+//! where the area has no place, or of RAM alone.
 
 use crate::{
     abstractions::{

@@ -261,8 +261,8 @@ fn rockchip_heap(
 fn report_no_default_area(heaps: &CStr, uses_ram: bool) {
     if uses_ram {
         pr_info!(
-            "{}: the kernel has no default CMA area, all of their memory is ordinary RAM; boot with \
-             cma=SIZE to set some aside\n",
+            "{}: the kernel has no default CMA area, all of their memory is ordinary RAM; boot \
+             with cma=SIZE to set some aside\n",
             heaps
         );
     } else {
@@ -288,7 +288,8 @@ fn report_vendor_parameter() {
     }
 }
 
-/// Describes `area`. If its size is unknown, there is no limit, and larger requests fail in the area.
+/// Describes `area`. If its size is unknown, there is no limit, and larger requests fail in the
+/// area.
 fn area_layout(area: Area, lookup: Option<&AreaLookup>) -> AreaLayout {
     let limit = lookup.map_or(usize::MAX, |lookup| {
         (lookup.extent(area).size >> PAGE_SHIFT) as usize

@@ -140,8 +140,8 @@ enum EntryType {
 ///
 /// # Invariants
 ///
-/// `account` counts `bytes` bytes and one object of `entry_type` for this entry. If `is_beyond_area`
-/// is true, it counts the bytes as beyond the area too.
+/// `account` counts `bytes` bytes and one object of `entry_type` for this entry. If
+/// `is_beyond_area` is true, it counts the bytes as beyond the area too.
 #[must_use = "the account counts an entry until it is dropped"]
 pub(crate) struct Entry {
     account: Arc<Account>,

@@ -44,8 +44,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// Every element of `arrays` is a prepared range of its area, or of RAM without one, whose ownership
-/// was given up with `HeapRange::into_raw`.
+/// Every element of `arrays` is a prepared range of its area, or of RAM without one, whose
+/// ownership was given up with `HeapRange::into_raw`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PageArrays {
     ranges: Arc<RangeCache>,

@@ -65,8 +65,8 @@ impl Parameters {
         share(ram, self.max_percent)
     }
 
-    /// Returns the limit for ranges of RAM of all contiguous heaps on a machine with `ram` pages, in
-    /// pages. With 0, only areas are used.
+    /// Returns the limit for ranges of RAM of all contiguous heaps on a machine with `ram` pages,
+    /// in pages. With 0, only areas are used.
     pub(crate) fn contiguous_pages(&self, ram: usize) -> usize {
         share(ram, self.contig_max_percent)
     }

@@ -157,8 +157,8 @@ pub(crate) fn ensure_whole_reserve(pools: &impl Shrink) -> Result {
 /// Ensures that a range of `pages` pages can be taken from RAM and leaves the kernel the reserve.
 ///
 /// The range is taken at once, so the memory must be there before: what others allocate meanwhile
-/// would trigger the OOM killer. May sleep. Fails with `ENOMEM` if the kernel cannot reclaim as much
-/// in a few attempts, and with `EINTR` on a fatal signal.
+/// would trigger the OOM killer. May sleep. Fails with `ENOMEM` if the kernel cannot reclaim as
+/// much in a few attempts, and with `EINTR` on a fatal signal.
 pub(crate) fn ensure_range(pages: usize, pools: &impl Shrink) -> Result {
     let wanted = reserve().saturating_add(pages);
     for _ in 0..=MAX_ATTEMPTS {

@@ -20,8 +20,8 @@ pub struct HeapStats {
     pub pooled: u64,
     /// Number of page arrays that drivers allocated.
     pub arrays: u64,
-    /// The part of `allocated` that is RAM outside of the heap's area. `None` if the module does not
-    /// state it.
+    /// The part of `allocated` that is RAM outside of the heap's area. `None` if the module does
+    /// not state it.
     pub beyond: Option<u64>,
     /// What the heap may still take from RAM.
     pub left: Option<u64>,
