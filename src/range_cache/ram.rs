@@ -10,8 +10,8 @@
 //! # Locks
 //!
 //! [`RamRanges::attempt`] is a mutex, held for one attempt: two attempts at neighbouring page
-//! frames fail each other. The kernel holds a mutex of the area in the same way. It is acquired with none
-//! of the module's spin locks held, and under it those that are acquired in reclaim.
+//! frames fail each other. The kernel holds a mutex of the area in the same way. It is acquired
+//! with none of the module's spin locks held, and under it those that are acquired in reclaim.
 
 use crate::{
     abstractions::{
