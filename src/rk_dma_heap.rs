@@ -55,8 +55,9 @@
 //! The lock of a [`CallGate`](abstractions::call_gate::CallGate) is a mutex, acquired with none of
 //! these held. Under it none is acquired. The same holds for the spin lock of
 //! [`KillableCalls`](abstractions::killable_call::KillableCalls), whose callers hold none of these
-//! either: what a thread does for them may acquire a reservation lock, and takes any time. So is the
-//! mutex of attempts at ranges of RAM in the [`range_cache`], under which memory is reclaimed.
+//! either: what a thread does for them may acquire a reservation lock, and takes any time. The
+//! mutex of attempts at ranges of RAM in the [`range_cache`] is acquired with none of these held
+//! too; memory is reclaimed under it.
 //!
 //! Pages are allocated with none of 3, 4 and 6 held. They are freed and zeroed with none held,
 //! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4
