@@ -23,6 +23,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/of.h>
@@ -277,6 +278,11 @@ const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start
 		}
 	}
 	return NULL;
+}
+
+bool rk_dma_heap_helper_zone_is_highmem(const void *zone)
+{
+	return is_highmem(zone);
 }
 
 /*
@@ -638,6 +644,11 @@ struct mm_struct *rk_dma_heap_helper_process_mm(struct task_struct *process)
 			return mm;
 	}
 	return NULL;
+}
+
+int rk_dma_heap_helper_mutex_lock_killable(struct mutex *lock)
+{
+	return mutex_lock_killable(lock);
 }
 
 int rk_dma_heap_helper_mmap_read_lock_killable(struct mm_struct *mm)

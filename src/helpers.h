@@ -66,6 +66,7 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
  */
 const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start,
 					unsigned long *end);
+bool rk_dma_heap_helper_zone_is_highmem(const void *zone);
 enum rk_dma_heap_page_use rk_dma_heap_helper_ram_page_use(const void *zone, unsigned long pfn,
 							  unsigned long *count);
 /* Returns the number of pages of a block that the page allocator isolates as a whole. */
@@ -138,6 +139,8 @@ bool rk_dma_heap_helper_visit_files(struct task_struct *process, unsigned int *d
 				    void (*visit)(void *data, struct file *file), void *data);
 /* Returns a reference to the memory of a process, or null if it has none. */
 struct mm_struct *rk_dma_heap_helper_process_mm(struct task_struct *process);
+/* Returns an error if a fatal signal arrives first. */
+int rk_dma_heap_helper_mutex_lock_killable(struct mutex *lock);
 int rk_dma_heap_helper_mmap_read_lock_killable(struct mm_struct *mm);
 u64 rk_dma_heap_helper_dma_buf_inode(struct file *file);
 int rk_dma_heap_helper_dma_mapping_error(struct device *dev, dma_addr_t address);

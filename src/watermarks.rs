@@ -160,9 +160,8 @@ pub(crate) fn ensure_whole_reserve(pools: &impl Shrink) -> Result {
 /// would trigger the OOM killer. May sleep. Fails with `ENOMEM` if the kernel cannot reclaim as
 /// much in a few attempts, and with `EINTR` on a fatal signal.
 pub(crate) fn ensure_range(pages: usize, pools: &impl Shrink) -> Result {
-    let wanted = reserve().saturating_add(pages);
     for _ in 0..=MAX_ATTEMPTS {
-        if free_memory::pages_suffice_with_highmem(wanted, Watermark::High) {
+        if leave_reserve(pages, true) {
             return ensure_whole_reserve(pools);
         }
         if signal::fatal_pending() {
@@ -173,6 +172,16 @@ pub(crate) fn ensure_range(pages: usize, pools: &impl Shrink) -> Result {
         }
     }
     Err(ENOMEM)
+}
+
+/// Returns whether `pages` free pages can be taken and leave the kernel the reserve. If
+/// `with_highmem` is set, highmem counts as free too. Does not sleep.
+pub(crate) fn leave_reserve(pages: usize, with_highmem: bool) -> bool {
+    let wanted = reserve().saturating_add(pages);
+    match with_highmem {
+        true => free_memory::pages_suffice_with_highmem(wanted, Watermark::High),
+        false => free_memory::free_pages_suffice(wanted, Watermark::High),
+    }
 }
 
 /// Returns the reserve, in pages.

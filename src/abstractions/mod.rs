@@ -29,6 +29,7 @@ pub(crate) mod kernel_mapping;
 pub(crate) mod kernel_module;
 pub(crate) mod kernel_symbol;
 pub(crate) mod killable_call;
+pub(crate) mod killable_mutex;
 pub(crate) mod memory_cgroup;
 pub(crate) mod memory_map;
 pub(crate) mod once_box;

@@ -10,9 +10,11 @@
 //! # Locks
 //!
 //! [`RamRanges::attempt`] is a mutex, held for one attempt: two attempts at neighbouring page
-//! frames fail each other. The kernel holds a mutex of the area in the same way. It is acquired
-//! with none of the module's spin locks held, and under it those that are acquired in reclaim.
+//! frames fail each other, and each relies on what it finds free. The kernel holds a mutex of the
+//! area in the same way. It is acquired with none of the module's spin locks held, and under it
+//! those that are acquired in reclaim. Who waits for it can be killed.
 
+use super::kernel_order;
 use crate::{
     abstractions::{
         cma::{
@@ -26,6 +28,7 @@ use crate::{
             Wanted,
             Zone, //
         },
+        killable_mutex::KillableMutex,
         shrinker::Shrink,
         signal, //
     },
@@ -33,16 +36,15 @@ use crate::{
     watermarks, //
 };
 use kernel::{
-    new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
+    static_lock_class,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     }, //
 };
 
@@ -53,8 +55,9 @@ const MAX_ATTEMPTS: u32 = 16;
 /// each: the pages around one that cannot be migrated often belong to the same file.
 const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
 
-/// The page frame number at 4 GiB.
-const END_OF_DMA32: usize = 1 << (32 - PAGE_SHIFT);
+/// The smallest alignment of ranges that share a block with other memory, as an order: 64 KiB with
+/// pages of 4 KiB. Smaller ones would add little, and take long to search for.
+const MIN_ORDER: u32 = 4;
 
 /// A heap's request for a range of RAM.
 #[derive(Clone, Copy)]
@@ -77,7 +80,7 @@ pub(crate) struct RamRanges {
     /// The number of pages of all ranges, and of those that are being allocated.
     used: Atomic<usize>,
     #[pin]
-    attempt: Mutex<()>,
+    attempt: KillableMutex<()>,
 }
 
 /// Pages that count as used until this is dropped.
@@ -127,7 +130,7 @@ impl RamRanges {
             pools,
             limit,
             used: Atomic::new(0),
-            attempt <- new_mutex!(()),
+            attempt <- KillableMutex::new((), c"RamRanges::attempt", static_lock_class!()),
         }))
     }
 
@@ -162,41 +165,61 @@ impl RamRanges {
         Ok((charge, Preparation::new(range, request.purpose)))
     }
 
+    /// Counts `pages` pages. Fails with `ENOMEM` if they exceed the limit; other requests do not
+    /// notice.
     fn charge(&self, pages: usize) -> Result<Charge<'_>> {
-        if pages > self.limit {
-            return Err(ENOMEM);
+        let mut used = self.used.load(Relaxed);
+        loop {
+            let more = used.checked_add(pages).filter(|more| *more <= self.limit);
+            match self.used.cmpxchg(used, more.ok_or(ENOMEM)?, Relaxed) {
+                // INVARIANT: Counted above.
+                Ok(_) => return Ok(Charge { owner: self, pages }),
+                Err(current) => used = current,
+            }
         }
-        let before = self.used.fetch_add(pages, Relaxed);
-        // INVARIANT: Counted above.
-        let charge = Charge { owner: self, pages };
-        if before > self.limit - pages {
-            return Err(ENOMEM);
-        }
-        Ok(charge)
     }
 
     /// Searches all RAM, with more effort each time.
     ///
     /// A range that is smaller than a block would keep the whole block from others. So the page
-    /// allocator is asked first.
+    /// allocator is asked first. Ranges that begin with a block and share none with unmovable
+    /// memory are preferred, for the same reason.
     fn search(&self, request: &RamRequest) -> Result<Range> {
-        if request.pages < Ram::block_pages() {
+        if request.pages >> Ram::block_order() == 0 {
             if let Some(range) = self.ram.allocate_small(request.pages, request.below_4g) {
                 return Ok(range);
             }
         }
         let mut attempts = Attempts { in_vain: 0 };
-        for accepted in [RamUse::Free, RamUse::Movable, RamUse::Pinned] {
-            if let Some(range) = self.search_zones(request, accepted, &mut attempts)? {
+        let mut search = |accepted, order| {
+            let wanted = Wanted {
+                pages: request.pages,
+                end: match request.below_4g {
+                    true => Ram::END_OF_4G,
+                    false => usize::MAX,
+                },
+                order,
+                accepted,
+            };
+            self.search_zones(&wanted, &mut attempts)
+        };
+        let block = Ram::block_order();
+        for accepted in [RamUse::Free, RamUse::Movable] {
+            if let Some(range) = search(accepted, block)? {
                 return Ok(range);
             }
-            if accepted == RamUse::Movable {
-                // Pooled pages, and those in batches for the LRU lists, look unmovable.
-                self.pools.scan(usize::MAX);
-                self.ram.drain_batches();
-                if let Some(range) = self.search_zones(request, accepted, &mut attempts)? {
-                    return Ok(range);
-                }
+        }
+        // Pooled pages, and those in batches for the LRU lists, look unmovable.
+        self.pools.scan(usize::MAX);
+        self.ram.drain_batches();
+        let part = kernel_order(request.pages).max(MIN_ORDER).min(block);
+        for (accepted, order) in [
+            (RamUse::Movable, block),
+            (RamUse::Movable, part),
+            (RamUse::Pinned, part),
+        ] {
+            if let Some(range) = search(accepted, order)? {
+                return Ok(range);
             }
         }
         Err(ENOMEM)
@@ -205,22 +228,12 @@ impl RamRanges {
     /// Searches all zones, from the highest one down: low memory is scarce.
     fn search_zones(
         &self,
-        request: &RamRequest,
-        accepted: RamUse,
+        wanted: &Wanted,
         attempts: &mut Attempts,
     ) -> Result<Option<Range>> {
-        let wanted = Wanted {
-            pages: request.pages,
-            end: if request.below_4g {
-                END_OF_DMA32
-            } else {
-                usize::MAX
-            },
-            accepted,
-        };
         for zone in self.ram.zones() {
             let mut from = zone.start();
-            while let Some(next) = self.try_next(&zone, from, &wanted)? {
+            while let Some(next) = self.try_next(&zone, from, wanted)? {
                 match next {
                     Ok(range) => return Ok(Some(range)),
                     Err(end) => from = attempts.after(end)?,
@@ -232,14 +245,19 @@ impl RamRanges {
 
     /// Makes an attempt at the first candidate of `zone` from the page frame number `from` on.
     /// Returns the range, or the end of the candidate if the attempt was in vain, or `None` if
-    /// there is no candidate.
+    /// there is no candidate, or the kernel would not have its reserve left.
     fn try_next(
         &self,
         zone: &Zone,
         from: usize,
         wanted: &Wanted,
     ) -> Result<Option<Result<Range, usize>>> {
-        let _attempt = self.attempt.lock();
+        let _attempt = self.attempt.lock()?;
+        // Others may have allocated since the request began. Low memory has to be there alone:
+        // highmem is of no use for the kernel's own allocations.
+        if !watermarks::leave_reserve(wanted.pages, zone.is_highmem()) {
+            return Ok(None);
+        }
         let Some(candidate) = self.ram.find(zone, from, wanted)? else {
             return Ok(None);
         };

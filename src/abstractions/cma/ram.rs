@@ -6,9 +6,9 @@
 //! no large ones.
 //!
 //! `alloc_contig_range()` allocates given page frames and migrates the pages of others. It isolates
-//! whole blocks of page frames, and fails if there is unmovable memory in one of them. Which page
-//! frames are worth an attempt is found out beforehand, by the state of each page: an attempt takes
-//! milliseconds, and `alloc_contig_pages()` makes any number of them.
+//! whole blocks of page frames meanwhile, and fails if one of the page frames is unmovable or of an
+//! area. Which page frames are worth an attempt is found out beforehand, by the state of each page:
+//! an attempt takes milliseconds, and `alloc_contig_pages()` makes any number of them.
 //!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/pageblock-flags.h`](srctree/include/linux/pageblock-flags.h)
@@ -57,6 +57,9 @@ pub(crate) struct Wanted {
     pub(crate) pages: usize,
     /// The page frame number below which it ends.
     pub(crate) end: usize,
+    /// It begins at a multiple of `2^order` pages. If that is a whole number of blocks
+    /// ([`Ram::block_order`]), the rest of its last block is accepted too.
+    pub(crate) order: u32,
     /// The page frames that it may consist of.
     pub(crate) accepted: RamUse,
 }
@@ -69,11 +72,12 @@ pub(crate) struct Wanted {
 /// use crate::abstractions::cma::{Ram, RamUse, Wanted};
 ///
 /// let ram = Ram::new(KVec::new(), None);
-/// let wanted = Wanted { pages: 3, end: usize::MAX, accepted: RamUse::Movable };
+/// let order = Ram::block_order();
+/// let wanted = Wanted { pages: 3, end: usize::MAX, order, accepted: RamUse::Movable };
 /// let zone = ram.zones().next().ok_or(ENODEV)?;
 /// let candidate = ram.find(&zone, zone.start(), &wanted)?.ok_or(ENOMEM)?;
 /// assert_eq!(candidate.segment().pages, 3);
-/// assert_eq!(candidate.segment().pfn % Ram::block_pages(), 0);
+/// assert_eq!(candidate.segment().pfn % (1 << order), 0);
 ///
 /// let range = ram.allocate_small(3, true).ok_or(ENOMEM)?;
 /// assert_eq!(range.segment().pages, 3);
@@ -107,15 +111,19 @@ pub(crate) struct Zone {
 pub(crate) struct Candidate(Segment);
 
 impl Ram {
+    /// The page frame number at 4 GiB.
+    pub(crate) const END_OF_4G: usize = 1 << (32 - PAGE_SHIFT);
+
     /// Describes the RAM without `areas`.
     pub(crate) fn new(areas: KVec<Segment>, drain: Option<BatchDrain>) -> Self {
         Self { areas, drain }
     }
 
-    /// Returns the number of pages in a block that is isolated as a whole, a power of two.
-    pub(crate) fn block_pages() -> usize {
+    /// Returns the order of a block. The kernel keeps unmovable memory in few blocks, and isolates
+    /// them as a whole.
+    pub(crate) fn block_order() -> u32 {
         // SAFETY: The function returns a constant and has no requirements.
-        unsafe { c::pageblock_pages() }
+        unsafe { c::pageblock_pages() }.trailing_zeros()
     }
 
     /// Allocates a range of `pages` pages, not 0, from the page allocator. Returns `None` if it has
@@ -137,11 +145,13 @@ impl Ram {
         let pfn = unsafe { c::page_to_pfn(head.as_ptr()) };
         // INVARIANT: The pages were allocated above. Each has a reference of its own, as those of
         // `alloc_contig_range()` have. Nobody else has seen them.
-        Some(Range {
+        let range = Range {
             area: None,
             segment: Segment { pfn, pages },
             exposed: false,
-        })
+        };
+        // On 32-bit arm all RAM may be above 4 GiB.
+        (!below_4g || pfn + pages <= Self::END_OF_4G).then_some(range)
     }
 
     /// Returns an iterator over the zones, from the highest one down. Memory for movable pages only
@@ -164,8 +174,8 @@ impl Ram {
         }
     }
 
-    /// Returns the lowest range of `zone` from the page frame number `from` on whose blocks consist
-    /// of accepted page frames. It begins with a block.
+    /// Returns the lowest range of `zone` from the page frame number `from` on that consists of
+    /// accepted page frames.
     ///
     /// May sleep. Fails with `EINTR` on a fatal signal.
     pub(crate) fn find(
@@ -176,11 +186,15 @@ impl Ram {
     ) -> Result<Option<Candidate>> {
         let end = zone.end.min(wanted.end);
         let from = from.max(zone.start);
-        let block = Self::block_pages();
-        let Some(pages) = wanted.pages.checked_next_multiple_of(block) else {
+        let multiple = match wanted.order >= Self::block_order() {
+            true => 1usize.checked_shl(wanted.order),
+            false => Some(1),
+        };
+        let pages = multiple.and_then(|multiple| wanted.pages.checked_next_multiple_of(multiple));
+        let Some(pages) = pages else {
             return Ok(None);
         };
-        let mut search = RangeSearch::new(from, pages, block.trailing_zeros());
+        let mut search = RangeSearch::new(from, pages, wanted.order);
         let mut looks = 0usize;
         while search.fits_below(end) {
             if let Some(pfn) = search.found() {
@@ -219,6 +233,12 @@ impl Zone {
     /// Returns the first page frame number.
     pub(crate) fn start(&self) -> usize {
         self.start
+    }
+
+    /// Returns whether the kernel cannot use the zone for its own allocations.
+    pub(crate) fn is_highmem(&self) -> bool {
+        // SAFETY: By the type invariants the zone is valid.
+        unsafe { c::zone_is_highmem(self.zone.as_ptr()) }
     }
 
     /// Returns whether the page frame `pfn` is one of `accepted`, and the number of page frames
