@@ -337,18 +337,12 @@ struct page *rk_dma_heap_helper_alloc_pages_split(gfp_t gfp, unsigned long count
 
 int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count)
 {
-#ifdef CONFIG_CONTIG_ALLOC
 	return alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE, GFP_KERNEL | __GFP_NOWARN);
-#else
-	return -EOPNOTSUPP;
-#endif
 }
 
 void rk_dma_heap_helper_free_contig_range(unsigned long pfn, unsigned long count)
 {
-#ifdef CONFIG_CONTIG_ALLOC
 	free_contig_range(pfn, count);
-#endif
 }
 
 void rk_dma_heap_helper_sg_init_single(struct scatterlist *sg)

@@ -252,13 +252,17 @@ impl RamRanges {
         from: usize,
         wanted: &Wanted,
     ) -> Result<Option<Result<Range, usize>>> {
+        // A search may take long, so it is made without the mutex.
+        let Some(seen) = self.ram.find(zone, from, wanted)? else {
+            return Ok(None);
+        };
         let _attempt = self.attempt.lock()?;
         // Others may have allocated since the request began. Low memory has to be there alone:
         // highmem is of no use for the kernel's own allocations.
         if !watermarks::leave_reserve(wanted.pages, zone.is_highmem()) {
             return Ok(None);
         }
-        let Some(candidate) = self.ram.find(zone, from, wanted)? else {
+        let Some(candidate) = self.ram.find(zone, seen.segment().pfn, wanted)? else {
             return Ok(None);
         };
         let end = candidate.segment().pfn + candidate.segment().pages;
