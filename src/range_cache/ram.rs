@@ -14,7 +14,6 @@
 //! area in the same way. It is acquired with none of the module's spin locks held, and under it
 //! those that are acquired in reclaim. Who waits for it can be killed.
 
-use super::kernel_order;
 use crate::{
     abstractions::{
         cma::{
@@ -54,10 +53,6 @@ const MAX_ATTEMPTS: u32 = 16;
 /// The distance to the next attempt after the first one in vain, in pages: 2 MiB. It doubles with
 /// each: the pages around one that cannot be migrated often belong to the same file.
 const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
-
-/// The smallest alignment of ranges that share a block with other memory, as an order: 64 KiB with
-/// pages of 4 KiB. Smaller ones would add little, and take long to search for.
-const MIN_ORDER: u32 = 4;
 
 /// A heap's request for a range of RAM.
 #[derive(Clone, Copy)]
@@ -182,43 +177,35 @@ impl RamRanges {
     /// Searches all RAM, with more effort each time.
     ///
     /// A range that is smaller than a block would keep the whole block from others. So the page
-    /// allocator is asked first. Ranges that begin with a block and share none with unmovable
-    /// memory are preferred, for the same reason.
+    /// allocator is asked first.
     fn search(&self, request: &RamRequest) -> Result<Range> {
-        if request.pages >> Ram::block_order() == 0 {
+        if request.pages < Ram::block_pages() {
             if let Some(range) = self.ram.allocate_small(request.pages, request.below_4g) {
                 return Ok(range);
             }
         }
         let mut attempts = Attempts { in_vain: 0 };
-        let mut search = |accepted, order| {
+        let mut search = |accepted| {
             let wanted = Wanted {
                 pages: request.pages,
                 end: match request.below_4g {
                     true => Ram::END_OF_4G,
                     false => usize::MAX,
                 },
-                order,
                 accepted,
             };
             self.search_zones(&wanted, &mut attempts)
         };
-        let block = Ram::block_order();
         for accepted in [RamUse::Free, RamUse::Movable] {
-            if let Some(range) = search(accepted, block)? {
+            if let Some(range) = search(accepted)? {
                 return Ok(range);
             }
         }
         // Pooled pages, and those in batches for the LRU lists, look unmovable.
         self.pools.scan(usize::MAX);
         self.ram.drain_batches();
-        let part = kernel_order(request.pages).max(MIN_ORDER).min(block);
-        for (accepted, order) in [
-            (RamUse::Movable, block),
-            (RamUse::Movable, part),
-            (RamUse::Pinned, part),
-        ] {
-            if let Some(range) = search(accepted, order)? {
+        for accepted in [RamUse::Movable, RamUse::Pinned] {
+            if let Some(range) = search(accepted)? {
                 return Ok(range);
             }
         }

@@ -6,9 +6,10 @@
 //! no large ones.
 //!
 //! `alloc_contig_range()` allocates given page frames and migrates the pages of others. It isolates
-//! whole blocks of page frames meanwhile, and fails if one of the page frames is unmovable or of an
-//! area. Which page frames are worth an attempt is found out beforehand, by the state of each page:
-//! an attempt takes milliseconds, and `alloc_contig_pages()` makes any number of them.
+//! whole blocks of page frames, and fails if there is unmovable memory in the first or last one,
+//! beside the range too, or a block is of an area. So smaller steps than blocks find nothing more.
+//! Which page frames are worth an attempt is found out beforehand, by the state of each page: an
+//! attempt takes milliseconds, and `alloc_contig_pages()` makes any number of them.
 //!
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/pageblock-flags.h`](srctree/include/linux/pageblock-flags.h)
@@ -57,9 +58,6 @@ pub(crate) struct Wanted {
     pub(crate) pages: usize,
     /// The page frame number below which it ends.
     pub(crate) end: usize,
-    /// It begins at a multiple of `2^order` pages. If that is a whole number of blocks
-    /// ([`Ram::block_order`]), the rest of its last block is accepted too.
-    pub(crate) order: u32,
     /// The page frames that it may consist of.
     pub(crate) accepted: RamUse,
 }
@@ -72,12 +70,11 @@ pub(crate) struct Wanted {
 /// use crate::abstractions::cma::{Ram, RamUse, Wanted};
 ///
 /// let ram = Ram::new(KVec::new(), None);
-/// let order = Ram::block_order();
-/// let wanted = Wanted { pages: 3, end: usize::MAX, order, accepted: RamUse::Movable };
+/// let wanted = Wanted { pages: 3, end: usize::MAX, accepted: RamUse::Movable };
 /// let zone = ram.zones().next().ok_or(ENODEV)?;
 /// let candidate = ram.find(&zone, zone.start(), &wanted)?.ok_or(ENOMEM)?;
 /// assert_eq!(candidate.segment().pages, 3);
-/// assert_eq!(candidate.segment().pfn % (1 << order), 0);
+/// assert_eq!(candidate.segment().pfn % Ram::block_pages(), 0);
 ///
 /// let range = ram.allocate_small(3, true).ok_or(ENOMEM)?;
 /// assert_eq!(range.segment().pages, 3);
@@ -119,11 +116,10 @@ impl Ram {
         Self { areas, drain }
     }
 
-    /// Returns the order of a block. The kernel keeps unmovable memory in few blocks, and isolates
-    /// them as a whole.
-    pub(crate) fn block_order() -> u32 {
+    /// Returns the number of pages in a block that is isolated as a whole, a power of two.
+    pub(crate) fn block_pages() -> usize {
         // SAFETY: The function returns a constant and has no requirements.
-        unsafe { c::pageblock_pages() }.trailing_zeros()
+        unsafe { c::pageblock_pages() }
     }
 
     /// Allocates a range of `pages` pages, not 0, from the page allocator. Returns `None` if it has
@@ -174,8 +170,8 @@ impl Ram {
         }
     }
 
-    /// Returns the lowest range of `zone` from the page frame number `from` on that consists of
-    /// accepted page frames.
+    /// Returns the lowest range of `zone` from the page frame number `from` on whose blocks consist
+    /// of accepted page frames. It begins with a block.
     ///
     /// May sleep. Fails with `EINTR` on a fatal signal.
     pub(crate) fn find(
@@ -186,15 +182,11 @@ impl Ram {
     ) -> Result<Option<Candidate>> {
         let end = zone.end.min(wanted.end);
         let from = from.max(zone.start);
-        let multiple = match wanted.order >= Self::block_order() {
-            true => 1usize.checked_shl(wanted.order),
-            false => Some(1),
-        };
-        let pages = multiple.and_then(|multiple| wanted.pages.checked_next_multiple_of(multiple));
-        let Some(pages) = pages else {
+        let block = Self::block_pages();
+        let Some(pages) = wanted.pages.checked_next_multiple_of(block) else {
             return Ok(None);
         };
-        let mut search = RangeSearch::new(from, pages, wanted.order);
+        let mut search = RangeSearch::new(from, pages, block.trailing_zeros());
         let mut looks = 0usize;
         while search.fits_below(end) {
             if let Some(pfn) = search.found() {
