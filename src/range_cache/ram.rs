@@ -213,11 +213,7 @@ impl RamRanges {
     }
 
     /// Searches all zones, from the highest one down: low memory is scarce.
-    fn search_zones(
-        &self,
-        wanted: &Wanted,
-        attempts: &mut Attempts,
-    ) -> Result<Option<Range>> {
+    fn search_zones(&self, wanted: &Wanted, attempts: &mut Attempts) -> Result<Option<Range>> {
         for zone in self.ram.zones() {
             let mut from = zone.start();
             while let Some(next) = self.try_next(&zone, from, wanted)? {

@@ -3,6 +3,8 @@
 //! Contiguous memory outside of the areas: heaps over the default area use it where the area has no
 //! place, or where there is no area.
 
+mod limit;
+
 use crate::areas::{
     self,
     Range, //
@@ -88,7 +90,8 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/frames", || frames("cma"));
     tests.add_within(LIMIT, "beyond/frames-below-4-gib", || frames("cma-dma32"));
     tests.add_within(LIMIT, "beyond/frames-after-files", frames_after_files);
-    tests.add_within(LIMIT, "beyond/limit", limit);
+    tests.add_within(LIMIT, "beyond/limit", limit::limit);
+    tests.add_within(LIMIT, "beyond/refused", limit::refused);
     tests.add_within(LIMIT, "beyond/killed", killed);
     tests.add_within(LIMIT, "beyond/pinned", pinned);
     tests.add_within(LIMIT, "beyond/little-memory", little_memory);
@@ -337,42 +340,6 @@ fn frames_after_files() -> Result<()> {
     }
     drop(held);
     files.check()
-}
-
-// Together, the heaps take no more than the limit. What is freed can be allocated again.
-fn limit() -> Result<()> {
-    let (areas, limit) = (of_areas()?, limit_beyond()?);
-    let heaps: Vec<_> = ["cma", HEAP]
-        .map(Heap::open)
-        .into_iter()
-        .collect::<Result<_>>()?;
-    for _ in 0..2 {
-        let mut held = Vec::new();
-        let mut rest = heaps.iter().cycle();
-        let refused = loop {
-            let heap = rest.next().context("no heap")?;
-            match allocate(heap, 4 * MIB) {
-                Ok(buffer) => held.push(buffer),
-                Err(errno) => break errno,
-            }
-        };
-        expect_errno("beyond the limit", Err::<(), _>(refused), Errno::ENOMEM)?;
-        let got = held.len() * 4 * MIB;
-        diagnose(&format!(
-            "{} MiB of {} MiB",
-            got / MIB,
-            (areas + limit) / MIB
-        ));
-        ensure!(
-            got <= areas + limit,
-            "{got} bytes, limit {limit}, areas {areas}"
-        );
-        ensure!(
-            got + 4 * MIB > limit,
-            "{got} bytes, limit {limit}, areas {areas}"
-        );
-    }
-    Ok(())
 }
 
 // A process is killed in each phase of an allocation, and nothing is lost.

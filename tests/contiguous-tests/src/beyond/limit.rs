@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The limit for memory outside of the areas.
+
+use super::{
+    allocate,
+    limit_beyond,
+    of_areas,
+    HEAP,
+    MIB, //
+};
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::expect_errno;
+use guest_support::heap::Heap;
+use guest_support::ktap::diagnose;
+use nix::errno::Errno;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+
+// Together, the heaps take no more than the limit. What is freed can be allocated again.
+pub fn limit() -> Result<()> {
+    let (areas, limit) = (of_areas()?, limit_beyond()?);
+    let heaps: Vec<_> = ["cma", HEAP]
+        .map(Heap::open)
+        .into_iter()
+        .collect::<Result<_>>()?;
+    for _ in 0..2 {
+        let mut held = Vec::new();
+        let mut rest = heaps.iter().cycle();
+        let refused = loop {
+            let heap = rest.next().context("no heap")?;
+            match allocate(heap, 4 * MIB) {
+                Ok(buffer) => held.push(buffer),
+                Err(errno) => break errno,
+            }
+        };
+        expect_errno("beyond the limit", Err::<(), _>(refused), Errno::ENOMEM)?;
+        let got = held.len() * 4 * MIB;
+        diagnose(&format!(
+            "{} MiB of {} MiB",
+            got / MIB,
+            (areas + limit) / MIB
+        ));
+        ensure!(
+            got <= areas + limit,
+            "{got} bytes, limit {limit}, areas {areas}"
+        );
+        ensure!(
+            got + 4 * MIB > limit,
+            "{got} bytes, limit {limit}, areas {areas}"
+        );
+    }
+    Ok(())
+}
+
+// A request that the limit refuses does not count for others, not even for a moment.
+pub fn refused() -> Result<()> {
+    let (areas, limit) = (of_areas()?, limit_beyond()?);
+    let size = areas + MIB;
+    let rounds = ((2048 * MIB) / size).clamp(30, 300);
+    ensure!(2 * size <= limit, "{areas} bytes of areas, limit {limit}");
+    let heap = Heap::open("cma")?;
+    let done = AtomicBool::new(false);
+    let held = heap.allocate(size)?;
+    std::thread::scope(|scope| -> Result<()> {
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| -> Result<usize> {
+                    let heap = Heap::open("cma")?;
+                    let mut count = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        expect_errno("all", allocate(&heap, limit), Errno::ENOMEM)?;
+                        count += 1;
+                    }
+                    Ok(count)
+                })
+            })
+            .collect();
+        let answer = (0..rounds).try_for_each(|round| {
+            let buffer = allocate(&heap, size);
+            buffer
+                .map(drop)
+                .with_context(|| format!("round {round}, {size} bytes"))
+        });
+        done.store(true, Ordering::Relaxed);
+        for other in others {
+            let count = other.join().ok().context("a thread panicked")??;
+            diagnose(&format!("{count} requests were refused"));
+        }
+        answer
+    })?;
+    drop(held);
+    Ok(())
+}
