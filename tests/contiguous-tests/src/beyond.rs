@@ -219,9 +219,9 @@ fn returned() -> Result<()> {
 }
 
 /// Returns the size of frames, and the number that `cma` has to provide: 512 MiB where RAM permits
-/// it. A machine of 136 MiB has 48 MiB of free memory after boot, 16 MiB of it in the area. The rest
-/// is the kernel's, and the programs of the tests, which lie in a `tmpfs`. Of what is free, each
-/// frame takes a piece of 4 MiB and leaves one of 1 MiB.
+/// it. A machine of 136 MiB has 48 MiB of free memory after boot, 16 MiB of it in the area. The
+/// rest is the kernel's, and the programs of the tests, which lie in a `tmpfs`. Of what is free,
+/// each frame takes a piece of 4 MiB and leaves one of 1 MiB.
 fn wanted_frames() -> Result<(usize, usize)> {
     if memory::total()? < 256 * MIB {
         return Ok((SMALL_FRAME, 36 * MIB / SMALL_FRAME));
