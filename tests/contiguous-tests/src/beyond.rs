@@ -91,7 +91,6 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/frames-below-4-gib", || frames("cma-dma32"));
     tests.add_within(LIMIT, "beyond/frames-after-files", frames_after_files);
     tests.add_within(LIMIT, "beyond/limit", limit::limit);
-    tests.add_within(LIMIT, "beyond/refused", limit::refused);
     tests.add_within(LIMIT, "beyond/killed", killed);
     tests.add_within(LIMIT, "beyond/pinned", pinned);
     tests.add_within(LIMIT, "beyond/little-memory", little_memory);

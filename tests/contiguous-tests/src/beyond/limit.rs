@@ -18,10 +18,6 @@ use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
 use nix::errno::Errno;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering, //
-};
 
 // Together, the heaps take no more than the limit. What is freed can be allocated again.
 pub fn limit() -> Result<()> {
@@ -56,45 +52,5 @@ pub fn limit() -> Result<()> {
             "{got} bytes, limit {limit}, areas {areas}"
         );
     }
-    Ok(())
-}
-
-// A request that the limit refuses does not count for others, not even for a moment.
-pub fn refused() -> Result<()> {
-    let (areas, limit) = (of_areas()?, limit_beyond()?);
-    let size = areas + MIB;
-    let rounds = ((2048 * MIB) / size).clamp(30, 300);
-    ensure!(2 * size <= limit, "{areas} bytes of areas, limit {limit}");
-    let heap = Heap::open("cma")?;
-    let done = AtomicBool::new(false);
-    let held = heap.allocate(size)?;
-    std::thread::scope(|scope| -> Result<()> {
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| -> Result<usize> {
-                    let heap = Heap::open("cma")?;
-                    let mut count = 0;
-                    while !done.load(Ordering::Relaxed) {
-                        expect_errno("all", allocate(&heap, limit), Errno::ENOMEM)?;
-                        count += 1;
-                    }
-                    Ok(count)
-                })
-            })
-            .collect();
-        let answer = (0..rounds).try_for_each(|round| {
-            let buffer = allocate(&heap, size);
-            buffer
-                .map(drop)
-                .with_context(|| format!("round {round}, {size} bytes"))
-        });
-        done.store(true, Ordering::Relaxed);
-        for other in others {
-            let count = other.join().ok().context("a thread panicked")??;
-            diagnose(&format!("{count} requests were refused"));
-        }
-        answer
-    })?;
-    drop(held);
     Ok(())
 }

@@ -467,8 +467,8 @@ pub const SUITES: &[Suite] = &[
             options: &["--append", "cma=16M init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
                       beyond/heaps beyond/too-large beyond/page-array beyond/returned \
-                      beyond/frames beyond/limit beyond/refused beyond/killed \
-                      beyond/pinned beyond/little-memory",
+                      beyond/frames beyond/limit beyond/killed beyond/pinned \
+                      beyond/little-memory",
             timeout: 600,
             ..GUEST
         }),
