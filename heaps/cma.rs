@@ -23,7 +23,8 @@ use crate::{
     },
     heap::{
         Contiguous,
-        Heap, //
+        Heap,
+        LeftBeyondArea, //
     },
     ledger::Account,
     page_pool::PoolStats,
@@ -204,10 +205,11 @@ impl Heap for CmaHeap {
         None
     }
 
-    fn pages_left_beyond_area(&self) -> usize {
+    fn left_beyond_area(&self) -> LeftBeyondArea {
         match self.layout.beyond {
-            Beyond::Nothing => 0,
-            Beyond::Ram | Beyond::RamBelow4Gib => self.ranges.ram().left(),
+            Beyond::Nothing => LeftBeyondArea::default(),
+            Beyond::Ram => self.ranges.ram().left(false),
+            Beyond::RamBelow4Gib => self.ranges.ram().left(true),
         }
     }
 

@@ -5,7 +5,8 @@
 //! The first line names the columns. Columns are separated by spaces and never change their names;
 //! new ones are added at the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 //! `beyond` is the part of `allocated` that a contiguous heap has taken from RAM because its area
-//! had no place, and `left` what all of them together may still take there.
+//! had no place, `left` what all of them together may still take there, and `spare` how much RAM can
+//! be spared for that at present.
 
 use crate::{
     abstractions::proc_file::Show,
@@ -33,7 +34,7 @@ impl Show for Heaps {
     fn show(&self, file: &SeqFile) -> Result {
         seq_print!(
             file,
-            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}\n",
+            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10} {:>10}\n",
             "heap",
             "buffers",
             "allocated",
@@ -44,14 +45,16 @@ impl Show for Heaps {
             "reclaimed",
             "arrays",
             "beyond",
-            "left"
+            "left",
+            "spare"
         );
         for heap in registry::heaps()? {
             let account = heap.account();
             let pool = heap.pool_stats().unwrap_or_default();
+            let left = heap.left_beyond_area();
             seq_print!(
                 file,
-                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10}\n",
+                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10} {:>10}\n",
                 account.heap_name().to_str().unwrap_or("?"),
                 account.buffers(),
                 account.bytes() / 1024,
@@ -62,7 +65,8 @@ impl Show for Heaps {
                 kib(pool.reclaimed),
                 account.page_arrays(),
                 account.bytes_beyond_area() / 1024,
-                kib(heap.pages_left_beyond_area())
+                kib(left.limit),
+                kib(left.spare)
             );
         }
         Ok(())

@@ -23,6 +23,15 @@ use kernel::{
     }, //
 };
 
+/// What a heap may still take from RAM if its area has no place.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LeftBeyondArea {
+    /// The number of pages up to the limit, which is that of all such heaps together.
+    pub(crate) limit: usize,
+    /// The number of pages that the kernel and the pools can spare at present, an estimate.
+    pub(crate) spare: usize,
+}
+
 /// A source of dma-bufs that userspace looks up by name.
 pub(crate) trait Heap: Send + Sync {
     /// Returns the account of the heap's allocations, which also has the heap's name.
@@ -31,10 +40,10 @@ pub(crate) trait Heap: Send + Sync {
     /// Returns the statistics of the heap's page pool, if it has one.
     fn pool_stats(&self) -> Option<PoolStats>;
 
-    /// Returns the number of pages that the heap may still take from RAM if its area has no place.
-    /// 0 if it keeps to its area or has none by design.
-    fn pages_left_beyond_area(&self) -> usize {
-        0
+    /// Returns what the heap may still take from RAM if its area has no place: nothing if it keeps
+    /// to its area or has none by design. Does not sleep.
+    fn left_beyond_area(&self) -> LeftBeyondArea {
+        LeftBeyondArea::default()
     }
 
     /// Allocates a buffer.

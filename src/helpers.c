@@ -66,12 +66,30 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 }
 
 /*
+ * Returns the number of pages that a zone has above a watermark for allocations that may also come
+ * from the zones up to `highest`: the kernel keeps a part of each lower zone for those that may
+ * not. The watermarks include what the page allocator has raised them by at present. Half of the
+ * page cache counts as available, because it is reclaimed first. Per-CPU page lists do not count:
+ * the page allocator ignores them in this decision, and below the watermark high each CPU may move
+ * more pages to its list.
+ */
+static unsigned long zone_spare_pages(struct zone *zone, enum zone_watermarks mark,
+				      enum zone_type highest)
+{
+	unsigned long cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
+			       zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
+	unsigned long available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
+	unsigned long reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
+				 READ_ONCE(zone->nr_free_highatomic) + wmark_pages(zone, mark) +
+				 zone->lowmem_reserve[highest];
+
+	return available - min(available, reserved);
+}
+
+/*
  * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it falls
- * below a watermark: below min it triggers the OOM killer. The watermarks include what the page
- * allocator has raised them by at present. Half of the page cache counts as available, because it
- * is reclaimed first. Per-CPU page lists do not count: the page allocator ignores them in this
- * decision, and below the watermark high each CPU may move more pages to its list. Zones are
- * checked from the largest one down, which is usually sufficient alone.
+ * below a watermark: below min it triggers the OOM killer. Zones are checked from the largest one
+ * down, which is usually sufficient alone.
  */
 bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem)
 {
@@ -82,17 +100,10 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high
 	for_each_online_node(node) {
 		for (index = highmem ? ZONE_MOVABLE - 1 : ZONE_NORMAL; index >= 0; index--) {
 			struct zone *zone = &NODE_DATA(node)->node_zones[index];
-			unsigned long cached, available, reserved;
 
 			if (!populated_zone(zone))
 				continue;
-			cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
-				 zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
-			available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
-			reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				   READ_ONCE(zone->nr_free_highatomic) + wmark_pages(zone, mark) +
-				   zone->lowmem_reserve[ZONE_NORMAL];
-			pages += available - min(available, reserved);
+			pages += zone_spare_pages(zone, mark, ZONE_NORMAL);
 			if (pages >= wanted)
 				return true;
 		}
@@ -283,6 +294,13 @@ const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start
 bool rk_dma_heap_helper_zone_is_highmem(const void *zone)
 {
 	return is_highmem(zone);
+}
+
+unsigned long rk_dma_heap_helper_zone_spare_pages(void *zone, bool below_4g)
+{
+	const gfp_t gfp = below_4g ? GFP_USER | GFP_DMA32 : GFP_HIGHUSER;
+
+	return zone_spare_pages(zone, WMARK_HIGH, gfp_zone(gfp));
 }
 
 /*

@@ -67,6 +67,11 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 const void *rk_dma_heap_helper_ram_zone(unsigned int index, unsigned long *start,
 					unsigned long *end);
 bool rk_dma_heap_helper_zone_is_highmem(const void *zone);
+/*
+ * Returns the number of pages that a zone of RAM can spare, free ones and those of the page cache,
+ * for memory that has to be below 4 GiB or may be anywhere.
+ */
+unsigned long rk_dma_heap_helper_zone_spare_pages(void *zone, bool below_4g);
 enum rk_dma_heap_page_use rk_dma_heap_helper_ram_page_use(const void *zone, unsigned long pfn,
 							  unsigned long *count);
 /* Returns the number of pages of a block that the page allocator isolates as a whole. */

@@ -184,8 +184,8 @@ pub(crate) fn leave_reserve(pages: usize, with_highmem: bool) -> bool {
     }
 }
 
-/// Returns the reserve, in pages.
-fn reserve() -> usize {
+/// Returns the reserve, in pages. Does not sleep.
+pub(crate) fn reserve() -> usize {
     (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE)
 }
 

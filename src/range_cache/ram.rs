@@ -7,6 +7,17 @@
 //! number of attempts to migrate the pages of others is limited, so a request fails in bounded time
 //! if such pages are pinned.
 //!
+//! # Low memory first
+//!
+//! Memory below 4 GiB is searched first, also for heaps that do not promise it. A default area lies
+//! there, so drivers whose devices have 32-bit addresses import buffers of these heaps. Above 4 GiB
+//! such a device needs a bounce buffer: a copy of each frame, or a failure if the frame is larger
+//! than bounce buffers are. To migrate other pages once costs less.
+//!
+//! But low memory is also what other drivers have no substitute for. So each zone keeps its
+//! watermark high, and, unless the range itself has to be there, the part that the kernel keeps for
+//! allocations that cannot come from a higher zone. Then memory above 4 GiB is searched.
+//!
 //! # Locks
 //!
 //! [`RamRanges::attempt`] is a mutex, held for one attempt: two attempts at neighbouring page
@@ -31,6 +42,7 @@ use crate::{
         shrinker::Shrink,
         signal, //
     },
+    heap::LeftBeyondArea,
     page_pool::PoolSet,
     watermarks, //
 };
@@ -47,7 +59,7 @@ use kernel::{
     }, //
 };
 
-/// The number of attempts in vain before a request fails.
+/// The number of attempts in vain before a request gives up a part of RAM.
 const MAX_ATTEMPTS: u32 = 16;
 
 /// The distance to the next attempt after the first one in vain, in pages: 2 MiB. It doubles with
@@ -101,9 +113,11 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// The attempts of a request.
-struct Attempts {
-    in_vain: u32,
+/// A part of RAM, and the attempts in vain that a request may still make there.
+struct Part {
+    start: usize,
+    end: usize,
+    attempts_left: u32,
 }
 
 impl RamRanges {
@@ -134,9 +148,19 @@ impl RamRanges {
         self.limit
     }
 
-    /// Returns the number of pages up to the limit.
-    pub(crate) fn left(&self) -> usize {
-        self.limit.saturating_sub(self.used.load(Relaxed))
+    /// Returns what requests may still take. Does not sleep.
+    pub(crate) fn left(&self, below_4g: bool) -> LeftBeyondArea {
+        if self.limit == 0 {
+            return LeftBeyondArea::default();
+        }
+        let usable = |zone: &Zone| !below_4g || zone.is_below_4g();
+        let zones = self.ram.zones().filter(usable);
+        let spare: usize = zones.map(|zone| zone.spare_pages(below_4g)).sum();
+        let spare = spare.saturating_add(self.pools.count());
+        LeftBeyondArea {
+            limit: self.limit.saturating_sub(self.used.load(Relaxed)),
+            spare: spare.saturating_sub(watermarks::reserve()),
+        }
     }
 
     /// Uncounts the pages of a range that was freed. Does not sleep.
@@ -174,52 +198,77 @@ impl RamRanges {
         }
     }
 
-    /// Searches all RAM, with more effort each time.
+    /// Searches RAM, with more effort each time.
     ///
     /// A range that is smaller than a block would keep the whole block from others. So the page
     /// allocator is asked first.
     fn search(&self, request: &RamRequest) -> Result<Range> {
         if request.pages < Ram::block_pages() {
-            if let Some(range) = self.ram.allocate_small(request.pages, request.below_4g) {
+            if let Some(range) = self.allocate_small(request) {
                 return Ok(range);
             }
         }
-        let mut attempts = Attempts { in_vain: 0 };
-        let mut search = |accepted| {
-            let wanted = Wanted {
-                pages: request.pages,
-                end: match request.below_4g {
-                    true => Ram::END_OF_4G,
-                    false => usize::MAX,
-                },
-                accepted,
-            };
-            self.search_zones(&wanted, &mut attempts)
+        let end = match request.below_4g {
+            true => Ram::END_OF_4G,
+            false => usize::MAX,
         };
-        for accepted in [RamUse::Free, RamUse::Movable] {
-            if let Some(range) = search(accepted)? {
-                return Ok(range);
+        let mut parts = [Part::new(0, Ram::END_OF_4G), Part::new(Ram::END_OF_4G, end)];
+        let mut search = |accepted: [RamUse; 2]| -> Result<Option<Range>> {
+            for part in &mut parts {
+                for accepted in accepted {
+                    if let Some(range) = self.search_part(request, accepted, part)? {
+                        return Ok(Some(range));
+                    }
+                }
             }
+            Ok(None)
+        };
+        if let Some(range) = search([RamUse::Free, RamUse::Movable])? {
+            return Ok(range);
         }
         // Pooled pages, and those in batches for the LRU lists, look unmovable.
         self.pools.scan(usize::MAX);
         self.ram.drain_batches();
-        for accepted in [RamUse::Movable, RamUse::Pinned] {
-            if let Some(range) = search(accepted)? {
-                return Ok(range);
-            }
-        }
-        Err(ENOMEM)
+        search([RamUse::Movable, RamUse::Pinned])?.ok_or(ENOMEM)
     }
 
-    /// Searches all zones, from the highest one down: low memory is scarce.
-    fn search_zones(&self, wanted: &Wanted, attempts: &mut Attempts) -> Result<Option<Range>> {
+    /// Allocates a range from the page allocator, which takes the highest memory first. So it is
+    /// asked for memory below 4 GiB as long as that can be spared. May sleep.
+    fn allocate_small(&self, request: &RamRequest) -> Option<Range> {
+        let low_can_be_spared = || {
+            let mut low = self.ram.zones().filter(Zone::is_below_4g);
+            low.any(|zone| !zone.is_highmem() && zone.spare_pages(false) >= request.pages)
+        };
+        if !request.below_4g && !self.ram.zones().all(|zone| zone.is_below_4g()) {
+            let below_4g = low_can_be_spared();
+            let range = below_4g.then(|| self.ram.allocate_small(request.pages, below_4g));
+            if let Some(Some(range)) = range {
+                return Some(range);
+            }
+        }
+        self.ram.allocate_small(request.pages, request.below_4g)
+    }
+
+    /// Searches the zones of a part of RAM, from the highest one down: the lower one is, the fewer
+    /// devices can use another.
+    fn search_part(
+        &self,
+        request: &RamRequest,
+        accepted: RamUse,
+        part: &mut Part,
+    ) -> Result<Option<Range>> {
+        let wanted = Wanted {
+            pages: request.pages,
+            end: part.end,
+            accepted,
+        };
         for zone in self.ram.zones() {
-            let mut from = zone.start();
-            while let Some(next) = self.try_next(&zone, from, wanted)? {
-                match next {
-                    Ok(range) => return Ok(Some(range)),
-                    Err(end) => from = attempts.after(end)?,
+            let mut from = zone.start().max(part.start);
+            while part.attempts_left > 0 {
+                match self.try_next(&zone, from, &wanted, request.below_4g)? {
+                    Some(Ok(range)) => return Ok(Some(range)),
+                    Some(Err(end)) => from = part.after(end),
+                    None => break,
                 }
             }
         }
@@ -234,7 +283,11 @@ impl RamRanges {
         zone: &Zone,
         from: usize,
         wanted: &Wanted,
+        below_4g: bool,
     ) -> Result<Option<Result<Range, usize>>> {
+        if wanted.accepted == RamUse::Free && zone.spare_pages(below_4g) < wanted.pages {
+            return Ok(None);
+        }
         // A search may take long, so it is made without the mutex.
         let Some(seen) = self.ram.find(zone, from, wanted)? else {
             return Ok(None);
@@ -249,6 +302,11 @@ impl RamRanges {
             return Ok(None);
         };
         let end = candidate.segment().pfn + candidate.segment().pages;
+        // Pages that are migrated do not leave the zone with fewer free ones than it has to have:
+        // the page allocator finds them another place.
+        if candidate.free_pages(zone) > zone.spare_pages(below_4g) {
+            return Ok(Some(Err(end)));
+        }
         match candidate.allocate() {
             Err(error) if error == EINTR || signal::fatal_pending() => Err(EINTR),
             answer => Ok(Some(answer.map_err(|_| end))),
@@ -256,15 +314,20 @@ impl RamRanges {
     }
 }
 
-impl Attempts {
-    /// Counts an attempt in vain at page frames before `end`. Returns where to go on. Fails with
-    /// `ENOMEM` after the last one.
-    fn after(&mut self, end: usize) -> Result<usize> {
-        if self.in_vain == MAX_ATTEMPTS {
-            return Err(ENOMEM);
+impl Part {
+    /// Begins at the page frame number `start`, and ends before `end`.
+    fn new(start: usize, end: usize) -> Self {
+        Self {
+            start,
+            end,
+            attempts_left: MAX_ATTEMPTS,
         }
-        let distance = DISTANCE << self.in_vain;
-        self.in_vain += 1;
-        Ok(end.saturating_add(distance))
+    }
+
+    /// Counts an attempt in vain at page frames before `end`. Returns where to go on.
+    fn after(&mut self, end: usize) -> usize {
+        let distance = DISTANCE << MAX_ATTEMPTS.saturating_sub(self.attempts_left);
+        self.attempts_left = self.attempts_left.saturating_sub(1);
+        end.saturating_add(distance)
     }
 }

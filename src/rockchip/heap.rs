@@ -18,7 +18,8 @@ use crate::{
     decisions::request::Request,
     heap::{
         Contiguous,
-        Heap, //
+        Heap,
+        LeftBeyondArea, //
     },
     ledger::Account,
     page_arrays::{
@@ -243,10 +244,10 @@ impl Heap for RkHeap {
         None
     }
 
-    fn pages_left_beyond_area(&self) -> usize {
+    fn left_beyond_area(&self) -> LeftBeyondArea {
         match &self.backing {
-            Backing::Own { heap, .. } => heap.pages_left_beyond_area(),
-            _ => 0,
+            Backing::Own { heap, .. } => heap.left_beyond_area(),
+            _ => LeftBeyondArea::default(),
         }
     }
 

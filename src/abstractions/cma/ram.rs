@@ -227,6 +227,20 @@ impl Zone {
         self.start
     }
 
+    /// Returns whether all of the zone is below 4 GiB.
+    pub(crate) fn is_below_4g(&self) -> bool {
+        self.end <= Ram::END_OF_4G
+    }
+
+    /// Returns the number of pages that the zone can spare: free ones and half of the page cache,
+    /// above the watermark high and what the kernel keeps there for allocations that cannot come
+    /// from higher zones. That is nothing if the memory has to be `below_4g` itself. Does not
+    /// sleep.
+    pub(crate) fn spare_pages(&self, below_4g: bool) -> usize {
+        // SAFETY: By the type invariants the zone is valid.
+        unsafe { c::zone_spare_pages(self.zone.as_ptr(), below_4g) }
+    }
+
     /// Returns whether the kernel cannot use the zone for its own allocations.
     pub(crate) fn is_highmem(&self) -> bool {
         // SAFETY: By the type invariants the zone is valid.
@@ -254,6 +268,22 @@ impl Candidate {
     /// Returns the page frames.
     pub(crate) fn segment(&self) -> Segment {
         self.0
+    }
+
+    /// Returns the number of the page frames that are free in `zone`, which is that of the search.
+    /// May sleep.
+    pub(crate) fn free_pages(&self, zone: &Zone) -> usize {
+        let (mut free, mut rest) = (0, Some(self.0));
+        while let Some(part) = rest {
+            let (is_free, pages) = zone.look(part.pfn, RamUse::Free);
+            let pages = pages.clamp(1, part.pages);
+            if is_free {
+                free += pages;
+            }
+            rest = part.skip(pages);
+            task::reschedule();
+        }
+        free
     }
 
     /// Allocates the page frames.
