@@ -4,6 +4,7 @@
 //! must either fail with the right error and release all resources, or succeed without the
 //! allocation. The kernel needs fault injection.
 
+mod beyond;
 mod buffers;
 mod exhaustion;
 mod injection;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     loading::add(&mut tests);
     buffers::add(&mut tests);
     interface::add(&mut tests);
+    beyond::add(&mut tests);
     nodes::add(&mut tests);
     exhaustion::add(&mut tests);
     tests.run(&arguments.options)

@@ -34,17 +34,25 @@ pub fn boxed<'a, T: 'a>(result: nix::Result<T>) -> Outcome<'a> {
     result.map(|resource| Box::new(resource) as Box<dyn Resource>)
 }
 
+/// The columns of `/proc/rk_dma_heap/heaps` that an operation without leaks leaves alone.
+const COLUMNS: [&str; 6] = ["heap", "buffers", "allocated", "arrays", "beyond", "left"];
+
 /// Returns the allocations of each heap and the size of all dma-bufs.
 fn module_state() -> Result<(String, String)> {
     let heaps = fs::read_to_string("/proc/rk_dma_heap/heaps")
         .context("cannot read /proc/rk_dma_heap/heaps")?;
     let mut figures = String::new();
-    for line in heaps.lines() {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        let &[heap, buffers, bytes, .., arrays] = columns.as_slice() else {
-            bail!("invalid line in /proc/rk_dma_heap/heaps: {line:?}");
-        };
-        figures += &format!("{heap} {buffers} {bytes} {arrays}\n");
+    let mut lines = heaps.lines().map(|line| line.split_whitespace());
+    let heading: Vec<&str> = lines.next().context("no heading")?.collect();
+    for line in lines {
+        let fields: Vec<&str> = line.collect();
+        for column in COLUMNS {
+            let index = heading.iter().position(|name| *name == column);
+            let field = index.and_then(|index| fields.get(index));
+            figures += field.with_context(|| format!("no {column} in {fields:?}"))?;
+            figures += " ";
+        }
+        figures += "\n";
     }
     Ok((figures, fs::read_to_string("/proc/rk_dmabuf/size")?))
 }

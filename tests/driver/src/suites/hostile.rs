@@ -47,6 +47,17 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "faults-beyond",
+        promise: "the same on a machine without areas, where contiguous memory is RAM",
+        environment: Environment::Guest(Guest {
+            targets: &["debug"],
+            options: &["--append", "dma_debug=off cma=0"],
+            command: "fault-tests beyond/",
+            timeout: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "faults-vmap",
         promise: "the same for the allocations of a kernel mapping, about which the kernel warns",
         environment: Environment::Guest(Guest {
