@@ -17,7 +17,16 @@ use anyhow::{
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
+use guest_support::page_size;
 use nix::errno::Errno;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering, //
+};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 // Together, the heaps take no more than the limit. What is freed can be allocated again.
 pub fn limit() -> Result<()> {
@@ -53,4 +62,39 @@ pub fn limit() -> Result<()> {
         );
     }
     Ok(())
+}
+
+// A request that the limit refuses does not count for others, not even for a moment.
+pub fn refused() -> Result<()> {
+    const TIME: Duration = Duration::from_secs(6);
+    ensure!(of_areas()? == 0, "small requests must go beyond the area");
+    let limit = limit_beyond()?;
+    let heap = Heap::open("cma")?;
+    let _held = heap.allocate(page_size())?;
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| -> Result<()> {
+        let other = scope.spawn(|| -> Result<usize> {
+            let heap = Heap::open("cma")?;
+            let mut count = 0;
+            while !done.load(Ordering::Relaxed) {
+                expect_errno("all", allocate(&heap, limit), Errno::ENOMEM)?;
+                count += 1;
+            }
+            Ok(count)
+        });
+        let (start, mut rounds) = (Instant::now(), 0);
+        let answer = loop {
+            match allocate(&heap, page_size()) {
+                Err(errno) => break Err(errno),
+                Ok(_) if start.elapsed() > TIME => break Ok(()),
+                Ok(_) => rounds += 1,
+            }
+        };
+        done.store(true, Ordering::Relaxed);
+        let refused = other.join().ok().context("a thread panicked")??;
+        diagnose(&format!(
+            "{refused} requests were refused, {rounds} were not"
+        ));
+        answer.with_context(|| format!("round {rounds}"))
+    })
 }
