@@ -49,7 +49,7 @@ pub struct Area {
 }
 
 /// The origin of a heap's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backing {
     /// Pages of all RAM.
@@ -62,6 +62,7 @@ pub enum Backing {
     ContiguousRam,
     /// A reserved region that the kernel does not use itself.
     Carveout,
+    #[default]
     Unknown,
 }
 

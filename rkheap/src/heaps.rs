@@ -22,7 +22,7 @@ pub const FOLDERS: [&str; 2] = ["/dev/dma_heap", "/dev/rk_dma_heap"];
 pub const CLASS: &str = "/sys/class/dma_heap";
 
 /// A heap. Sizes are in bytes, and unknown values are `None`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Heap {
     pub heap: String,
     pub backing: Backing,
@@ -43,9 +43,15 @@ pub struct Heap {
     /// The part of `used` that is RAM outside of the area.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beyond: Option<u64>,
-    /// What the heap may still take from RAM when its area has no place, if the kernel can free it.
+    /// What the heap may still take from RAM when its area has no place, up to the module's limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beyond_left: Option<u64>,
+    /// What it could take from RAM at present.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub could_take_ram: Option<u64>,
+    /// What it could give at present: what is free in its area, and what it could take from RAM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub could_give: Option<u64>,
     /// Free memory of the area.
     pub free: Option<u64>,
     /// Size of the largest free range of the area.
@@ -88,7 +94,12 @@ fn heap(
     own: Option<&heaps_file::HeapStats>,
     name: String,
 ) -> Heap {
-    let uses_ram = own.is_some_and(|own| own.left > Some(0) || own.beyond > Some(0));
+    let uses_ram = own.is_some_and(|own| {
+        [own.left, own.beyond, own.spare]
+            .iter()
+            .any(|bytes| *bytes > Some(0))
+    });
+    let ram_stats = own.filter(|_| uses_ram);
     let backing = match areas.backing(&name) {
         Backing::Unknown if uses_ram => Backing::ContiguousRam,
         backing => backing,
@@ -108,7 +119,7 @@ fn heap(
     let largest = area.and_then(|area| ranges.of_area(areas, area).largest_free(area));
     // The kernel does not publish the amount of RAM below 4 GiB.
     let ram = (backing == Backing::Pages)
-        .then(|| total_ram(system))
+        .then(|| memory_info(system, "MemTotal:"))
         .flatten();
     let used = own
         .map(|own| own.allocated)
@@ -118,6 +129,11 @@ fn heap(
         let area = area.filter(|area| area.carveout)?;
         area.size?.checked_sub(used?)
     };
+    let free = area
+        .and_then(|area| area.available)
+        .or_else(free_of_carveout);
+    let could_take_ram = ram_stats.and_then(|own| Some(own.left?.min(own.spare?)));
+    let could_give = could_take_ram.map(|ram| ram.saturating_add(free.unwrap_or(0)));
     Heap {
         backing,
         area: area.map(|area| area.name.clone()),
@@ -129,23 +145,21 @@ fn heap(
             .or(counted.map(|counted| counted.1)),
         page_arrays: own.map(|own| own.arrays),
         pooled: own.map(|own| own.pooled),
-        beyond: own.filter(|_| uses_ram).and_then(|own| own.beyond),
-        beyond_left: own.filter(|_| uses_ram).and_then(|own| own.left),
-        free: area
-            .and_then(|area| area.available)
-            .or_else(free_of_carveout),
+        beyond: ram_stats.and_then(|own| own.beyond),
+        beyond_left: ram_stats.and_then(|own| own.left),
+        could_take_ram,
+        could_give,
+        free,
         largest_free: largest.map(|(size, _)| size),
         largest_free_at_most: largest.is_some_and(|(_, at_most)| at_most),
         heap: name,
     }
 }
 
-/// Returns the total RAM in bytes.
-fn total_ram(system: &System) -> Option<u64> {
+/// Returns the value of a line of `/proc/meminfo` in bytes. `field` ends with a colon.
+pub fn memory_info(system: &System, field: &str) -> Option<u64> {
     let text = system.text("/proc/meminfo")?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -24,6 +24,7 @@ pub mod parse;
 pub mod processes;
 pub mod ranges;
 pub mod run;
+pub mod shortage;
 pub mod survey;
 pub mod svg;
 pub mod system;

@@ -7,12 +7,15 @@ use crate::exit::Status;
 use crate::heap_node::HeapNode;
 use crate::heaps;
 use crate::output::Output;
+use crate::shortage;
 use crate::system::System;
 use crate::text;
 use anyhow::{
+    anyhow,
     Context,
     Result, //
 };
+use nix::errno::Errno;
 use serde::Serialize;
 use signal_hook::consts::{
     SIGHUP,
@@ -49,9 +52,14 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
     let start = Instant::now();
     let mut held = Vec::new();
     for number in 1..=options.count {
-        let buffer = heap.allocate(options.size).with_context(|| {
-            format!(
-                "cannot allocate {} from {} (buffer {number} of {})",
+        let buffer = heap.allocate(options.size).map_err(|errno| {
+            let reasons = match errno {
+                Errno::ENOMEM => shortage::explain(system, &options.heap, options.size),
+                _ => Vec::new(),
+            };
+            let reasons: String = reasons.iter().map(|line| format!("\n  {line}")).collect();
+            anyhow!(
+                "cannot allocate {} from {} (buffer {number} of {}): {errno}{reasons}",
                 text::size(options.size),
                 path.display(),
                 options.count

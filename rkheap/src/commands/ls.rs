@@ -56,7 +56,7 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
         return Ok(Status::Done);
     }
     // The module states it, if it is loaded.
-    let shows_ram = heaps.iter().any(|heap| heap.beyond_left.is_some());
+    let shows_ram = heaps.iter().any(|heap| heap.could_take_ram.is_some());
     let mut columns = vec![
         ("HEAP", Align::Left),
         ("BACKING", Align::Left),
@@ -67,7 +67,11 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
         ("LARGEST FREE", Align::Right),
     ];
     if shows_ram {
-        columns.extend([("IN RAM", Align::Right), ("LEFT IN RAM", Align::Right)]);
+        columns.extend([
+            ("IN RAM", Align::Right),
+            ("LEFT IN RAM", Align::Right),
+            ("COULD GIVE", Align::Right),
+        ]);
     }
     let mut table = Table::new(&columns);
     for heap in &heaps {
@@ -83,7 +87,7 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
             format!("{at_most}{}", size(heap.largest_free)),
         ];
         if shows_ram {
-            row.extend([size(heap.beyond), size(heap.beyond_left)]);
+            row.extend([heap.beyond, heap.could_take_ram, heap.could_give].map(size));
         }
         table.add_row(row);
     }

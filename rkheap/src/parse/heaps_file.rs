@@ -23,8 +23,10 @@ pub struct HeapStats {
     /// The part of `allocated` that is RAM outside of the heap's area. `None` if the module does
     /// not state it.
     pub beyond: Option<u64>,
-    /// What the heap may still take from RAM.
+    /// What the heap may still take from RAM, up to the limit.
     pub left: Option<u64>,
+    /// What RAM can be spared for it.
+    pub spare: Option<u64>,
 }
 
 /// Parses the file.
@@ -56,6 +58,7 @@ fn row(columns: &[&str], line: &str) -> Option<HeapStats> {
         arrays: field("arrays")?.parse().ok()?,
         beyond: field("beyond").and_then(kib),
         left: field("left").and_then(kib),
+        spare: field("spare").and_then(kib),
     })
 }
 
@@ -78,12 +81,14 @@ mod tests {
                 arrays: 2,
                 beyond: None,
                 left: None,
+                spare: None,
             }]
         );
         assert_eq!(parsed.malformed, 2);
-        let text = "heap buffers allocated pooled backlog arrays beyond left\n\
-            cma 3 8 0 0 0 4 1024\n";
+        let text = "heap buffers allocated pooled backlog arrays beyond left spare\n\
+            cma 3 8 0 0 0 4 1024 12\n";
         let heap = &parse(text).items[0];
         assert_eq!((heap.beyond, heap.left), (Some(4096), Some(1 << 20)));
+        assert_eq!(heap.spare, Some(12 << 10));
     }
 }

@@ -15,6 +15,7 @@ use anyhow::{
     Result, //
 };
 use guest_support::dma_buf;
+use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::process::eventually;
 use nix::sys::signal::{
@@ -63,7 +64,28 @@ fn refused() -> Result<()> {
     rkheap("alloc none 4K")?
         .expect(3)?
         .reports("heap none does not exist")?;
-    rkheap("alloc cma 1G")?.expect(4)?.reports("ENOMEM")?;
+    let failed = rkheap("alloc cma 1G")?;
+    failed.expect(4)?;
+    for reason in [
+        "ENOMEM",
+        "area ",
+        "RAM: ",
+        "(contig_max_percent=25)",
+        "the limit ",
+    ] {
+        failed.reports(reason)?;
+    }
+    // The area of the Rockchip heap is exclusive.
+    let held = Heap::open("rk-dma-heap-cma")?.allocate(3 << 20)?;
+    let failed = rkheap("alloc rk-dma-heap-cma 22M")?;
+    failed.expect(4)?;
+    failed.reports("free 21 MiB, largest gap 21 MiB")?;
+    failed.reports(&format!("({}) 3 MiB in 1 buffer", std::process::id()))?;
+    failed.reports("close buffers, or enlarge its node")?;
+    drop(held);
+    let failed = rkheap("alloc rk-dma-heap-cma 1G")?;
+    failed.expect(4)?;
+    failed.reports("larger than all of it")?;
     rkheap("alloc cma 0")?.expect(2)?;
     rkheap("alloc cma 1X")?.expect(2)?;
     Ok(())

@@ -32,6 +32,7 @@ const MIB: u64 = 1 << 20;
 pub fn add(tests: &mut Tests) {
     tests.add("ls/every-heap", every_heap);
     tests.add("ls/what-is-allocated", what_is_allocated);
+    tests.add("ls/could-give", could_give);
     tests.add("ls/pooled", pooled);
     tests.add("ls/table", table);
 }
@@ -98,6 +99,35 @@ fn what_is_allocated() -> Result<()> {
     ensure!(less + 2 * MIB == free, "{free}, then {less}");
     drop(held);
     ensure!(usage("system")? == system && usage("rk-dma-heap-cma")? == rockchip);
+    Ok(())
+}
+
+// What a heap could give is in its area and in RAM, and shrinks by what it gives.
+fn could_give() -> Result<()> {
+    let figures = |name: &str| -> Result<_> {
+        let heap = heap(name)?;
+        let (free, ram) = (number(&heap, "free")?, number(&heap, "could_take_ram")?);
+        let all = number(&heap, "could_give")?;
+        ensure!(
+            all == free + ram && ram <= number(&heap, "beyond_left")?,
+            "{heap}"
+        );
+        Ok(all)
+    };
+    let before = figures("cma")?;
+    let size = 40 * MIB;
+    let held: Vec<_> = (0..10)
+        .map(|_| Heap::open("cma")?.allocate(size as usize / 10))
+        .collect::<Result<_>>()?;
+    let after = figures("cma")?;
+    ensure!(
+        after + size / 2 < before && after + 2 * size > before,
+        "{before}, then {after}"
+    );
+    drop(held);
+    // The other heap has an area of its own, and nothing else.
+    let heap = heap("rk-dma-heap-cma")?;
+    ensure!(heap.get("could_give").is_none(), "{heap}");
     Ok(())
 }
 
