@@ -19,9 +19,6 @@ use std::collections::BTreeMap;
 /// The number of processes that are named.
 const MAX_HOLDERS: usize = 3;
 
-/// The file with the module's limit for memory outside of the areas, in percent of RAM.
-const LIMIT: &str = "/sys/module/rk_dma_heap/parameters/contig_max_percent";
-
 /// Returns lines that explain why `heap` could not allocate `size` bytes. There are none if nothing
 /// is known of the heap.
 pub fn explain(system: &System, heap: &str, size: u64) -> Vec<String> {
@@ -73,12 +70,8 @@ fn memory(system: &System, heap: &Heap) -> Vec<String> {
         ));
     }
     if let Some(spare) = heap.could_take_ram {
-        let percent = system.number(LIMIT);
-        let limit = percent.map_or(String::new(), |percent| {
-            format!(" (contig_max_percent={percent})")
-        });
         lines.push(format!(
-            "RAM: {} could be taken, {} are left up to the limit{limit}",
+            "RAM: {} could be taken, {} are left up to the limit contig_max_percent",
             text::size(spare),
             size(heap.beyond_left)
         ));
@@ -134,8 +127,8 @@ fn advice(heap: &Heap, size: u64) -> String {
     };
     if let Some(spare) = heap.could_take_ram {
         return if is_less(heap.beyond_left) {
-            "the limit for memory outside of the areas is reached: close buffers, or load the \
-             module with a larger contig_max_percent"
+            "that is more than is left up to the limit: close buffers, or load the module with a \
+             larger contig_max_percent"
                 .to_owned()
         } else if spare < size {
             "RAM is short: close programs or buffers".to_owned()

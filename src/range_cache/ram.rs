@@ -213,40 +213,51 @@ impl RamRanges {
             false => usize::MAX,
         };
         let mut parts = [Part::new(0, Ram::END_OF_4G), Part::new(Ram::END_OF_4G, end)];
-        let mut search = |accepted: [RamUse; 2]| -> Result<Option<Range>> {
-            for part in &mut parts {
-                for accepted in accepted {
-                    if let Some(range) = self.search_part(request, accepted, part)? {
-                        return Ok(Some(range));
-                    }
-                }
-            }
-            Ok(None)
-        };
-        if let Some(range) = search([RamUse::Free, RamUse::Movable])? {
+        let range = self.search_parts(request, [RamUse::Free, RamUse::Movable], &mut parts)?;
+        if let Some(range) = range {
             return Ok(range);
+        }
+        if parts.iter().all(|part| part.attempts_left == 0) {
+            return Err(ENOMEM);
         }
         // Pooled pages, and those in batches for the LRU lists, look unmovable.
         self.pools.scan(usize::MAX);
         self.ram.drain_batches();
-        search([RamUse::Movable, RamUse::Pinned])?.ok_or(ENOMEM)
+        let range = self.search_parts(request, [RamUse::Movable, RamUse::Pinned], &mut parts)?;
+        range.ok_or(ENOMEM)
     }
 
     /// Allocates a range from the page allocator, which takes the highest memory first. So it is
     /// asked for memory below 4 GiB as long as that can be spared. May sleep.
     fn allocate_small(&self, request: &RamRequest) -> Option<Range> {
-        let low_can_be_spared = || {
+        let pages = request.pages;
+        let all_is_low = self.ram.zones().all(|zone| zone.is_below_4g());
+        let low_suffices = || {
             let mut low = self.ram.zones().filter(Zone::is_below_4g);
-            low.any(|zone| !zone.is_highmem() && zone.spare_pages(false) >= request.pages)
+            low.any(|zone| !zone.is_highmem() && zone.spare_pages(false) >= pages)
         };
-        if !request.below_4g && !self.ram.zones().all(|zone| zone.is_below_4g()) {
-            let below_4g = low_can_be_spared();
-            let range = below_4g.then(|| self.ram.allocate_small(request.pages, below_4g));
-            if let Some(Some(range)) = range {
-                return Some(range);
+        let range = match request.below_4g || all_is_low || !low_suffices() {
+            true => None,
+            false => self.ram.allocate_small(pages, true),
+        };
+        range.or_else(|| self.ram.allocate_small(pages, request.below_4g))
+    }
+
+    /// Searches the parts of RAM in their order, each with more effort each time.
+    fn search_parts(
+        &self,
+        request: &RamRequest,
+        efforts: [RamUse; 2],
+        parts: &mut [Part],
+    ) -> Result<Option<Range>> {
+        for part in parts {
+            for accepted in efforts {
+                if let Some(range) = self.search_part(request, accepted, part)? {
+                    return Ok(Some(range));
+                }
             }
         }
-        self.ram.allocate_small(request.pages, request.below_4g)
+        Ok(None)
     }
 
     /// Searches the zones of a part of RAM, from the highest one down: the lower one is, the fewer

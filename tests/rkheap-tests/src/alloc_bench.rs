@@ -66,13 +66,7 @@ fn refused() -> Result<()> {
         .reports("heap none does not exist")?;
     let failed = rkheap("alloc cma 1G")?;
     failed.expect(4)?;
-    for reason in [
-        "ENOMEM",
-        "area ",
-        "RAM: ",
-        "(contig_max_percent=25)",
-        "the limit ",
-    ] {
+    for reason in ["ENOMEM", "area ", "RAM: ", "left up to the limit: close"] {
         failed.reports(reason)?;
     }
     // The area of the Rockchip heap is exclusive.

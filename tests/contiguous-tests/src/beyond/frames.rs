@@ -26,15 +26,17 @@ use std::time::{
     Instant, //
 };
 
-/// Returns the size of frames, and the number that `cma` has to provide: 512 MiB where RAM permits
-/// it. A machine of 136 MiB has 48 MiB of free memory after boot, 16 MiB of it in the area. The
-/// rest is the kernel's, and the programs of the tests, which lie in a `tmpfs`. Of what is free,
-/// each frame takes a piece of 4 MiB and leaves one of 1 MiB.
-fn wanted_frames() -> Result<(usize, usize)> {
+/// Returns the sizes of the buffers that a heap has to provide together: 512 MiB of frames where RAM
+/// permits it.
+///
+/// A machine of 136 MiB provides 48 MiB, a quarter of it in smaller buffers. Most page blocks of 8
+/// MiB have memory of the kernel in them, so they cannot be taken as a whole, and the page
+/// allocator has pieces of powers of two: each frame of 3 MiB takes one of 4 MiB and leaves 1 MiB.
+fn wanted_sizes() -> Result<Vec<usize>> {
     if memory::total()? < 256 * MIB {
-        return Ok((SMALL_FRAME, 36 * MIB / SMALL_FRAME));
+        return Ok([[SMALL_FRAME; 12], [MIB; 12]].concat());
     }
-    Ok((FRAME, limit_beyond()?.min(512 * MIB) / FRAME))
+    Ok(vec![FRAME; limit_beyond()?.min(512 * MIB) / FRAME])
 }
 
 /// Allocates as many frames as the machine has to provide. Each has to be there soon, and nobody is
@@ -44,15 +46,14 @@ pub fn take_frames(name: &str) -> Result<Vec<Buffer>> {
     let heap = Heap::open(name)?;
     let (mut held, mut slowest) = (Vec::new(), Duration::ZERO);
     let start = Instant::now();
-    let (size, count) = wanted_frames()?;
-    for number in 0..count {
+    for (number, size) in wanted_sizes()?.into_iter().enumerate() {
         let begin = Instant::now();
         let buffer = allocate(&heap, size).with_context(|| format!("frame {number}"))?;
         slowest = slowest.max(begin.elapsed());
         held.push(buffer);
     }
     diagnose(&format!(
-        "{name}: {} frames in {:?}, slowest {slowest:?}",
+        "{name}: {} buffers in {:?}, slowest {slowest:?}",
         held.len(),
         start.elapsed()
     ));

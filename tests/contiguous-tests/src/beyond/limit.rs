@@ -68,16 +68,17 @@ pub fn limit() -> Result<()> {
 pub fn refused() -> Result<()> {
     const TIME: Duration = Duration::from_secs(6);
     ensure!(of_areas()? == 0, "small requests must go beyond the area");
-    let limit = limit_beyond()?;
+    // It would fit without what is held.
+    let size = limit_beyond()? - MIB;
     let heap = Heap::open("cma")?;
-    let _held = heap.allocate(page_size())?;
+    let _held = heap.allocate(2 * MIB)?;
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| -> Result<()> {
         let other = scope.spawn(|| -> Result<usize> {
             let heap = Heap::open("cma")?;
             let mut count = 0;
             while !done.load(Ordering::Relaxed) {
-                expect_errno("all", allocate(&heap, limit), Errno::ENOMEM)?;
+                expect_errno("all", allocate(&heap, size), Errno::ENOMEM)?;
                 count += 1;
             }
             Ok(count)

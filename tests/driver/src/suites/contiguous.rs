@@ -422,7 +422,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "beyond-136m",
-        promise: "a 32-bit machine with 136 MiB and an area of 16 MiB has 36 MiB of frames",
+        promise:
+            "a 32-bit machine with 136 MiB and an area of 16 MiB has 48 MiB of contiguous memory",
         environment: Environment::Guest(Guest {
             targets: &["armhf"],
             options: &[
