@@ -68,7 +68,7 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/limit", limit::limit);
     tests.add_within(LIMIT, "no-area/refused", limit::refused);
     tests.add_within(LIMIT, "beyond/killed", killed::killed);
-    tests.add_within(LIMIT, "beyond/waiting-killed", killed::killed_while_waiting);
+    tests.add_within(LIMIT, "killed/waiting", killed::killed_while_waiting);
     tests.add_within(LIMIT, "beyond/pinned", pinned::pinned);
     tests.add_within(LIMIT, "beyond/little-memory", little::little_memory);
     tests.add_within(LIMIT, "low-memory/first", low::first);

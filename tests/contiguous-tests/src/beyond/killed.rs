@@ -69,16 +69,16 @@ fn fragmented() -> Result<Files> {
 
 // A process that waits for another one's attempt dies at once.
 pub fn killed_while_waiting() -> Result<()> {
-    const ROUNDS: u32 = 3;
+    const ROUNDS: u32 = 2;
     const LEAST: Duration = Duration::from_millis(100);
     let size = limit_beyond()? / 4 * 3 / MIB * MIB;
+    let files = fragmented()?;
+    let start = Instant::now();
+    drop(Heap::open("cma")?.allocate(size)?);
+    let alone = start.elapsed();
+    ensure!(alone > LEAST, "{alone:?} are too short");
+    drop(files);
     for _ in 0..ROUNDS {
-        let files = fragmented()?;
-        let start = Instant::now();
-        drop(Heap::open("cma")?.allocate(size)?);
-        let alone = start.elapsed();
-        ensure!(alone > LEAST, "{alone:?} are too short");
-        drop(files);
         let files = fragmented()?;
         let mut other = Child::run(|| Heap::open("cma")?.allocate(size).map(drop))?;
         std::thread::sleep(alone / 8);

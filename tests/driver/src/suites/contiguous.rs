@@ -400,7 +400,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64", "debug-own"],
             options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
-                      no-area/ beyond/",
+                      no-area/ killed/ beyond/",
             timeout: 600,
             ..GUEST
         }),
@@ -471,7 +471,7 @@ pub const SUITES: &[Suite] = &[
             options: &["--append", "cma=16M init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
                       beyond/heaps beyond/too-large beyond/page-array beyond/returned \
-                      beyond/frames beyond/limit beyond/killed beyond/waiting-killed \
+                      beyond/frames beyond/limit beyond/killed killed/waiting \
                       beyond/pinned beyond/little-memory",
             timeout: 600,
             ..GUEST
