@@ -23,14 +23,14 @@ use crate::{
     },
     heap::{
         Contiguous,
-        Heap,
-        LeftBeyondArea, //
+        Heap, //
     },
     ledger::Account,
     page_pool::PoolStats,
     range_cache::{
         kernel_order,
         HeapRange,
+        LeftBeyondArea,
         RamRequest,
         RangeCache,
         RangeRequest, //

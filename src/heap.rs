@@ -12,6 +12,7 @@ use crate::{
     page_pool::PoolStats,
     range_cache::{
         HeapRange,
+        LeftBeyondArea,
         RangeCache, //
     }, //
 };
@@ -22,15 +23,6 @@ use kernel::{
         Arc, //
     }, //
 };
-
-/// What a heap may still take from RAM if its area has no place.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct LeftBeyondArea {
-    /// The number of pages up to the limit, which is that of all such heaps together.
-    pub(crate) limit: usize,
-    /// The number of pages that the kernel and the pools can spare at present, an estimate.
-    pub(crate) spare: usize,
-}
 
 /// A source of dma-bufs that userspace looks up by name.
 pub(crate) trait Heap: Send + Sync {

@@ -42,6 +42,7 @@ mod worker;
 pub(crate) use heap_range::HeapRange;
 pub(crate) use placement::kernel_order;
 pub(crate) use ram::{
+    LeftBeyondArea,
     RamRanges,
     RamRequest, //
 };

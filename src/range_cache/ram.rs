@@ -42,7 +42,6 @@ use crate::{
         shrinker::Shrink,
         signal, //
     },
-    heap::LeftBeyondArea,
     page_pool::PoolSet,
     watermarks, //
 };
@@ -75,6 +74,15 @@ pub(crate) struct RamRequest {
     pub(crate) below_4g: bool,
     /// What the range is for.
     pub(crate) purpose: Purpose,
+}
+
+/// What a heap may still take from RAM if its area has no place.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct LeftBeyondArea {
+    /// The number of pages up to the limit, which is that of all such heaps together.
+    pub(crate) limit: usize,
+    /// The number of pages that the kernel and the pools can spare at present, an estimate.
+    pub(crate) spare: usize,
 }
 
 /// The ranges of RAM of all heaps.

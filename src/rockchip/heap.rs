@@ -18,8 +18,7 @@ use crate::{
     decisions::request::Request,
     heap::{
         Contiguous,
-        Heap,
-        LeftBeyondArea, //
+        Heap, //
     },
     ledger::Account,
     page_arrays::{
@@ -29,7 +28,8 @@ use crate::{
     page_pool::{
         PoolSet,
         PoolStats, //
-    }, //
+    },
+    range_cache::LeftBeyondArea, //
 };
 use core::{
     ffi::c_void,
