@@ -5,8 +5,8 @@
 //! The first line names the columns. Columns are separated by spaces and never change their names;
 //! new ones are added at the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 //! `beyond` is the part of `allocated` that a contiguous heap has taken from RAM because its area
-//! had no place, `left` what all of them together may still take there, and `spare` how much RAM can
-//! be spared for that at present.
+//! had no place, `left` what all of them together may still take there, and `spare` how much RAM
+//! can be spared for that at present.
 
 use crate::{
     abstractions::proc_file::Show,
@@ -34,7 +34,8 @@ impl Show for Heaps {
     fn show(&self, file: &SeqFile) -> Result {
         seq_print!(
             file,
-            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10} {:>10}\n",
+            "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} \
+             {:>10} {:>10}\n",
             "heap",
             "buffers",
             "allocated",
@@ -54,7 +55,8 @@ impl Show for Heaps {
             let left = heap.left_beyond_area();
             seq_print!(
                 file,
-                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} {:>10} {:>10}\n",
+                "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} \
+                 {:>10} {:>10}\n",
                 account.heap_name().to_str().unwrap_or("?"),
                 account.buffers(),
                 account.bytes() / 1024,
