@@ -66,8 +66,8 @@ const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
     Counted by a QEMU plugin on the kernel of `make bench`, for the in-tree heap, this module \
     with\n`track_all=0 default_names=0`, and this module with default parameters. The instructions \
     common to\nall sides are the minimum cost of a heap: the system call, the export of a dma-buf \
-    and the descriptor;\nor those of an importing driver, which makes four calls. Functions that the kernel frees after loading count \
-    for the one before them.\n";
+    and the descriptor;\nor those of an importing driver, which makes four calls. Functions that \
+    the kernel frees after\nloading count for the one before them.\n";
 
 /// What is measured.
 struct Operation {

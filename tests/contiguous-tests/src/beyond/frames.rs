@@ -26,8 +26,8 @@ use std::time::{
     Instant, //
 };
 
-/// Returns the sizes of the buffers that a heap has to provide together: 512 MiB of frames where RAM
-/// permits it.
+/// Returns the sizes of the buffers that a heap has to provide together: 512 MiB of frames where
+/// RAM permits it.
 ///
 /// A machine of 136 MiB provides 48 MiB, a quarter of it in smaller buffers. Most page blocks of 8
 /// MiB have memory of the kernel in them, so they cannot be taken as a whole, and the page
