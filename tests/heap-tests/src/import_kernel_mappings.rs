@@ -227,7 +227,7 @@ fn mappings_at_once(heap: &str) -> Result<()> {
         let allocate = || heap.allocate(PAGES * page_size());
         let mut buffers: Vec<Buffer> = (0..BUFFERS).map(|_| allocate()).collect::<Result<_>>()?;
         let mut values = [0_u64; BUFFERS];
-        for round in 0..200 {
+        for round in 0..120 {
             let index = (round * 7 + round / 11 + seed) % BUFFERS;
             let device = client.import(&buffers[index])?;
             device.vmap()?;
