@@ -53,13 +53,13 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
     let mut held = Vec::new();
     for number in 1..=options.count {
         let buffer = heap.allocate(options.size).map_err(|errno| {
-            let reasons = match errno {
-                Errno::ENOMEM => shortage::explain(system, &options.heap, options.size),
-                _ => Vec::new(),
-            };
-            let reasons: String = reasons.iter().map(|line| format!("\n  {line}")).collect();
+            let mut lines = vec![errno.to_string()];
+            if errno == Errno::ENOMEM {
+                lines.extend(shortage::explain(system, &options.heap, options.size));
+            }
+            let reasons = lines.join("\n  ");
             anyhow!(
-                "cannot allocate {} from {} (buffer {number} of {}): {errno}{reasons}",
+                "cannot allocate {} from {} (buffer {number} of {}): {reasons}",
                 text::size(options.size),
                 path.display(),
                 options.count
