@@ -115,11 +115,11 @@ fn export_as<M: Memory>(
     let buffer = try_init!(Buffer {
         memory <- memory,
         entry: Account::add_buffer(account, request.size()),
-        lines: Lines::untracked(),
+        lines: Lines::of_new_memory(),
         for_addresses,
     }? Error)
     .chain(|buffer| {
-        buffer.start_tracking();
+        buffer.check_tracking();
         if buffer.memory.is_beyond_area() {
             buffer.entry.count_beyond_area();
         }
@@ -128,7 +128,7 @@ fn export_as<M: Memory>(
     let dma_buf = exporter::export(buffer, request.size(), request.flags())?;
     // SAFETY: The dma-buf is new. `Buffer::released()` calls `released_own()`.
     unsafe { all_buffers::exported_own(&dma_buf) }?;
-    // Hibernation may have begun before the buffer was recorded.
+    // Hibernation may have begun before the buffer was recorded, or nothing is tracked at all.
     if !tracking::of_new_buffers() {
         exporter::end_tracking(&dma_buf)?;
     }

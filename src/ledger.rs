@@ -37,6 +37,8 @@ use kernel::{
 pub(crate) struct Account {
     heap_name: CString,
     cleaner: Option<Arc<Cleaner>>,
+    /// Whether there is a cleaner that is [effective](Cleaner::is_effective).
+    is_cleaned: bool,
     buffers: Atomic<usize>,
     page_arrays: Atomic<usize>,
     bytes: Atomic<usize>,
@@ -57,6 +59,7 @@ impl Account {
     ) -> Result<Arc<Self>> {
         let account = Self {
             heap_name: CString::try_from(heap_name)?,
+            is_cleaned: cleaner.as_deref().is_some_and(Cleaner::is_effective),
             cleaner,
             buffers: Atomic::new(0),
             page_arrays: Atomic::new(0),
@@ -169,6 +172,13 @@ impl Entry {
     #[inline]
     pub(crate) fn cleaner(&self) -> Option<&Cleaner> {
         self.account.cleaner()
+    }
+
+    /// Returns whether there is such a device, and some devices may see the effect of the
+    /// maintenance.
+    #[inline]
+    pub(crate) fn is_cleaned(&self) -> bool {
+        self.account.is_cleaned
     }
 }
 

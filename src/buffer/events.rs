@@ -55,20 +55,23 @@ impl<M: Memory> Buffer<M> {
     /// Without a device that is effective, all devices snoop or have bounce buffers.
     #[inline]
     fn tracker(&self) -> Option<&Cleaner> {
-        let cleaner = self.entry.cleaner()?;
-        let may_be_tracked = cleaner.is_effective()
-            && !self.for_addresses
-            && self.memory.backing() == Backing::Pages
-            && self.syncs();
-        may_be_tracked.then_some(cleaner)
+        self.entry.cleaner().filter(|_| self.may_be_tracked())
     }
 
-    /// Begins to track what the CPU's caches hold of the memory, which is new, if that may be
-    /// known.
+    /// Returns whether it may be known what the CPU's caches hold of the memory.
     #[inline]
-    pub(super) fn start_tracking(&mut self) {
-        if self.tracker().is_some() {
-            self.lines = Lines::of_new_memory();
+    fn may_be_tracked(&self) -> bool {
+        self.entry.is_cleaned()
+            && !self.for_addresses
+            && self.memory.backing() == Backing::Pages
+            && self.syncs()
+    }
+
+    /// Does not track what the CPU's caches hold of the memory, if that is not known.
+    #[inline]
+    pub(super) fn check_tracking(&mut self) {
+        if !self.may_be_tracked() {
+            self.lines = Lines::untracked();
         }
     }
 

@@ -8,7 +8,6 @@
 //! importer when they are mapped. [`CacheState::Clean`] is entered and left only with that lock
 //! held. So its owner can invalidate lines before anybody else finds a state in which that is done.
 
-use super::tracking;
 use crate::decisions::cache_state::{
     CacheAction,
     CacheEvent,
@@ -33,14 +32,10 @@ impl Lines {
         Self(Atomic::new(CacheState::Untracked.to_bits()))
     }
 
-    /// Creates the state of new memory, whose zeroes may be in the caches only. It is tracked if
-    /// [new buffers are](tracking::of_new_buffers).
+    /// Creates the state of new memory, whose zeroes may be in the caches only.
     #[inline]
     pub(super) fn of_new_memory() -> Self {
-        match tracking::of_new_buffers() {
-            true => Self(Atomic::new(CacheState::Written.to_bits())),
-            false => Self::untracked(),
-        }
+        Self(Atomic::new(CacheState::Written.to_bits()))
     }
 
     /// Changes the state from that with the number `old`. Returns false if it is another one.
