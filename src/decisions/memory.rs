@@ -80,7 +80,7 @@ pub(crate) unsafe trait Memory: Send + Sync + 'static {
     /// Returns the number of [chunks](Segment::chunks) of all segments. `max_pages` is not 0.
     fn chunks(&self, max_pages: usize) -> usize {
         self.segments()
-            .map(|segment| segment.pages.div_ceil(max_pages))
+            .map(|segment| segment.pages.div_ceil(max_pages.max(1)))
             .sum()
     }
 

@@ -60,7 +60,8 @@ impl Runs {
 
     /// Returns the number of chunks of at most `max_pages` pages, which is not 0, of all runs.
     pub(crate) fn chunks(&self, max_pages: usize) -> usize {
-        let of = |list: &RunList| list.runs() * (1_usize << list.order()).div_ceil(max_pages);
+        let of =
+            |list: &RunList| list.runs() * (1_usize << list.order()).div_ceil(max_pages.max(1));
         self.0.iter().map(of).sum()
     }
 

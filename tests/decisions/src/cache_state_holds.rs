@@ -742,8 +742,8 @@ proptest! {
         // Begins with few views, or with nearly as many as can be counted.
         let start = match start % 3 {
             0 => CacheState::Written,
-            1 => CacheState::from_bits(65_530 | 1 << 16),
-            _ => CacheState::from_bits(1 | 65_530 << 16),
+            1 => CacheState::from_bits(65_530 | (1 << 16)),
+            _ => CacheState::from_bits(1 | (65_530 << 16)),
         };
         let counts = |state: CacheState| (state.to_bits() & 0xffff, state.to_bits() >> 16);
         let (mut mappings, mut devices) = counts(start);
