@@ -238,7 +238,9 @@ fn rockchip_heap(
     let uses_ram = ranges.ram().limit() > 0;
     let (area, beyond) = match regions::rockchip(lookup) {
         Some(area) => (Some(area), Beyond::Nothing),
-        None => (Area::default(), Beyond::Ram),
+        // Devices that never attach are neither refused nor given a bounce buffer if they cannot
+        // reach an address: with 32 bits they would access other memory.
+        None => (Area::default(), Beyond::RamBelow4Gib),
     };
     if area.is_none() && !uses_ram {
         report_no_default_area(c"heap rk-dma-heap-cma", uses_ram);

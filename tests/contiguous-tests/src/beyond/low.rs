@@ -141,6 +141,15 @@ pub fn left_to_others() -> Result<()> {
         after.0, after.1
     ));
     ensure!(above > 0, "all are below 4 GiB");
+    // Programs pass the addresses of this heap to devices, and nobody checks them.
+    let by_address = Heap::open("rk-dma-heap-cma")?;
+    for size in SIZES {
+        if let Ok(buffer) = allocate(&by_address, size) {
+            let range = range(&buffer)?;
+            ensure!(range.end() <= END, "rk-dma-heap-cma: {range:x?}");
+            taken.push(buffer);
+        }
+    }
     // Tables of pages and other users take some.
     let slack = 8 * MIB / page_size();
     ensure!(
