@@ -30,7 +30,8 @@ use crate::{
         exporter::{
             self,
             Attached,
-            Exporter, //
+            Exporter,
+            Viewer, //
         },
         kernel_mapping::KernelMapping,
         sg_table::{
@@ -295,11 +296,15 @@ unsafe impl<M: Memory> Exporter for Buffer<M> {
     }
 
     #[inline]
-    fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+    fn begin_view<'a>(
+        &'a self,
+        viewer: Viewer,
+        lock: impl FnOnce() -> Attached<'a, Self>,
+    ) -> Result {
         if self.lines.unlocked_event(CacheEvent::ViewBegins) {
             return Ok(());
         }
-        self.locked_view(lock)
+        self.locked_view(viewer, lock)
     }
 
     fn end_tracking<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {

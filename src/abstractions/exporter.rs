@@ -81,6 +81,15 @@ use kernel::{
     sync::aref::ARef, //
 };
 
+/// Who maps the memory of a dma-buf.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Viewer {
+    /// A process. Its mapping may fail at any time.
+    Process,
+    /// The kernel. The dma-buf core warns if its mapping fails, so a signal must not be the cause.
+    Kernel,
+}
+
 /// The memory of a dma-buf and its operations.
 ///
 /// # Examples
@@ -190,13 +199,16 @@ pub(crate) unsafe trait Exporter: Send + Sync + Sized + 'static {
     /// detaches without unmapping; `direction` is another one then.
     fn unmap(&self, attachment: &mut Self::Attachment, device: &Device, direction: Direction);
 
-    /// A mapping of a process or of the kernel is about to be made: everything that devices wrote
-    /// must be visible through it. `lock` acquires the lock of the importers.
+    /// A mapping of `viewer` is about to be made: everything that devices wrote must be visible
+    /// through it. `lock` acquires the lock of the importers.
     ///
-    /// May sleep. The mapping is not made if this fails, as it may if a fatal signal is pending.
-    /// Otherwise [`Exporter::end_view`] is called
-    /// when it is gone, or was not made.
-    fn begin_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result;
+    /// May sleep. The mapping is not made if this fails, as it may for a process if a fatal signal
+    /// is pending. Otherwise [`Exporter::end_view`] is called when it is gone, or was not made.
+    fn begin_view<'a>(
+        &'a self,
+        viewer: Viewer,
+        lock: impl FnOnce() -> Attached<'a, Self>,
+    ) -> Result;
 
     /// A mapping is gone for which [`Exporter::begin_view`] was called. Does not sleep.
     fn end_view(&self);

@@ -15,7 +15,8 @@ use crate::{
         },
         exporter::{
             Attached,
-            Exporter, //
+            Exporter,
+            Viewer, //
         },
         sg_table::{
             Direction,
@@ -95,14 +96,22 @@ impl<M: Memory> Buffer<M> {
             .map(|_| ())
     }
 
-    /// Counts a new mapping of the CPU as [`Buffer::killable_event`] does, with the lock of the
-    /// importers, which `lock` acquires. May sleep.
+    /// Counts a new mapping of the CPU with the lock of the importers, which `lock` acquires: that
+    /// of a process as [`Buffer::killable_event`] does, that of the kernel as [`Buffer::event`]
+    /// does. May sleep.
     #[cold]
     #[inline(never)]
-    pub(super) fn locked_view<'a>(&'a self, lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+    pub(super) fn locked_view<'a>(
+        &'a self,
+        viewer: Viewer,
+        lock: impl FnOnce() -> Attached<'a, Self>,
+    ) -> Result {
         // An importer has had the buffer mapped, so there is a lock.
         let _attached = lock();
-        self.killable_event(CacheEvent::ViewBegins)
+        match viewer {
+            Viewer::Process => self.killable_event(CacheEvent::ViewBegins),
+            Viewer::Kernel => self.event(CacheEvent::ViewBegins).map(|_| ()),
+        }
     }
 
     /// Does `action`, which is one for all lines. Calls `check` before each part of them, and fails

@@ -6,7 +6,8 @@ use super::{
     Attached,
     Exporter,
     Extra,
-    ExtraKey, //
+    ExtraKey,
+    Viewer, //
 };
 use crate::{
     abstractions::{
@@ -169,7 +170,11 @@ unsafe impl Exporter for PageExporter {
         }
     }
 
-    fn begin_view<'a>(&'a self, _lock: impl FnOnce() -> Attached<'a, Self>) -> Result {
+    fn begin_view<'a>(
+        &'a self,
+        _viewer: Viewer,
+        _lock: impl FnOnce() -> Attached<'a, Self>,
+    ) -> Result {
         Ok(())
     }
 

@@ -17,7 +17,8 @@ use super::{
     Attached,
     Exporter,
     Importers,
-    Private, //
+    Private,
+    Viewer, //
 };
 use crate::{
     abstractions::{
@@ -56,11 +57,11 @@ impl<T: Exporter> NewView<'_, T> {
     ///
     /// `dma_buf` must be valid as long as the result and have been exported with `T`.
     #[inline(always)]
-    unsafe fn begin(dma_buf: *mut bindings::dma_buf) -> Result<Self> {
+    unsafe fn begin(dma_buf: *mut bindings::dma_buf, viewer: Viewer) -> Result<Self> {
         // SAFETY: By the safety requirements.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         // SAFETY: By the safety requirements.
-        exporter.begin_view(|| unsafe { Attached::lock(importers::<T>(dma_buf)) })?;
+        exporter.begin_view(viewer, || unsafe { Attached::lock(importers::<T>(dma_buf)) })?;
         Ok(Self(exporter))
     }
 
@@ -268,7 +269,7 @@ impl<T: Exporter> OperationsVTable<T> {
         let (exporter, new) = unsafe { (exporter::<T>(dma_buf), VmaNew::from_raw(vma)) };
         from_result(|| {
             // SAFETY: By the safety requirements.
-            let view = unsafe { NewView::<T>::begin(dma_buf) }?;
+            let view = unsafe { NewView::<T>::begin(dma_buf, Viewer::Process) }?;
             exporter.mmap(new)?;
             view.keep();
             // Also if no fault can occur: an importer that maps the dma-buf into a process may have
@@ -297,7 +298,11 @@ impl<T: Exporter> OperationsVTable<T> {
         // Nothing is to be done first, which could fail: there is a view already.
         // SAFETY: By the safety requirements the VMA holds a reference to the file of a dma-buf of
         // this exporter.
-        if let Ok(view) = unsafe { NewView::<T>::begin((*(*vma).vm_file).private_data.cast()) } {
+        let view = unsafe {
+            let dma_buf = (*(*vma).vm_file).private_data.cast();
+            NewView::<T>::begin(dma_buf, Viewer::Process)
+        };
+        if let Ok(view) = view {
             view.keep();
         }
     }
@@ -348,7 +353,7 @@ impl<T: Exporter> OperationsVTable<T> {
             let (exporter, importers) =
                 unsafe { (exporter::<T>(dma_buf), importers::<T>(dma_buf)) };
             // SAFETY: By the safety requirements.
-            let view = unsafe { NewView::<T>::begin(dma_buf) }?;
+            let view = unsafe { NewView::<T>::begin(dma_buf, Viewer::Kernel) }?;
             // Neither making a mapping nor taking it back needs the lock.
             let kept = match Self::replace_mapping(importers, SharedMapping::None) {
                 SharedMapping::Kept(kept) => kept.take(),

@@ -50,6 +50,7 @@ use std::time::Duration;
 const HEAPS: [&str; 3] = ["system", "system-dma32", "cma"];
 
 pub fn add(tests: &mut Tests) {
+    tests.add("maintenance/views/killed", killed);
     type Test = fn(&Scene<'_>) -> Result<()>;
     let each: [(&str, Test); 13] = [
         ("no-view", no_view),
@@ -205,6 +206,31 @@ fn view_of_the_kernel(scene: &Scene<'_>) -> Result<()> {
         scene.expect_written_back("after both")?;
     }
     Ok(())
+}
+
+/// A process is killed while the kernel maps a buffer for it. The dma-buf core would warn if that
+/// failed, which fails the boot.
+fn killed() -> Result<()> {
+    const ROUNDS: u32 = 8;
+    const SIZE: usize = 64 << 20;
+    client::load("")?;
+    let module = Module::load("")?;
+    for round in 0..ROUNDS {
+        let mut child = Child::run(|| {
+            let client = Client::open()?;
+            let buffer = Heap::open("system")?.allocate(SIZE)?;
+            let device = client.attach(&buffer)?;
+            loop {
+                device.map(Direction::ToDevice)?;
+                device.unmap()?;
+                device.vmap()?;
+                device.vunmap()?;
+            }
+        })?;
+        sleep(Duration::from_millis(700) + Duration::from_micros(7300) * round);
+        child.kill(Duration::from_secs(20))?;
+    }
+    module.unload()
 }
 
 /// A driver that has imported the buffer maps it to a process.
