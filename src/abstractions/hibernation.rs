@@ -25,7 +25,7 @@ use kernel::{
 /// What is notified. The calls do not overlap.
 pub(crate) trait Hibernation: 'static {
     /// Memory is about to be saved. Other tasks still run. May sleep. The machine does not
-    /// hibernate if this fails.
+    /// hibernate if this fails, and then [`Hibernation::finished`] is not called.
     fn prepare() -> Result;
 
     /// Memory was saved, or it was not, or what was saved runs again. May sleep.

@@ -58,7 +58,8 @@ impl Hibernation for Tracked {
     fn prepare() -> Result {
         // A buffer that is recorded later finds this.
         NEW_BUFFERS.store(false, Relaxed);
-        all_buffers::for_each_own(exporter::end_tracking)
+        // Of this failure the kernel informs the other notifiers only.
+        all_buffers::for_each_own(exporter::end_tracking).inspect_err(|_| Self::finished())
     }
 
     fn finished() {
