@@ -220,7 +220,7 @@ impl RamRanges {
             true => Ram::END_OF_4G,
             false => usize::MAX,
         };
-        let mut parts = [Part::new(0, Ram::END_OF_4G), Part::new(Ram::END_OF_4G, end)];
+        let mut parts = [self.part(0, Ram::END_OF_4G), self.part(Ram::END_OF_4G, end)];
         let range = self.search_parts(request, [RamUse::Free, RamUse::Movable], &mut parts)?;
         if let Some(range) = range {
             return Ok(range);
@@ -233,6 +233,17 @@ impl RamRanges {
         self.ram.drain_batches();
         let range = self.search_parts(request, [RamUse::Movable, RamUse::Pinned], &mut parts)?;
         range.ok_or(ENOMEM)
+    }
+
+    /// Returns the part of RAM from the page frame number `start` on that ends before `end`. A part
+    /// without memory has no attempts.
+    fn part(&self, start: usize, end: usize) -> Part {
+        let has_memory = self.ram.zones().any(|zone| zone.overlaps(start, end));
+        Part {
+            start,
+            end,
+            attempts_left: if has_memory { MAX_ATTEMPTS } else { 0 },
+        }
     }
 
     /// Allocates a range from the page allocator, which takes the highest memory first. So it is
@@ -334,15 +345,6 @@ impl RamRanges {
 }
 
 impl Part {
-    /// Begins at the page frame number `start`, and ends before `end`.
-    fn new(start: usize, end: usize) -> Self {
-        Self {
-            start,
-            end,
-            attempts_left: MAX_ATTEMPTS,
-        }
-    }
-
     /// Counts an attempt in vain at page frames before `end`. Returns where to go on.
     fn after(&mut self, end: usize) -> usize {
         let distance = DISTANCE << MAX_ATTEMPTS.saturating_sub(self.attempts_left);

@@ -227,6 +227,11 @@ impl Zone {
         self.start
     }
 
+    /// Returns whether the zone has page frames from `start` on before `end`.
+    pub(crate) fn overlaps(&self, start: usize, end: usize) -> bool {
+        self.start.max(start) < self.end.min(end)
+    }
+
     /// Returns whether all of the zone is below 4 GiB.
     pub(crate) fn is_below_4g(&self) -> bool {
         self.end <= Ram::END_OF_4G
