@@ -87,6 +87,10 @@ pub fn add(tests: &mut Tests) {
 /// Adds tests with other devices. The last one must come after all with devices that do not snoop.
 pub fn add_last(tests: &mut Tests) {
     tests.add("maintenance/views/killed", views::killed);
+    tests.add(
+        "maintenance/views/killed-in-kernel",
+        views::killed_in_kernel,
+    );
     tests.add("maintenance/operations/own", || views::operations(1));
     if cfg!(target_arch = "arm") {
         tests.add("maintenance/operations/iommu", || {
