@@ -61,7 +61,9 @@ impl<T: Exporter> NewView<'_, T> {
         // SAFETY: By the safety requirements.
         let exporter = unsafe { exporter::<T>(dma_buf) };
         // SAFETY: By the safety requirements.
-        exporter.begin_view(viewer, || unsafe { Attached::lock(importers::<T>(dma_buf)) })?;
+        exporter.begin_view(viewer, || unsafe {
+            Attached::lock(importers::<T>(dma_buf))
+        })?;
         Ok(Self(exporter))
     }
 
