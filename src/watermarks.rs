@@ -189,6 +189,16 @@ pub(crate) fn reserve() -> usize {
     (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE)
 }
 
+/// Makes the kernel reclaim in the background where free pages have become scarce: ranges are taken
+/// without the page allocator, which does that otherwise, and allocations that may not wait would
+/// fail. May sleep.
+pub(crate) fn start_reclaim() {
+    for zone in [Zone::Normal, Zone::Dma32] {
+        // An allocation looks at the watermarks. The page is freed at once.
+        drop(PageRun::allocate(0, zone, Reclaim::Direct));
+    }
+}
+
 /// Makes the kernel reclaim up to `wanted` pages: allocates them and frees them again.
 fn reclaim(wanted: usize) {
     let mut reclaimed = RunList::new(0);

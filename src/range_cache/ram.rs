@@ -187,6 +187,7 @@ impl RamRanges {
         }
         watermarks::ensure_range(request.pages, &*self.pools)?;
         let range = self.search(request)?;
+        watermarks::start_reclaim();
         // Others may have allocated meanwhile.
         watermarks::ensure_whole_reserve(&*self.pools)?;
         Ok((charge, Preparation::new(range, request.purpose)))
