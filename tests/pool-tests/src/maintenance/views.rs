@@ -34,7 +34,10 @@ use guest_support::dma_buf::{
     SYNC_WRITE, //
 };
 use guest_support::heap::Heap;
-use guest_support::ktap::Tests;
+use guest_support::ktap::{
+    skip,
+    Tests, //
+};
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::Child;
@@ -43,6 +46,7 @@ use nix::sys::mman::{
     ProtFlags, //
 };
 use std::fs::File;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -357,12 +361,17 @@ fn second_user(scene: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
+const SNAPSHOT: &str = "/dev/snapshot";
+
 /// The kernel reads all memory for hibernation, through the caches. The file stands for that: it is
 /// through which a program saves memory.
 fn hibernation(scene: &Scene<'_>) -> Result<()> {
     let heap = Heap::open("system")?;
     let unmapped = heap.allocate(page_size())?;
-    let snapshot = File::open("/dev/snapshot").context("/dev/snapshot")?;
+    if !Path::new(SNAPSHOT).exists() {
+        return Err(skip("this kernel has no hibernation"));
+    }
+    let snapshot = File::open(SNAPSHOT).context(SNAPSHOT)?;
     scene.expect("hibernation begins", flushed())?;
     scene.expect_maintained("during hibernation")?;
     let maps_free = |buffer: &Buffer| -> Result<bool> {
@@ -406,6 +415,12 @@ fn switched_off(name: &str) -> Result<()> {
     }
     drop((device, watch, buffer, heap));
     module.unload()
+}
+
+/// Returns whether the kernel is built for devices with DMA operations of their own.
+pub fn devices_may_have_operations() -> bool {
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    symbols.lines().any(|line| line.ends_with(" dma_dummy_ops"))
 }
 
 /// A device with DMA operations of its own, which 32-bit arm has behind an IOMMU: a new buffer's
