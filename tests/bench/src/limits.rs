@@ -210,7 +210,7 @@ pub const LIMITS: &[Limit] = &[
     limit("attach/cma", 8 * MIB,  0.020),
     limit("attach/cma", 32 * MIB, 0.0010),
 
-    limit("attach-viewed/system", 4 * KIB,  1.00).reached(1.02, CACHE_STATE),
+    limit("attach-viewed/system", 4 * KIB,  1.00).reached(1.03, CACHE_STATE),
     limit("attach-viewed/system", 64 * KIB, 1.00).reached(1.01, CACHE_STATE),
     limit("attach-viewed/system", MIB,      1.00),
     limit("attach-viewed/system", 8 * MIB,  1.00),
