@@ -180,32 +180,27 @@ pub const SUITES: &[Suite] = &[
         name: "broken-size",
         promise: "empty regions are reported, and the other heaps work",
         options: ["--dtb", "broken-size"],
-        targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
         name: "broken-overlap",
         promise: "overlapping regions are reported, and the other heaps work",
         options: ["--dtb", "broken-overlap"],
-        targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
         name: "broken-kind",
         promise: "regions of a wrong type are reported, and the other heaps work",
         options: ["--dtb", "broken-kind"],
-        targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
         name: "broken-nowhere",
         promise: "nodes without a valid memory-region are reported, and the other heaps work",
         options: ["--dtb", "broken-nowhere"],
-        targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
         name: "broken-names",
         promise: "two heaps of one name are reported once, without a warning of the kernel, and \
                   the other heaps work",
         options: ["--dtb", "broken-names"],
-        targets: MODULE_LOADED_BY_TEST,
     },
     tree! {
         name: "broken-memory",
@@ -397,10 +392,24 @@ pub const SUITES: &[Suite] = &[
                   memory, as many frames as RAM permits, also between pages of files; nobody is \
                   killed, requests that cannot be served fail soon, and the limit is kept",
         environment: Environment::Guest(Guest {
-            targets: &["arm64", "debug-own"],
+            targets: &["arm64"],
             options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
                       no-area/ killed/ beyond/",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-no-area-checked",
+        promise: "ranges of RAM are taken, given back, refused and interrupted with every checker",
+        environment: Environment::Guest(Guest {
+            targets: &["debug-own"],
+            options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      beyond/heaps beyond/too-large beyond/page-array beyond/returned \
+                      beyond/frames-after-files beyond/killed beyond/pinned beyond/unload \
+                      beyond/off",
             timeout: 600,
             ..GUEST
         }),
