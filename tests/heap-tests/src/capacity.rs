@@ -101,6 +101,8 @@ pub struct Capacity {
     pub unused: usize,
     /// Whether the memory is reserved for heaps.
     pub reserved: bool,
+    /// The part of the total that is not of the area, in bytes. Not all of it is contiguous.
+    beyond: usize,
 }
 
 impl Capacity {
@@ -127,6 +129,7 @@ impl Capacity {
                     largest: total.max(beyond),
                     unused,
                     reserved: true,
+                    beyond,
                 }
             }
             None => Capacity {
@@ -136,6 +139,7 @@ impl Capacity {
                 unused: memory::meminfo("MemAvailable")?
                     .saturating_sub(memory::meminfo("CmaFree")?),
                 reserved: false,
+                beyond: 0,
             },
         })
     }
@@ -143,7 +147,10 @@ impl Capacity {
     /// Returns the size of a request that the heap can satisfy and that takes some time.
     pub fn large_request(&self) -> usize {
         if self.reserved {
-            self.total / 2
+            match self.total - self.beyond {
+                0 => self.beyond / 8,
+                area => area / 2,
+            }
         } else {
             self.total / 6
         }
