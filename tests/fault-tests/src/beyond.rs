@@ -34,7 +34,7 @@ pub fn add(tests: &mut Tests) {
         for (name, size) in SIZES {
             test(
                 tests,
-                format!("beyond/allocate/{name}/{heap}"),
+                format!("beyond/buffers/{name}/{heap}"),
                 move || Heap::open(heap),
                 move |heap| boxed(heap.allocate_with(&AllocationData::read_write(size as u64))),
             );
