@@ -153,6 +153,8 @@ fn doctor() {
         ("secure-boot", "doctor"),
         ("container", "doctor"),
         ("no-area", "doctor"),
+        ("no-area-with-ram", "doctor"),
+        ("small-area-with-ram", "doctor"),
         ("small-area", "doctor"),
         ("bounced", "doctor mpp"),
         ("not-bounced", "doctor"),

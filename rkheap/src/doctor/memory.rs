@@ -8,6 +8,9 @@ use crate::areas::{
     page_size,
     Areas, //
 };
+use crate::heaps;
+use crate::module;
+use crate::ranges::Ranges;
 use crate::system::System;
 use crate::text;
 
@@ -56,28 +59,13 @@ fn has_word(cmdline: &str, test: impl Fn(&str) -> bool) -> bool {
     cmdline.split_whitespace().any(test)
 }
 
-/// Looks at the default area.
+/// Looks at the default area, and at the RAM that its heaps may take beside it.
 fn area(system: &System, cmdline: &str) -> Finding {
     let areas = Areas::read(system);
+    let in_ram = left_in_ram(system, &areas);
     let default = areas.all.iter().find(|area| area.is_default);
     let Some(default) = default else {
-        if has_word(cmdline, |word| word == "cma=0") {
-            return Finding::wrong(
-                "area",
-                "cma=0 on the command line removes the default contiguous area, so there are no \
-                 heaps on it",
-                "boot with cma=256M",
-            );
-        }
-        // Without their list in sysfs, areas are known from the device tree only.
-        if !system.exists(areas::SYSFS) {
-            return Finding::note("area", "this kernel does not list its areas", None);
-        }
-        return Finding::wrong(
-            "area",
-            "the kernel has no default contiguous area, so there are no heaps on it",
-            "boot with cma=256M",
-        );
+        return without_area(system, cmdline, in_ram);
     };
     let name = text::escaped(&default.name);
     let (Some(size), Some(free)) = (default.size, default.available) else {
@@ -92,14 +80,56 @@ fn area(system: &System, cmdline: &str) -> Finding {
         text::size(size),
         text::size(free)
     );
-    match size < SMALL {
-        true => Finding::note(
+    match in_ram {
+        Some(left) => Finding::ok(
+            "area",
+            format!("{found}; up to {} more come from RAM", text::size(left)),
+        ),
+        None if size < SMALL => Finding::note(
             "area",
             format!("{found}; 4K video takes more than {}", text::size(SMALL)),
             Some("boot with cma=256M, or name the area in the device tree".to_owned()),
         ),
-        false => Finding::ok("area", found),
+        None => Finding::ok("area", found),
     }
+}
+
+/// Returns how much the heaps over the default area may still take from RAM. `None` if they may
+/// not, or if it is unknown.
+fn left_in_ram(system: &System, areas: &Areas) -> Option<u64> {
+    let heaps = heaps::all(system, areas, &Ranges::read(system));
+    heaps.iter().find(|heap| heap.heap == "cma")?.beyond_left
+}
+
+/// Looks at a kernel without a default area.
+fn without_area(system: &System, cmdline: &str, in_ram: Option<u64>) -> Finding {
+    if let Some(left) = in_ram {
+        let found = format!(
+            "the kernel has no default contiguous area; contiguous heaps take up to {} from RAM",
+            text::size(left)
+        );
+        return Finding::ok("area", found);
+    }
+    let cause = if has_word(cmdline, |word| word == "cma=0") {
+        "cma=0 on the command line removes the default contiguous area"
+    } else if system.exists(areas::SYSFS) {
+        "the kernel has no default contiguous area"
+    } else {
+        // Without their list in sysfs, areas are known from the device tree only.
+        return Finding::note("area", "this kernel does not list its areas", None);
+    };
+    if !module::is_loaded(system) {
+        return Finding::note(
+            "area",
+            format!("{cause}; contiguous heaps take RAM once the module is loaded"),
+            None,
+        );
+    }
+    Finding::wrong(
+        "area",
+        format!("{cause}, and the module takes no RAM for its heaps"),
+        "load the module without contig_max_percent=0, or boot with cma=256M",
+    )
 }
 
 /// Looks for RAM above 4 GiB.
