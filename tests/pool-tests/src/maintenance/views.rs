@@ -25,6 +25,7 @@ use guest_support::client::{
     Direction,
     Segment, //
 };
+use guest_support::cpu::bind_to_cpu;
 use guest_support::dma_buf::{
     Buffer,
     SYNC_END,
@@ -450,9 +451,16 @@ pub fn operations(which: u32) -> Result<()> {
 /// The operations of 32-bit arm for a device behind an IOMMU.
 pub const IOMMU: u32 = 2;
 
+/// Lets this process interrupt its children when it wakes. On a CPU of their own they might be done
+/// by then, if those of the guest do not run at the same time.
+fn interrupt_children() -> Result<()> {
+    bind_to_cpu(0)
+}
+
 /// A process is killed while the kernel maps a buffer of clean memory for it: the mapping is made,
 /// since the dma-buf core warns of each that fails, and all lines are invalidated.
 pub fn killed_in_kernel() -> Result<()> {
+    interrupt_children()?;
     client::load("")?;
     let client = Client::open()?;
     let module = Module::load("")?;
@@ -479,6 +487,7 @@ pub fn killed_in_kernel() -> Result<()> {
 /// A process that maps a large buffer of clean memory can be killed, and the next one invalidates
 /// all of it.
 pub fn killed() -> Result<()> {
+    interrupt_children()?;
     client::load("")?;
     let client = Client::open()?;
     let module = Module::load("")?;
