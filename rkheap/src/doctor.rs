@@ -5,14 +5,19 @@
 //! Each check reads files and returns findings. A finding of what is wrong has one cure: a command,
 //! or what to write where.
 
+mod installed;
 mod kernel;
 mod memory;
+mod modprobe;
 mod nodes;
 mod stacks;
 
 use crate::arguments::Stack;
 use crate::system::System;
 use serde::Serialize;
+
+/// The name of the module in the kernel.
+const MODULE: &str = "rk_dma_heap";
 
 /// Whether something works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -136,9 +136,11 @@ impl System {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// Returns whether this user may read a file.
-    pub fn may_read(&self, path: &str) -> bool {
-        access(&self.path(path), AccessFlags::R_OK).is_ok()
+    /// Returns whether this user may read and write a file. Rights are not recorded: on a system
+    /// that does not run, everybody may.
+    pub fn may_read_and_write(&self, path: &str) -> bool {
+        let flags = AccessFlags::R_OK | AccessFlags::W_OK;
+        !self.is_running() || access(&self.path(path), flags).is_ok()
     }
 
     /// Returns whether a file exists.

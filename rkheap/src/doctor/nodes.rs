@@ -38,15 +38,23 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
             "mount -t devtmpfs devtmpfs /dev; a container needs --device /dev/dma_heap/NAME",
         )];
     }
-    let denied: Vec<&String> = nodes.iter().filter(|node| !system.may_read(node)).collect();
+    // Programs open them for reading, libcamera for writing too.
+    let denied: Vec<&String> = nodes
+        .iter()
+        .filter(|node| !system.may_read_and_write(node))
+        .collect();
     let Some(first) = denied.first() else {
         return vec![Finding::ok(
             "nodes",
-            format!(
-                "{}, and this user may open {}",
-                text::plural(nodes.len(), "heap"),
-                if nodes.len() == 1 { "it" } else { "all" }
-            ),
+            if system.is_running() {
+                format!(
+                    "{}, and this user may open {}",
+                    text::plural(nodes.len(), "heap"),
+                    if nodes.len() == 1 { "it" } else { "all" }
+                )
+            } else {
+                text::plural(nodes.len(), "heap")
+            },
         )];
     };
     vec![Finding::wrong(
@@ -57,17 +65,23 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
             text::plural(nodes.len(), "heap"),
             text::escaped(first)
         ),
-        cure(system, first),
+        access_cure(
+            system,
+            first,
+            "install rk-dma-heap-common, whose udev rule gives the nodes to group video",
+        ),
     )]
 }
 
-/// Returns how this user gets access to a node.
-fn cure(system: &System, node: &str) -> String {
+/// Returns how this user gets access to a node. `rule` is what gives it to the group `video`, if no
+/// group has access.
+pub(super) fn access_cure(system: &System, node: &str, rule: &str) -> String {
+    let of_group = (Mode::S_IRGRP | Mode::S_IWGRP).bits();
     let user = User::from_uid(Uid::current()).ok().flatten();
     let user = user.map_or("USER".to_owned(), |user| text::escaped(&user.name));
     let metadata = std::fs::metadata(system.path(node)).ok();
     let group = metadata
-        .filter(|metadata| metadata.gid() != 0 && metadata.mode() & Mode::S_IRGRP.bits() != 0)
+        .filter(|metadata| metadata.gid() != 0 && metadata.mode() & of_group == of_group)
         .and_then(|metadata| {
             Group::from_gid(Gid::from_raw(metadata.gid()))
                 .ok()
@@ -78,9 +92,6 @@ fn cure(system: &System, node: &str) -> String {
             "sudo adduser {user} {}, then log in again",
             text::escaped(&group.name)
         ),
-        None => format!(
-            "install rk-dma-heap-common, whose udev rule gives the nodes to group video, then sudo \
-             adduser {user} video, and log in again"
-        ),
+        None => format!("{rule}, then sudo adduser {user} video, and log in again"),
     }
 }

@@ -2,7 +2,10 @@
 
 //! What programs of named stacks ask a machine for.
 
-use super::Finding;
+use super::{
+    nodes::access_cure,
+    Finding, //
+};
 use crate::arguments::Stack;
 use crate::heaps;
 use crate::system::System;
@@ -90,15 +93,29 @@ pub(super) fn examine(system: &System, stack: Stack) -> Vec<Finding> {
             "load the module rk_dma_heap",
         ),
     }];
-    findings.push(
-        match needs.devices.iter().find(|path| system.exists(path)) {
-            Some(path) => Finding::ok(needs.subject, format!("{path} is there")),
-            None => Finding::wrong(
-                needs.subject,
-                format!("{} is missing", needs.devices.join(" or ")),
-                needs.device_cure,
-            ),
-        },
-    );
+    findings.push(device(system, &needs));
     findings
+}
+
+/// Looks at the device node that a stack opens.
+fn device(system: &System, needs: &Needs) -> Finding {
+    let Some(path) = needs.devices.iter().find(|path| system.exists(path)) else {
+        return Finding::wrong(
+            needs.subject,
+            format!("{} is missing", needs.devices.join(" or ")),
+            needs.device_cure,
+        );
+    };
+    if path.starts_with("/dev/") && !system.may_read_and_write(path) {
+        return Finding::wrong(
+            needs.subject,
+            format!("permission denied for {path}"),
+            access_cure(
+                system,
+                path,
+                "write a udev rule that gives it to group video with MODE=\"0660\"",
+            ),
+        );
+    }
+    Finding::ok(needs.subject, format!("{path} is there"))
 }

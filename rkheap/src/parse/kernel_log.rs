@@ -15,22 +15,11 @@ pub struct AreaBases {
 }
 
 /// Parses the log, in the format of `/dev/kmsg` or of `dmesg`.
-///
-/// Programs can write to the log, but not with the facility of the kernel. Lines of `/dev/kmsg`
-/// with another facility are ignored.
 pub fn parse(log: &str) -> AreaBases {
     let mut bases = AreaBases::default();
     for line in log.lines() {
-        if line.starts_with(' ') {
+        let Some(text) = message(line) else {
             continue;
-        }
-        let text = match kmsg_text(line) {
-            Some(None) => continue,
-            Some(Some(text)) => text,
-            None => line
-                .split_once("] ")
-                .filter(|(time, _)| time.starts_with('['))
-                .map_or(line, |(_, text)| text),
         };
         if let Some(rest) = text.strip_prefix("cma: Reserved ") {
             // `64 MiB at 0x000000007bc00000`; older kernels append ` on node -1`.
@@ -45,12 +34,29 @@ pub fn parse(log: &str) -> AreaBases {
     bases
 }
 
-/// Returns the text of a line of `/dev/kmsg`; `None` if the line has another format, `Some(None)`
-/// if the facility is not the kernel.
-fn kmsg_text(line: &str) -> Option<Option<&str>> {
+/// Returns the message of a line of the log, in the format of `/dev/kmsg` or of `dmesg`.
+///
+/// Programs can write to the log, but not with the facility of the kernel. `None` if a line of
+/// `/dev/kmsg` has another facility, or belongs to the message before it.
+pub fn message(line: &str) -> Option<&str> {
+    if line.starts_with(' ') {
+        return None;
+    }
+    if let Some((priority, text)) = priority_and_text(line) {
+        return (priority >> 3 == 0).then_some(text);
+    }
+    let text = line
+        .split_once("] ")
+        .filter(|(time, _)| time.starts_with('['))
+        .map_or(line, |(_, text)| text);
+    Some(text)
+}
+
+/// Returns the priority, with its facility, and the text of a line of `/dev/kmsg`.
+fn priority_and_text(line: &str) -> Option<(u32, &str)> {
     let (prefix, text) = line.split_once(';')?;
-    let priority: u32 = prefix.split_once(',')?.0.parse().ok()?;
-    Some((priority >> 3 == 0).then_some(text))
+    let priority = prefix.split_once(',')?.0.parse().ok()?;
+    Some((priority, text))
 }
 
 /// Parses `0x000000004c000000..0x000000004d7fffff (24576 KiB) map reusable NAME`.

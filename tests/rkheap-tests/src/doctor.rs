@@ -23,10 +23,19 @@ use nix::unistd::{
     Uid, //
 };
 use serde_json::Value;
+use std::fs::{
+    self,
+    Permissions, //
+};
+use std::os::unix::fs::PermissionsExt;
 
 pub fn add(tests: &mut Tests) {
     tests.add("doctor/nothing-is-wrong", nothing_is_wrong);
     tests.add("doctor/without-permission", without_permission);
+    tests.add(
+        "doctor/without-permission-to-write",
+        without_permission_to_write,
+    );
     tests.add("doctor/stack", stack);
 }
 
@@ -60,6 +69,26 @@ fn without_permission() -> Result<()> {
         Ok(())
     })?
     .succeed()
+}
+
+// Programs that open nodes for reading and writing need both.
+fn without_permission_to_write() -> Result<()> {
+    const NODE: &str = "/dev/dma_heap/system";
+    let mode = fs::metadata(NODE)?.permissions();
+    fs::set_permissions(NODE, Permissions::from_mode(0o444))?;
+    let result = Child::run(|| {
+        setgid(Gid::from_raw(65534))?;
+        setuid(Uid::from_raw(65534))?;
+        fs::File::open(NODE)?;
+        let output = rkheap("doctor")?;
+        let heaps = fs::read_dir("/dev/dma_heap")?.count();
+        let denied = format!("permission denied for {heaps} of {heaps} heaps");
+        ensure!(output.expect(1)?.stdout.contains(&denied), "{output:?}");
+        Ok(())
+    })?
+    .succeed();
+    fs::set_permissions(NODE, mode)?;
+    result
 }
 
 // Debian's kernel has no driver for Rockchip's codecs, so encoding cannot work.
