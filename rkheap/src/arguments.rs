@@ -45,10 +45,16 @@ pub struct Arguments {
     pub command: Command,
 }
 
+const LEAK_EXAMPLES: &str = "\
+Examples:
+  rkheap leak -- ffmpeg -i in.mp4 -f null -
+  rkheap snapshot > before; …; rkheap leak --since before
+  rkheap leak --watch --pid 1234 --limit 64M";
+
 #[derive(Subcommand)]
 pub enum Command {
     /// List the heaps: backing, size, used, pooled, free, largest free range
-    Ls,
+    Ls(Ls),
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
@@ -61,8 +67,13 @@ pub enum Command {
     /// Run COMMAND and list the buffers that exist after it and did not exist before
     ///
     /// With --since, no command is run, and all buffers that are newer than the snapshot are
-    /// listed. The list includes buffers that unrelated processes allocate in the meantime: each
-    /// line names the process that allocated the buffer and the processes that hold it.
+    /// listed. With --watch, the sum of all buffers is printed after each interval, how much it has
+    /// grown, and how fast it grows, until the process of --pid has ended or the command is
+    /// interrupted; then the buffers that are newer than the start are listed.
+    ///
+    /// The list includes buffers that unrelated processes allocate in the meantime: each line names
+    /// the process that allocated the buffers and the processes that hold them.
+    #[command(after_help = LEAK_EXAMPLES)]
     Leak(Leak),
 
     /// Print all buffers as a snapshot for `leak --since`
@@ -121,6 +132,22 @@ pub struct Doctor {
     pub stack: Option<Stack>,
 }
 
+/// The text output of `ls`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Table,
+    /// For the textfile collector of Prometheus' node exporter
+    Prometheus,
+}
+
+#[derive(Args)]
+pub struct Ls {
+    /// The format of the text
+    #[arg(long, default_value = "table", conflicts_with = "json")]
+    pub format: Format,
+}
+
 /// How `top` groups buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum By {
@@ -151,13 +178,51 @@ pub struct Top {
 #[derive(Args)]
 pub struct Leak {
     /// Compare with this snapshot instead of running COMMAND; - is standard input
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "command")]
+    pub since: Option<PathBuf>,
+
+    /// Watch programs that run already, instead of running COMMAND
+    #[arg(long, conflicts_with_all = ["command", "since"])]
+    pub watch: bool,
+
+    /// Only what this process has made or holds
+    #[arg(long, conflicts_with = "command")]
+    pub pid: Option<u32>,
+
+    /// Seconds between two lines of --watch
     #[arg(
         long,
-        value_name = "SNAPSHOT",
-        conflicts_with = "command",
-        required_unless_present = "command"
+        value_name = "SECONDS",
+        default_value = "1",
+        value_parser = seconds,
+        requires = "watch",
+        conflicts_with_all = ["command", "since"]
     )]
-    pub since: Option<PathBuf>,
+    pub interval: f64,
+
+    /// End --watch, with status 1, when the sum has grown by more than SIZE
+    #[arg(
+        long,
+        value_name = "SIZE",
+        value_parser = parse_size,
+        requires = "watch",
+        conflicts_with_all = ["command", "since"]
+    )]
+    pub limit: Option<u64>,
+
+    /// End --watch after N lines
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        requires = "watch",
+        conflicts_with_all = ["command", "since"]
+    )]
+    pub count: Option<u64>,
+
+    /// List each buffer, with its descriptors, instead of groups of buffers that are alike
+    #[arg(long)]
+    pub all: bool,
 
     /// Maximum time to wait after COMMAND until the kernel has released its buffers
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
@@ -268,11 +333,13 @@ mod tests {
     }
 
     #[test]
-    fn leak_requires_a_command_or_a_snapshot() {
+    fn leak_takes_a_command_a_snapshot_or_a_watch() {
         let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).is_ok();
         assert!(parse("rkheap leak -- sleep 1"));
         assert!(parse("rkheap leak --json --since file"));
-        assert!(!parse("rkheap leak"));
+        assert!(parse("rkheap leak --watch --pid 1 --limit 1M"));
+        assert!(!parse("rkheap leak --limit 1M -- sleep 1"));
+        assert!(!parse("rkheap leak --watch -- sleep 1"));
         assert!(!parse("rkheap leak --since file -- sleep 1"));
         assert!(!parse("rkheap peak"));
         assert!(!parse("rkheap alloc system 0"));

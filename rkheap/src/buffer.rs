@@ -39,6 +39,13 @@ pub struct Buffer {
     pub holders: Vec<Holder>,
 }
 
+impl Buffer {
+    /// Returns whether a process has made the buffer or holds it.
+    pub fn is_of(&self, pid: u32) -> bool {
+        self.pid == Some(pid) || self.holders.iter().any(|holder| holder.pid == pid)
+    }
+}
+
 /// Returns the sum of the sizes of buffers, in bytes.
 pub fn total_size(buffers: &[Buffer]) -> u64 {
     buffers

@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod exit;
 pub mod heap_node;
 pub mod heaps;
+pub mod interruption;
 pub mod layout;
 pub mod legend;
 pub mod module;

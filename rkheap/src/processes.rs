@@ -30,6 +30,23 @@ pub fn pids(system: &System) -> Vec<u32> {
     names.iter().filter_map(|name| name.parse().ok()).collect()
 }
 
+/// Returns the descriptors of a process that refer to the dma-buf `inode`, sorted.
+pub fn descriptors(system: &System, pid: u32, inode: u64) -> Vec<u32> {
+    let folder = format!("/proc/{pid}/fdinfo");
+    let names = system.names(&folder).into_iter();
+    let mut numbers: Vec<u32> = names
+        .filter(|name| {
+            let info = system.text(&format!("{folder}/{name}"));
+            info.as_deref()
+                .and_then(fdinfo::parse)
+                .is_some_and(|info| info.inode == inode)
+        })
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 /// Collects the dma-bufs that all processes hold, with their holders.
 pub fn scan(system: &System) -> Scan {
     let mut buffers: BTreeMap<u64, Buffer> = BTreeMap::new();

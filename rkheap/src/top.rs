@@ -9,6 +9,7 @@ pub mod view;
 
 use crate::arguments::Top;
 use crate::exit::Status;
+use crate::interruption::Interruption;
 use crate::output::Output;
 use crate::system::System;
 use crate::table::{
@@ -21,17 +22,7 @@ use anyhow::{
     Result, //
 };
 use serde::Serialize;
-use signal_hook::consts::{
-    SIGHUP,
-    SIGINT,
-    SIGTERM, //
-};
 use std::io::IsTerminal;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering, //
-};
-use std::sync::Arc;
 use std::time::{
     Duration,
     Instant, //
@@ -42,7 +33,6 @@ use sums::{
     Sample,
     Sort, //
 };
-use terminal::SIGNAL_POLL_INTERVAL;
 
 /// The JSON output after each interval.
 #[derive(Serialize)]
@@ -57,27 +47,28 @@ struct Report<'a> {
 
 /// Runs the command until a signal arrives, the user quits, or the number of updates is reached.
 pub fn run(system: &System, output: Output, options: &Top) -> Result<Status> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, interrupted.clone())
-            .context("cannot handle signals")?;
-    }
+    let interruption = Interruption::handle()?;
     let live = std::io::stdout().is_terminal() && !output.json && options.count.is_none();
     if live {
-        terminal::run(system, output, options, &interrupted)?;
+        terminal::run(system, output, options, &interruption)?;
     } else {
-        print(system, output, options, &interrupted)?;
+        print(system, output, options, &interruption)?;
     }
     Ok(Status::Done)
 }
 
 /// Prints a table, or one JSON object per line, after each interval.
-fn print(system: &System, output: Output, options: &Top, interrupted: &AtomicBool) -> Result<()> {
+fn print(
+    system: &System,
+    output: Output,
+    options: &Top,
+    interruption: &Interruption,
+) -> Result<()> {
     let start = Instant::now();
     let interval = Duration::from_secs_f64(options.interval);
     let mut growth = Growth::default();
     let mut samples = 0;
-    while !interrupted.load(Ordering::Relaxed) {
+    while !interruption.has_come() {
         let sample = Sample::take(system, options.by);
         if samples == 0 {
             output.print_remarks(&sample.remarks);
@@ -117,14 +108,7 @@ fn print(system: &System, output: Output, options: &Top, interrupted: &AtomicBoo
         if options.count.is_some_and(|count| samples >= count) {
             break;
         }
-        let until = Instant::now() + interval;
-        while !interrupted.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            std::thread::sleep(left.min(SIGNAL_POLL_INTERVAL));
-        }
+        interruption.sleep(interval);
     }
     Ok(())
 }

@@ -71,6 +71,7 @@ fn camera() {
         &[
             "ls",
             "ls --json",
+            "ls --format prometheus",
             "map rk-dma-heap-cma",
             "map rk-dma-heap-cma --json",
             "map cma",
@@ -80,6 +81,7 @@ fn camera() {
             "top --count 1 --by exporter --json",
             "snapshot",
             "leak --since camera-before.json",
+            "leak --since camera-before.json --all",
             "leak --since camera-before.json --json",
         ],
     );

@@ -1,32 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap leak`: the buffers that are newer than a snapshot, or than the start of a command.
+//! `rkheap leak`: the buffers that are newer than a snapshot, or than the start of a command, or of
+//! a watch.
+
+mod groups;
+mod report;
+mod watch;
 
 use super::snapshot::Snapshot;
-use crate::arguments::Leak;
+use crate::arguments::{
+    Arguments,
+    Leak, //
+};
 use crate::buffer::Buffer;
 use crate::exit::Status;
 use crate::output::Output;
-use crate::run::{
-    self,
-    CommandResult, //
-};
+use crate::run;
 use crate::system::System;
-use crate::table::{
-    Align,
-    Table, //
-};
 use crate::text;
 use anyhow::{
     ensure,
     Result, //
 };
+use clap::error::ErrorKind;
+use clap::CommandFactory;
 use serde::Serialize;
 use std::cmp::Ordering;
-use std::collections::{
-    BTreeMap,
-    HashSet, //
-};
+use std::collections::HashSet;
 use std::time::{
     Duration,
     Instant, //
@@ -45,20 +45,6 @@ pub struct LeftBuffer {
     pub maker_ran_before: Option<bool>,
 }
 
-/// The JSON output.
-#[derive(Serialize)]
-struct Report<'a> {
-    run: Option<&'a CommandResult>,
-    left_buffers: usize,
-    left_bytes: u64,
-    left: &'a [LeftBuffer],
-    /// Whether all buffers were seen before and after.
-    conclusive: bool,
-    total_bytes_before: Option<u64>,
-    total_bytes_after: Option<u64>,
-    remarks: &'a [String],
-}
-
 /// What is known of the buffers that were left behind.
 struct Comparison {
     left: Vec<LeftBuffer>,
@@ -70,9 +56,12 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(before: &Snapshot, after: &Snapshot) -> Self {
+    /// Compares two snapshots. With `pid`, what other processes made and hold is left out.
+    fn new(before: &Snapshot, after: &Snapshot, pid: Option<u32>) -> Self {
+        let mut left = left_buffers(before, &after.buffers);
+        left.retain(|left| pid.is_none_or(|pid| left.buffer.is_of(pid)));
         Comparison {
-            left: left_buffers(before, &after.buffers),
+            left,
             conclusive: before.identifies_all() && after.identifies_all(),
             before: before.total_bytes,
             after: after.total_bytes,
@@ -145,8 +134,12 @@ fn process(buffer: &Buffer) -> (String, Option<u32>) {
 
 /// Runs the command.
 pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
+    if options.watch {
+        return watch::run(system, output, options);
+    }
     let (before, command) = match &options.since {
         Some(path) => (Snapshot::load(path)?, None),
+        None if options.command.is_empty() => usage(),
         None => {
             let before = Snapshot::take(system)?.0;
             (before, Some(run::run(&options.command, output.json)?))
@@ -161,7 +154,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
             "the snapshot is from before this boot, so its inode numbers are invalid: take a new \
              one with `rkheap snapshot > FILE`"
         );
-        let comparison = Comparison::new(&before, &after);
+        let comparison = Comparison::new(&before, &after, options.pid);
         // The kernel releases the buffers of a process shortly after the end of the process.
         if !comparison.may_have_left() || command.is_none() || start.elapsed() >= settle {
             break (comparison, survey);
@@ -176,7 +169,14 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
                 .to_owned(),
         );
     }
-    print(output, command.as_ref(), &comparison, remarks)?;
+    report::print(
+        system,
+        output,
+        options.all,
+        command.as_ref(),
+        &comparison,
+        remarks,
+    )?;
     Ok(if !comparison.left.is_empty() {
         Status::Leak
     } else if command.is_some_and(|command| !command.is_success()) {
@@ -188,153 +188,15 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     })
 }
 
-/// Prints the result.
-fn print(
-    output: Output,
-    command: Option<&CommandResult>,
-    comparison: &Comparison,
-    mut remarks: Vec<String>,
-) -> Result<()> {
-    let left = &comparison.left[..];
-    let bytes = left
-        .iter()
-        .fold(0u64, |sum, left| sum.saturating_add(left.buffer.size));
-    if output.json {
-        return output.print_json(&Report {
-            run: command,
-            left_buffers: left.len(),
-            left_bytes: bytes,
-            left,
-            conclusive: comparison.conclusive,
-            total_bytes_before: comparison.before,
-            total_bytes_after: comparison.after,
-            remarks: &remarks,
-        });
-    }
-    remarks.splice(0..0, command.and_then(CommandResult::failure));
-    output.print_remarks(&remarks);
-    let mut lines = Vec::new();
-    if !comparison.conclusive {
-        lines.push(output.warning(
-            "inconclusive: not all buffers can be seen, so others may have been left behind",
-        ));
-        lines.extend(comparison.change());
-    }
-    if left.is_empty() {
-        lines.push(
-            if comparison.conclusive {
-                "nothing was left behind"
-            } else {
-                "of those that can be seen nothing was left behind"
-            }
-            .to_owned(),
-        );
-        return output.print_lines(&lines);
-    }
-    lines.push(output.warning(&format!(
-        "left behind: {}, {}",
-        text::plural(left.len(), "buffer"),
-        text::size(bytes)
-    )));
-    let mut table = table(left).lines("  ");
-    if let Some(heading) = table.first_mut() {
-        *heading = output.bold(heading);
-    }
-    lines.extend(table);
-    lines.extend(sums(left));
-    output.print_lines(&lines)
-}
-
-/// Creates the table of the text output.
-fn table(left: &[LeftBuffer]) -> Table {
-    let mut table = Table::new(&[
-        ("PROCESS", Align::Left),
-        ("PID", Align::Right),
-        ("NAME", Align::Left),
-        ("HEAP", Align::Left),
-        ("SIZE", Align::Right),
-        ("AGE", Align::Right),
-        ("HELD BY", Align::Left),
-    ]);
-    for left in left {
-        let buffer = &left.buffer;
-        let (name, pid) = process(buffer);
-        let unless_none = |name: &str| match name {
-            "" => "-".to_owned(),
-            name => text::escaped(name),
-        };
-        let ran_before = match left.maker_ran_before {
-            Some(true) => " (ran before)",
-            _ => "",
-        };
-        table.add_row(vec![
-            format!("{}{ran_before}", unless_none(&name)),
-            pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            unless_none(buffer.name.as_deref().unwrap_or_default()),
-            unless_none(&buffer.exporter),
-            text::size(buffer.size),
-            buffer.age_ms.map_or("-".to_owned(), text::age),
-            holders(buffer),
-        ]);
-    }
-    table
-}
-
-/// Describes the current holders of a buffer: processes and devices, or else the kernel.
-fn holders(buffer: &Buffer) -> String {
-    let processes = buffer.holders.iter().map(|holder| {
-        let mut references = Vec::new();
-        if holder.descriptors > 0 {
-            references.push(format!("{} fd", holder.descriptors));
-        }
-        if holder.mappings > 0 {
-            references.push(format!("{} map", holder.mappings));
-        }
-        format!(
-            "{}:{} ({})",
-            holder.pid,
-            text::escaped(&holder.name),
-            references.join(", ")
-        )
-    });
-    let devices = buffer
-        .devices
-        .iter()
-        .map(|device| format!("device {}", text::escaped(device)));
-    let all: Vec<String> = processes.chain(devices).collect();
-    if all.is_empty() {
-        "the kernel".to_owned()
-    } else {
-        all.join(", ")
-    }
-}
-
-/// Returns one line per process with its sum. Returns no lines if each process has one buffer.
-fn sums(left: &[LeftBuffer]) -> Vec<String> {
-    let mut sums: BTreeMap<(String, Option<u32>), (usize, u64)> = BTreeMap::new();
-    for left in left {
-        let sum = sums.entry(process(&left.buffer)).or_default();
-        sum.0 += 1;
-        sum.1 = sum.1.saturating_add(left.buffer.size);
-    }
-    if sums.len() == left.len() {
-        return Vec::new();
-    }
-    sums.into_iter()
-        .map(|((name, pid), (count, bytes))| {
-            let pid = pid.map_or(String::new(), |pid| format!(" ({pid})"));
-            let name = if name.is_empty() {
-                "-".to_owned()
-            } else {
-                text::escaped(&name)
-            };
-            format!(
-                "  {name}{pid}: {}, {}",
-                text::plural(count, "buffer"),
-                text::size(bytes)
-            )
-        })
-        .collect()
+/// Says what the command line lacks, and exits.
+fn usage() -> ! {
+    let lacks = "nothing to compare with: give a command after --, as in\n  \
+                 rkheap leak -- ffmpeg -i in.mp4 -f null -\n\
+                 or --since SNAPSHOT, or --watch for programs that run already";
+    let mut arguments = Arguments::command();
+    arguments
+        .error(ErrorKind::MissingRequiredArgument, lacks)
+        .exit()
 }
 
 #[cfg(test)]
@@ -381,14 +243,14 @@ mod tests {
             processes: Vec::new(),
             buffers: Vec::new(),
         };
-        let all_seen = Comparison::new(&snapshot(0, 0), &snapshot(0, 0));
+        let all_seen = Comparison::new(&snapshot(0, 0), &snapshot(0, 0), None);
         assert!(all_seen.conclusive && !all_seen.may_have_left());
-        let grown = Comparison::new(&snapshot(0, 4096), &snapshot(1, 8192));
+        let grown = Comparison::new(&snapshot(0, 4096), &snapshot(1, 8192), None);
         assert!(!grown.conclusive && grown.may_have_left());
         assert!(grown
             .change()
             .is_some_and(|line| line.contains("grew by 4 KiB")));
-        let replaced = Comparison::new(&snapshot(1, 4096), &snapshot(1, 4096));
+        let replaced = Comparison::new(&snapshot(1, 4096), &snapshot(1, 4096), None);
         assert!(!replaced.conclusive && !replaced.may_have_left());
     }
 }

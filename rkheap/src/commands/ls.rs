@@ -2,10 +2,13 @@
 
 //! `rkheap ls`: the table of heaps.
 
+mod prometheus;
+
 use crate::areas::{
     Areas,
     Backing, //
 };
+use crate::arguments::Format;
 use crate::exit::{
     Missing,
     Status, //
@@ -34,7 +37,7 @@ struct Listing<'a> {
 }
 
 /// Runs the command. Fails with [`Missing`] if there are no heaps.
-pub fn run(system: &System, output: Output) -> Result<Status> {
+pub fn run(system: &System, output: Output, format: Format) -> Result<Status> {
     let areas = Areas::read(system);
     let ranges = Ranges::read(system);
     let heaps = heaps::all(system, &areas, &ranges);
@@ -53,6 +56,11 @@ pub fn run(system: &System, output: Output) -> Result<Status> {
             heaps: &heaps,
             remarks: &remarks,
         })?;
+        return Ok(Status::Done);
+    }
+    if format == Format::Prometheus {
+        output.print_text(&prometheus::text(&heaps))?;
+        output.print_remarks(&remarks);
         return Ok(Status::Done);
     }
     // The module states it, if it is loaded.

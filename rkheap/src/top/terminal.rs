@@ -8,6 +8,10 @@ use super::view::{
     View, //
 };
 use crate::arguments::Top;
+use crate::interruption::{
+    self,
+    Interruption, //
+};
 use crate::output::Output;
 use crate::system::System;
 use anyhow::{
@@ -32,17 +36,10 @@ use std::io::{
     stdout,
     Stdout, //
 };
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering, //
-};
 use std::time::{
     Duration,
     Instant, //
 };
-
-/// Maximum time until a signal is noticed.
-pub const SIGNAL_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The terminal in raw mode. Dropping this restores the terminal.
 #[must_use]
@@ -77,15 +74,20 @@ impl Drop for RestoreOnDrop {
     }
 }
 
-/// Runs until the user quits or `interrupted` is set.
-pub fn run(system: &System, output: Output, options: &Top, interrupted: &AtomicBool) -> Result<()> {
+/// Runs until the user quits, or a signal arrives.
+pub fn run(
+    system: &System,
+    output: Output,
+    options: &Top,
+    interruption: &Interruption,
+) -> Result<()> {
     let interval = Duration::from_secs_f64(options.interval);
     let mut view = View::new(options.by, output.is_colored());
     view.update(Sample::take(system, view.by));
     let mut screen = Screen::open()?;
     let mut sampled_at = Instant::now();
     let mut action = Action::Redraw;
-    while !interrupted.load(Ordering::Relaxed) && action != Action::Quit {
+    while !interruption.has_come() && action != Action::Quit {
         if action == Action::Resample || (!view.stopped && sampled_at.elapsed() >= interval) {
             view.update(Sample::take(system, view.by));
             sampled_at = Instant::now();
@@ -99,7 +101,7 @@ pub fn run(system: &System, output: Output, options: &Top, interrupted: &AtomicB
         }
         action = Action::None;
         let remaining = interval.saturating_sub(sampled_at.elapsed());
-        if event::poll(remaining.clamp(Duration::from_millis(1), SIGNAL_POLL_INTERVAL))? {
+        if event::poll(remaining.clamp(Duration::from_millis(1), interruption::POLL_INTERVAL))? {
             action = match event::read()? {
                 Event::Key(key) => view.key(key),
                 // Drawing reads the new size.

@@ -33,6 +33,8 @@ use nix::sys::signal::{
 };
 use nix::unistd::Pid;
 use serde_json::Value;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Starts a program that keeps its buffer, and one that frees its buffer.
 const LEAKING_COMMAND: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
@@ -48,6 +50,10 @@ pub fn add(tests: &mut Tests) {
     tests.add("leak/odd-names", odd_names);
     tests.add("leak/snapshot-of-another-boot", snapshot_of_another_boot);
     tests.add("leak/command-fails", command_fails);
+    tests.add("leak/alike-buffers-are-grouped", alike_buffers_are_grouped);
+    tests.add("leak/watch/growth", growth);
+    tests.add("leak/watch/limit", limit);
+    tests.add("leak/watch/until-the-process-ends", until_the_process_ends);
 }
 
 /// Kills the holders of a buffer.
@@ -244,4 +250,102 @@ fn command_fails() -> Result<()> {
     let signal = report.pointer("/run/signal").and_then(Value::as_u64);
     ensure!(signal == Some(9), "{report}");
     Ok(())
+}
+
+fn alike_buffers_are_grouped() -> Result<()> {
+    take_snapshot()?;
+    let heap = Heap::open("system")?;
+    let buffers: Vec<_> = (0..3).map(|_| heap.allocate(4096)).collect::<Result<_>>()?;
+    let lines = |arguments: &[&str]| -> Result<Vec<String>> {
+        let output = run([&["leak", "--since", SNAPSHOT], arguments].concat())?;
+        let rows = output.expect(1)?.stdout.lines().skip(2);
+        // The last line is the sum of the process.
+        Ok(rows
+            .filter(|line| line.contains(" system "))
+            .map(str::to_owned)
+            .collect())
+    };
+    let grouped = lines(&[])?;
+    ensure!(
+        matches!(&grouped[..], [line] if line.ends_with("(3 fd)")),
+        "{grouped:?}"
+    );
+    let all = lines(&["--all"])?;
+    ensure!(all.len() == 3, "{all:?}");
+    for buffer in &buffers {
+        let numbered = format!(
+            "; descriptors {} of {}",
+            buffer.raw_fd(),
+            std::process::id()
+        );
+        ensure!(all.iter().any(|line| line.ends_with(&numbered)), "{all:?}");
+    }
+    Ok(())
+}
+
+/// Starts a process that allocates a buffer every 100 ms and keeps all of them.
+fn growing() -> Result<Child> {
+    Child::run(|| {
+        let heap = Heap::open("system")?;
+        let mut buffers = Vec::new();
+        for _ in 0..100 {
+            buffers.push(heap.allocate(1 << 20)?);
+            sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    })
+}
+
+fn growth() -> Result<()> {
+    let child = growing()?;
+    let pid = child.pid();
+    let output = rkheap(&format!(
+        "--json leak --watch --pid {pid} --interval 0.5 --count 4"
+    ))?;
+    output.expect(0)?;
+    let samples: Vec<Value> = serde_json::Deserializer::from_str(&output.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+    let [first, .., last, report] = &samples[..] else {
+        anyhow::bail!("{output:?}");
+    };
+    let grown = number(last, "grown_bytes")?;
+    ensure!(
+        grown >= 2 << 20 && number(first, "bytes")? + grown == number(last, "bytes")?,
+        "{output:?}"
+    );
+    ensure!(number(last, "bytes_per_second")? > 0, "{output:?}");
+    // The sum and the list are of the same time.
+    ensure!(number(report, "left_bytes")? == grown, "{output:?}");
+    Ok(())
+}
+
+fn limit() -> Result<()> {
+    let child = growing()?;
+    let pid = child.pid();
+    let output = rkheap(&format!(
+        "leak --watch --pid {pid} --interval 0.2 --limit 2M"
+    ))?;
+    output.expect(1)?.reports("grown by more than 2 MiB")
+}
+
+fn until_the_process_ends() -> Result<()> {
+    let child = Child::run(|| {
+        let _buffer = Heap::open("system")?.allocate(1 << 20)?;
+        sleep(Duration::from_secs(1));
+        Ok(())
+    })?;
+    let pid = child.pid();
+    // Without a wait the process would stay as a zombie.
+    let waiter = std::thread::spawn(move || child.succeed());
+    let output = rkheap(&format!("leak --watch --pid {pid} --interval 0.1"))?;
+    output.expect(0)?.reports("has ended")?;
+    ensure!(
+        output.stdout.ends_with("nothing was left behind\n"),
+        "{output:?}"
+    );
+    waiter.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    rkheap(&format!("leak --watch --pid {pid}"))?
+        .expect(3)?
+        .reports("there is no process")
 }
