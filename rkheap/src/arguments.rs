@@ -76,6 +76,12 @@ pub enum Command {
     #[command(after_help = LEAK_EXAMPLES)]
     Leak(Leak),
 
+    /// Write the sums of buffers into a file, again after each interval, until interrupted
+    Watch(Watch),
+
+    /// Draw the sums that `watch` wrote
+    Plot(Plot),
+
     /// Print all buffers as a snapshot for `leak --since`
     Snapshot,
 
@@ -173,6 +179,36 @@ pub struct Top {
     /// Quit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Watch {
+    /// The file: CSV if its name ends with .csv, JSON lines if with .jsonl
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
+
+    /// How to group buffers
+    #[arg(long, default_value = "heap")]
+    pub by: By,
+
+    /// Seconds between two samples
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub interval: f64,
+
+    /// End after N samples
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+#[derive(Args)]
+pub struct Plot {
+    /// The file that `watch` wrote
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// Write the drawing to this file; - is standard output
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: PathBuf,
 }
 
 #[derive(Args)]

@@ -11,6 +11,7 @@ pub mod ls;
 pub mod map;
 pub mod peak;
 pub mod snapshot;
+pub mod watch;
 
 use crate::arguments::{
     Arguments,
@@ -35,6 +36,8 @@ pub fn run(arguments: Arguments) -> Result<Status> {
         Command::Map(options) => map::run(&system, output, &options),
         Command::Alloc(options) => alloc::run(&system, output, &options),
         Command::Bench(options) => bench::run(&system, output, &options),
+        Command::Watch(options) => watch::run(&system, output, &options),
+        Command::Plot(options) => watch::plot(output, &options),
         Command::Doctor(options) => doctor::run(&system, output, &options),
         Command::Completions { shell } => documents::completions(output, shell),
         Command::Man { dir } => documents::manual(output, dir.as_deref()),

@@ -25,6 +25,7 @@ pub mod parse;
 pub mod processes;
 pub mod ranges;
 pub mod run;
+pub mod series;
 pub mod shortage;
 pub mod survey;
 pub mod svg;

@@ -84,7 +84,7 @@ fn left_out(system: &System) -> Vec<Finding> {
             let heap = message
                 .strip_prefix("heap ")
                 .and_then(|rest| rest.split(':').next());
-            !heap.is_some_and(|heap| heaps::node(system, heap).is_ok())
+            heap.is_none_or(|heap| heaps::node(system, heap).is_err())
         })
         .collect();
     messages.sort_unstable();

@@ -15,6 +15,7 @@ mod peak;
 mod program;
 mod top;
 mod user;
+mod watch;
 mod without_module;
 
 use anyhow::Result;
@@ -55,6 +56,7 @@ fn main() -> Result<ExitCode> {
     map::add(&mut tests);
     top::add(&mut tests);
     alloc_bench::add(&mut tests);
+    watch::add(&mut tests);
     user::add(&mut tests);
     without_module::add(&mut tests);
     Ok(tests.run(&arguments.options))

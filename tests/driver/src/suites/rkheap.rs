@@ -29,7 +29,8 @@ pub const SUITES: &[Suite] = &[
                 "--module-args",
                 "keep_ranges=0",
             ],
-            command: "rkheap-tests ls/ leak/ peak/ map/ top/ alloc/ bench/ doctor/ pipe/ user/",
+            command:
+                "rkheap-tests ls/ leak/ peak/ map/ top/ alloc/ bench/ doctor/ watch/ pipe/ user/",
             ..GUEST
         }),
     },
