@@ -95,6 +95,11 @@ fn limit_beyond() -> Result<usize> {
     Ok(memory::total()? / 100 * percent)
 }
 
+/// Returns how much memory others may take or return while `size` bytes are allocated.
+fn tolerance(size: usize) -> usize {
+    (size / 8).max(MIB)
+}
+
 fn exists(name: &str) -> bool {
     !(cfg!(target_arch = "x86_64") && name.contains("uncached"))
 }

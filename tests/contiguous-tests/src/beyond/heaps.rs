@@ -8,6 +8,7 @@ use super::{
     limit_beyond,
     of_areas,
     range,
+    tolerance,
     HEAP,
     HEAPS,
     MIB, //
@@ -112,14 +113,15 @@ pub fn page_array() -> Result<()> {
 pub fn returned() -> Result<()> {
     let heap = Heap::open("cma")?;
     let size = of_areas()? + MIB;
+    let tolerance = tolerance(size);
     let before = memory::free_and_reclaimable()?;
     for _ in 0..5 {
         let buffer = heap.allocate(size)?;
         let used = before.saturating_sub(memory::free_and_reclaimable()?);
-        ensure!(used + MIB > size, "{used} of {size} bytes are used");
+        ensure!(used + tolerance > size, "{used} of {size} bytes are used");
         drop(buffer);
     }
     let lost = before.saturating_sub(memory::free_and_reclaimable()?);
-    ensure!(lost < 2 * MIB, "{lost} bytes are lost");
+    ensure!(lost < 2 * tolerance, "{lost} bytes are lost");
     Ok(())
 }

@@ -5,6 +5,7 @@
 use super::{
     allocate,
     of_areas,
+    tolerance,
     HEAP,
     HEAPS,
     MIB, //
@@ -86,6 +87,7 @@ pub fn off() -> Result<()> {
 // leaves nothing of its page arrays, and after the last buffer the module can be unloaded.
 pub fn unload() -> Result<()> {
     let size = of_areas()? + MIB;
+    let tolerance = tolerance(size);
     let before = memory::free_and_reclaimable()?;
     let used = || -> Result<usize> { Ok(before.saturating_sub(memory::free_and_reclaimable()?)) };
     let buffer: Buffer = Heap::open("cma")?.allocate(size)?;
@@ -93,7 +95,7 @@ pub fn unload() -> Result<()> {
     let allocator = Allocator::open()?;
     allocator.pages(HEAP, Some("leaver"), size)?.keep()?;
     drop(allocator);
-    ensure!(used()? + MIB > 2 * size, "{} bytes are used", used()?);
+    ensure!(used()? + tolerance > 2 * size, "{} bytes are used", used()?);
     ensure!(
         kernel_module::unload(MODULE).is_err(),
         "unloaded while a driver uses it"
@@ -101,7 +103,7 @@ pub fn unload() -> Result<()> {
     allocator::unload().context("the driver cannot be unloaded")?;
     let left = used()?;
     ensure!(
-        left + MIB > size && left < size + 2 * MIB,
+        left + tolerance > size && left < size + 2 * tolerance,
         "{left} bytes are used"
     );
     let refused = kernel_module::unload(MODULE);
@@ -112,7 +114,7 @@ pub fn unload() -> Result<()> {
         Ok(kernel_module::unload(MODULE)?)
     })?;
     let lost = used()?;
-    ensure!(lost < 2 * MIB, "{lost} bytes are lost");
+    ensure!(lost < 2 * tolerance, "{lost} bytes are lost");
     kernel_module::load(Path::new("/lib/modules/rk_dma_heap.ko"), "")??;
     Ok(())
 }
