@@ -35,6 +35,7 @@ use crate::{
     parameters::Parameters,
     range_cache::{
         self,
+        RamLimits,
         RangeCache, //
     },
     regions, //
@@ -105,8 +106,11 @@ impl Heaps {
         let lookup = AreaLookup::new();
         let mut heaps = KVec::new();
         let pools = system_heaps(parameters, &cleaner, &mut heaps)?;
-        let ram_pages = parameters.contiguous_pages(free_memory::total_ram());
-        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), ram_pages)?;
+        let limits = RamLimits {
+            all: parameters.contiguous_pages(free_memory::total_ram()),
+            below_4g: parameters.contiguous_pages(free_memory::ram_below_4g()),
+        };
+        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), limits)?;
         area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
             let heap = carveout::CarveoutHeap::new(&name, carveout)?;

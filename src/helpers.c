@@ -65,6 +65,25 @@ unsigned long rk_dma_heap_helper_totalram_pages(void)
 	return totalram_pages();
 }
 
+/* 32-bit arm with LPAE has zones that are partly above 4 GiB. */
+unsigned long rk_dma_heap_helper_ram_pages_below_4g(void)
+{
+	const unsigned long limit = 1UL << (32 - PAGE_SHIFT);
+	unsigned long pages = 0;
+	int node, index;
+
+	for_each_online_node(node) {
+		for (index = 0; index < MAX_NR_ZONES; index++) {
+			struct zone *zone = &NODE_DATA(node)->node_zones[index];
+			unsigned long start = zone->zone_start_pfn;
+
+			if (start < limit)
+				pages += min(zone_managed_pages(zone), limit - start);
+		}
+	}
+	return pages;
+}
+
 /*
  * Returns the number of pages that a zone has above a watermark for allocations that may also come
  * from the zones up to `highest`: the kernel keeps a part of each lower zone for those that may
@@ -483,6 +502,16 @@ int rk_dma_heap_helper_register_pm_notifier(struct notifier_block *block)
 void rk_dma_heap_helper_unregister_pm_notifier(struct notifier_block *block)
 {
 	unregister_pm_notifier(block);
+}
+
+unsigned int rk_dma_heap_helper_lock_system_sleep(void)
+{
+	return lock_system_sleep();
+}
+
+void rk_dma_heap_helper_unlock_system_sleep(unsigned int flags)
+{
+	unlock_system_sleep(flags);
 }
 
 int rk_dma_heap_helper_notifier_from_errno(int error)

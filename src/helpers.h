@@ -32,6 +32,7 @@ struct kthread_delayed_work;
 struct kthread_work;
 
 unsigned long rk_dma_heap_helper_totalram_pages(void);
+unsigned long rk_dma_heap_helper_ram_pages_below_4g(void);
 bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem);
 unsigned long rk_dma_heap_helper_obtainable_pages(void);
 unsigned int rk_dma_heap_helper_nr_node_ids(void);
@@ -107,6 +108,9 @@ size_t rk_dma_heap_helper_dma_max_bounced_size(struct device *dev);
 int rk_dma_heap_helper_register_pm_notifier(struct notifier_block *block);
 
 void rk_dma_heap_helper_unregister_pm_notifier(struct notifier_block *block);
+
+unsigned int rk_dma_heap_helper_lock_system_sleep(void);
+void rk_dma_heap_helper_unlock_system_sleep(unsigned int flags);
 
 int rk_dma_heap_helper_notifier_from_errno(int error);
 
@@ -262,6 +266,8 @@ void rk_dma_heap_helper_found_dma_buf_iter_next(void *address);
 struct dma_buf *rk_dma_heap_helper_dma_buf_iter_next(struct dma_buf *dma_buf);
 void rk_dma_heap_helper_found_lru_add_drain_all(void *address);
 void rk_dma_heap_helper_lru_add_drain_all(void);
+void rk_dma_heap_helper_found_pm_sleep_transition_in_progress(void *address);
+bool rk_dma_heap_helper_pm_sleep_transition_in_progress(void);
 void rk_dma_heap_helper_found___module_address(void *address);
 struct module *rk_dma_heap_helper___module_address(unsigned long address);
 void rk_dma_heap_helper_found___memcg_kmem_charge_page(void *address);

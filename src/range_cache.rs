@@ -33,6 +33,7 @@
 
 mod heap_range;
 mod placement;
+mod quota;
 mod ram;
 mod state;
 #[cfg(CONFIG_KUNIT)]
@@ -43,6 +44,7 @@ pub(crate) use heap_range::HeapRange;
 pub(crate) use placement::kernel_order;
 pub(crate) use ram::{
     LeftBeyondArea,
+    RamLimits,
     RamRanges,
     RamRequest, //
 };
@@ -120,18 +122,18 @@ pub(crate) struct RangeRequest {
 }
 
 impl RangeCache {
-    /// Creates an empty cache that is disabled. Up to `ram_pages` pages are allocated from RAM,
-    /// before which `pools` shrink. May sleep. Fails with `ENOMEM`.
+    /// Creates an empty cache that is disabled. Up to `ram_limits` are allocated from RAM, before
+    /// which `pools` shrink. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(
         lookup: Option<&AreaLookup>,
         cleaner: Arc<Cleaner>,
         pools: Arc<PoolSet>,
-        ram_pages: usize,
+        ram_limits: RamLimits,
     ) -> Result<Arc<Self>> {
         let work = DelayedWork::new()?;
         let expiry = DelayedWork::new()?;
         let state = State::new(lookup)?;
-        let ram = RamRanges::new(lookup, pools, ram_pages)?;
+        let ram = RamRanges::new(lookup, pools, ram_limits)?;
         Arc::pin_init(
             pin_init!(Self {
                 cleaner,
@@ -154,9 +156,9 @@ impl RangeCache {
     /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
     /// range in a few attempts, with `EINTR` on a fatal signal, and as [`Cleaner::clean`] does.
     pub(crate) fn allocate_from_ram(self: &Arc<Self>, request: &RamRequest) -> Result<HeapRange> {
-        let (charge, range) = self.ram.allocate(request)?;
+        let (charges, range) = self.ram.allocate(request)?;
         let range = range.finish(&self.cleaner)?;
-        charge.keep();
+        charges.keep();
         Ok(HeapRange::new(self, range))
     }
 
@@ -274,8 +276,9 @@ impl RangeCache {
     fn release_to_ram(&self, range: Preparation) {
         let mut range = range;
         while range.segment().pages > 0 {
+            let segment = range.segment();
             let pages = range.release_step();
-            self.ram.freed(pages);
+            self.ram.freed(segment, pages);
             task::reschedule();
         }
     }

@@ -12,6 +12,7 @@
 //! assert!(free_memory::free_pages_suffice(0, Watermark::High));
 //! assert!(!free_memory::free_pages_suffice(free_memory::total_ram() + 1, Watermark::Min));
 //! assert!(free_memory::obtainable_pages() > 0);
+//! assert!(free_memory::ram_below_4g() <= free_memory::total_ram());
 //! ```
 
 use crate::bindings as c;
@@ -20,6 +21,13 @@ use crate::bindings as c;
 pub(crate) fn total_ram() -> usize {
     // SAFETY: The function reads a counter and has no requirements.
     unsafe { c::totalram_pages() }
+}
+
+/// Returns how much of that is below 4 GiB. Of a zone that is partly above, all that fits is taken
+/// to be below.
+pub(crate) fn ram_below_4g() -> usize {
+    // SAFETY: The function reads counters and has no requirements.
+    unsafe { c::ram_pages_below_4g() }
 }
 
 /// A level of free memory at which the page allocator acts. It raises all levels for a while on

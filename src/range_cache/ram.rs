@@ -16,7 +16,9 @@
 //!
 //! But low memory is also what other drivers have no substitute for. So each zone keeps its
 //! watermark high, and, unless the range itself has to be there, the part that the kernel keeps for
-//! allocations that cannot come from a higher zone. Then memory above 4 GiB is searched.
+//! allocations that cannot come from a higher zone. And low memory has a limit of its own, the same
+//! share of it as that of all RAM: requests that may be served from elsewhere do not exceed it.
+//! Then memory above 4 GiB is searched.
 //!
 //! # Locks
 //!
@@ -25,6 +27,10 @@
 //! area in the same way. It is acquired with none of the module's spin locks held, and under it
 //! those that are acquired in reclaim. Who waits for it can be killed.
 
+use super::quota::{
+    Charge,
+    Quota, //
+};
 use crate::{
     abstractions::{
         cma::{
@@ -42,6 +48,7 @@ use crate::{
         shrinker::Shrink,
         signal, //
     },
+    decisions::segment::Segment,
     page_pool::PoolSet,
     watermarks, //
 };
@@ -49,13 +56,7 @@ use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
     static_lock_class,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// The number of attempts in vain before a request gives up a part of RAM.
@@ -85,39 +86,41 @@ pub(crate) struct LeftBeyondArea {
     pub(crate) spare: usize,
 }
 
+/// The largest numbers of pages of all ranges.
+#[derive(Clone, Copy)]
+pub(crate) struct RamLimits {
+    /// Anywhere.
+    pub(crate) all: usize,
+    /// Below 4 GiB, for requests that memory above it can serve.
+    pub(crate) below_4g: usize,
+}
+
 /// The ranges of RAM of all heaps.
 #[pin_data]
 pub(crate) struct RamRanges {
     ram: Ram,
     pools: Arc<PoolSet>,
-    /// The largest number of pages of all ranges.
-    limit: usize,
-    /// The number of pages of all ranges, and of those that are being allocated.
-    used: Atomic<usize>,
+    /// The pages of all ranges, and of those that are being allocated.
+    all: Quota,
+    /// Those of them that are below 4 GiB.
+    low: Quota,
     #[pin]
     attempt: KillableMutex<()>,
 }
 
-/// Pages that count as used until this is dropped.
-///
-/// # Invariants
-///
-/// `pages` pages are counted for this value.
-pub(super) struct Charge<'a> {
-    owner: &'a RamRanges,
-    pages: usize,
+/// The pages that count for a range until this is dropped.
+pub(super) struct Charges<'a> {
+    all: Charge<'a>,
+    low: Option<Charge<'a>>,
 }
 
-impl Charge<'_> {
+impl Charges<'_> {
     /// Lets the pages count until [`RamRanges::freed`] is called.
     pub(super) fn keep(self) {
-        core::mem::forget(self);
-    }
-}
-
-impl Drop for Charge<'_> {
-    fn drop(&mut self) {
-        self.owner.freed(self.pages);
+        self.all.keep();
+        if let Some(low) = self.low {
+            low.keep();
+        }
     }
 }
 
@@ -129,12 +132,12 @@ struct Part {
 }
 
 impl RamRanges {
-    /// Creates an empty set that has up to `limit` pages at a time. `pools` shrink before a request
+    /// Creates an empty set that has up to `limits` at a time. `pools` shrink before a request
     /// fails. May sleep. Fails with `ENOMEM`.
     pub(super) fn new(
         lookup: Option<&AreaLookup>,
         pools: Arc<PoolSet>,
-        limit: usize,
+        limits: RamLimits,
     ) -> Result<impl PinInit<Self>> {
         let mut areas = KVec::new();
         let all = Iterator::chain(Area::default().into_iter(), Area::all());
@@ -145,75 +148,76 @@ impl RamRanges {
         Ok(pin_init!(Self {
             ram,
             pools,
-            limit,
-            used: Atomic::new(0),
+            all: Quota::new(limits.all),
+            low: Quota::new(limits.below_4g),
             attempt <- KillableMutex::new((), c"RamRanges::attempt", static_lock_class!()),
         }))
     }
 
     /// Returns the limit for all ranges, in pages.
     pub(crate) fn limit(&self) -> usize {
-        self.limit
+        self.all.limit()
     }
 
     /// Returns what requests may still take. Does not sleep.
     pub(crate) fn left(&self, below_4g: bool) -> LeftBeyondArea {
-        if self.limit == 0 {
+        if self.limit() == 0 {
             return LeftBeyondArea::default();
         }
-        let usable = |zone: &Zone| !below_4g || zone.is_below_4g();
-        let zones = self.ram.zones().filter(usable);
-        let spare: usize = zones.map(|zone| zone.spare_pages(below_4g)).sum();
+        let spare = |is_low: bool| -> usize {
+            let zones = self.ram.zones().filter(|zone| zone.is_below_4g() == is_low);
+            zones.map(|zone| zone.spare_pages(below_4g)).sum()
+        };
+        let spare = match below_4g {
+            true => spare(true),
+            false => spare(true).min(self.low.left()).saturating_add(spare(false)),
+        };
         let spare = spare.saturating_add(self.pools.count());
         LeftBeyondArea {
-            limit: self.limit.saturating_sub(self.used.load(Relaxed)),
+            limit: self.all.left(),
             spare: spare.saturating_sub(watermarks::reserve()),
         }
     }
 
-    /// Uncounts the pages of a range that was freed. Does not sleep.
-    pub(super) fn freed(&self, pages: usize) {
-        self.used.fetch_sub(pages, Relaxed);
+    /// Uncounts the last `pages` pages of a range that were freed. Does not sleep.
+    pub(super) fn freed(&self, range: Segment, pages: usize) {
+        self.all.uncharge(pages);
+        if is_low(range) {
+            self.low.uncharge(pages);
+        }
     }
 
     /// Allocates a range.
     ///
     /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
     /// range, and with `EINTR` on a fatal signal.
-    pub(super) fn allocate(&self, request: &RamRequest) -> Result<(Charge<'_>, Preparation)> {
-        let charge = self.charge(request.pages)?;
+    pub(super) fn allocate(&self, request: &RamRequest) -> Result<(Charges<'_>, Preparation)> {
+        let all = self.all.charge(request.pages)?;
         if !watermarks::can_exist(request.pages, &*self.pools) {
             return Err(ENOMEM);
         }
         watermarks::ensure_range(request.pages, &*self.pools)?;
-        let range = self.search(request)?;
+        // Who needs low memory has no other, so the limit for it is not for them.
+        let low = match request.below_4g {
+            true => Some(self.low.charge_beyond_limit(request.pages)),
+            false => self.low.charge(request.pages).ok(),
+        };
+        let range = self.search(request, low.is_some())?;
+        let low = low.filter(|_| is_low(range.segment()));
         watermarks::start_reclaim();
         // Others may have allocated meanwhile.
         watermarks::ensure_whole_reserve(&*self.pools)?;
-        Ok((charge, Preparation::new(range, request.purpose)))
-    }
-
-    /// Counts `pages` pages. Fails with `ENOMEM` if they exceed the limit; other requests do not
-    /// notice.
-    fn charge(&self, pages: usize) -> Result<Charge<'_>> {
-        let mut used = self.used.load(Relaxed);
-        loop {
-            let more = used.checked_add(pages).filter(|more| *more <= self.limit);
-            match self.used.cmpxchg(used, more.ok_or(ENOMEM)?, Relaxed) {
-                // INVARIANT: Counted above.
-                Ok(_) => return Ok(Charge { owner: self, pages }),
-                Err(current) => used = current,
-            }
-        }
+        let charges = Charges { all, low };
+        Ok((charges, Preparation::new(range, request.purpose)))
     }
 
     /// Searches RAM, with more effort each time.
     ///
     /// A range that is smaller than a block would keep the whole block from others. So the page
-    /// allocator is asked first.
-    fn search(&self, request: &RamRequest) -> Result<Range> {
+    /// allocator is asked first. The range is below 4 GiB only if it `may_be_low`.
+    fn search(&self, request: &RamRequest, may_be_low: bool) -> Result<Range> {
         if request.pages < Ram::block_pages() {
-            if let Some(range) = self.allocate_small(request) {
+            if let Some(range) = self.allocate_small(request, may_be_low) {
                 return Ok(range);
             }
         }
@@ -221,7 +225,11 @@ impl RamRanges {
             true => Ram::END_OF_4G,
             false => usize::MAX,
         };
-        let mut parts = [self.part(0, Ram::END_OF_4G), self.part(Ram::END_OF_4G, end)];
+        let end_of_low = match may_be_low {
+            true => Ram::END_OF_4G,
+            false => 0,
+        };
+        let mut parts = [self.part(0, end_of_low), self.part(Ram::END_OF_4G, end)];
         let range = self.search_parts(request, [RamUse::Free, RamUse::Movable], &mut parts)?;
         if let Some(range) = range {
             return Ok(range);
@@ -249,18 +257,19 @@ impl RamRanges {
 
     /// Allocates a range from the page allocator, which takes the highest memory first. So it is
     /// asked for memory below 4 GiB as long as that can be spared. May sleep.
-    fn allocate_small(&self, request: &RamRequest) -> Option<Range> {
+    fn allocate_small(&self, request: &RamRequest, may_be_low: bool) -> Option<Range> {
         let pages = request.pages;
         let all_is_low = self.ram.zones().all(|zone| zone.is_below_4g());
         let low_suffices = || {
             let mut low = self.ram.zones().filter(Zone::is_below_4g);
             low.any(|zone| !zone.is_highmem() && zone.spare_pages(false) >= pages)
         };
-        let range = match request.below_4g || all_is_low || !low_suffices() {
+        let range = match request.below_4g || all_is_low || !may_be_low || !low_suffices() {
             true => None,
             false => self.ram.allocate_small(pages, true),
         };
-        range.or_else(|| self.ram.allocate_small(pages, request.below_4g))
+        let range = range.or_else(|| self.ram.allocate_small(pages, request.below_4g));
+        range.filter(|range| may_be_low || !is_low(range.segment()))
     }
 
     /// Searches the parts of RAM in their order, each with more effort each time.
@@ -352,4 +361,9 @@ impl Part {
         self.attempts_left = self.attempts_left.saturating_sub(1);
         end.saturating_add(distance)
     }
+}
+
+/// Returns whether a range is below 4 GiB. None is partly.
+fn is_low(range: Segment) -> bool {
+    range.pfn < Ram::END_OF_4G
 }

@@ -73,6 +73,7 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/little-memory", little::little_memory);
     tests.add_within(LIMIT, "low-memory/first", low::first);
     tests.add_within(LIMIT, "low-memory/left-to-others", low::left_to_others);
+    tests.add_within(LIMIT, "low-memory/share", low::share);
     tests.add_within(LIMIT, "beyond/unload", reloading::unload);
     tests.add_within(LIMIT, "beyond/off", reloading::off);
 }

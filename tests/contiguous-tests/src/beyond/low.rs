@@ -22,43 +22,58 @@ use guest_support::page_size;
 
 const END: u64 = 1 << 32;
 
-/// Returns the pages of the zones below 4 GiB that are free, and those that the kernel keeps there
-/// from allocations that may be anywhere: the watermark high and the protection.
-fn of_low_zones() -> Result<(usize, usize)> {
-    let text = std::fs::read_to_string("/proc/zoneinfo")?;
-    let (mut free, mut kept) = (0, 0);
-    for zone in text
-        .split("Node ")
-        .filter(|zone| zone.contains("zone   ") || zone.contains("zone    "))
-    {
-        let name = zone.lines().next().unwrap_or_default();
-        if !name.contains("DMA") {
-            continue;
+/// A zone below 4 GiB, as `/proc/zoneinfo` describes it.
+struct LowZone {
+    text: String,
+}
+
+impl LowZone {
+    /// Returns those that have memory.
+    fn all() -> Result<Vec<Self>> {
+        let text = std::fs::read_to_string("/proc/zoneinfo")?;
+        let mut zones = Vec::new();
+        for zone in text.split("Node ").filter(|zone| zone.contains("zone   ")) {
+            let name = zone.lines().next().unwrap_or_default();
+            let text = zone.to_owned();
+            let zone = LowZone { text };
+            if name.contains("DMA") && zone.number("managed")? > 0 {
+                zones.push(zone);
+            }
         }
-        let number = |prefix: &str| -> Result<usize> {
-            let line = zone
-                .lines()
-                .find_map(|line| line.trim().strip_prefix(prefix));
-            Ok(line
-                .with_context(|| format!("no {prefix}"))?
-                .trim()
-                .parse()?)
-        };
-        if number("managed")? == 0 {
-            continue;
-        }
-        let protection = zone
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("protection: ("));
-        let protection = protection.context("no protection")?.trim_end_matches(')');
-        let most = protection
-            .split(", ")
-            .filter_map(|pages| pages.parse::<usize>().ok())
-            .max();
-        free += number("pages free")?;
-        kept += number("high")? + most.context("no protection")?;
+        ensure!(!zones.is_empty(), "no zone below 4 GiB");
+        Ok(zones)
     }
-    ensure!(kept > 0, "no zone below 4 GiB");
+
+    /// Returns what follows `prefix` on a line.
+    fn value(&self, prefix: &str) -> Result<&str> {
+        let mut lines = self.text.lines();
+        let value = lines.find_map(|line| line.trim().strip_prefix(prefix));
+        Ok(value.with_context(|| format!("no {prefix}"))?.trim())
+    }
+
+    fn number(&self, prefix: &str) -> Result<usize> {
+        Ok(self.value(prefix)?.parse()?)
+    }
+
+    /// Returns the pages that the kernel keeps from allocations that may be anywhere: the watermark
+    /// high and the protection.
+    fn kept(&self) -> Result<usize> {
+        let protection = self.value("protection: (")?.trim_end_matches(')');
+        let pages = protection
+            .split(", ")
+            .filter_map(|pages| pages.parse::<usize>().ok());
+        Ok(self.number("high")? + pages.max().context("no protection")?)
+    }
+}
+
+/// Returns the pages of the zones below 4 GiB that are free, and those that the kernel keeps there
+/// from allocations that may be anywhere.
+fn of_low_zones() -> Result<(usize, usize)> {
+    let (mut free, mut kept) = (0, 0);
+    for zone in LowZone::all()? {
+        free += zone.number("pages free")?;
+        kept += zone.kept()?;
+    }
     Ok((free, kept))
 }
 
@@ -156,5 +171,50 @@ pub fn left_to_others() -> Result<()> {
         after.0 + slack >= after.1.min(before.0),
         "low memory is empty"
     );
+    Ok(())
+}
+
+// Of low memory, what may be above 4 GiB takes no larger share than of all memory, although more
+// could be spared. What must be below is not bound by that.
+pub fn share() -> Result<()> {
+    let _area = fill_area()?;
+    let low: usize = LowZone::all()?
+        .iter()
+        .map(|zone| zone.number("managed"))
+        .sum::<Result<usize>>()?;
+    let share = low * page_size() / 100 * 25;
+    let heap = Heap::open("cma")?;
+    let (mut held, mut below) = (Vec::new(), 0);
+    let mut allocate = |heap: &Heap, size: usize| -> Result<bool> {
+        let buffer = heap
+            .allocate(size)
+            .with_context(|| format!("{size} bytes after {} buffers", held.len()))?;
+        let is_below = range(&buffer)?.end() <= END;
+        held.push(buffer);
+        Ok(is_below)
+    };
+    for _ in 0..share / FRAME + 4 {
+        if allocate(&heap, FRAME)? {
+            below += FRAME;
+        }
+    }
+    let (free, kept) = of_low_zones()?;
+    diagnose(&format!(
+        "{} MiB of {} MiB below 4 GiB; low pages: {free} free, {kept} kept",
+        below / MIB,
+        share / MIB
+    ));
+    ensure!(free > kept + FRAME / page_size(), "low memory is short");
+    ensure!(below <= share, "{below} bytes are below 4 GiB");
+    ensure!(below + FRAME > share, "only {below} bytes are below 4 GiB");
+    // The last frame left less than another one.
+    while allocate(&heap, MIB)? {
+        below += MIB;
+        ensure!(below <= share, "{below} bytes are below 4 GiB");
+    }
+    let promised = Heap::open("cma-dma32")?;
+    for size in SIZES {
+        ensure!(allocate(&promised, size)?, "cma-dma32: above 4 GiB");
+    }
     Ok(())
 }

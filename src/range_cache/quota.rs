@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A limit for pages that are used.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+/// The pages that are used, and the most that should be.
+pub(super) struct Quota {
+    limit: usize,
+    used: Atomic<usize>,
+}
+
+/// Pages that count as used until this is dropped.
+///
+/// # Invariants
+///
+/// `pages` pages are counted for this value.
+pub(super) struct Charge<'a> {
+    quota: &'a Quota,
+    pages: usize,
+}
+
+impl Quota {
+    /// Creates a quota of `limit` pages, none of which is used.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            used: Atomic::new(0),
+        }
+    }
+
+    /// Returns the limit in pages.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Returns the number of pages up to the limit.
+    pub(super) fn left(&self) -> usize {
+        self.limit.saturating_sub(self.used.load(Relaxed))
+    }
+
+    /// Counts `pages` pages. Fails with `ENOMEM` if they exceed the limit; others do not notice.
+    pub(super) fn charge(&self, pages: usize) -> Result<Charge<'_>> {
+        let mut used = self.used.load(Relaxed);
+        loop {
+            let more = used.checked_add(pages).filter(|more| *more <= self.limit);
+            match self.used.cmpxchg(used, more.ok_or(ENOMEM)?, Relaxed) {
+                // INVARIANT: Counted above.
+                Ok(_) => return Ok(Charge { quota: self, pages }),
+                Err(current) => used = current,
+            }
+        }
+    }
+
+    /// Counts `pages` pages for somebody who is not bound by the limit, which others are.
+    pub(super) fn charge_beyond_limit(&self, pages: usize) -> Charge<'_> {
+        self.used.fetch_add(pages, Relaxed);
+        // INVARIANT: Counted above.
+        Charge { quota: self, pages }
+    }
+
+    /// Uncounts `pages` pages of a charge that was kept.
+    pub(super) fn uncharge(&self, pages: usize) {
+        self.used.fetch_sub(pages, Relaxed);
+    }
+}
+
+impl Charge<'_> {
+    /// Lets the pages count until [`Quota::uncharge`] is called.
+    pub(super) fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        self.quota.uncharge(self.pages);
+    }
+}
+
+#[cfg(CONFIG_KUNIT)]
+#[kernel::prelude::kunit_tests(rk_dma_heap_quota)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_kept_and_charges_end() -> Result {
+        let quota = Quota::new(10);
+        let first = quota.charge(6)?;
+        assert!(quota.charge(5).is_err());
+        assert_eq!(quota.left(), 4);
+        quota.charge(4)?.keep();
+        assert_eq!(quota.left(), 0);
+        drop(first);
+        assert_eq!(quota.left(), 6);
+        assert!(quota.charge(usize::MAX).is_err());
+        quota.uncharge(4);
+        assert_eq!(quota.left(), quota.limit());
+        Ok(())
+    }
+
+    #[test]
+    fn others_than_who_is_not_bound_by_it_keep_to_the_limit() {
+        let quota = Quota::new(10);
+        let beyond = quota.charge_beyond_limit(12);
+        assert_eq!(quota.left(), 0);
+        assert!(quota.charge(1).is_err());
+        drop(beyond);
+        assert!(quota.charge(10).is_ok());
+    }
+}
