@@ -15,6 +15,7 @@
 #include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/static_call.h>
+#include <linux/suspend.h>
 #include <linux/swap.h>
 
 #include "helpers.h"
@@ -45,6 +46,7 @@ FOUND_FUNCTION(unsigned long, cma_get_size, (const struct cma *cma), (cma))
 FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_begin, (void), ())
 FOUND_FUNCTION(struct dma_buf *, dma_buf_iter_next, (struct dma_buf * dma_buf), (dma_buf))
 FOUND_FUNCTION(void, lru_add_drain_all, (void), ())
+FOUND_FUNCTION(bool, pm_sleep_transition_in_progress, (void), ())
 FOUND_FUNCTION(struct module *, __module_address, (unsigned long address), (address))
 FOUND_FUNCTION(int, __memcg_kmem_charge_page, (struct page * page, gfp_t gfp, int order),
 	       (page, gfp, order))

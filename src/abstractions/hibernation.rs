@@ -6,7 +6,10 @@
 //!
 //! C header: [`include/linux/suspend.h`](srctree/include/linux/suspend.h)
 
-use crate::bindings as c;
+use crate::{
+    abstractions::kernel_symbol,
+    bindings as c, //
+};
 use core::{
     ffi::c_void,
     marker::PhantomData, //
@@ -16,6 +19,7 @@ use kernel::{
     error::to_result,
     ffi::{
         c_int,
+        c_uint,
         c_ulong, //
     },
     prelude::*,
@@ -28,8 +32,45 @@ pub(crate) trait Hibernation: 'static {
     /// hibernate if this fails, and then [`Hibernation::finished`] is not called.
     fn prepare() -> Result;
 
-    /// Memory was saved, or it was not, or what was saved runs again. May sleep.
+    /// Memory was saved, or it was not, or what was saved runs again, or nothing is being saved
+    /// when the functions are registered. May sleep.
     fn finished();
+}
+
+/// Neither hibernation nor suspend begins or ends until this is dropped.
+struct NoTransition {
+    /// What the kernel wants back.
+    flags: c_uint,
+}
+
+impl NoTransition {
+    /// Waits for the end of those that are in progress, except for hibernation by a program: its
+    /// open `/dev/snapshot` keeps others out, without the kernel's lock. May sleep.
+    fn wait() -> Self {
+        // SAFETY: The function has no requirements. `drop()` undoes what it does.
+        let flags = unsafe { c::lock_system_sleep() };
+        Self { flags }
+    }
+
+    /// Returns whether a program has begun hibernation. It is taken not to have if the kernel has
+    /// no kprobes, by which the function is found. May sleep.
+    fn hibernates(&self) -> bool {
+        let Some(address) = kernel_symbol::lookup(c"pm_sleep_transition_in_progress") else {
+            return false;
+        };
+        // SAFETY: This is the address of the function, which has no requirements.
+        unsafe {
+            c::found_pm_sleep_transition_in_progress(address.as_ptr());
+            c::pm_sleep_transition_in_progress()
+        }
+    }
+}
+
+impl Drop for NoTransition {
+    fn drop(&mut self) {
+        // SAFETY: The flags are those of the call in `wait()`.
+        unsafe { c::unlock_system_sleep(self.flags) };
+    }
 }
 
 /// The registration of a [`Hibernation`].
@@ -71,15 +112,22 @@ unsafe impl<T: Hibernation> Send for Notifier<T> {}
 unsafe impl<T: Hibernation> Sync for Notifier<T> {}
 
 impl<T: Hibernation> Notifier<T> {
-    /// Registers the functions of `T`. May sleep. Fails with `ENOMEM`.
+    /// Registers the functions of `T`, and calls [`Hibernation::finished`], now or when hibernation
+    /// that has begun without the former is over.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn register() -> Result<Self> {
         let block = bindings::notifier_block {
             notifier_call: Some(notified::<T>),
             ..pin_init::zeroed()
         };
         let block = KBox::new(Opaque::new(block), GFP_KERNEL)?;
+        let no_transition = NoTransition::wait();
         // SAFETY: The block stays where it is until it is removed.
         to_result(unsafe { c::register_pm_notifier(block.get()) })?;
+        if !no_transition.hibernates() {
+            T::finished();
+        }
         // INVARIANT: Registered above.
         Ok(Self {
             block,

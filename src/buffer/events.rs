@@ -132,10 +132,10 @@ impl<M: Memory> Buffer<M> {
             check()?;
             // SAFETY: The buffer owns the pages of its segments, which have a `struct page`.
             unsafe {
-                match action {
-                    CacheAction::Flush => cleaner.clean(part),
-                    _ => cleaner.sync_for_cpu(part, direction),
+                if action == CacheAction::Flush {
+                    cleaner.sync_for_device(part, direction)?;
                 }
+                cleaner.sync_for_cpu(part, direction)
             }
         })
     }

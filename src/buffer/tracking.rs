@@ -5,7 +5,7 @@
 //! Hibernation saves memory as a CPU reads it, which is no view that a buffer knows of. A line that
 //! is stale then is saved instead of what a device has written. So the tracking of all buffers ends
 //! before, with all lines invalidated, and buffers that are exported until the end of hibernation
-//! are not tracked.
+//! are not tracked, also if the module is loaded meanwhile.
 //!
 //! # Locks
 //!
@@ -44,11 +44,10 @@ pub(super) fn of_new_buffers() -> bool {
 pub(crate) struct Tracking(#[allow(dead_code)] Notifier<Tracked>);
 
 impl Tracking {
-    /// Begins to track new buffers. May sleep. Fails with `ENOMEM`.
+    /// Begins to track new buffers, or lets the end of hibernation do that. May sleep. Fails with
+    /// `ENOMEM`.
     pub(crate) fn start() -> Result<Self> {
-        let this = Self(Notifier::register()?);
-        NEW_BUFFERS.store(true, Relaxed);
-        Ok(this)
+        Ok(Self(Notifier::register()?))
     }
 }
 

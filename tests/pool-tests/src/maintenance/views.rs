@@ -56,7 +56,7 @@ const HEAPS: [&str; 3] = ["system", "system-dma32", "cma"];
 
 pub fn add(tests: &mut Tests) {
     type Test = fn(&Scene<'_>) -> Result<()>;
-    let each: [(&str, Test); 13] = [
+    let each: [(&str, Test); 14] = [
         ("no-view", no_view),
         ("process", view_of_a_process),
         ("kernel", view_of_the_kernel),
@@ -68,6 +68,7 @@ pub fn add(tests: &mut Tests) {
         ("access-without-view", access_without_view),
         ("access-before-importers", access_before_importers),
         ("access-beyond-view", access_beyond_view),
+        ("end-while-mapped", end_while_mapped),
         ("second-user", second_user),
         ("hibernation", hibernation),
     ];
@@ -77,6 +78,10 @@ pub fn add(tests: &mut Tests) {
                 with_scene(heap, test)
             });
         }
+        tests.add(
+            format!("maintenance/views/hibernation-at-load/{heap}"),
+            move || hibernation_at_load(heap),
+        );
         tests.add(format!("maintenance/views/zeroes/{heap}"), move || {
             zeroes(heap, "")
         });
@@ -336,6 +341,23 @@ fn access_beyond_view(scene: &Scene<'_>) -> Result<()> {
     scene.expect_written_back("after the access")
 }
 
+/// An access ends while devices have the buffer mapped: all lines are written back by a mapping of
+/// the module's own, which the kernel's debugging of the DMA interface must not take for one that
+/// conflicts with theirs.
+fn end_while_mapped(scene: &Scene<'_>) -> Result<()> {
+    for direction in [Direction::Both, Direction::FromDevice, Direction::ToDevice] {
+        scene.expect_written_back("before")?;
+        scene.device.map(direction)?;
+        scene.expect("map", NONE)?;
+        scene.buffer.sync(SYNC_END | SYNC_RW)?;
+        // After that the usual maintenance follows, as there may be dirty lines again.
+        scene.watch.trace.clear()?;
+        scene.device.unmap()?;
+        scene.watch.trace.clear()?;
+    }
+    scene.expect_written_back("afterwards")
+}
+
 /// A further user of an attachment that only writes takes over what the CPU has written: 32-bit arm
 /// would discard it.
 fn second_user(scene: &Scene<'_>) -> Result<()> {
@@ -392,6 +414,34 @@ fn hibernation(scene: &Scene<'_>) -> Result<()> {
     ensure!(!maps_free(&new)?, "a buffer of that time, afterwards");
     ensure!(maps_free(&heap.allocate(page_size())?)?, "a new buffer");
     Ok(())
+}
+
+/// The module is loaded while a program saves memory, and nobody tells it when that began.
+fn hibernation_at_load(name: &str) -> Result<()> {
+    if !Path::new(SNAPSHOT).exists() {
+        return Err(skip("this kernel has no hibernation"));
+    }
+    client::load("")?;
+    let client = Client::open()?;
+    let snapshot = File::open(SNAPSHOT).context(SNAPSHOT)?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let watch = Watch::start()?;
+    let second_round = || -> Result<Maintenance> {
+        let buffer = heap.allocate(PAGES * page_size())?;
+        let device = client.import(&buffer)?;
+        let segments = device.segments()?;
+        device.unmap()?;
+        watch.trace.clear()?;
+        device.map(Direction::Both)?;
+        device.unmap()?;
+        watch.take(&segments)
+    };
+    expect("during hibernation", second_round()?, flushed())?;
+    drop(snapshot);
+    expect("afterwards", second_round()?, NONE)?;
+    drop((watch, heap));
+    module.unload()
 }
 
 /// With `cache_states=0` each map and unmap is maintained.
