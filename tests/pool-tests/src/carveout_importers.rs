@@ -25,7 +25,10 @@ use guest_support::client::{
 };
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::ktap::Tests;
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
 use guest_support::pattern::Pattern;
 use std::fs;
 
@@ -35,6 +38,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("carveout/behind-a-bus", carveout_behind_a_bus);
     tests.add("iommu/carveout-as-memory", iommu_carveout);
     tests.add("iommu/all-memory-is-reachable", iommu_reachable);
+    tests.add("iommu/map-calls", iommu_map_calls);
 }
 
 /// Returns the attributes of each call by which a contiguous range is mapped for a device.
@@ -140,6 +144,32 @@ fn iommu_reachable() -> Result<()> {
             );
         }
         check_both_ways(client, &Heap::open("system-uncached")?.allocate(MIB)?)
+    })
+}
+
+// An IOMMU is programmed once for each run of contiguous pages, whatever the number of entries. The
+// kernel's own heap has runs of 1 MiB at most.
+fn iommu_map_calls() -> Result<()> {
+    const SIZE: usize = 32 * MIB;
+    with_iommu("", |client| {
+        for (name, most) in [("system", SIZE / (2 * MIB)), ("cma", 1)] {
+            let buffer = Heap::open(name)?.allocate(SIZE)?;
+            let trace = Trace::of(&["iommu/map"])?;
+            let device = client.import(&buffer)?;
+            let events = trace.take()?;
+            drop((device, trace));
+            let sizes = events
+                .iter()
+                .filter(|event| event.name == "map")
+                .map(|event| event.number("size"))
+                .collect::<Result<Vec<_>>>()?;
+            diagnose(&format!("{name}: {} calls", sizes.len()));
+            ensure!(
+                sizes.iter().sum::<u64>() == SIZE as u64 && sizes.len() <= most,
+                "{name}: the IOMMU mapped {sizes:?}"
+            );
+        }
+        Ok(())
     })
 }
 

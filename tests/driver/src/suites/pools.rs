@@ -139,8 +139,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "iommu",
-        promise: "behind an IOMMU a carveout is normal memory, and each heap's memory is \
-                  reachable for a device of 32 bits",
+        promise: "behind an IOMMU a carveout is normal memory, each heap's memory is reachable for \
+                  a device of 32 bits, and 32 MiB are mapped by 16 calls at most",
         environment: Environment::Guest(Guest {
             // QEMU's 32-bit machine has no IOMMU, and the kernels with checkers have no driver.
             targets: &["arm64"],
