@@ -53,6 +53,26 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "overlapping-mappings",
+        promise: "the module's own mappings do not conflict with those of devices, as debugging of \
+                  the DMA interface sees it",
+        environment: Environment::Guest(Guest {
+            targets: &["debug-own"],
+            options: &[
+                "--no-module",
+                "--mem",
+                "1G",
+                "--dtb",
+                "rockchip-cma",
+                "--append",
+                // With bounce buffers nothing is reported.
+                "init_on_alloc=0 swiotlb=noforce",
+            ],
+            command: "pool-tests maintenance/views/end-while-mapped maintenance/views/hibernation",
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "pressure",
         promise: "pools are reclaimed before the OOM killer is triggered; unloading frees all \
                   memory; 1,000 kills leak none",
