@@ -32,8 +32,8 @@ pub(crate) trait Hibernation: 'static {
     /// hibernate if this fails, and then [`Hibernation::finished`] is not called.
     fn prepare() -> Result;
 
-    /// Memory was saved, or it was not, or what was saved runs again, or nothing is being saved
-    /// when the functions are registered. May sleep.
+    /// Memory was saved, or it was not, or what was saved runs again, or an attempt to restore it
+    /// was given up, or nothing is being saved when the functions are registered. May sleep.
     fn finished();
 }
 
@@ -153,7 +153,9 @@ unsafe extern "C" fn notified<T: Hibernation>(
 ) -> c_int {
     let result = match event as u32 {
         bindings::PM_HIBERNATION_PREPARE => T::prepare(),
-        bindings::PM_POST_HIBERNATION => {
+        // A program may have opened `/dev/snapshot` to restore memory, and the kernel does not tell
+        // which of both is in progress.
+        bindings::PM_POST_HIBERNATION | bindings::PM_POST_RESTORE => {
             T::finished();
             Ok(())
         }

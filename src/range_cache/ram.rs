@@ -170,7 +170,9 @@ impl RamRanges {
         };
         let spare = match below_4g {
             true => spare(true),
-            false => spare(true).min(self.low.left()).saturating_add(spare(false)),
+            false => spare(true)
+                .min(self.low.left())
+                .saturating_add(spare(false)),
         };
         let spare = spare.saturating_add(self.pools.count());
         LeftBeyondArea {

