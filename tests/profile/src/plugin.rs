@@ -6,6 +6,10 @@
 //! A marker is an instruction without effect that no compiler emits: a move of a register to
 //! itself. After each end marker the plugin writes the counts to the file of the argument
 //! `out=FILE`: one line per address with the address in hexadecimal and its count.
+//!
+//! With the argument `trace=FILE` it also writes the address of each instruction that is executed
+//! between markers, in their order, to that file: one in hexadecimal per line, and an empty line
+//! after each end marker.
 
 use anyhow::{
     anyhow,
@@ -54,6 +58,12 @@ static COUNTS: Mutex<BTreeMap<u64, Arc<AtomicU64>>> = Mutex::new(BTreeMap::new()
 /// The output file.
 static OUT: OnceLock<PathBuf> = OnceLock::new();
 
+/// The file for the instructions in their order, if it is wanted, and these instructions.
+static TRACE: OnceLock<(PathBuf, Mutex<Vec<u64>>)> = OnceLock::new();
+
+/// Stands for an end marker in [`TRACE`].
+const NO_ADDRESS: u64 = 0;
+
 struct Counter;
 
 impl Register for Counter {
@@ -61,6 +71,9 @@ impl Register for Counter {
         let Some(Value::String(out)) = arguments.parsed.get("out") else {
             bail!("missing argument of the plugin: add out=FILE");
         };
+        if let Some(Value::String(trace)) = arguments.parsed.get("trace") {
+            let _ = TRACE.set((trace.into(), Mutex::default()));
+        }
         OUT.set(out.into())
             .ok()
             .context("the plugin is loaded twice: pass it to QEMU once")
@@ -81,13 +94,17 @@ impl HasCallbacks for Counter {
             } else if data == END {
                 instruction.register_execute_callback(|_| {
                     COUNTING.store(false, Relaxed);
+                    trace(NO_ADDRESS);
                     write_counts().expect("the output file is writable");
+                    write_trace().expect("the output file is writable");
                 });
             } else {
-                let count = counts.entry(instruction.vaddr()).or_default().clone();
+                let address = instruction.vaddr();
+                let count = counts.entry(address).or_default().clone();
                 instruction.register_execute_callback(move |_| {
                     if COUNTING.load(Relaxed) {
                         count.fetch_add(1, Relaxed);
+                        trace(address);
                     }
                 });
             }
@@ -109,6 +126,29 @@ fn write_counts() -> Result<()> {
     }
     let out = OUT.get().context("no output file")?;
     std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
+}
+
+/// Adds an instruction to the trace, if one is wanted.
+fn trace(address: u64) {
+    if let Some((_, addresses)) = TRACE.get() {
+        addresses.lock().expect("no callback failed").push(address);
+    }
+}
+
+/// Writes the trace so far to its file, if one is wanted.
+fn write_trace() -> Result<()> {
+    let Some((file, addresses)) = TRACE.get() else {
+        return Ok(());
+    };
+    let addresses = addresses.lock().map_err(|_| anyhow!("a callback failed"))?;
+    let mut text = String::new();
+    for address in addresses.iter() {
+        match *address {
+            NO_ADDRESS => writeln!(text)?,
+            address => writeln!(text, "{address:x}")?,
+        }
+    }
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 impl Plugin for Counter {}
