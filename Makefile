@@ -66,7 +66,7 @@ soak: module guest ## Run all operations at once for HOURS (1) with little memor
 bench: ## Count the instructions of the kernel's heaps and these; into BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'
 
-profile: ## Count the instructions of allocation, import and close per function, and their locks: docs/profile.md, docs/locks.md
+profile: ## Count instructions per function, and find locks: docs/profile.md, docs/locks.md
 	@qemu/build-module bench && qemu/build-guest bench
 	@qemu/enter cargo build --quiet --release --package profile
 	@qemu/enter cargo run --quiet --release --package profile -- --project $(CURDIR)
