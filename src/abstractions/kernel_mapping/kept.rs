@@ -11,9 +11,9 @@
 //! apart from them a mapping consists of two small objects. The page tables take one 512th of the
 //! mapped memory with 64-bit entries and pages of 4 KiB.
 //!
-//! Memory for per-CPU variables is the one user of that address space that fails without asking: it
-//! needs a hole for the memory of all CPUs, some hundred KiB, at the space's upper end, and mappings
-//! like these fill the space from its lower end. So it finds one as long as all others do.
+//! Memory for per-CPU variables is the one user of that address space that fails without asking. It
+//! needs a hole for the memory of all CPUs, some hundred KiB, at the upper end, and mappings like
+//! these fill the space from its lower end. So it finds one as long as all others do.
 //!
 //! # Locks
 //!

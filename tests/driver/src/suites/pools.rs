@@ -69,7 +69,8 @@ pub const SUITES: &[Suite] = &[
                 // With bounce buffers nothing is reported.
                 "init_on_alloc=0 swiotlb=noforce",
             ],
-            command: "pool-tests maintenance/views/end-while-mapped maintenance/views/hibernation",
+            command: "pool-tests maintenance/views/end-while-mapped",
+            timeout: 180,
             ..GUEST
         }),
     },
