@@ -41,10 +41,12 @@ check_fragments() {
 				wanted[option] = $0
 		}
 		END {
-			for (option in wanted)
-				if (wanted[option] != (option in has ? has[option] :
-				                       "# " option " is not set"))
+			for (option in wanted) {
+				if (!(option in has))
+					has[option] = "# " option " is not set"
+				if (wanted[option] != has[option])
 					print wanted[option]
+			}
 		}' .config fragments)
 	if [[ $missing ]]; then
 		printf '%s\nthese lines of the fragments are not in the configuration\n' "$missing"
