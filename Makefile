@@ -5,10 +5,15 @@
 TARGET ?= arm64
 TEST_TARGETS ?= arm64 amd64 armhf
 CHECKED_TARGETS ?= debug-own debug
-KERNEL_TARGETS ?= rt-arm64 arm64-16k
+KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 deb14-arm64 rt-amd64
 HOURS ?= 1
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs
+# KERNEL is another Debian package than that of the row TARGET: linux-image-...
+ifdef KERNEL
+override TARGET := $(TARGET)@$(KERNEL)
+KERNEL_TARGETS := $(TARGET)
+endif
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
@@ -108,7 +113,7 @@ distclean: clean ## Remove the cache as well: build root, kernel trees, download
 	rm -rf "$(CACHE)"
 
 help: ## Show this
-	@printf 'make [GOAL] [TARGET=name]; targets: '
+	@printf 'make [GOAL] [TARGET=name [KERNEL=linux-image-...]]; targets: '
 	@awk '!/^#/ && NF { printf "%s ", $$1 } END { print "" }' qemu/targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))

@@ -72,6 +72,12 @@ archive_open() {
 stable_names=(trixie stable)
 backports_names=(trixie-backports stable-backports)
 
+# use_suite SUITE: lets open_archive use SUITE, if it is not trixie, in place of trixie and its
+# backports.
+use_suite() {
+	[[ $1 == trixie ]] || stable_names=("$1") backports_names=("$1")
+}
+
 # open_archive STATE ARCHITECTURES: calls archive_open with the names that verify, and sets `stable`
 # and `backports` to them.
 open_archive() {

@@ -22,8 +22,10 @@ inside_root() {
 	[[ -e $root_marker ]]
 }
 
+# A target's name is that of a row, or ROW@PACKAGE: the row's machine with the kernel of another
+# Debian package.
 target_row() {
-	awk -v name="$1" '!/^#/ && $1 == name' "$project/qemu/targets"
+	awk -v name="${1%%@*}" '!/^#/ && $1 == name' "$project/qemu/targets"
 }
 
 target_names() {
@@ -36,7 +38,14 @@ read_target() {
 	row=$(target_row "$1")
 	[[ -n $row ]] ||
 		die "qemu/targets has no target '$1': use one of: $(target_names | paste -sd ' ')"
-	read -r target arch debian_arch kernel_package fragments triple qemu machine cpu smp \
+	read -r target arch debian_arch kernel_package suite fragments triple qemu machine cpu smp \
 		memory tree boot_modules modules kernel_arguments <<<"$row"
+	if [[ $1 == *@* ]]; then
+		target=$1
+		kernel_package=${1#*@}
+		[[ $kernel_package == linux-image-* && $kernel_package != */* ]] ||
+			die "$1: a kernel is a package of Debian, linux-image-..."
+		[[ $fragments == - ]] || die "$1: ${1%%@*} boots a kernel that is built here"
+	fi
 	target_folder=$setup_folder/$target
 }

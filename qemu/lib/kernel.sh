@@ -38,6 +38,46 @@ fetch_kernel() {
 	rm -rf unpacked "$state/cache/archives"
 }
 
+# fetch_image ARCHITECTURE PACKAGE SUITE: like fetch_kernel, from another suite, or for a PACKAGE
+# that is the kernel itself: linux-image-RELEASE. (The text of fetch_kernel names the folders of all
+# kernels that are in caches.)
+fetch_image() {
+	local architecture=$1 package=$2 state=$cache/apt/$target \
+		stable backports release version part
+	use_suite "$3"
+	open_archive "$state" "$architecture"
+
+	release=$package
+	[[ $package == linux-image-[0-9]* ]] ||
+		release=$(archive_field "$state" "$package" Depends |
+			grep -oE 'linux-image-[0-9][^ ,]*' | head -n 1)
+	release=${release#linux-image-}
+	version=$(archive_field "$state" "linux-image-$release" Version)
+	if [[ -z $version ]]; then
+		printf 'the archive has no kernel %s for %s\n' "$package" "$architecture"
+		return 1
+	fi
+	local packages=("linux-headers-$release" "linux-image-$release" busybox-static)
+	for part in linux-binary linux-modules; do
+		! archive_has "$state" "$part-$release" || packages+=("$part-$release")
+	done
+	archive_unpack "$state" unpacked "${packages[@]}"
+	if ! grep -q '^CONFIG_RUST=y' unpacked/usr/src/linux-headers-"$release"/.config; then
+		printf '%s was built without CONFIG_RUST\n' "$release"
+		return 1
+	fi
+
+	printf '%s\n' "$release" >release
+	printf '%s\n' "$version" >version
+	mv unpacked/usr/src/linux-headers-"$release"/{.config,Module.symvers,vmlinux} .
+	mv .config config
+	first_of unpacked/{boot/vmlinuz-"$release",usr/lib/modules/"$release"/vmlinuz} vmlinuz
+	mkdir -p lib/modules
+	first_of unpacked{,/usr}/lib/modules/"$release" lib/modules
+	first_of unpacked{,/usr}/bin/busybox busybox
+	rm -rf unpacked "$state/cache/archives"
+}
+
 # first_of FILE... DESTINATION: moves the first file that exists.
 first_of() {
 	local file
@@ -59,6 +99,15 @@ fetch_source() {
 	"$project/qemu/enter" tar --extract --strip-components=1 \
 		--file "unpacked/usr/src/linux-source-$series.tar.xz"
 	rm -rf unpacked
+}
+
+# fetch_source_of_suite VERSION SUITE: like fetch_source, from another suite.
+fetch_source_of_suite() {
+	# The archive of the packages stage may be another target's.
+	local stable backports
+	use_suite "$2"
+	open_archive "$cache/apt/$target" "$debian_arch"
+	fetch_source "$1"
 }
 
 # Copies the modules that the guest may load, and their dependencies. Uncompressed: busybox does not
@@ -83,6 +132,7 @@ collect_modules() {
 # Prepares everything for a target; call read_target first.
 need_target() {
 	local release version
+	need_suite_root
 	if [[ $fragments == - ]]; then
 		need_packages kernel
 		release=$(<"$target_folder/kernel/release")
@@ -102,22 +152,34 @@ need_target() {
 # The arguments are real folders, not links: the links may later point to folders of other versions.
 
 need_packages() {
+	local work=(fetch_kernel "$debian_arch" "$kernel_package")
+	[[ $suite == trixie && $kernel_package != linux-image-[0-9]* ]] ||
+		work=(fetch_image "${work[@]:1}" "$suite")
 	# Named after the architecture: targets of the same packages share the folder.
-	stage "$target/$1" "kernel packages for $target" "kernel-$debian_arch" fetch_kernel \
-		"$debian_arch" "$kernel_package"
+	stage "$target/$1" "kernel packages for $target" "kernel-$debian_arch" "${work[@]}"
 }
 
 need_source() {
 	version=$(<"$target_folder/$1/version")
-	stage "$target/source" "kernel source $version" "source-$version" fetch_source "$version"
+	local work=(fetch_source "$version")
+	[[ $suite == trixie ]] || work=(fetch_source_of_suite "$version" "$suite")
+	stage "$target/source" "kernel source $version" "source-$version" "${work[@]}"
 }
 
 need_tree_of_packages() {
 	local -a make_arguments
-	mapfile -t make_arguments < <(kernel_make_arguments "$1")
-	stage "$target/tree" "kernel tree for $target ($1)" "tree-$target" prepare_tree \
-		"$(readlink "$target_folder/source")" "$(readlink "$target_folder/kernel")" \
-		"$(readlink "$root")" "${make_arguments[@]}"
+	local prepare=prepare_tree own_root=$root
+	if [[ $suite != trixie ]]; then
+		prepare=prepare_tree_of_suite
+		own_root=$target_folder/root
+	fi
+	mapfile -t make_arguments < <(
+		kernel_make_arguments "$1" "$(gcc_of "$target_folder/kernel/config")"
+	)
+	BUILD_ROOT=$own_root stage "$target/tree" "kernel tree for $target ($1)" "tree-$target" \
+		"$prepare" "$(readlink "$target_folder/source")" \
+		"$(readlink "$target_folder/kernel")" "$(readlink "$own_root")" \
+		"${make_arguments[@]}"
 }
 
 need_own_kernel() {
@@ -139,9 +201,16 @@ need_own_kernel() {
 		"$(readlink "$target_folder/tree")" "$(readlink "$target_folder/packages")"
 }
 
+# Prints the modules of the row. Another kernel than the row's may lack some of them.
 modules_wanted() {
-	printf '%s,%s' "$boot_modules" "$modules" | tr ',' '\n' |
-		grep -vx -- - | sort -u | paste -sd ' '
+	local kernel=$target_folder/kernel/lib/modules name
+	printf '%s,%s\n' "$boot_modules" "$modules" | tr ',' '\n' | grep -vx -- - | sort -u |
+		while read -r name; do
+			if [[ $target != *@* ]] || grep -rqE "(^|/)$name\.ko" \
+				"$kernel"/*/modules.{order,builtin}; then
+				printf '%s\n' "$name"
+			fi
+		done | paste -sd ' '
 }
 
 report_unknown_kernel() {

@@ -70,7 +70,7 @@ install_own_kernel() {
 # Prints the target whose fragments are the first ones of this target's, if there is one.
 base_target() {
 	awk -v fragments="$fragments" \
-		'!/^#/ && $5 != "-" && index(fragments, $5 ",") == 1 { print $1 }' \
+		'!/^#/ && $6 != "-" && index(fragments, $6 ",") == 1 { print $1 }' \
 		"$project/qemu/targets"
 }
 

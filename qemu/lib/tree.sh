@@ -5,21 +5,28 @@
 # that its headers lack. Used by set-up and, on a board, by the DKMS package, whose
 # `$project/qemu/enter` runs the command directly.
 
+# kernel_make_arguments RELEASE GCC: GCC is the version of the compiler.
 kernel_make_arguments() {
 	printf '%s\n' "ARCH=$arch" LOCALVERSION= "KERNELRELEASE=$1"
 	case $arch in
 	arm64)
-		printf '%s\n' CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gcc-14 \
+		printf '%s\n' CROSS_COMPILE=aarch64-linux-gnu- "CC=aarch64-linux-gnu-gcc-$2" \
 			CROSS_COMPILE_COMPAT=arm-linux-gnueabihf- \
-			CC_COMPAT=arm-linux-gnueabihf-gcc-14
+			"CC_COMPAT=arm-linux-gnueabihf-gcc-$2"
 		;;
 	arm)
-		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- CC=arm-linux-gnueabihf-gcc-14
+		printf '%s\n' CROSS_COMPILE=arm-linux-gnueabihf- \
+			"CC=arm-linux-gnueabihf-gcc-$2"
 		;;
 	x86)
-		printf '%s\n' CROSS_COMPILE=x86_64-linux-gnu- CC=x86_64-linux-gnu-gcc-14
+		printf '%s\n' CROSS_COMPILE=x86_64-linux-gnu- "CC=x86_64-linux-gnu-gcc-$2"
 		;;
 	esac
+}
+
+# gcc_of CONFIGURATION: prints the version of the compiler that built a kernel.
+gcc_of() {
+	sed -nE 's/^CONFIG_GCC_VERSION=([0-9]+)[0-9]{4}$/\1/p' "$1"
 }
 
 # prepare_tree SOURCE KERNEL ROOT ARGUMENT...: creates in the current folder a kernel tree in which
@@ -40,6 +47,27 @@ prepare_tree() {
 	check_rust_symbols
 	# So that `make -C TREE` needs only these arguments.
 	printf '%s\n' "$@" >make-arguments
+}
+
+# prepare_tree_of_suite SOURCE KERNEL ROOT ARGUMENT...: like prepare_tree, with another build root
+# whose compiler may be of another Debian revision.
+#
+# Debian builds a kernel on the kernel's architecture. The cross compiler of the same version is
+# another source package, which follows a few days later, and its revision is in the line
+# CONFIG_CC_VERSION_TEXT. Nothing but the banner of the kernel depends on that line: the version
+# itself is in CONFIG_GCC_VERSION, which prepare_tree compares as it compares all other lines.
+prepare_tree_of_suite() {
+	local source=$1 kernel=$2 compiler=CONFIG_CC_VERSION_TEXT text
+	shift 2
+	mkdir packaged
+	ln -s "$kernel"/{Module.symvers,vmlinux} packaged
+	text=$("$project/qemu/enter" "$(printf '%s\n' "$@" | sed -n 's/^CC=//p')" --version |
+		head -n 1)
+	printf '%s was built with %s\n' "$(<"$kernel/release")" \
+		"$(grep "^$compiler=" "$kernel/config")"
+	sed "s/^$compiler=.*/$compiler=\"$text\"/" "$kernel/config" >packaged/config
+	prepare_tree "$source" "$PWD/packaged" "$@"
+	rm -r packaged
 }
 
 # Rust symbols contain a hash of their crate: they differ if the rebuilt crates are not those of the

@@ -71,7 +71,7 @@ pub struct Arguments {
     )]
     pub module_args: String,
 
-    /// Folder to mount at /share in the guest, read-write
+    /// Folder to mount at /share in the guest, read-write; a copy on a target without 9p
     #[arg(long, value_name = "DIR")]
     pub share: Option<PathBuf>,
 

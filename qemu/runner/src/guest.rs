@@ -80,7 +80,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// Runs the machine, prints COMMAND's output, and returns the exit status.
 pub fn run(arguments: &Arguments) -> Result<u8> {
     let target = Target::find(&arguments.project, &arguments.target)?;
-    let files = Files::of(&target, &arguments.project);
+    let files = Files::of(&target, &arguments.project)?;
     let machine = Machine {
         target: &target,
         arguments,
@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     let (input, output, errors) = (port("stdin")?, port("stdout")?, port("stderr")?);
     // The last port: see init.
     let control = port("control")?;
-    if let Some(folder) = &arguments.share {
+    if let Some(folder) = arguments.share.as_ref().filter(|_| files.has_9p) {
         machine::add_share(&mut command, folder)?;
     }
     if arguments.verbose {
@@ -219,6 +219,9 @@ fn initramfs(
         target.name
     );
     initramfs.copy_modules("lib/modules", &files.built_modules)?;
+    if let Some(folder) = arguments.share.as_ref().filter(|_| !files.has_9p) {
+        initramfs.copy_tree("share", folder)?;
+    }
     let mut add_setting =
         |name: &str, content: &str| initramfs.add_file(&format!("vm/{name}"), content, 0o644);
     add_setting("boot-modules", &target.boot_modules.join(" "));
@@ -226,7 +229,7 @@ fn initramfs(
     if !arguments.no_module {
         add_setting("load", &arguments.module_args);
     }
-    if arguments.share.is_some() {
+    if arguments.share.is_some() && files.has_9p {
         add_setting("share", "");
     }
     if arguments.shell {

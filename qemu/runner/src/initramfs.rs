@@ -82,7 +82,8 @@ impl Initramfs {
             if entry.file_type()?.is_dir() {
                 self.copy_tree(inside, &entry.path())?;
             } else {
-                self.copy_file(inside, &entry.path(), 0o644)?;
+                let mode = 0o644 | (entry.metadata()?.permissions().mode() & 0o111);
+                self.copy_file(inside, &entry.path(), mode)?;
             }
         }
         Ok(())

@@ -38,22 +38,25 @@ impl Target {
         Self::parse(&table, name)
     }
 
+    /// Parses the row of `name`, which is that of a row or `ROW@PACKAGE`: the row's machine with
+    /// the kernel of another package.
     fn parse(table: &str, name: &str) -> Result<Self> {
+        let row_name = name.split_once('@').map_or(name, |(row, _)| row);
         let rows = table
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
         for row in rows {
             let columns: Vec<&str> = row.split_whitespace().collect();
-            if columns[0] != name {
+            if columns[0] != row_name {
                 continue;
             }
-            // Arch, Debian architecture, kernel, fragments and modules are for set-up alone.
-            let [name, _, _, _, _, triple, qemu, machine, cpu, smp, memory, tree, boot, _, append] =
+            // Arch, Debian architecture, kernel, suite, fragments and modules are for set-up alone.
+            let [_, _, _, _, _, _, triple, qemu, machine, cpu, smp, memory, tree, boot, _, append] =
                 columns[..]
             else {
                 bail!(
-                    "qemu/targets: the row of target '{name}' has {} columns instead of 15",
+                    "qemu/targets: the row of target '{row_name}' has {} columns instead of 16",
                     columns.len()
                 );
             };
@@ -91,21 +94,45 @@ pub struct Files {
     /// The built module that init loads.
     pub module: PathBuf,
     pub guest_programs: PathBuf,
+    /// Whether the guest can mount a folder of the host.
+    pub has_9p: bool,
 }
 
 impl Files {
-    pub fn of(target: &Target, project: &Path) -> Self {
+    /// Finds the files of a target.
+    ///
+    /// Fails if set-up of the target is incomplete.
+    pub fn of(target: &Target, project: &Path) -> Result<Self> {
         let folder = project.join("build/setup").join(&target.name);
         let built_modules = project.join("build").join(&target.name);
-        Self {
+        let kernel_modules = folder.join("modules");
+        Ok(Self {
             kernel: folder.join("kernel/vmlinuz"),
             busybox: folder.join("kernel/busybox"),
-            kernel_modules: folder.join("modules"),
+            has_9p: has_module(&kernel_modules, "9p")?,
+            kernel_modules,
             module: built_modules.join("rk_dma_heap.ko"),
             built_modules,
             guest_programs: project.join("target").join(&target.triple).join("release"),
+        })
+    }
+}
+
+/// Returns whether the modules that set-up copied into `folder` include `name`.
+///
+/// Fails if set-up is incomplete.
+fn has_module(folder: &Path, name: &str) -> Result<bool> {
+    let folder = folder.join("lib/modules");
+    let context = || format!("cannot read {}: run qemu/setup", folder.display());
+    for release in fs::read_dir(&folder).with_context(context)? {
+        let list = release.with_context(context)?.path().join("modules.dep");
+        let list = fs::read_to_string(&list).with_context(context)?;
+        let file = format!("/{name}.ko:");
+        if list.lines().any(|line| line.contains(&file)) {
+            return Ok(true);
         }
     }
+    Ok(false)
 }
 
 #[cfg(test)]
@@ -113,8 +140,9 @@ mod tests {
     use super::*;
 
     const TABLE: &str = "# name\n\
-        a arm64 arm64 linux-image-a - t-a aarch64 virt,gic-version=3 cortex-a57 2 1G - - vgem -\n\
-        b arm armhf linux-image-b x,y t-b arm virt cortex-a7 1 96M small \
+        a arm64 arm64 linux-image-a trixie - t-a aarch64 virt,gic-version=3 cortex-a57 2 1G \
+        - - vgem -\n\
+        b arm armhf linux-image-b trixie x,y t-b arm virt cortex-a7 1 96M small \
         virtio_pci,virtio_console - x=1,y\n";
 
     #[test]
@@ -126,6 +154,13 @@ mod tests {
         assert_eq!(target.boot_modules, ["virtio_pci", "virtio_console"]);
         assert_eq!(target.kernel_arguments, ["x=1", "y"]);
         assert!(Target::parse(TABLE, "a").unwrap().boot_modules.is_empty());
+    }
+
+    #[test]
+    fn another_kernel_has_the_machine_of_the_row() {
+        let target = Target::parse(TABLE, "b@linux-image-7.2-c").unwrap();
+        assert_eq!(target.name, "b@linux-image-7.2-c");
+        assert_eq!(target.memory, "96M");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use anyhow::{
 };
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
+use guest_support::kernel_module;
 use guest_support::ktap::diagnose;
 use guest_support::udmabuf;
 use guest_support::v4l2::{
@@ -42,23 +43,32 @@ fn exported(exporter: &'static str, buffer: Buffer) -> Exported {
     }
 }
 
-/// Allocates a dma-buf from each exporter except this module.
+/// Allocates a dma-buf from each exporter of this kernel except this module.
 pub fn others() -> Result<Vec<Exported>> {
-    let mut all = vec![exported("vgem", Vgem::open()?.allocate(SIZE)?)];
-    let camera = vivid::camera(Access::Kernel)?;
-    camera.set_format(BufferType::Capture, PixFormat::new(1024, 640, GREY))?;
-    let buffer = camera.allocate(BufferType::Capture)?;
-    all.push(Exported {
-        exporter: "videobuf2",
-        buffer,
-        _device: Some(camera),
-    });
+    let mut all = Vec::new();
+    if kernel_module::exists("vgem") {
+        all.push(exported("vgem", Vgem::open()?.allocate(SIZE)?));
+    } else {
+        diagnose("this kernel has no vgem");
+    }
+    if kernel_module::exists("vivid") {
+        let camera = vivid::camera(Access::Kernel)?;
+        camera.set_format(BufferType::Capture, PixFormat::new(1024, 640, GREY))?;
+        let buffer = camera.allocate(BufferType::Capture)?;
+        all.push(Exported {
+            exporter: "videobuf2",
+            buffer,
+            _device: Some(camera),
+        });
+    } else {
+        diagnose("this kernel has no vivid");
+    }
     if Path::new("/dev/udmabuf").exists() {
         all.push(exported("udmabuf", udmabuf::allocate(SIZE)?));
     } else {
         diagnose("this kernel has no udmabuf");
     }
-    ensure!(all.len() >= 2);
+    ensure!(!all.is_empty(), "this kernel has no exporter but the heaps");
     Ok(all)
 }
 

@@ -3,6 +3,7 @@
 //! The table of suites. Each guest suite boots its own virtual machine, so suites do not affect
 //! each other.
 
+mod alike;
 mod contiguous;
 mod debug_nodes;
 mod heaps;
@@ -12,6 +13,8 @@ mod kernels;
 mod module;
 mod pools;
 mod rkheap;
+
+use alike::Alike;
 
 /// A group of tests that runs as one unit.
 pub struct Suite {
@@ -52,6 +55,10 @@ pub struct Guest {
     /// Targets on which `make test` leaves the suite out, because it runs it on another one and
     /// these add little.
     pub wide: &'static [&'static str],
+    /// Runs only on the other kernels that run what the targets run ([`ALIKE`]).
+    pub only_alike: bool,
+    /// The kernel's modules without which the suite tests nothing.
+    pub modules: &'static [&'static str],
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
     pub command: &'static str,
@@ -107,7 +114,7 @@ impl Suite {
     pub fn part_on(&self, target: &str) -> Part {
         if CHECKED.contains(&target) {
             Part::Checked
-        } else if is_further(target) {
+        } else if Alike::is_another(target) || target == LATENCY {
             Part::Kernels
         } else if self.is_wide_on(target) {
             Part::Wide
@@ -128,29 +135,14 @@ impl Suite {
         match &self.environment {
             Environment::Host { .. } => true,
             Environment::Guest(guest) => {
-                guest.targets.contains(&stands_in_for(target))
-                    || guest.targets == FURTHER_KERNELS && is_further(target)
+                let alike = Alike::find(target);
+                let lacks = |module: &&str| alike.without.contains(module);
+                guest.targets.contains(&alike.runs)
+                    && (!guest.only_alike || alike.runs != target)
+                    && !guest.modules.iter().any(lacks)
             }
         }
     }
-}
-
-/// Further kernels of Debian, and the target whose suites run on each.
-const FURTHER: &[(&str, &str)] = &[("rt-arm64", "arm64"), ("arm64-16k", "arm64")];
-
-/// Targets of a suite that runs on [`FURTHER`] kernels only.
-const FURTHER_KERNELS: &[&str] = &["further kernels"];
-
-fn is_further(target: &str) -> bool {
-    FURTHER.iter().any(|(name, _)| *name == target)
-}
-
-/// Returns the target that the suites name: `target`, or that whose suites a further kernel runs.
-fn stands_in_for(target: &str) -> &str {
-    FURTHER
-        .iter()
-        .find(|(name, _)| *name == target)
-        .map_or(target, |(_, other)| other)
 }
 
 /// Debian's kernels: one for 64-bit machines and one for 32-bit machines.
@@ -176,8 +168,12 @@ const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 
 /// Kernels with every checker: `debug` has the kernel's dma-heap core, `debug-own` has not.
 /// Booting and the search for leaks take most of the time there, so suites of one program share a
-/// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`.
-const CHECKED: &[&str] = &["debug", "debug-own"];
+/// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`. `debug-rt` is `debug-own`
+/// with real-time preemption.
+const CHECKED: &[&str] = &["debug", "debug-own", "debug-rt"];
+
+/// A kernel with real-time preemption that measures how long it is off.
+const LATENCY: &str = "rt-latency";
 
 /// Factor of all timeouts on [`CHECKED`].
 const CHECKED_TIMEOUT_FACTOR: u32 = 4;
@@ -197,6 +193,8 @@ const VIVID_REPORT: &str = "vivid vivid.0: (mapping sg segment longer|device dri
 pub const GUEST: Guest = Guest {
     targets: MODULE_LOADED,
     wide: &[],
+    only_alike: false,
+    modules: &[],
     options: NO_INIT_ON_ALLOC,
     command: "",
     share: Share::Nothing,
@@ -262,26 +260,6 @@ mod tests {
                 "{}",
                 suite.name
             );
-        }
-    }
-
-    #[test]
-    fn a_further_kernel_runs_what_another_runs() {
-        for (further, other) in FURTHER {
-            assert!(!is_further(other), "{other}");
-            for suite in all() {
-                let guest = matches!(suite.environment, Environment::Guest(_));
-                assert!(
-                    !guest || suite.part_on(further) == Part::Kernels,
-                    "{}",
-                    suite.name
-                );
-                assert!(
-                    !suite.runs_on(other) || suite.runs_on(further),
-                    "{}",
-                    suite.name
-                );
-            }
         }
     }
 
