@@ -9,8 +9,9 @@ KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 deb14-arm64 rt-amd64
 HOURS ?= 1
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs
-# KERNEL is another Debian package than that of the row TARGET: linux-image-...
-ifdef KERNEL
+# KERNEL is another Debian package than that of the row TARGET: linux-image-... Those who build
+# kernels may have a variable of that name in their environment.
+ifeq ($(origin KERNEL),command line)
 override TARGET := $(TARGET)@$(KERNEL)
 KERNEL_TARGETS := $(TARGET)
 endif

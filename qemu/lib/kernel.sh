@@ -101,15 +101,6 @@ fetch_source() {
 	rm -rf unpacked
 }
 
-# fetch_source_of_suite VERSION SUITE: like fetch_source, from another suite.
-fetch_source_of_suite() {
-	# The archive of the packages stage may be another target's.
-	local stable backports
-	use_suite "$2"
-	open_archive "$cache/apt/$target" "$debian_arch"
-	fetch_source "$1"
-}
-
 # Copies the modules that the guest may load, and their dependencies. Uncompressed: busybox does not
 # support xz.
 collect_modules() {
@@ -161,9 +152,7 @@ need_packages() {
 
 need_source() {
 	version=$(<"$target_folder/$1/version")
-	local work=(fetch_source "$version")
-	[[ $suite == trixie ]] || work=(fetch_source_of_suite "$version" "$suite")
-	stage "$target/source" "kernel source $version" "source-$version" "${work[@]}"
+	stage "$target/source" "kernel source $version" "source-$version" fetch_source "$version"
 }
 
 need_tree_of_packages() {

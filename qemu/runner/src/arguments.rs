@@ -32,6 +32,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE")]
     pub mem: Option<String>,
 
+    /// Number of nodes among which CPUs and memory are divided (NUMA)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8))]
+    pub nodes: Option<u16>,
+
     /// Properties of QEMU's machine in addition to the target's (iommu=smmuv3)
     #[arg(long, value_name = "KEY=VALUE[,...]")]
     pub machine: Option<String>,

@@ -30,7 +30,8 @@ pub struct DeviceTree {
 }
 
 impl DeviceTree {
-    /// Prepares `choice`: a file, or the NAME of `dts/NAME.dtso`.
+    /// Prepares `choice`: a file, or the NAME of `dts/NAME.dtso`. An overlay of that name in
+    /// `dts/TARGET/` takes its place.
     pub fn prepare(choice: &str, project: &Path, machine: &Machine) -> Result<Self> {
         let file = Path::new(choice);
         if file.is_file() {
@@ -39,7 +40,12 @@ impl DeviceTree {
                 _scratch: None,
             });
         }
-        let source = project.join("dts").join(format!("{choice}.dtso"));
+        let (folder, name) = (project.join("dts"), format!("{choice}.dtso"));
+        let of_target = folder.join(machine.target.row()).join(&name);
+        let source = match of_target.is_file() {
+            true => of_target,
+            false => folder.join(name),
+        };
         if !source.is_file() {
             bail!(
                 "--dtb {choice}: neither a file nor an overlay in dts/: use a file or one of: {}",
@@ -49,7 +55,7 @@ impl DeviceTree {
         let scratch = tempfile::tempdir().context("cannot create a temporary folder")?;
         let [base, overlay, result] =
             ["base.dtb", "overlay.dtbo", "result.dtb"].map(|name| scratch.path().join(name));
-        run(&mut machine.dump_device_tree(&base)).context("cannot get QEMU's own device tree")?;
+        run(&mut machine.dump_device_tree(&base)?).context("cannot get QEMU's own device tree")?;
         run(Command::new("dtc")
             .args(["-q", "-@", "-O", "dtb", "-o"])
             .args([&overlay, &source]))

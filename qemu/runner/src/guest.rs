@@ -103,7 +103,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         &files.kernel,
         initrd,
         device_tree.as_ref().map(DeviceTree::file),
-    );
+    )?;
 
     let (console, fd) = inherited.add_stream()?;
     machine::add_console(&mut command, fd);

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{
+    bail,
+    ensure,
     Context,
     Result, //
 };
@@ -35,13 +37,16 @@ impl Machine<'_> {
     }
 
     /// Returns the arguments that determine the device tree: all but kernel and PCI devices.
-    fn hardware(&self) -> Vec<String> {
+    ///
+    /// Fails if CPUs or memory cannot be divided among the nodes.
+    fn hardware(&self) -> Result<Vec<String>> {
         let Arguments {
             cpu,
             smp,
             mem,
             machine,
             icount,
+            nodes,
             ..
         } = self.arguments;
         let mut properties = format!("{},dump-guest-core=off", self.target.machine);
@@ -60,27 +65,34 @@ impl Machine<'_> {
             "-no-reboot",
         ]);
         words.extend(["-machine".into(), properties, "-cpu".into(), cpu.clone()]);
+        if let Some(nodes) = nodes {
+            words.extend(divided(*nodes, &smp, memory)?);
+        }
         words.extend(["-smp".into(), smp, "-m".into(), memory.clone()]);
         if *icount {
             words.extend(["-icount".into(), "shift=0,sleep=off".into()]);
         }
-        words
+        Ok(words)
     }
 
     /// Returns the command for a QEMU that writes its device tree to `file` and exits.
-    pub fn dump_device_tree(&self, file: &Path) -> Command {
+    ///
+    /// Fails as [`Machine::boot`] does.
+    pub fn dump_device_tree(&self, file: &Path) -> Result<Command> {
         let mut command = Command::new(&self.target.qemu);
-        command.args(self.hardware());
+        command.args(self.hardware()?);
         command
             .arg("-machine")
             .arg(format!("dumpdtb={}", escaped(file)));
-        command
+        Ok(command)
     }
 
     /// Returns the command that boots the machine; QEMU inherits the file descriptor `initrd`.
-    pub fn boot(&self, kernel: &Path, initrd: i32, device_tree: Option<&Path>) -> Command {
+    ///
+    /// Fails if CPUs or memory cannot be divided among the nodes.
+    pub fn boot(&self, kernel: &Path, initrd: i32, device_tree: Option<&Path>) -> Result<Command> {
         let mut command = Command::new(&self.target.qemu);
-        command.args(self.hardware());
+        command.args(self.hardware()?);
         if let Some(plugin) = &self.arguments.plugin {
             command.arg("-plugin").arg(plugin);
         }
@@ -93,8 +105,38 @@ impl Machine<'_> {
             command.arg("-dtb").arg(file);
         }
         command.args(["-device", "virtio-serial-pci,max_ports=8"]);
-        command
+        Ok(command)
     }
+}
+
+/// Returns the arguments that divide `smp` CPUs and `memory` among nodes.
+///
+/// Fails if the memory is not a number of GiB, or if a node would have no CPU or no memory.
+fn divided(nodes: u16, smp: &str, memory: &str) -> Result<Vec<String>> {
+    let nodes = u32::from(nodes);
+    let gib = memory.strip_suffix('G').map(str::parse::<u32>);
+    let (Ok(cpus), Some(Ok(gib))) = (smp.parse::<u32>(), gib) else {
+        bail!("--nodes: give the memory in GiB, as --mem 16G");
+    };
+    ensure!(
+        cpus % nodes == 0 && gib % nodes == 0 && cpus > 0 && gib > 0,
+        "--nodes {nodes}: {cpus} CPUs and {gib} GiB cannot be divided equally"
+    );
+    let (cpus, gib) = (cpus / nodes, gib / nodes);
+    Ok((0..nodes)
+        .flat_map(|node| {
+            let first = node * cpus;
+            [
+                "-object".into(),
+                format!("memory-backend-ram,id=node{node},size={gib}G"),
+                "-numa".into(),
+                format!(
+                    "node,nodeid={node},memdev=node{node},cpus={first}-{}",
+                    first + cpus - 1
+                ),
+            ]
+        })
+        .collect())
 }
 
 /// Adds the kernel's console.
@@ -171,7 +213,7 @@ mod tests {
             target: &target,
             arguments: &arguments,
         };
-        let command = machine.boot(Path::new("/k"), 4, None);
+        let command = machine.boot(Path::new("/k"), 4, None).unwrap();
         command
             .get_args()
             .map(|word| word.to_string_lossy().into_owned())
@@ -224,6 +266,15 @@ mod tests {
         );
         assert_eq!(value_of(&line, "-icount"), "shift=0,sleep=off");
         assert!(value_of(&line, "-append").ends_with(" a=1 cma=24M loglevel=8"));
+    }
+
+    #[test]
+    fn nodes_have_equal_parts() {
+        let line = command_line(&["--smp", "8", "--mem", "16G", "--nodes", "2"]);
+        assert!(line.contains(&"memory-backend-ram,id=node1,size=8G".into()));
+        assert!(line.contains(&"node,nodeid=1,memdev=node1,cpus=4-7".into()));
+        assert!(divided(2, "3", "16G").is_err());
+        assert!(divided(2, "2", "512M").is_err());
     }
 
     #[test]

@@ -38,10 +38,15 @@ impl Target {
         Self::parse(&table, name)
     }
 
+    /// Returns the name of the row.
+    pub fn row(&self) -> &str {
+        row_of(&self.name)
+    }
+
     /// Parses the row of `name`, which is that of a row or `ROW@PACKAGE`: the row's machine with
     /// the kernel of another package.
     fn parse(table: &str, name: &str) -> Result<Self> {
-        let row_name = name.split_once('@').map_or(name, |(row, _)| row);
+        let row_name = row_of(name);
         let rows = table
             .lines()
             .map(str::trim)
@@ -75,6 +80,10 @@ impl Target {
         }
         bail!("no target '{name}' in qemu/targets: add a row, or choose another --target");
     }
+}
+
+fn row_of(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(row, _)| row)
 }
 
 fn list(column: &str) -> Vec<String> {

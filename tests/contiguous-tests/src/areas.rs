@@ -50,6 +50,17 @@ pub struct Area {
     pub available: usize,
 }
 
+/// Returns the size of a block of pages in bytes. Areas are multiples of it.
+pub fn block() -> Result<u64> {
+    let info = "/proc/pagetypeinfo";
+    let text = std::fs::read_to_string(info).with_context(|| format!("cannot read {info}"))?;
+    let pages = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pages per block:"))
+        .with_context(|| format!("{info} does not state the size of a block"))?;
+    Ok(pages.trim().parse::<u64>()? * page_size() as u64)
+}
+
 /// Returns all areas, sorted by name.
 pub fn all() -> Result<Vec<Area>> {
     let mut areas = Vec::new();

@@ -61,7 +61,7 @@ pub fn add(tests: &mut Tests, tree: &'static Tree) {
 
 /// Returns an area with a heap that aligns: its name, the heap, and its range.
 fn area_of(tree: &Tree) -> Result<(String, &'static str, Range)> {
-    if let Some((name, range)) = tree.areas.first() {
+    if let Some((name, range)) = tree.areas()?.first() {
         return Ok(((*name).to_owned(), name, *range));
     }
     let areas = areas::all()?;

@@ -95,8 +95,11 @@ fn own_names(tree: &Tree) -> impl Iterator<Item = &'static str> {
 
 /// Returns all heaps with reserved memory, and its range.
 fn reserved_ranges(tree: &Tree) -> Result<BTreeMap<&'static str, Range>> {
-    let mut reserved_ranges: BTreeMap<_, _> =
-        tree.areas.iter().chain(tree.carveouts).copied().collect();
+    let mut reserved_ranges: BTreeMap<_, _> = tree
+        .areas()?
+        .into_iter()
+        .chain(tree.carveouts.iter().copied())
+        .collect();
     let default = default_area(tree)?;
     for name in DEFAULT_AREA.iter().copied().chain(own_names(tree)) {
         reserved_ranges.extend(default.map(|range| (name, range)));
@@ -149,19 +152,15 @@ fn totals(tree: &Tree) -> Result<()> {
     let total = memory::meminfo("CmaTotal")?;
     ensure!(total == sum, "CmaTotal is {total}, the areas have {sum}");
     if !is_full(tree) {
-        let size = match tree.default {
-            DefaultArea::At(range) => range.size,
-            DefaultArea::Size(size) => size,
-            DefaultArea::None => 0,
-        };
-        let expected = size + tree.areas.iter().map(|(_, range)| range.size).sum::<u64>();
+        let own: u64 = tree.areas()?.iter().map(|(_, range)| range.size).sum();
+        let expected = tree.default_size()? + own;
         ensure!(
             total as u64 == expected,
             "CmaTotal is {total}, expected {expected}"
         );
-        ensure!(areas.len() == tree.areas.len() + 1, "areas: {areas:?}");
+        ensure!(areas.len() == tree.areas()?.len() + 1, "areas: {areas:?}");
     }
-    for (name, range) in tree.areas {
+    for (name, range) in tree.areas()? {
         let area = areas::find(name)?;
         ensure!(
             area.total as u64 == range.size,
@@ -181,16 +180,11 @@ fn area_of(tree: &Tree, heap: &str) -> Result<Option<String>> {
     } else {
         None
     };
-    let named = named.or_else(|| {
-        tree.areas
-            .iter()
-            .map(|(name, _)| *name)
-            .find(|name| *name == heap)
-    });
+    let others: Vec<_> = tree.areas()?.iter().map(|(name, _)| *name).collect();
+    let named = named.or_else(|| others.iter().copied().find(|name| *name == heap));
     if let Some(name) = named {
         return Ok(Some(name.to_owned()));
     }
-    let others: Vec<_> = tree.areas.iter().map(|(name, _)| *name).collect();
     let default = areas::all()?
         .into_iter()
         .find(|area| !others.contains(&area.name.as_str()) && !area.name.starts_with("pool-"));
@@ -324,7 +318,7 @@ fn iomem(tree: &Tree) -> Result<()> {
             );
         }
     }
-    let areas = tree.areas.iter().map(|(_, range)| *range);
+    let areas = tree.areas()?.into_iter().map(|(_, range)| range);
     for range in areas.chain(default_area(tree)?) {
         ensure!(
             ram.iter().any(|(ram, _)| ram.contains(&range)),

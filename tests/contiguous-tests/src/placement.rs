@@ -7,8 +7,9 @@ use crate::areas::{
     Range, //
 };
 use crate::replay::{
+    area,
     first_fit,
-    AREA,
+    AREA_NAME,
     HEAP, //
 };
 use crate::trees::Tree;
@@ -51,8 +52,6 @@ use std::collections::{
     BTreeSet, //
 };
 
-const AREA_NAME: &str = "rockchip-pool@4c000000";
-
 pub fn add(tests: &mut Tests, tree: &'static Tree) {
     tests.add("placement/to-the-last-page", to_the_last_page);
     tests.add(
@@ -83,7 +82,7 @@ fn to_the_last_page() -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, files as _, files as _)?;
     let heap = Heap::open(HEAP)?;
     for _ in 0..2 {
-        let mut held = vec![heap.allocate(AREA.size as usize - LAST_PAGES * page)?];
+        let mut held = vec![heap.allocate(area()?.size as usize - LAST_PAGES * page)?];
         for number in 0..LAST_PAGES {
             let buffer = heap.allocate(1);
             held.push(buffer.with_context(|| format!("page {number} of {LAST_PAGES}"))?);
@@ -101,14 +100,14 @@ fn to_the_last_page() -> Result<()> {
 fn to_the_last_page_of_arrays() -> Result<()> {
     let page = page_size();
     let allocator = Allocator::open()?;
-    let first = AREA.size as usize - LAST_PAGES * page;
+    let first = area()?.size as usize - LAST_PAGES * page;
     let first = allocator.pages(HEAP, Some("filler"), first)?;
     let mut ranges = BTreeSet::new();
     let mut held = Vec::with_capacity(LAST_PAGES);
     for number in 0..LAST_PAGES {
         let array = allocator.pages(HEAP, Some("filler"), 1)?;
         let range = Range::new(array.physical_address(), page as u64);
-        ensure!(AREA.contains(&range), "page {number} is at {range:x?}");
+        ensure!(area()?.contains(&range), "page {number} is at {range:x?}");
         ensure!(
             ranges.insert(range),
             "page {number} was allocated twice: {range:x?}"
@@ -128,18 +127,18 @@ fn to_the_last_page_of_arrays() -> Result<()> {
 }
 
 fn whole_area() -> Result<()> {
-    let size = AREA.size as usize;
+    let size = area()?.size as usize;
     let heap = Heap::open(HEAP)?;
     for _ in 0..3 {
         let buffer = heap.allocate(size)?;
-        ensure!(areas::range_of(&areas::client()?, &buffer)? == AREA);
+        ensure!(areas::range_of(&areas::client()?, &buffer)? == area()?);
         buffer.map()?.check_zero()?;
     }
     let allocator = Allocator::open()?;
     let array = allocator.pages(HEAP, None, size)?;
-    ensure!(array.physical_address() == AREA.base);
+    ensure!(array.physical_address() == area()?.base);
     drop(array);
-    let data = AllocationData::read_write(AREA.size + 1);
+    let data = AllocationData::read_write(area()?.size + 1);
     expect_errno("more than all", heap.allocate_with(&data), Errno::ENOMEM)?;
     let answer = allocator.pages(HEAP, None, size + 1);
     expect_errno("an array of more than all", answer, Errno::ENOMEM)?;

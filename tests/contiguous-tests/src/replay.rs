@@ -29,8 +29,10 @@ use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::{
     diagnose,
+    skip,
     Tests, //
 };
+use guest_support::page_size;
 use guest_support::process::{
     rename_thread,
     Child, //
@@ -43,13 +45,23 @@ use std::time::Duration;
 pub const NODE: &str = "/dev/rk_dma_heap/rk-dma-heap-cma";
 pub const HEAP: &str = "rk-dma-heap-cma";
 
-/// The area of tree `rockchip-cma`, which only this heap uses.
-pub const AREA: Range = Range::new(0x4c00_0000, 24 << 20);
+/// The name and the base of the area of tree `rockchip-cma`, which only this heap uses.
+pub const AREA_NAME: &str = "rockchip-pool@4c000000";
+const AREA_BASE: u64 = 0x4c00_0000;
+
+/// Returns that area. It has 24 MiB, or a block of pages if that is larger.
+pub fn area() -> Result<Range> {
+    let total = areas::find(AREA_NAME)?.total;
+    Ok(Range::new(AREA_BASE, total as u64))
+}
 
 /// Thread name of the camera's programs. The session was recorded on an RV1106.
 const PROGRAM: &str = "vmpi";
 const SESSION: &str = include_str!("../data/rv1106-camera-session.tsv");
 const TOTAL: u64 = 0x0163_4000;
+
+/// The page size of the machine, in bytes. Ranges are whole pages.
+const RECORDED_PAGE: usize = 4096;
 
 pub fn add(tests: &mut Tests) {
     tests.add("replay/session", session);
@@ -84,7 +96,7 @@ impl Entry {
         Ok(Entry {
             pages: kind == "pages",
             name,
-            range: Range::new(AREA.base + offset, size),
+            range: Range::new(AREA_BASE + offset, size),
             devices,
         })
     }
@@ -195,6 +207,9 @@ impl Session {
 
 /// Runs `body` in a process with the name of the camera's.
 fn as_program(body: impl FnOnce() -> Result<()>, limit: Duration) -> Result<()> {
+    if page_size() != RECORDED_PAGE {
+        return Err(skip("the session was recorded with pages of 4 KiB"));
+    }
     let mut child = Child::run(|| {
         rename_thread(PROGRAM)?;
         body()
@@ -224,11 +239,11 @@ fn session() -> Result<()> {
                 );
                 held.push(new);
             }
-            let area = areas::find("rockchip-pool@4c000000")?;
+            let area = areas::find(AREA_NAME)?;
             ensure!(area.total - area.available == TOTAL as usize, "{area:?}");
-            recording::compare(AREA.base)?;
+            recording::compare(AREA_BASE)?;
             drop(held);
-            let area = areas::find("rockchip-pool@4c000000")?;
+            let area = areas::find(AREA_NAME)?;
             ensure!(area.total == area.available, "{area:?}");
             Ok(())
         },
@@ -253,7 +268,7 @@ pub fn first_fit(used: &BTreeMap<u64, u64>, area: Range, size: u64) -> Option<u6
 fn thousand_rounds() -> Result<()> {
     let count = checkers::rounds(1000);
     let rounds = || {
-        let (session, entries) = (Session::open()?, record()?);
+        let (session, entries, area) = (Session::open()?, record()?, area()?);
         let mut random = fastrand::Rng::with_seed(4);
         let mut used = BTreeMap::new();
         let mut held: Vec<Option<(Held, u64)>> = entries.iter().map(|_| None).collect();
@@ -273,7 +288,7 @@ fn thousand_rounds() -> Result<()> {
                     continue;
                 }
                 let entry = &entries[*index];
-                let expected = first_fit(&used, AREA, entry.range.size);
+                let expected = first_fit(&used, area, entry.range.size);
                 let Some(expected) = expected else {
                     let answer = session.allocate(entry);
                     ensure!(
@@ -300,7 +315,7 @@ fn thousand_rounds() -> Result<()> {
             "{count} rounds; {refused} times no gap was large enough"
         ));
         drop(held);
-        let area = areas::find("rockchip-pool@4c000000")?;
+        let area = areas::find(AREA_NAME)?;
         ensure!(area.total == area.available, "{area:?}");
         Ok(())
     };

@@ -3,7 +3,11 @@
 //! The configurations with which the machine can be booted, and their expected results. A name is
 //! that of the overlay in `dts/`, or one for kernel arguments; the table of suites assigns them.
 
-use crate::areas::Range;
+use crate::areas::{
+    self,
+    Range, //
+};
+use anyhow::Result;
 
 const MIB: u64 = 1 << 20;
 
@@ -22,8 +26,8 @@ pub struct Tree {
     pub default: DefaultArea,
     /// The kernel's name of the default area; that of its node if it has one.
     pub default_name: &'static str,
-    /// Areas with their own nodes; each of them is a heap.
-    pub areas: &'static [(&'static str, Range)],
+    /// Areas with their own nodes; each of them is a heap. See [`Tree::areas`].
+    areas: &'static [(&'static str, Range)],
     /// The area to which the Rockchip heap is bound; `None` for the default area.
     pub rockchip: Option<&'static str>,
     pub carveouts: &'static [(&'static str, Range)],
@@ -37,6 +41,29 @@ pub struct Tree {
     pub boot_log: &'static [&'static str],
     /// All messages of the module when it is loaded.
     pub module_log: &'static [&'static str],
+}
+
+impl Tree {
+    /// Returns the areas with their own nodes. An overlay for a kernel with larger blocks of pages
+    /// has larger regions.
+    pub fn areas(&self) -> Result<Vec<(&'static str, Range)>> {
+        let block = areas::block()?;
+        let whole = |range: &Range| Range::new(range.base, range.size.next_multiple_of(block));
+        Ok(self
+            .areas
+            .iter()
+            .map(|(name, range)| (*name, whole(range)))
+            .collect())
+    }
+
+    /// Returns the size of the default area, of whole blocks of pages; 0 without one.
+    pub fn default_size(&self) -> Result<u64> {
+        Ok(match self.default {
+            DefaultArea::At(range) => range.size,
+            DefaultArea::Size(size) => size.next_multiple_of(areas::block()?),
+            DefaultArea::None => 0,
+        })
+    }
 }
 
 /// The size in the configuration of Debian's kernel.
@@ -67,7 +94,7 @@ pub const TREES: &[Tree] = &[
     },
     Tree {
         name: "argument",
-        default: DefaultArea::At(Range::new(0x4d00_0000, 32 * MIB)),
+        default: DefaultArea::At(Range::new(0x4e00_0000, 32 * MIB)),
         boot_log: &["cma: Reserved 32 MiB at 0x"],
         ..NOTHING
     },
@@ -108,7 +135,7 @@ pub const TREES: &[Tree] = &[
     // The kernel argument overrides the node.
     Tree {
         name: "default-cma-and-argument",
-        default: DefaultArea::At(Range::new(0x4d00_0000, 32 * MIB)),
+        default: DefaultArea::At(Range::new(0x4e00_0000, 32 * MIB)),
         boot_log: &[
             "Skipping dt linux,cma-default node in favor for \"cma=\" kernel param.",
             "cma: Reserved 32 MiB at 0x",

@@ -14,7 +14,10 @@ mod module;
 mod pools;
 mod rkheap;
 
-use alike::Alike;
+use alike::{
+    Alike,
+    SMALL_BLOCKS, //
+};
 
 /// A group of tests that runs as one unit.
 pub struct Suite {
@@ -50,15 +53,15 @@ pub enum Environment {
 
 /// A suite in a virtual machine.
 pub struct Guest {
-    /// The targets that the suite runs on.
+    /// The targets that the suite runs on, and with them those that run what they run ([`Alike`]).
     pub targets: &'static [&'static str],
     /// Targets on which `make test` leaves the suite out, because it runs it on another one and
     /// these add little.
     pub wide: &'static [&'static str],
-    /// Runs only on the other kernels that run what the targets run ([`ALIKE`]).
+    /// Runs only on the kernels that run what the targets run.
     pub only_alike: bool,
-    /// The kernel's modules without which the suite tests nothing.
-    pub modules: &'static [&'static str],
+    /// What the suite needs and [`Alike`] kernels may lack.
+    pub needs: &'static [&'static str],
     /// Options of `qemu/vm`.
     pub options: &'static [&'static str],
     pub command: &'static str,
@@ -114,7 +117,7 @@ impl Suite {
     pub fn part_on(&self, target: &str) -> Part {
         if CHECKED.contains(&target) {
             Part::Checked
-        } else if Alike::is_another(target) || target == LATENCY {
+        } else if Alike::is_another(target) {
             Part::Kernels
         } else if self.is_wide_on(target) {
             Part::Wide
@@ -137,9 +140,9 @@ impl Suite {
             Environment::Guest(guest) => {
                 let alike = Alike::find(target);
                 let lacks = |module: &&str| alike.without.contains(module);
-                guest.targets.contains(&alike.runs)
+                (guest.targets.contains(&alike.runs) || guest.targets.contains(&target))
                     && (!guest.only_alike || alike.runs != target)
-                    && !guest.modules.iter().any(lacks)
+                    && !guest.needs.iter().any(lacks)
             }
         }
     }
@@ -172,9 +175,6 @@ const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 /// with real-time preemption.
 const CHECKED: &[&str] = &["debug", "debug-own", "debug-rt"];
 
-/// A kernel with real-time preemption that measures how long it is off.
-const LATENCY: &str = "rt-latency";
-
 /// Factor of all timeouts on [`CHECKED`].
 const CHECKED_TIMEOUT_FACTOR: u32 = 4;
 
@@ -194,7 +194,7 @@ pub const GUEST: Guest = Guest {
     targets: MODULE_LOADED,
     wide: &[],
     only_alike: false,
-    modules: &[],
+    needs: &[],
     options: NO_INIT_ON_ALLOC,
     command: "",
     share: Share::Nothing,

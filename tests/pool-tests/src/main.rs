@@ -17,6 +17,8 @@ mod dma32;
 mod figures;
 mod importers;
 mod killed;
+mod large;
+mod latency;
 mod maintenance;
 mod mapping_types;
 mod pressure;
@@ -93,6 +95,8 @@ fn main() -> Result<ExitCode> {
     stress::add(&mut tests, arguments.stress_seconds);
     dma32::add(&mut tests);
     importers::add(&mut tests);
+    large::add(&mut tests);
+    latency::add(&mut tests);
     carveout_importers::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);

@@ -13,6 +13,7 @@ use super::{
     EVERYWHERE,
     GUEST,
     MODULE_LOADED_BY_TEST,
+    SMALL_BLOCKS,
     STOCK, //
 };
 
@@ -112,7 +113,7 @@ pub const SUITES: &[Suite] = &[
     tree! {
         name: "argument",
         promise: "cma=SIZE@ADDRESS sets up the default area",
-        options: ["--dtb", "none", "--append", "cma=32M@0x4d000000"],
+        options: ["--dtb", "none", "--append", "cma=32M@0x4e000000"],
     },
     tree! {
         name: "vendor-argument",
@@ -143,7 +144,7 @@ pub const SUITES: &[Suite] = &[
     tree! {
         name: "default-cma-and-argument",
         promise: "the argument overrides the node",
-        options: ["--dtb", "default-cma", "--append", "cma=32M@0x4d000000"],
+        options: ["--dtb", "default-cma", "--append", "cma=32M@0x4e000000"],
     },
     tree! {
         name: "device-cma",
@@ -162,6 +163,7 @@ pub const SUITES: &[Suite] = &[
         options: ["--dtb", "all-regions"],
         targets: MODULE_LOADED_BY_TEST,
         wide: &[],
+        needs: &[SMALL_BLOCKS],
     },
     tree! {
         name: "broken-alignment",
@@ -190,6 +192,7 @@ pub const SUITES: &[Suite] = &[
         name: "broken-kind",
         promise: "regions of a wrong type are reported, and the other heaps work",
         options: ["--dtb", "broken-kind"],
+        needs: &[SMALL_BLOCKS],
     },
     tree! {
         name: "broken-nowhere",
@@ -201,6 +204,7 @@ pub const SUITES: &[Suite] = &[
         promise: "two heaps of one name are reported once, without a warning of the kernel, and \
                   the other heaps work",
         options: ["--dtb", "broken-names"],
+        needs: &[SMALL_BLOCKS],
     },
     tree! {
         name: "broken-memory",
@@ -227,6 +231,7 @@ pub const SUITES: &[Suite] = &[
         promise: "more regions than the kernel supports are reported, and the other heaps work",
         options: ["--dtb", "broken-many"],
         targets: &["arm64"],
+        needs: &[SMALL_BLOCKS],
     },
     tree! {
         name: "many-regions",

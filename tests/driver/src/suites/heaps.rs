@@ -74,7 +74,7 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             // The selftest holds 32 buffers of 1 MiB per heap, more than a small machine has.
             options: &["--mem", "1G", "--append", "init_on_alloc=0 cma=48M"],
-            modules: &["vgem"],
+            needs: &["vgem"],
             command: "modprobe vgem && /share/dmabuf-heap",
             share: Share::KernelSelftest("dmabuf-heaps"),
             ..GUEST
@@ -123,7 +123,7 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             targets: STOCK,
             wide: ARMHF,
-            modules: &["vgem", "vivid"],
+            needs: &["vgem", "vivid"],
             command: IMPORT_TESTS,
             ..GUEST
         }),
@@ -139,7 +139,7 @@ pub const SUITES: &[Suite] = &[
                 "--expect-report",
                 VIVID_REPORT,
             ],
-            modules: &["vgem", "vivid"],
+            needs: &["vgem", "vivid"],
             command: IMPORT_TESTS,
             ..GUEST
         }),

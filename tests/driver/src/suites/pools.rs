@@ -149,6 +149,50 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "large-machine",
+        promise:
+            "with two nodes of memory and 16 GiB, what the pools keep returns to its node; the \
+                  pages of a CPU that goes offline stay in use; memory goes offline when the pools \
+                  have given it back",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "amd64"],
+            options: &[
+                "--no-module",
+                "--smp",
+                "8",
+                "--mem",
+                "16G",
+                "--nodes",
+                "2",
+                "--append",
+                "init_on_alloc=0",
+            ],
+            command: "pool-tests large/",
+            timeout: 400,
+            exclusive: true,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "latency",
+        promise: "with real-time preemption no section without preemption or interrupts is longer \
+                  than 100,000 instructions and a period of 50,000, whatever heaps do",
+        environment: Environment::Guest(Guest {
+            targets: &["rt-arm64"],
+            options: &[
+                "--no-module",
+                "--icount",
+                "--smp",
+                "1",
+                "--append",
+                "cma=64M",
+            ],
+            command: "pool-tests latency/",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "carveout-importers",
         promise: "a carveout is mapped as memory, for devices that snoop and behind a bus that \
                   translates addresses too",

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pools on a machine with two nodes of memory, several CPUs that go offline, and memory that goes
+//! offline.
+
+use crate::figures::{
+    self,
+    Figures, //
+};
+use crate::MIB;
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::client::{
+    self,
+    Client, //
+};
+use guest_support::cpu::bind_to_cpu;
+use guest_support::heap::Heap;
+use guest_support::ktap::{
+    diagnose,
+    skip,
+    Tests, //
+};
+use guest_support::module::Module;
+use guest_support::page_size;
+use guest_support::process::Skipped;
+use std::fs;
+use std::path::{
+    Path,
+    PathBuf, //
+};
+use std::time::Duration;
+
+pub fn add(tests: &mut Tests) {
+    let limit = Duration::from_secs(120);
+    tests.add_within(limit, "large/nodes", nodes);
+    tests.add_within(limit, "large/cpu-offline", cpu_offline);
+    tests.add_within(limit, "large/memory-offline", memory_offline);
+}
+
+const CPUS: &str = "/sys/devices/system/cpu";
+const NODES: &str = "/sys/devices/system/node";
+const BLOCKS: &str = "/sys/devices/system/memory";
+
+const PARAMETERS: &str = "pool_max_percent=60 pool_max_mib=1048576";
+
+/// The difference in free memory, in bytes, that slabs and page tables may cause.
+const SLACK: usize = 24 * MIB;
+
+fn drop_caches() -> Result<()> {
+    Ok(fs::write("/proc/sys/vm/drop_caches", "3")?)
+}
+
+/// Returns a heap with a pool. Beside a kernel's own heap `system` it is another one.
+fn pooled_heap() -> Result<Heap> {
+    let all = figures::read()?.into_iter().map(|(name, _)| name);
+    let name = all.into_iter().find(|name| name.starts_with("system"));
+    Heap::open(&name.context("no heap has a pool")?)
+}
+
+/// Unloads the module, if the kernel supports that, and in any case empties the pools.
+fn end(module: Module) -> Result<()> {
+    drop_caches()?;
+    let kept = Figures::settled()?.kept();
+    ensure!(kept == 0, "the pools keep {kept} bytes");
+    match module.unload() {
+        Err(error) if error.downcast_ref::<Skipped>().is_none() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the numbers in the names of the folders in `parent` that begin with `prefix`.
+fn numbered(parent: &str, prefix: &str) -> Result<Vec<usize>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(parent).with_context(|| format!("cannot list {parent}"))? {
+        let name = entry?.file_name();
+        let number = name.to_string_lossy().strip_prefix(prefix).map(str::parse);
+        numbers.extend(number.into_iter().flatten());
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Returns the free memory of a node in bytes.
+fn free_of(node: usize) -> Result<usize> {
+    fs::write("/proc/sys/vm/stat_refresh", "1")?;
+    let text = fs::read_to_string(format!("{NODES}/node{node}/meminfo"))?;
+    let value = text.lines().find_map(|line| line.split_once("MemFree:"));
+    let (_, value) = value.context("a node without MemFree")?;
+    Ok(value.trim().trim_end_matches(" kB").parse::<usize>()? << 10)
+}
+
+/// Returns the first CPU of a node.
+fn cpu_of(node: usize) -> Result<usize> {
+    let list = fs::read_to_string(format!("{NODES}/node{node}/cpulist"))?;
+    let first = list.trim().split(['-', ',']).next().unwrap_or_default();
+    first.parse().context("a node without CPUs")
+}
+
+// What the pools keep of each node returns to that node.
+fn nodes() -> Result<()> {
+    const SIZE: usize = 512 * MIB;
+    let nodes = numbered(NODES, "node")?;
+    if nodes.len() < 2 {
+        return Err(skip("the machine has one node of memory"));
+    }
+    let module = Module::load(PARAMETERS)?;
+    let heap = pooled_heap()?;
+    drop_caches()?;
+    let before: Vec<_> = nodes
+        .iter()
+        .map(|node| free_of(*node))
+        .collect::<Result<_>>()?;
+    let mut expected = 0;
+    for node in &nodes {
+        bind_to_cpu(cpu_of(*node)?)?;
+        let buffer = heap.allocate(SIZE)?;
+        buffer.map()?.check_zero()?;
+        let free: Vec<_> = nodes
+            .iter()
+            .map(|node| free_of(*node))
+            .collect::<Result<_>>()?;
+        let taken = before
+            .iter()
+            .zip(&free)
+            .map(|(before, free)| before.saturating_sub(*free));
+        diagnose(&format!(
+            "from node {node}: taken of each: {:?}",
+            taken.collect::<Vec<_>>()
+        ));
+        drop(buffer);
+        expected = expected.max(SIZE);
+        let kept = Figures::settled()?.kept();
+        ensure!(
+            kept >= expected,
+            "{kept} bytes are kept, expected {expected}"
+        );
+    }
+    drop_caches()?;
+    for (node, before) in nodes.iter().zip(before) {
+        let after = free_of(*node)?;
+        ensure!(
+            after + SLACK >= before,
+            "node {node} has {after} free bytes, before {before}"
+        );
+    }
+    drop(heap);
+    end(module)
+}
+
+/// Sets a CPU online or offline.
+fn set_online(cpu: usize, online: bool) -> Result<()> {
+    let file = format!("{CPUS}/cpu{cpu}/online");
+    fs::write(&file, if online { "1" } else { "0" }).with_context(|| format!("cannot write {file}"))
+}
+
+/// Sets all CPUs online again, also if a test fails.
+struct AllOnline(Vec<usize>);
+
+impl Drop for AllOnline {
+    fn drop(&mut self) {
+        for cpu in &self.0 {
+            let _ = set_online(*cpu, true);
+        }
+    }
+}
+
+// The pages of a CPU that has gone offline are still in the pool: they are counted, buffers get
+// them, and they are freed under pressure.
+fn cpu_offline() -> Result<()> {
+    let cpus: Vec<_> = numbered(CPUS, "cpu")?
+        .into_iter()
+        .filter(|cpu| *cpu > 0)
+        .collect();
+    if cpus.is_empty() {
+        return Err(skip("the machine has one CPU"));
+    }
+    let module = Module::load(PARAMETERS)?;
+    let heap = pooled_heap()?;
+    drop_caches()?;
+    // Single pages are kept by the CPU that frees them.
+    let mut buffers = Vec::new();
+    for _ in 0..cpus.len() {
+        let some = (0..256).map(|_| heap.allocate(3 * page_size()));
+        buffers.push(some.collect::<Result<Vec<_>>>()?);
+    }
+    for (cpu, some) in cpus.iter().zip(buffers) {
+        bind_to_cpu(*cpu)?;
+        drop(some);
+    }
+    bind_to_cpu(0)?;
+    let before = Figures::settled()?;
+    ensure!(
+        before.kept() >= cpus.len() * 256 * 3 * page_size(),
+        "the pools are not full: {before:?}"
+    );
+    let online = AllOnline(cpus.clone());
+    for cpu in &cpus {
+        set_online(*cpu, false)?;
+    }
+    let offline = Figures::settled()?;
+    ensure!(
+        offline.kept() == before.kept(),
+        "{before:?}, without the CPUs {offline:?}"
+    );
+    // All that is kept, in pages that only the CPU that is left asks for.
+    let count = before.kept() / page_size();
+    let taken = heap.allocate(count * page_size())?;
+    let after = Figures::settled()?;
+    ensure!(
+        after.kept() == 0,
+        "a buffer of all that was kept leaves {} bytes of it",
+        after.kept()
+    );
+    taken.map()?.check_zero()?;
+    drop(taken);
+    drop(online);
+    for cpu in &cpus {
+        bind_to_cpu(*cpu)?;
+        heap.allocate(page_size())?.map()?.check_zero()?;
+    }
+    drop(heap);
+    end(module)
+}
+
+/// A block of memory that can go offline.
+struct Block {
+    folder: PathBuf,
+}
+
+impl Block {
+    /// Returns the blocks that `segments`, sorted pairs of address and length, cover completely.
+    fn covered_by(segments: &[(u64, u64)]) -> Result<Vec<Block>> {
+        let size = fs::read_to_string(format!("{BLOCKS}/block_size_bytes"))?;
+        let size = u64::from_str_radix(size.trim(), 16)?;
+        let covered = |number: &usize| {
+            let start = *number as u64 * size;
+            let inside = segments.iter().map(|(address, length)| {
+                let end = (address + length).min(start + size);
+                end.saturating_sub((*address).max(start))
+            });
+            inside.sum::<u64>() == size
+        };
+        let numbers = numbered(BLOCKS, "memory")?;
+        let folder = |number| Path::new(BLOCKS).join(format!("memory{number}"));
+        Ok(numbers
+            .into_iter()
+            .filter(covered)
+            .map(|number| Block {
+                folder: folder(number),
+            })
+            .collect())
+    }
+
+    fn set(&self, state: &str) -> std::io::Result<()> {
+        fs::write(self.folder.join("state"), state)
+    }
+}
+
+// A block of memory whose pages the pools keep can go offline when the caches are dropped, like one
+// with slabs: the kernel asks nobody to free memory before it looks.
+fn memory_offline() -> Result<()> {
+    const SIZE: usize = 1 << 30;
+    if !Path::new(BLOCKS).join("block_size_bytes").exists() {
+        return Err(skip("this kernel has no memory hot-remove"));
+    }
+    if cfg!(target_arch = "aarch64") {
+        return Err(skip(
+            "on arm64 memory that is there at boot cannot go offline",
+        ));
+    }
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load(PARAMETERS)?;
+    let heap = pooled_heap()?;
+    let buffer = heap.allocate(SIZE)?;
+    let segments: Vec<_> = client
+        .import(&buffer)?
+        .segments()?
+        .iter()
+        .map(|segment| (segment.physical_address, segment.length))
+        .collect();
+    let blocks = Block::covered_by(&segments)?;
+    diagnose(&format!("the buffer covers {} blocks", blocks.len()));
+    ensure!(!blocks.is_empty(), "no block is in the buffer alone");
+    drop(buffer);
+    let kept = Figures::settled()?.kept();
+    ensure!(kept >= SIZE, "{kept} bytes are kept of {SIZE}");
+    // The first block that the kernel lets go.
+    let mut refused = 0;
+    drop_caches()?;
+    let Some(block) = blocks.iter().find(|block| {
+        let result = block.set("offline");
+        refused += usize::from(result.is_err());
+        result.is_ok()
+    }) else {
+        bail!("none of {refused} blocks goes offline without the pools");
+    };
+    block.set("online")?;
+    // Full again, with its pages among them.
+    drop(heap.allocate(SIZE)?);
+    let kept = Figures::settled()?.kept();
+    let with_pools = block.set("offline");
+    diagnose(&format!(
+        "with {} MiB in the pools: {with_pools:?}",
+        kept >> 20
+    ));
+    if with_pools.is_err() {
+        drop_caches()?;
+        block
+            .set("offline")
+            .context("after the caches were dropped")?;
+    }
+    // Meanwhile nobody gets a page of it.
+    let result = heap
+        .allocate(SIZE / 2)
+        .and_then(|buffer| buffer.map()?.check_zero());
+    block.set("online")?;
+    result?;
+    drop((client, heap));
+    client::unload()?;
+    end(module)
+}
