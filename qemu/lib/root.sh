@@ -66,7 +66,7 @@ suite_root_packages() {
 	printf '%s\n' make flex bison bc kmod cpio xz-utils rsync python3 libelf-dev libssl-dev \
 		openssl gcc libc6-dev dwarves rustc rust-src rustfmt rust-clippy bindgen \
 		"gcc-$gcc-aarch64-linux-gnu" "gcc-$gcc-arm-linux-gnueabihf" "gcc-$gcc" \
-		ca-certificates
+		libc6-dev-arm64-cross libc6-dev-armhf-cross ca-certificates
 }
 
 # build_suite_root SUITE OPTION...: like build_root, of another suite.

@@ -168,6 +168,7 @@ fn doctor() {
         ("not-bounced", "doctor"),
         ("areas-not-listed", "doctor"),
         ("large", "doctor rga"),
+        ("real-time", "doctor"),
         ("well", "doctor mpp"),
         ("well", "doctor rknn"),
         ("well", "doctor libcamera"),

@@ -17,6 +17,10 @@ use crate::text;
 const IOMMUS: &str = "/sys/class/iommu";
 const ZONES: &str = "/proc/zoneinfo";
 
+/// Whether the kernel has real-time preemption, and whether no grace period of RCU is expedited.
+const REAL_TIME: &str = "/sys/kernel/realtime";
+const RCU_NORMAL: &str = "/sys/kernel/rcu_normal";
+
 /// Less contiguous memory than this is not enough for decoding of 4K video.
 const SMALL: u64 = 128 << 20;
 
@@ -52,6 +56,7 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
         count => Finding::ok("iommu", text::plural(count, "IOMMU")),
     });
     findings.extend(high_ram(system));
+    findings.extend(grace_periods(system));
     findings
 }
 
@@ -130,6 +135,23 @@ fn without_area(system: &System, cmdline: &str, in_ram: Option<u64>) -> Finding 
         format!("{cause}, and the module takes no RAM for its heaps"),
         "load the module without contig_max_percent=0, or boot with cma=256M",
     )
+}
+
+/// Looks for a kernel that waits for a whole grace period before it migrates pages of an area.
+fn grace_periods(system: &System) -> Option<Finding> {
+    let is_one = |file| system.text(file).is_some_and(|text| text.trim() == "1");
+    (is_one(REAL_TIME) && is_one(RCU_NORMAL)).then(|| {
+        Finding::note(
+            "realtime",
+            "with real-time preemption each new range of contiguous memory waits for a grace \
+             period of RCU, some 10 ms",
+            Some(
+                "allocate before the work begins; or echo 0 | sudo tee /sys/kernel/rcu_normal, \
+                 which lets each of them interrupt all CPUs for a moment"
+                    .to_owned(),
+            ),
+        )
+    })
 }
 
 /// Looks for RAM above 4 GiB.

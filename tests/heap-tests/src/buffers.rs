@@ -19,6 +19,7 @@ use guest_support::dma_buf::{
     SYNC_WRITE, //
 };
 use guest_support::heap::Heap;
+use guest_support::ktap::skip;
 use guest_support::pattern::Pattern;
 use guest_support::{
     expect_errno,
@@ -209,6 +210,10 @@ fn idle_buffer_polls_ready(heap: &str) -> Result<()> {
 }
 
 fn idle_buffer_exports_signalled_fence(heap: &str) -> Result<()> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms")?;
+    if !symbols.contains(" sync_file_create\n") {
+        return Err(skip("this kernel is built without CONFIG_SYNC_FILE"));
+    }
     let buffer = Heap::open(heap)?.allocate(1)?;
     for flags in [SYNC_READ, SYNC_WRITE, SYNC_RW] {
         let fence = buffer.export_sync_file(flags)?;

@@ -78,7 +78,8 @@ fn numbered(parent: &str, prefix: &str) -> Result<Vec<usize>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(parent).with_context(|| format!("cannot list {parent}"))? {
         let name = entry?.file_name();
-        let number = name.to_string_lossy().strip_prefix(prefix).map(str::parse);
+        let name = name.to_string_lossy();
+        let number = name.strip_prefix(prefix).map(str::parse::<usize>);
         numbers.extend(number.into_iter().flatten());
     }
     numbers.sort_unstable();
@@ -316,7 +317,7 @@ fn memory_offline() -> Result<()> {
             .context("after the caches were dropped")?;
     }
     // Meanwhile nobody gets a page of it.
-    let result = heap
+    let result: Result<()> = heap
         .allocate(SIZE / 2)
         .and_then(|buffer| buffer.map()?.check_zero());
     block.set("online")?;
