@@ -78,10 +78,7 @@ mod tests {
                 let Environment::Guest(guest) = &suite.environment else {
                     continue;
                 };
-                let lacks = guest
-                    .needs
-                    .iter()
-                    .any(|name| alike.without.contains(name));
+                let lacks = guest.needs.iter().any(|name| alike.without.contains(name));
                 assert!(
                     !suite.runs_on(alike.runs) || lacks || suite.runs_on(target),
                     "{target} {}",
