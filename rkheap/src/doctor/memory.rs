@@ -17,8 +17,9 @@ use crate::text;
 const IOMMUS: &str = "/sys/class/iommu";
 const ZONES: &str = "/proc/zoneinfo";
 
-/// Whether the kernel has real-time preemption, and whether no grace period of RCU is expedited.
-const REAL_TIME: &str = "/sys/kernel/realtime";
+/// What states whether the kernel has real-time preemption, and whether no grace period of RCU is
+/// expedited.
+const VERSION: &str = "/proc/sys/kernel/version";
 const RCU_NORMAL: &str = "/sys/kernel/rcu_normal";
 
 /// Less contiguous memory than this is not enough for decoding of 4K video.
@@ -139,8 +140,11 @@ fn without_area(system: &System, cmdline: &str, in_ram: Option<u64>) -> Finding 
 
 /// Looks for a kernel that waits for a whole grace period before it migrates pages of an area.
 fn grace_periods(system: &System) -> Option<Finding> {
-    let is_one = |file| system.text(file).is_some_and(|text| text.trim() == "1");
-    (is_one(REAL_TIME) && is_one(RCU_NORMAL)).then(|| {
+    let is = |file, test: fn(&str) -> bool| system.text(file).is_some_and(|text| test(text.trim()));
+    let is_real_time = is(VERSION, |text| {
+        text.split(' ').any(|word| word == "PREEMPT_RT")
+    });
+    (is_real_time && is(RCU_NORMAL, |text| text == "1")).then(|| {
         Finding::note(
             "realtime",
             "with real-time preemption each new range of contiguous memory waits for a grace \

@@ -179,22 +179,23 @@ fn releases_beside_a_reader() -> Result<()> {
     let _module = Module::load("")?;
     uses_kprobe()?;
     let count = checkers::rounds(3000);
+    let devices = (0..3).map(|_| Vgem::open()).collect::<Result<Vec<_>>>()?;
     let (before, inodes_before) = (size()?, inodes()?);
     let end = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..3)
-            .map(|_| {
-                scope.spawn(|| -> Result<()> {
-                    let vgem = Vgem::open()?;
-                    (0..count).try_for_each(|_| vgem.allocate(4096).map(drop))
-                })
+        let workers: Vec<_> = devices
+            .iter()
+            .map(|vgem| {
+                scope.spawn(move || (0..count).try_for_each(|_| vgem.allocate(4096).map(drop)))
             })
             .collect();
         let reader = scope.spawn(|| repeat(&end, || dev().map(drop)));
-        for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("panicked"))??;
-        }
+        let results: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
+        // Before any result is looked at: the reader ends only then.
         end.store(true, Ordering::Relaxed);
+        for result in results {
+            result.map_err(|_| anyhow::anyhow!("panicked"))??;
+        }
         reader.join().map_err(|_| anyhow::anyhow!("panicked"))?
     })?;
     let text = nodes::read("size")?;

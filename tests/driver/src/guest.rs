@@ -191,7 +191,7 @@ fn build_selftest(
         .arg("--directory")
         .arg(kernel_source.join("tools/testing/selftests").join(name))
         .arg(format!("OUTPUT={}", output.display()))
-        .args(arguments.lines())
+        .args(arguments.lines().map(with_own_compiler))
         .output()
         .context("cannot run make")?;
     ensure!(
@@ -200,6 +200,20 @@ fn build_selftest(
         String::from_utf8_lossy(&make.stderr)
     );
     Ok(output)
+}
+
+/// Returns an argument for the kernel's makefiles with the compiler of the build root, of Debian 13.
+/// The kernel of another suite is built by another one, but its selftests are ordinary programs.
+fn with_own_compiler(argument: &str) -> String {
+    let version = |compiler: &str| {
+        compiler
+            .rsplit_once("-gcc-")
+            .map(|(name, _)| name.to_owned())
+    };
+    match argument.strip_prefix("CC=").and_then(version) {
+        Some(name) => format!("CC={name}-gcc-14"),
+        None => argument.to_owned(),
+    }
 }
 
 /// Builds the guest programs for another architecture than the target's, and returns their folder.
@@ -241,6 +255,15 @@ mod tests {
             "the kernel reported a defect (exit status 70)"
         );
         assert_eq!(describe(exited(3)), "the command failed (exit status 3)");
+    }
+
+    #[test]
+    fn selftests_are_built_by_the_compiler_of_the_build_root() {
+        assert_eq!(
+            with_own_compiler("CC=aarch64-linux-gnu-gcc-16"),
+            "CC=aarch64-linux-gnu-gcc-14"
+        );
+        assert_eq!(with_own_compiler("ARCH=arm64"), "ARCH=arm64");
     }
 
     #[test]

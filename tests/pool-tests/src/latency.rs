@@ -96,7 +96,8 @@ impl Sleeper {
 }
 
 fn is_real_time() -> bool {
-    std::fs::read_to_string("/sys/kernel/realtime").is_ok_and(|text| text.trim() == "1")
+    std::fs::read_to_string("/proc/sys/kernel/version")
+        .is_ok_and(|text| text.split(' ').any(|word| word == "PREEMPT_RT"))
 }
 
 fn wake_up() -> Result<()> {
