@@ -4,7 +4,10 @@
 # A target's kernel as Debian ships it, and the stages up to a tree for building modules (tree.sh).
 
 # Kernels with which the module was built and tested.
-known_good=(7.3.4+deb13-{arm64,rt-arm64,arm64-16k,amd64} 7.2.11+deb13-armmp)
+known_good=(
+	7.3.4+deb13-{arm64,rt-arm64,arm64-16k,cloud-arm64,amd64,rt-amd64} 7.2.13+deb14-arm64
+	7.2.11+deb13-armmp
+)
 
 # Downloads into the current folder the kernel that PACKAGE depends on: release, version, vmlinuz,
 # config, Module.symvers, vmlinux, lib/modules, and busybox for the guest.
@@ -42,6 +45,7 @@ fetch_kernel() {
 # that is the kernel itself: linux-image-RELEASE. (The text of fetch_kernel names the folders of all
 # kernels that are in caches.)
 fetch_image() {
+	# shellcheck disable=SC2034 # open_archive sets the suites
 	local architecture=$1 package=$2 state=$cache/apt/$target \
 		stable backports release version part
 	use_suite "$3"
@@ -195,8 +199,8 @@ modules_wanted() {
 	local kernel=$target_folder/kernel/lib/modules name
 	printf '%s,%s\n' "$boot_modules" "$modules" | tr ',' '\n' | grep -vx -- - | sort -u |
 		while read -r name; do
-			if [[ $target != *@* ]] || grep -rqE "(^|/)$name\.ko" \
-				"$kernel"/*/modules.{order,builtin}; then
+			if [[ $target != *@* ]] ||
+				[[ $(find "$kernel/" -name "$name.ko*" -print -quit) ]]; then
 				printf '%s\n' "$name"
 			fi
 		done | paste -sd ' '

@@ -171,9 +171,8 @@ const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 
 /// Kernels with every checker: `debug` has the kernel's dma-heap core, `debug-own` has not.
 /// Booting and the search for leaks take most of the time there, so suites of one program share a
-/// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`. `debug-rt` is `debug-own`
-/// with real-time preemption.
-const CHECKED: &[&str] = &["debug", "debug-own", "debug-rt"];
+/// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`.
+const CHECKED: &[&str] = &["debug", "debug-own"];
 
 /// Factor of all timeouts on [`CHECKED`].
 const CHECKED_TIMEOUT_FACTOR: u32 = 4;
