@@ -2,10 +2,10 @@
 
 //! How late a real-time thread runs while heaps are in use, as `cyclictest` measures it.
 //!
-//! A thread of the highest priority sleeps again and again for [`PERIOD`]. It is late by the rest of
-//! the section without preemption or interrupts in which its timer expires, and by what the kernel
-//! needs to wake it. So no such section is longer than the largest delay and one period. In a
-//! machine with `--icount` a nanosecond is an instruction, and its delays repeat exactly.
+//! A thread of the highest priority sleeps again and again for [`PERIOD`]. It is late by the rest
+//! of the section without preemption or interrupts in which its timer expires, and by what the
+//! kernel needs to wake it. So no such section is longer than the largest delay and one period. In
+//! a machine with `--icount` a nanosecond is an instruction, and its delays repeat exactly.
 
 use crate::figures::Figures;
 use crate::MIB;
