@@ -65,10 +65,12 @@ impl Machine<'_> {
             "-no-reboot",
         ]);
         words.extend(["-machine".into(), properties, "-cpu".into(), cpu.clone()]);
+        let mut cpus = smp.clone();
         if let Some(nodes) = nodes {
             words.extend(divided(*nodes, &smp, memory)?);
+            cpus.push_str(&format!(",sockets={nodes}"));
         }
-        words.extend(["-smp".into(), smp, "-m".into(), memory.clone()]);
+        words.extend(["-smp".into(), cpus, "-m".into(), memory.clone()]);
         if *icount {
             words.extend(["-icount".into(), "shift=0,sleep=off".into()]);
         }

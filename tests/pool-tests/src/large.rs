@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Pools on a machine with two nodes of memory, several CPUs that go offline, and memory that goes
-//! offline.
+//! Pools on a machine with two nodes of memory, and with CPUs that go offline.
 
 use crate::figures::{
     self,
@@ -9,14 +8,9 @@ use crate::figures::{
 };
 use crate::MIB;
 use anyhow::{
-    bail,
     ensure,
     Context,
     Result, //
-};
-use guest_support::client::{
-    self,
-    Client, //
 };
 use guest_support::cpu::bind_to_cpu;
 use guest_support::heap::Heap;
@@ -29,24 +23,21 @@ use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::Skipped;
 use std::fs;
-use std::path::{
-    Path,
-    PathBuf, //
-};
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
     let limit = Duration::from_secs(120);
     tests.add_within(limit, "large/nodes", nodes);
     tests.add_within(limit, "large/cpu-offline", cpu_offline);
-    tests.add_within(limit, "large/memory-offline", memory_offline);
 }
 
 const CPUS: &str = "/sys/devices/system/cpu";
 const NODES: &str = "/sys/devices/system/node";
-const BLOCKS: &str = "/sys/devices/system/memory";
 
 const PARAMETERS: &str = "pool_max_percent=60 pool_max_mib=1048576";
+
+/// The number of buffers per CPU. Descriptors for more are not available.
+const BUFFERS: usize = 100;
 
 /// The difference in free memory, in bytes, that slabs and page tables may cause.
 const SLACK: usize = 24 * MIB;
@@ -186,7 +177,7 @@ fn cpu_offline() -> Result<()> {
     // Single pages are kept by the CPU that frees them.
     let mut buffers = Vec::new();
     for _ in 0..cpus.len() {
-        let some = (0..256).map(|_| heap.allocate(3 * page_size()));
+        let some = (0..BUFFERS).map(|_| heap.allocate(3 * page_size()));
         buffers.push(some.collect::<Result<Vec<_>>>()?);
     }
     for (cpu, some) in cpus.iter().zip(buffers) {
@@ -196,7 +187,7 @@ fn cpu_offline() -> Result<()> {
     bind_to_cpu(0)?;
     let before = Figures::settled()?;
     ensure!(
-        before.kept() >= cpus.len() * 256 * 3 * page_size(),
+        before.kept() >= cpus.len() * BUFFERS * 3 * page_size(),
         "the pools are not full: {before:?}"
     );
     let online = AllOnline(cpus.clone());
@@ -208,16 +199,17 @@ fn cpu_offline() -> Result<()> {
         offline.kept() == before.kept(),
         "{before:?}, without the CPUs {offline:?}"
     );
-    // All that is kept, in pages that only the CPU that is left asks for.
-    let count = before.kept() / page_size();
-    let taken = heap.allocate(count * page_size())?;
+    // The CPU that is left gets what the others kept.
+    let taken = (0..cpus.len() * BUFFERS).map(|_| heap.allocate(3 * page_size()));
+    let taken = taken.collect::<Result<Vec<_>>>()?;
     let after = Figures::settled()?;
     ensure!(
-        after.kept() == 0,
-        "a buffer of all that was kept leaves {} bytes of it",
-        after.kept()
+        after.kept() <= before.kept() / 10,
+        "buffers of the size of all that was kept leave {after:?}, before {before:?}"
     );
-    taken.map()?.check_zero()?;
+    for buffer in &taken {
+        buffer.map()?.check_zero()?;
+    }
     drop(taken);
     drop(online);
     for cpu in &cpus {
@@ -225,104 +217,5 @@ fn cpu_offline() -> Result<()> {
         heap.allocate(page_size())?.map()?.check_zero()?;
     }
     drop(heap);
-    end(module)
-}
-
-/// A block of memory that can go offline.
-struct Block {
-    folder: PathBuf,
-}
-
-impl Block {
-    /// Returns the blocks that `segments`, sorted pairs of address and length, cover completely.
-    fn covered_by(segments: &[(u64, u64)]) -> Result<Vec<Block>> {
-        let size = fs::read_to_string(format!("{BLOCKS}/block_size_bytes"))?;
-        let size = u64::from_str_radix(size.trim(), 16)?;
-        let covered = |number: &usize| {
-            let start = *number as u64 * size;
-            let inside = segments.iter().map(|(address, length)| {
-                let end = (address + length).min(start + size);
-                end.saturating_sub((*address).max(start))
-            });
-            inside.sum::<u64>() == size
-        };
-        let numbers = numbered(BLOCKS, "memory")?;
-        let folder = |number| Path::new(BLOCKS).join(format!("memory{number}"));
-        Ok(numbers
-            .into_iter()
-            .filter(covered)
-            .map(|number| Block {
-                folder: folder(number),
-            })
-            .collect())
-    }
-
-    fn set(&self, state: &str) -> std::io::Result<()> {
-        fs::write(self.folder.join("state"), state)
-    }
-}
-
-// A block of memory whose pages the pools keep can go offline when the caches are dropped, like one
-// with slabs: the kernel asks nobody to free memory before it looks.
-fn memory_offline() -> Result<()> {
-    const SIZE: usize = 1 << 30;
-    if !Path::new(BLOCKS).join("block_size_bytes").exists() {
-        return Err(skip("this kernel has no memory hot-remove"));
-    }
-    if cfg!(target_arch = "aarch64") {
-        return Err(skip(
-            "on arm64 memory that is there at boot cannot go offline",
-        ));
-    }
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load(PARAMETERS)?;
-    let heap = pooled_heap()?;
-    let buffer = heap.allocate(SIZE)?;
-    let segments: Vec<_> = client
-        .import(&buffer)?
-        .segments()?
-        .iter()
-        .map(|segment| (segment.physical_address, segment.length))
-        .collect();
-    let blocks = Block::covered_by(&segments)?;
-    diagnose(&format!("the buffer covers {} blocks", blocks.len()));
-    ensure!(!blocks.is_empty(), "no block is in the buffer alone");
-    drop(buffer);
-    let kept = Figures::settled()?.kept();
-    ensure!(kept >= SIZE, "{kept} bytes are kept of {SIZE}");
-    // The first block that the kernel lets go.
-    let mut refused = 0;
-    drop_caches()?;
-    let Some(block) = blocks.iter().find(|block| {
-        let result = block.set("offline");
-        refused += usize::from(result.is_err());
-        result.is_ok()
-    }) else {
-        bail!("none of {refused} blocks goes offline without the pools");
-    };
-    block.set("online")?;
-    // Full again, with its pages among them.
-    drop(heap.allocate(SIZE)?);
-    let kept = Figures::settled()?.kept();
-    let with_pools = block.set("offline");
-    diagnose(&format!(
-        "with {} MiB in the pools: {with_pools:?}",
-        kept >> 20
-    ));
-    if with_pools.is_err() {
-        drop_caches()?;
-        block
-            .set("offline")
-            .context("after the caches were dropped")?;
-    }
-    // Meanwhile nobody gets a page of it.
-    let result: Result<()> = heap
-        .allocate(SIZE / 2)
-        .and_then(|buffer| buffer.map()?.check_zero());
-    block.set("online")?;
-    result?;
-    drop((client, heap));
-    client::unload()?;
     end(module)
 }

@@ -51,7 +51,7 @@ const PERIOD: Duration = Duration::from_micros(50);
 const LIMIT: Duration = Duration::from_micros(100);
 
 /// How long each kind of use takes.
-const PHASE: Duration = Duration::from_millis(1500);
+const PHASE: Duration = Duration::from_millis(150);
 
 /// A thread of the highest priority, and by how much it was late.
 struct Sleeper {
