@@ -202,8 +202,8 @@ fn build_selftest(
     Ok(output)
 }
 
-/// Returns an argument for the kernel's makefiles with the compiler of the build root. The kernel of
-/// another suite is built by another one, but its selftests are ordinary programs.
+/// Returns an argument for the kernel's makefiles with the compiler of the build root. The kernel
+/// of another suite is built by another one, but its selftests are ordinary programs.
 fn with_own_compiler(argument: &str) -> String {
     let version = |compiler: &str| {
         compiler
