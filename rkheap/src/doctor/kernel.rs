@@ -17,7 +17,7 @@ const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const SIG_ENFORCE: &str = "/sys/module/module/parameters/sig_enforce";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// The state of the module while it is in the kernel. A driver that is built into a kernel has none.
+/// The state of the module while it is in the kernel. A driver that is built in has none.
 const STATE: &str = "/sys/module/rk_dma_heap/initstate";
 
 pub(super) fn examine(system: &System) -> Vec<Finding> {
