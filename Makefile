@@ -5,7 +5,7 @@
 TARGET ?= arm64
 TEST_TARGETS ?= arm64 amd64 armhf
 CHECKED_TARGETS ?= debug-own debug
-KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 deb14-arm64 rt-amd64
+KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 rt-amd64
 HOURS ?= 1
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs

@@ -151,7 +151,7 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "large-machine",
         promise:
-            "with two nodes of memory and 16 GiB, what the pools keep returns to its node; the \
+            "with two nodes of memory, below and above 4 GiB, what the pools keep returns to its node; the \
                   pages of a CPU that goes offline stay in use",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
@@ -160,7 +160,7 @@ pub const SUITES: &[Suite] = &[
                 "--smp",
                 "8",
                 "--mem",
-                "16G",
+                "8G",
                 "--nodes",
                 "2",
                 "--append",
