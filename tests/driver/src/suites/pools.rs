@@ -151,8 +151,8 @@ pub const SUITES: &[Suite] = &[
     Suite {
         name: "large-machine",
         promise:
-            "with two nodes of memory, below and above 4 GiB, what the pools keep returns to its node; the \
-                  pages of a CPU that goes offline stay in use",
+            "with two nodes of memory, below and above 4 GiB, what the pools keep returns to its \
+                  node; the pages of a CPU that goes offline stay in use",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &[
