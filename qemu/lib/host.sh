@@ -48,9 +48,10 @@ add_host_packages() {
 		die "$* missing, and neither root nor sudo available; as root: apt-get install $*"
 	# Asks for the password now, in the foreground.
 	((EUID == 0)) || sudo --validate || die "sudo was refused; as root: apt-get install $*"
-	take_lock
+	take_lock host "host packages: $*"
 	mkdir -p "$log_folder"
 	run_with_progress "host packages: $*" "$log_folder/host.log" install_host_packages "$@"
+	exec 9>&-
 }
 
 # Lets the host's kernel run programs of the target's architecture through QEMU, also in a root
