@@ -217,37 +217,28 @@ impl RangeCache {
     /// Allocates the lowest range of the area that fits if nothing of the area were cached.
     ///
     /// Releases only cached ranges that may be part of it, and otherwise does what
-    /// [`RangeCache::search`] does. Searches once more if somebody else released pages meanwhile,
-    /// which may be lower. May sleep.
+    /// [`RangeCache::search`] does. Searches once more if there were such ranges, whoever has
+    /// released them. May sleep.
     fn search_lowest(&self, request: &RangeRequest) -> (Option<Range>, Searched) {
         let (found, searched) = self.search(request);
         let Some(found) = found else {
             return (None, searched);
         };
-        let pfn = found.segment().pfn;
-        // A cached range that can serve the request alone is as good as a free one.
-        let limit = searched
-            .lowest_cached
-            .map_or(pfn, |lowest| pfn.min(lowest + 1));
-        let released =
-            self.release(|range| range.area() == request.area && range.segment().pfn < limit);
-        if !released && searched.lowest_released >= pfn {
+        let Some(limit) = searched.limit_for_lower(found.segment().pfn) else {
             return (Some(found), searched);
-        }
+        };
+        self.release(|range| range.area() == request.area && range.segment().pfn < limit);
         drop(found);
         self.search(request)
     }
 
-    /// Releases the cached ranges for which `which` returns true to their areas, oldest first.
-    /// Returns whether there were any. May sleep.
-    fn release(&self, which: impl Fn(&CachedRange) -> bool) -> bool {
-        let mut released = false;
+    /// Releases the cached ranges for which `which` returns true to their areas, oldest first. May
+    /// sleep.
+    fn release(&self, which: impl Fn(&CachedRange) -> bool) {
         // The guard is dropped after each step.
         while self.state.lock().release_step(&which) > 0 {
-            released = true;
             task::reschedule();
         }
-        released
     }
 
     /// Caches a range of `area`, or releases it if the limits forbid that. Does not sleep.

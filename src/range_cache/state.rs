@@ -99,9 +99,25 @@ pub(super) struct Searched {
     pub(super) obtainable: usize,
     /// The lowest page frame of the ranges of which others released pages during the search.
     /// `usize::MAX` if there is none, or that is unknown.
-    pub(super) lowest_released: usize,
+    lowest_released: usize,
+    /// The first page frame of the lowest cached range. `usize::MAX` if there is none.
+    lowest_cached: usize,
     /// The first page frame of the lowest cached range that contains what was requested.
-    pub(super) lowest_cached: Option<usize>,
+    lowest_that_holds: Option<usize>,
+}
+
+impl Searched {
+    /// Returns whether a search would find memory below page frame `found` if the cache had none of
+    /// it: if so, the page frame below which the cached ranges have to be released first.
+    ///
+    /// This depends on the end of the search alone. Others may have released those ranges since.
+    pub(super) fn limit_for_lower(&self, found: usize) -> Option<usize> {
+        // A cached range that can serve the request alone is as good as a free one.
+        let limit = self
+            .lowest_that_holds
+            .map_or(found, |lowest| found.min(lowest + 1));
+        (self.lowest_released < found || self.lowest_cached < limit).then_some(limit)
+    }
 }
 
 /// A cached range.
@@ -328,13 +344,20 @@ impl State {
 
     /// Ends what [`State::begin_search`] began for `request`.
     pub(super) fn end_search(&mut self, task: i32, request: &RangeRequest) -> Searched {
-        let lowest_cached = self.lowest_that_holds(request);
+        let of_area = self
+            .ranges
+            .iter()
+            .filter(|range| range.area() == request.area);
+        let lowest_cached = of_area.map(|range| range.segment().pfn).min();
+        let lowest_cached = lowest_cached.unwrap_or(usize::MAX);
+        let lowest_that_holds = self.lowest_that_holds(request);
         let index = self.searches.iter().position(|search| search.task == task);
         let Some(search) = index.and_then(|index| self.searches.remove(index).ok()) else {
             return Searched {
                 obtainable: usize::MAX,
                 lowest_released: usize::MAX,
                 lowest_cached,
+                lowest_that_holds,
             };
         };
         let cached = self.pages(|range| range.area() == request.area);
@@ -342,6 +365,7 @@ impl State {
             obtainable: search.available.saturating_add(cached.max(search.cached)),
             lowest_released: search.lowest_released,
             lowest_cached,
+            lowest_that_holds,
         }
     }
 

@@ -4,10 +4,13 @@
 
 #[kernel::prelude::kunit_tests(rk_dma_heap_range_cache)]
 mod range_cache {
-    use super::super::state::{
-        CachedRange,
-        Inserted,
-        State, //
+    use super::super::{
+        state::{
+            CachedRange,
+            Inserted,
+            State, //
+        },
+        RangeRequest, //
     };
     use crate::abstractions::{
         cma::{
@@ -70,6 +73,43 @@ mod range_cache {
             state.end_request(task, requested);
         }
         assert!(caches(&mut state, area)?);
+        Ok(())
+    }
+
+    #[test]
+    fn lower_memory_that_somebody_else_releases() -> Result {
+        let area = Area::default().ok_or(ENODEV)?;
+        let request = RangeRequest {
+            area,
+            pages: 1,
+            area_pages: None,
+            align: 0,
+            first_fit: true,
+            purpose: Purpose::Cached,
+        };
+        let mut state = State::new(None)?;
+        state.set_enabled(true);
+        assert!(caches(&mut state, area)?);
+        let found = area.allocate(1, 0).ok_or(ENOMEM)?;
+        let pfn = found.segment().pfn;
+
+        // Released after the search, before the requester could do it.
+        state.begin_search(1, area);
+        let searched = state.end_search(1, &request);
+        assert_eq!(state.release_step(|_| true), 1);
+        assert!(searched.limit_for_lower(pfn).is_some());
+
+        // Released during the search.
+        assert!(caches(&mut state, area)?);
+        state.begin_search(1, area);
+        assert_eq!(state.release_step(|_| true), 1);
+        let searched = state.end_search(1, &request);
+        assert!(searched.limit_for_lower(pfn).is_some());
+
+        // Released before it.
+        state.begin_search(1, area);
+        let searched = state.end_search(1, &request);
+        assert!(searched.limit_for_lower(pfn).is_none());
         Ok(())
     }
 }
