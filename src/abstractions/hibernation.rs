@@ -7,7 +7,14 @@
 //! C header: [`include/linux/suspend.h`](srctree/include/linux/suspend.h)
 
 use crate::{
-    abstractions::kernel_symbol,
+    abstractions::{
+        kernel_symbol,
+        notifier::{
+            self,
+            Chain,
+            Registration, //
+        }, //
+    },
     bindings as c, //
 };
 use core::{
@@ -16,14 +23,12 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::to_result,
     ffi::{
         c_int,
         c_uint,
         c_ulong, //
     },
-    prelude::*,
-    types::Opaque, //
+    prelude::*, //
 };
 
 /// What is notified. The calls do not overlap.
@@ -96,20 +101,10 @@ impl Drop for NoTransition {
 /// // The kernel calls neither function after this.
 /// drop(notifier);
 /// ```
-///
-/// # Invariants
-///
-/// `block` is registered with the functions of `T`.
 #[must_use = "dropping this ends the notification"]
-pub(crate) struct Notifier<T: Hibernation> {
-    block: KBox<Opaque<bindings::notifier_block>>,
-    _hibernation: PhantomData<T>,
-}
-
-// SAFETY: Any thread may remove a notifier.
-unsafe impl<T: Hibernation> Send for Notifier<T> {}
-// SAFETY: A shared reference gives no access to the block.
-unsafe impl<T: Hibernation> Sync for Notifier<T> {}
+pub(crate) struct Notifier<T: Hibernation>(
+    #[allow(dead_code)] Pin<KBox<Registration<CallHibernation<T>>>>, //
+);
 
 impl<T: Hibernation> Notifier<T> {
     /// Registers the functions of `T`, and calls [`Hibernation::finished`], now or when hibernation
@@ -117,51 +112,65 @@ impl<T: Hibernation> Notifier<T> {
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn register() -> Result<Self> {
-        let block = bindings::notifier_block {
-            notifier_call: Some(notified::<T>),
-            ..pin_init::zeroed()
-        };
-        let block = KBox::new(Opaque::new(block), GFP_KERNEL)?;
+        let place = KBox::new_uninit(GFP_KERNEL)?;
         let no_transition = NoTransition::wait();
-        // SAFETY: The block stays where it is until it is removed.
-        to_result(unsafe { c::register_pm_notifier(block.get()) })?;
+        let registration = Registration::new(CallHibernation(PhantomData));
+        let registration = place.write_pin_init(registration)?;
         if !no_transition.hibernates() {
             T::finished();
         }
-        // INVARIANT: Registered above.
-        Ok(Self {
-            block,
-            _hibernation: PhantomData,
-        })
+        Ok(Self(registration))
     }
 }
 
-impl<T: Hibernation> Drop for Notifier<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the block is registered. The call waits for running ones.
-        unsafe { c::unregister_pm_notifier(self.block.get()) };
-    }
+/// What a [`Hibernation`] is told.
+enum Event {
+    Prepare,
+    Finished,
 }
 
-/// # Safety
-///
-/// Must only be called by the chain of notifiers.
-unsafe extern "C" fn notified<T: Hibernation>(
-    _: *mut bindings::notifier_block,
-    event: c_ulong,
-    _: *mut c_void,
-) -> c_int {
-    let result = match event as u32 {
-        bindings::PM_HIBERNATION_PREPARE => T::prepare(),
-        // A program may have opened `/dev/snapshot` to restore memory, and the kernel does not tell
-        // which of both is in progress.
-        bindings::PM_POST_HIBERNATION | bindings::PM_POST_RESTORE => {
-            T::finished();
-            Ok(())
+/// The chain that the kernel calls before and after hibernation and suspend.
+struct PowerManagement;
+
+// SAFETY: These are the functions of one chain. A semaphore is held during each call, and to remove
+// a block.
+unsafe impl Chain for PowerManagement {
+    type Event<'a> = Event;
+
+    unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { c::register_pm_notifier(block) }
+    }
+
+    unsafe fn unregister(block: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirements.
+        unsafe { c::unregister_pm_notifier(block) };
+    }
+
+    unsafe fn event<'a>(action: c_ulong, _: *mut c_void) -> Option<Self::Event<'a>> {
+        match action as u32 {
+            bindings::PM_HIBERNATION_PREPARE => Some(Event::Prepare),
+            // A program may have opened `/dev/snapshot` to restore memory, and the kernel does not
+            // tell which of both is in progress.
+            bindings::PM_POST_HIBERNATION | bindings::PM_POST_RESTORE => Some(Event::Finished),
+            _ => None,
         }
-        _ => Ok(()),
-    };
-    let error = result.err().map_or(0, Error::to_errno);
-    // SAFETY: The function has no requirements.
-    unsafe { c::notifier_from_errno(error) }
+    }
+}
+
+/// Calls the functions of `T`.
+struct CallHibernation<T>(PhantomData<fn() -> T>);
+
+impl<T: Hibernation> notifier::Notifier for CallHibernation<T> {
+    type Chain = PowerManagement;
+
+    fn notify(&self, event: Event) -> Result {
+        match event {
+            Event::Prepare => T::prepare(),
+            Event::Finished => {
+                T::finished();
+                Ok(())
+            }
+        }
+    }
 }

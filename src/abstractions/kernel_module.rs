@@ -7,20 +7,21 @@
 use crate::{
     abstractions::{
         kernel_symbol,
+        notifier::{
+            Chain,
+            Notifier,
+            Registration, //
+        },
         version, //
     },
     bindings as c, //
 };
 use core::{
     marker::PhantomData,
-    ptr::{
-        self,
-        NonNull, //
-    }, //
+    ptr::NonNull, //
 };
 use kernel::{
     bindings,
-    error::to_result,
     ffi::c_int,
     prelude::*,
     sync::rcu, //
@@ -149,62 +150,55 @@ pub(crate) trait UnloadObserver: 'static {
 ///     assert!(finder.find(0).is_none());
 /// }
 /// ```
-///
-/// # Invariants
-///
-/// `block` is registered, and is not moved out of its box.
 #[must_use = "the observer is unregistered when this is dropped"]
-pub(crate) struct Unloads<O: UnloadObserver> {
-    block: KBox<bindings::notifier_block>,
-    _observer: PhantomData<O>,
-}
-
-// SAFETY: Any thread may unregister the observer.
-unsafe impl<O: UnloadObserver> Send for Unloads<O> {}
-// SAFETY: A shared reference gives no access to the fields.
-unsafe impl<O: UnloadObserver> Sync for Unloads<O> {}
+pub(crate) struct Unloads<O: UnloadObserver>(
+    #[allow(dead_code)] Pin<KBox<Registration<CallObserver<O>>>>, //
+);
 
 impl<O: UnloadObserver> Unloads<O> {
     /// Registers the observer. May sleep. Fails with `ENOMEM`.
     pub(crate) fn register() -> Result<Self> {
-        let mut block = KBox::new(
-            bindings::notifier_block {
-                notifier_call: Some(notified::<O>),
-                next: ptr::null_mut(),
-                priority: 0,
-            },
-            GFP_KERNEL,
-        )?;
-        // SAFETY: The block is valid until it is unregistered, and its function has the type of a
-        // module notifier.
-        to_result(unsafe { bindings::register_module_notifier(&raw mut *block) })?;
-        // INVARIANT: The block was registered above.
-        Ok(Self {
-            block,
-            _observer: PhantomData,
-        })
+        let registration = Registration::new(CallObserver(PhantomData));
+        KBox::pin_init(registration, GFP_KERNEL).map(Self)
     }
 }
 
-impl<O: UnloadObserver> Drop for Unloads<O> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants the block is registered.
-        unsafe { bindings::unregister_module_notifier(&raw mut *self.block) };
+/// The chain that the kernel calls when modules are loaded and unloaded.
+struct Modules;
+
+// SAFETY: These are the functions of one chain. A semaphore is held during each call, and to remove
+// a block.
+unsafe impl Chain for Modules {
+    type Event<'a> = &'a UnloadingModule;
+
+    unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::register_module_notifier(block) }
+    }
+
+    unsafe fn unregister(block: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::unregister_module_notifier(block) };
+    }
+
+    unsafe fn event<'a>(state: c_ulong, module: *mut c_void) -> Option<Self::Event<'a>> {
+        if state != bindings::module_state_MODULE_STATE_GOING as c_ulong {
+            return None;
+        }
+        // SAFETY: The chain passes a module that enters `state`, and which is valid during the
+        // call. The type is a transparent wrapper.
+        Some(unsafe { &*module.cast() })
     }
 }
 
-/// # Safety
-///
-/// `module` must be a module that enters `state`.
-unsafe extern "C" fn notified<O: UnloadObserver>(
-    _: *mut bindings::notifier_block,
-    state: c_ulong,
-    module: *mut c_void,
-) -> c_int {
-    if state == bindings::module_state_MODULE_STATE_GOING as c_ulong {
-        // SAFETY: By the safety requirements the module is valid during the call. The type is a
-        // transparent wrapper.
-        O::unloading(unsafe { &*module.cast() });
+/// Calls the function of `O`.
+struct CallObserver<O>(PhantomData<fn() -> O>);
+
+impl<O: UnloadObserver> Notifier for CallObserver<O> {
+    type Chain = Modules;
+
+    fn notify(&self, module: &UnloadingModule) -> Result {
+        O::unloading(module);
+        Ok(())
     }
-    bindings::NOTIFY_DONE as c_int
 }

@@ -32,6 +32,7 @@ pub(crate) mod killable_call;
 pub(crate) mod killable_mutex;
 pub(crate) mod memory_cgroup;
 pub(crate) mod memory_map;
+pub(crate) mod notifier;
 pub(crate) mod once_box;
 pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]

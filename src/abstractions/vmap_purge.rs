@@ -4,20 +4,25 @@
 //!
 //! C header: [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
 
-use crate::bindings as c;
+use crate::{
+    abstractions::notifier::{
+        Chain,
+        Notifier,
+        Registration, //
+    },
+    bindings as c, //
+};
 use core::{
     ffi::c_void,
     marker::PhantomData, //
 };
 use kernel::{
     bindings,
-    error::to_result,
     ffi::{
         c_int,
         c_ulong, //
     },
-    prelude::*,
-    types::Opaque, //
+    prelude::*, //
 };
 
 /// Who has mappings that can be unmapped at any time.
@@ -51,56 +56,52 @@ pub(crate) trait Purge: 'static {
 /// // The kernel does not call the function after this.
 /// drop(purger);
 /// ```
-///
-/// # Invariants
-///
-/// `block` is registered with the function of `T`.
 #[must_use = "dropping this ends the notification"]
-pub(crate) struct Purger<T: Purge> {
-    block: KBox<Opaque<bindings::notifier_block>>,
-    _purge: PhantomData<T>,
-}
-
-// SAFETY: Any thread may remove a notifier.
-unsafe impl<T: Purge> Send for Purger<T> {}
-// SAFETY: A shared reference gives no access to the block.
-unsafe impl<T: Purge> Sync for Purger<T> {}
+pub(crate) struct Purger<T: Purge>(
+    #[allow(dead_code)] Pin<KBox<Registration<CallPurge<T>>>>, //
+);
 
 impl<T: Purge> Purger<T> {
     /// Registers the function of `T`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn register() -> Result<Self> {
-        let block = bindings::notifier_block {
-            notifier_call: Some(notified::<T>),
-            ..pin_init::zeroed()
-        };
-        let block = KBox::new(Opaque::new(block), GFP_KERNEL)?;
-        // SAFETY: The block stays where it is until it is removed.
-        to_result(unsafe { c::register_vmap_purge_notifier(block.get()) })?;
-        // INVARIANT: Registered above.
-        Ok(Self {
-            block,
-            _purge: PhantomData,
-        })
+        let registration = Registration::new(CallPurge(PhantomData));
+        KBox::pin_init(registration, GFP_KERNEL).map(Self)
     }
 }
 
-impl<T: Purge> Drop for Purger<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the block is registered. The call waits for running ones.
-        unsafe { c::unregister_vmap_purge_notifier(self.block.get()) };
+/// The chain that the kernel calls when it finds no address space.
+struct NoAddressSpace;
+
+// SAFETY: These are the functions of one chain. A semaphore is held during each call, and to remove
+// a block.
+unsafe impl Chain for NoAddressSpace {
+    /// The kernel's sum of the pages that were freed.
+    type Event<'a> = &'a mut c_ulong;
+
+    unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { c::register_vmap_purge_notifier(block) }
+    }
+
+    unsafe fn unregister(block: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirements.
+        unsafe { c::unregister_vmap_purge_notifier(block) };
+    }
+
+    unsafe fn event<'a>(_: c_ulong, freed: *mut c_void) -> Option<Self::Event<'a>> {
+        // SAFETY: The chain passes a pointer to a sum that nobody else uses during the call.
+        Some(unsafe { &mut *freed.cast() })
     }
 }
 
-/// # Safety
-///
-/// Must only be called by the chain of notifiers. `freed` must point to the kernel's sum.
-unsafe extern "C" fn notified<T: Purge>(
-    _: *mut bindings::notifier_block,
-    _: c_ulong,
-    freed: *mut c_void,
-) -> c_int {
-    let pages = T::purge();
-    // SAFETY: By the safety requirements.
-    unsafe { *freed.cast::<c_ulong>() += pages };
-    bindings::NOTIFY_DONE as c_int
+/// Calls the function of `T`.
+struct CallPurge<T>(PhantomData<fn() -> T>);
+
+impl<T: Purge> Notifier for CallPurge<T> {
+    type Chain = NoAddressSpace;
+
+    fn notify(&self, freed: &mut c_ulong) -> Result {
+        *freed += T::purge();
+        Ok(())
+    }
 }
