@@ -4,6 +4,7 @@
 //! each other.
 
 mod alike;
+mod beyond;
 mod contiguous;
 mod debug_nodes;
 mod heaps;
@@ -13,6 +14,7 @@ mod kernels;
 mod module;
 mod pools;
 mod rkheap;
+mod trees;
 
 use alike::{
     Alike,
@@ -211,7 +213,9 @@ pub fn all() -> impl Iterator<Item = &'static Suite> {
         hostile::SUITES,
         debug_nodes::SUITES,
         pools::SUITES,
+        trees::SUITES,
         contiguous::SUITES,
+        beyond::SUITES,
         rkheap::SUITES,
         kernels::SUITES,
     ]

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Suites of ranges of RAM: contiguous memory where the default area has no place, or where there
+//! is none.
+
+use super::{
+    Environment,
+    Guest,
+    Suite,
+    GUEST, //
+};
+
+/// The files in `/tmp` must be large enough for most of memory.
+const BEYOND: &str = "mount -o remount,size=95% /tmp && contiguous-tests --tree configured beyond/";
+
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "beyond-no-area",
+        promise: "without any area (cma=0) the heaps of the default area and of Rockchip have \
+                  memory, as many frames as RAM permits, also between pages of files; nobody is \
+                  killed, requests that cannot be served fail soon, and the limit is kept",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      no-area/ killed/ beyond/",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-no-area-checked",
+        promise: "ranges of RAM are taken, given back, refused and interrupted with every checker",
+        environment: Environment::Guest(Guest {
+            targets: &["debug-own"],
+            options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      beyond/heaps beyond/too-large beyond/page-array beyond/returned \
+                      beyond/frames-after-files beyond/killed beyond/pinned beyond/unload \
+                      beyond/off",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-small-area",
+        promise:
+            "with Debian's area of 64 MiB, 512 MiB of frames fit, also between pages of files, \
+                  and those for 32-bit devices are below 4 GiB; so are the others as long as the \
+                  kernel can spare low memory",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "4G", "--append", "init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      low-memory/ beyond/",
+            timeout: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-136m",
+        promise:
+            "a 32-bit machine with 136 MiB and an area of 16 MiB has 48 MiB of contiguous memory",
+        environment: Environment::Guest(Guest {
+            targets: &["armhf"],
+            options: &[
+                "--mem",
+                "136M",
+                "--append",
+                "cma=16M init_on_alloc=0",
+                "--module-args",
+                "contig_max_percent=50",
+            ],
+            command: "export CONTIG_MAX_PERCENT=50; contiguous-tests --tree configured \
+                      beyond/too-large beyond/frames-below-4-gib beyond/little-memory",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-136m-no-area",
+        promise: "a 32-bit machine with 136 MiB and without an area has the heaps",
+        environment: Environment::Guest(Guest {
+            targets: &["armhf"],
+            options: &["--mem", "136M", "--append", "cma=0 init_on_alloc=0"],
+            command: "contiguous-tests --tree configured beyond/heaps beyond/too-large \
+                      beyond/page-array beyond/returned",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-highmem",
+        promise: "high memory serves the heaps of contiguous memory too",
+        environment: Environment::Guest(Guest {
+            targets: &["armhf"],
+            options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
+            command: BEYOND,
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "beyond-amd64",
+        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps",
+        environment: Environment::Guest(Guest {
+            targets: &["amd64"],
+            options: &["--append", "cma=16M init_on_alloc=0"],
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      beyond/heaps beyond/too-large beyond/page-array beyond/returned \
+                      beyond/frames beyond/limit beyond/killed killed/waiting \
+                      beyond/pinned beyond/little-memory",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+];
