@@ -130,6 +130,8 @@ struct dma_buf *rk_dma_heap_buffer_alloc(struct rk_dma_heap *heap, size_t len,
 /**
  * rk_dma_heap_buffer_free() - drop the reference of rk_dma_heap_buffer_alloc()
  * @dmabuf: return value of rk_dma_heap_buffer_alloc()
+ *
+ * The memory is freed with the last reference, whoever has it.
  */
 void rk_dma_heap_buffer_free(struct dma_buf *dmabuf);
 
@@ -304,19 +306,60 @@ void *rk_vmap_contig_pfn(unsigned long pfn, unsigned int count, pgprot_t prot);
 struct dma_heap;
 
 #ifndef RK_KERNEL_HAS_dma_heap_find
+/**
+ * dma_heap_find() - look up a heap of /dev/dma_heap
+ * @name: name of its node
+ *
+ * Does not sleep.
+ *
+ * Return: the heap, with a reference that dma_heap_put() drops, or NULL. It is no pointer for the
+ * functions rk_dma_heap_...().
+ */
 struct dma_heap *dma_heap_find(const char *name);
 #endif
 #ifndef RK_KERNEL_HAS_dma_heap_put
+/**
+ * dma_heap_put() - drop a reference of dma_heap_find()
+ * @heap: heap, or NULL
+ *
+ * Does not sleep. Buffers of the heap stay valid.
+ */
 void dma_heap_put(struct dma_heap *heap);
 #endif
 #ifndef RK_KERNEL_HAS_dma_heap_buffer_alloc
+/**
+ * dma_heap_buffer_alloc() - allocate a dma-buf from a heap of /dev/dma_heap
+ * @heap: heap that the caller holds a reference to
+ * @len: size in bytes, rounded up to whole pages
+ * @fd_flags: O_CLOEXEC and access mode of the dma-buf's file
+ * @heap_flags: 0
+ *
+ * Return: the dma-buf, with a reference that dma_heap_buffer_free() drops, ERR_PTR(-EINVAL) for a
+ * size of 0 or unknown flags, ERR_PTR(-ENOMEM), or another ERR_PTR().
+ */
 struct dma_buf *dma_heap_buffer_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
 				      unsigned int heap_flags);
 #endif
 #ifndef RK_KERNEL_HAS_dma_heap_buffer_free
+/**
+ * dma_heap_buffer_free() - drop the reference of dma_heap_buffer_alloc()
+ * @dmabuf: return value of dma_heap_buffer_alloc()
+ *
+ * The memory is freed with the last reference, whoever has it.
+ */
 void dma_heap_buffer_free(struct dma_buf *dmabuf);
 #endif
 #ifndef RK_KERNEL_HAS_dma_heap_bufferfd_alloc
+/**
+ * dma_heap_bufferfd_alloc() - allocate a dma-buf for the calling process
+ * @heap: heap that the caller holds a reference to
+ * @len: size in bytes, rounded up to whole pages
+ * @fd_flags: O_CLOEXEC and access mode of the dma-buf's file
+ * @heap_flags: 0
+ *
+ * Return: a file descriptor of the calling process, or a negative error number: those of
+ * dma_heap_buffer_alloc(), and -EMFILE.
+ */
 int dma_heap_bufferfd_alloc(struct dma_heap *heap, size_t len, unsigned int fd_flags,
 			    unsigned int heap_flags);
 #endif

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Drivers as they are: written for a vendor's kernel, and gone while others use what was theirs.
+//! Drivers as they are: written for a vendor's kernel, and gone while others use what was theirs;
+//! and the example that authors of drivers start from.
 
 mod calls;
+mod example;
 
 use crate::areas;
 use crate::replay::HEAP;
@@ -53,6 +55,7 @@ pub fn add(tests: &mut Tests, tree: &'static Tree) {
     tests.add("drivers/forgotten-heap", forgotten_heap);
     tests.add("drivers/second-driver", second_driver);
     calls::add(tests);
+    example::add(tests, tree);
     tests.add("drivers/unbound-device", || {
         Ok(Allocator::open()?.check(Check::UnboundDevice)?)
     });

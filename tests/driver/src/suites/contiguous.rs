@@ -91,11 +91,12 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "bitmaps-amd64",
-        promise: "bitmaps passes where the kernel has a registry of heaps",
+        promise:
+            "bitmaps, and the example of a driver, pass where the kernel has a registry of heaps",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
             options: &["--append", "cma=64M", "--module-args", "keep_ranges=0"],
-            command: "contiguous-tests --tree argument bitmap/",
+            command: "contiguous-tests --tree argument bitmap/ drivers/example/",
             ..GUEST
         }),
     },

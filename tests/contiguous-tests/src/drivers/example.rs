@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `examples/driver`, as its own Kbuild builds it.
+//!
+//! C header: `examples/driver/rk_dma_heap_example.h`
+
+use super::MODULE;
+use crate::areas::{
+    self,
+    Range, //
+};
+use crate::replay::HEAP;
+use crate::trees::Tree;
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::allocator::Allocator;
+use guest_support::dma_buf::Buffer;
+use guest_support::heap::Heap;
+use guest_support::kernel_module::{
+    self,
+    KernelLog, //
+};
+use guest_support::ktap::Tests;
+use guest_support::process::eventually;
+use guest_support::{
+    expect_errno,
+    page_size, //
+};
+use nix::errno::Errno;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
+use std::path::Path;
+use std::time::Duration;
+
+const EXAMPLE: &str = "rk_dma_heap_example";
+const EXAMPLE_FILE: &str = "/lib/modules/rk_dma_heap_example.ko";
+const NODE: &str = "/dev/rk-dma-heap-example";
+const STATE: &str = "/sys/kernel/debug/rk-dma-heap-example/state";
+const INFO: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
+const DEFERRED: &str = "/sys/kernel/debug/devices_deferred";
+
+const FRAME: usize = 1 << 20;
+const RING: usize = 1 << 16;
+
+pub fn add(tests: &mut Tests, tree: &'static Tree) {
+    tests.add("drivers/example/comes-and-goes", || {
+        areas::retry(comes_and_goes)
+    });
+    tests.add("drivers/example/addresses", move || addresses(tree));
+    tests.add("drivers/example/copies", copies);
+    tests.add("drivers/example/buffer-outlives-driver", outlives);
+    tests.add("drivers/example/errors", errors);
+    tests.add("drivers/example/waits-for-heap", waits_for_heap);
+    // Another tree's heap goes on outside of its area.
+    if let Some(area) = tree.rockchip {
+        tests.add("drivers/example/no-memory", move || no_memory(area));
+    }
+}
+
+mod raw {
+    nix::ioctl_write_ptr!(allocate, b'x', 0, u64);
+    nix::ioctl_write_ptr!(copy, b'x', 1, i32);
+}
+
+/// The loaded driver; unloaded on drop.
+struct Example;
+
+impl Example {
+    fn load(parameters: &str) -> Result<Self> {
+        kernel_module::load(Path::new(EXAMPLE_FILE), parameters)?.context("the example")?;
+        Ok(Example)
+    }
+
+    /// Unloads the driver, of which nothing must be left.
+    fn unload(self) -> Result<()> {
+        std::mem::forget(self);
+        kernel_module::unload(EXAMPLE).context("the example cannot be unloaded")?;
+        for path in [NODE, STATE] {
+            ensure!(!Path::new(path).exists(), "{path} is left");
+        }
+        let info = std::fs::read_to_string(INFO)?;
+        ensure!(!info.contains("example"), "memory is left:\n{info}");
+        Ok(())
+    }
+
+    fn state(&self) -> Result<State> {
+        let text = std::fs::read_to_string(STATE).with_context(|| STATE)?;
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        Ok(State(
+            lines
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        ))
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = kernel_module::unload(EXAMPLE);
+    }
+}
+
+/// What the driver shows in debugfs.
+struct State(HashMap<String, String>);
+
+impl State {
+    fn text(&self, name: &str) -> Result<&str> {
+        Ok(self.0.get(name).with_context(|| name.to_owned())?)
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        let text = self.text(name)?;
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number.with_context(|| format!("{name} {text}"))
+    }
+}
+
+/// A program that has opened the driver's node.
+struct Program(File);
+
+impl Program {
+    fn open() -> Result<Self> {
+        Ok(Program(File::open(NODE).context(NODE)?))
+    }
+
+    fn allocate(&self, size: u64) -> nix::Result<Buffer> {
+        // SAFETY: The argument is valid during the call.
+        let fd = unsafe { raw::allocate(self.0.as_raw_fd(), &size) }?;
+        // SAFETY: The driver has just created this descriptor.
+        Ok(Buffer::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    fn copy(&self, fd: i32) -> nix::Result<()> {
+        // SAFETY: The argument is valid during the call.
+        unsafe { raw::copy(self.0.as_raw_fd(), &fd) }.map(drop)
+    }
+}
+
+/// Checks that `buffer` begins with the driver's frame and is zero behind it.
+fn check_frame(buffer: &Buffer) -> Result<()> {
+    let size = buffer.size()?;
+    let mapping = buffer.map()?;
+    let bytes = buffer.with_cpu_access(|| mapping.copy_out(0, size))?;
+    for (index, word) in bytes.chunks_exact(4).enumerate() {
+        let expected = if 4 * index < FRAME {
+            4 * index as u32
+        } else {
+            0
+        };
+        let found = word
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+        ensure!(
+            found == expected,
+            "{found:#x} at byte {:#x} of {size:#x}",
+            4 * index
+        );
+    }
+    Ok(())
+}
+
+// An allocation makes CmaFree exact, so one precedes each read.
+fn comes_and_goes() -> Result<()> {
+    let (heap, page) = (Heap::open(HEAP)?, page_size());
+    let first = heap.allocate(page)?;
+    let free = areas::free()?;
+    for _ in 0..3 {
+        let mut log = KernelLog::from_now_on()?;
+        let example = Example::load("")?;
+        let line = format!("uses heap {HEAP}");
+        let messages = log.messages()?;
+        ensure!(
+            messages.iter().any(|message| message.ends_with(&line)),
+            "no {line:?} in {messages:?}"
+        );
+        let now = areas::free()?;
+        ensure!(
+            free == now + FRAME + RING,
+            "CmaFree was {free}, is {now} with the driver"
+        );
+        let info = std::fs::read_to_string(INFO)?;
+        let owned = info.lines().filter(|line| line.contains("example")).count();
+        ensure!(owned >= 2, "no ring or no frame of the driver:\n{info}");
+        expect_errno("the module", kernel_module::unload(MODULE), Errno::EAGAIN)?;
+
+        let program = Program::open()?;
+        let answer = kernel_module::unload(EXAMPLE);
+        expect_errno("the example, whose node is open", answer, Errno::EAGAIN)?;
+        drop(program);
+        example.unload()?;
+        let again = heap.allocate(page)?;
+        let now = areas::free()?;
+        ensure!(
+            free == now + page,
+            "CmaFree was {free}, is {now} after unloading"
+        );
+        drop(again);
+    }
+    drop(first);
+    Ok(())
+}
+
+// QEMU's machine has no IOMMU here: a DMA address is a physical address.
+fn addresses(tree: &'static Tree) -> Result<()> {
+    let area = match tree.rockchip {
+        Some(name) => {
+            let areas = tree.areas()?;
+            let found = areas.into_iter().find(|(other, _)| *other == name);
+            found.context("no area")?.1
+        }
+        None => areas::default_area()?,
+    };
+    let client = areas::client()?;
+    let example = Example::load("")?;
+    let state = example.state()?;
+    ensure!(state.text("heap")? == HEAP);
+    for (name, size) in [("ring", RING), ("frame", FRAME)] {
+        let range = Range::new(state.number(name)?, size as u64);
+        ensure!(
+            area.contains(&range),
+            "{name}: {range:x?} is not in {area:x?}"
+        );
+    }
+    let program = Program::open()?;
+    for (job, size) in [3 * page_size(), FRAME, FRAME + page_size()]
+        .into_iter()
+        .enumerate()
+    {
+        let buffer = program.allocate(size as u64)?;
+        let range = areas::range_of(&client, &buffer)?;
+        program.copy(buffer.raw_fd())?;
+        let state = example.state()?;
+        ensure!(state.number("jobs")? == job as u64 + 1);
+        ensure!(state.number("descriptors")? == 1, "not one segment");
+        let target = state.number("target")?;
+        ensure!(
+            target == range.base,
+            "the device would write to {target:#x}, the buffer is {range:x?}"
+        );
+    }
+    drop(program);
+    example.unload()
+}
+
+fn copies() -> Result<()> {
+    let example = Example::load("")?;
+    let program = Program::open()?;
+    let page = page_size();
+    for size in [1, page, 5 * page + 1, FRAME, FRAME + 3 * page] {
+        let buffer = program.allocate(size as u64)?;
+        ensure!(buffer.size()? == size.next_multiple_of(page));
+        buffer.map()?.check_zero()?;
+        for _ in 0..2 {
+            program.copy(buffer.raw_fd())?;
+            check_frame(&buffer)?;
+        }
+    }
+    // Buffers of other heaps, whose memory is in pieces.
+    for heap in guest_support::heap::names()? {
+        let buffer = Heap::open(&heap)?.allocate(FRAME + page)?;
+        program
+            .copy(buffer.raw_fd())
+            .with_context(|| heap.clone())?;
+        check_frame(&buffer).with_context(|| heap.clone())?;
+    }
+    drop(program);
+    example.unload()
+}
+
+fn outlives() -> Result<()> {
+    let example = Example::load("")?;
+    let program = Program::open()?;
+    let buffer = program.allocate(FRAME as u64)?;
+    program.copy(buffer.raw_fd())?;
+    drop(program);
+    example.unload()?;
+    check_frame(&buffer)?;
+    expect_errno(
+        "the module, of which a buffer is left",
+        kernel_module::unload(MODULE),
+        Errno::EAGAIN,
+    )
+}
+
+fn errors() -> Result<()> {
+    let example = Example::load("")?;
+    let program = Program::open()?;
+    expect_errno("no bytes", program.allocate(0).map(drop), Errno::EINVAL)?;
+    let answer = program.allocate(u64::MAX).map(drop);
+    expect_errno("bytes that wrap", answer, Errno::EINVAL)?;
+    let answer = program.allocate(1 << 30).map(drop);
+    expect_errno("more than there is", answer, Errno::ENOMEM)?;
+    expect_errno("no descriptor", program.copy(-1), Errno::EBADF)?;
+    let file = File::open("/dev/null")?;
+    let answer = program.copy(file.as_raw_fd());
+    expect_errno("no dma-buf", answer, Errno::EINVAL)?;
+    ensure!(example.state()?.number("jobs")? == 0);
+    drop(program);
+    example.unload()
+}
+
+// The heap is another driver's. The kernel probes again when a driver is bound, here the client.
+fn waits_for_heap() -> Result<()> {
+    const NAME: &str = "late-heap";
+    let allocator = Allocator::open()?;
+    let _ = kernel_module::unload("rk_client");
+    let example = Example::load(&format!("heap={NAME}"))?;
+    let deferred = || -> Result<String> {
+        let text = std::fs::read_to_string(DEFERRED).context(DEFERRED)?;
+        let line = text.lines().find(|line| line.contains("example"));
+        Ok(line.unwrap_or_default().to_owned())
+    };
+    let reason = deferred()?;
+    ensure!(
+        reason.ends_with(&format!("there is no heap {NAME} yet")),
+        "devices_deferred: {reason:?}"
+    );
+    ensure!(!Path::new(NODE).exists(), "the node exists without a heap");
+
+    allocator.add_heap(NAME, true, false)?;
+    areas::client()?;
+    eventually(Duration::from_secs(10), || {
+        ensure!(Path::new(NODE).exists(), "not probed again");
+        Ok(())
+    })?;
+    ensure!(deferred()?.is_empty());
+    let program = Program::open()?;
+    let buffer = program.allocate(1)?;
+    program.copy(buffer.raw_fd())?;
+    check_frame(&buffer)?;
+    let described = allocator.describe(NAME)?;
+    ensure!((described.buffers, described.arrays) == (2, 1));
+    drop((buffer, program));
+    example.unload()?;
+    let described = allocator.describe(NAME)?;
+    ensure!(described.returned == 1, "the ring was not freed");
+    Ok(allocator.remove_heap()?)
+}
+
+// Steps of the probe fail, and what the earlier ones have allocated is freed.
+fn no_memory(area: &str) -> Result<()> {
+    let heap = Heap::open(HEAP)?;
+    let available = || Ok::<_, anyhow::Error>(areas::find(area)?.available);
+    let before = available()?;
+    for (left, missing) in [(0, "ring"), (RING, "ring"), (FRAME, "frame")] {
+        // One page less: the next step would fit exactly.
+        let left = left.saturating_sub(page_size()) + if missing == "frame" { RING } else { 0 };
+        let rest = heap.allocate(before - left)?;
+        let mut log = KernelLog::from_now_on()?;
+        let example = Example::load("")?;
+        let messages = log.messages()?;
+        let line = format!("error -ENOMEM: no {missing} of ");
+        ensure!(
+            messages.iter().any(|message| message.contains(&line)),
+            "no {line:?} in {messages:?}"
+        );
+        ensure!(!Path::new(NODE).exists(), "the node exists");
+        ensure!(available()? == left, "{} bytes are left", available()?);
+        example.unload()?;
+        drop(rest);
+    }
+    ensure!(available()? == before);
+    Ok(())
+}
