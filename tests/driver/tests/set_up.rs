@@ -39,7 +39,10 @@ fn programs(folder: &Path) {
     for entry in fs::read_dir("/usr/bin").unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
-        if !["mmdebstrap", "bwrap"].iter().any(|left_out| name == *left_out) {
+        if !["mmdebstrap", "bwrap"]
+            .iter()
+            .any(|left_out| name == *left_out)
+        {
             // Fails for the others above, which exist.
             let _ = symlink(entry.path(), folder.join(name));
         }
