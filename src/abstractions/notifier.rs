@@ -87,10 +87,7 @@ pub(crate) trait Notifier: Send + Sync + 'static {
 /// A chain that this example owns and calls; others are the kernel's.
 ///
 /// ```
-/// use crate::abstractions::{
-///     notifier::{Chain, Notifier, Registration},
-///     static_cell::StaticCell,
-/// };
+/// use crate::abstractions::notifier::{Chain, Notifier, Registration};
 /// use core::ffi::c_void;
 /// use kernel::{
 ///     bindings,
