@@ -161,7 +161,7 @@ fn check_frame(buffer: &Buffer) -> Result<()> {
         let found = word
             .iter()
             .rev()
-            .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+            .fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
         ensure!(
             found == expected,
             "{found:#x} at byte {:#x} of {size:#x}",

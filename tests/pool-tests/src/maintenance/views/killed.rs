@@ -57,7 +57,7 @@ pub fn killed_in_kernel() -> Result<()> {
 /// all of it.
 pub fn killed() -> Result<()> {
     with_large_scene(|scene| {
-        kill_during(scene, || scene.buffer.map().map(drop).map_err(Into::into))?;
+        kill_during(scene, || scene.buffer.map().map(drop))?;
         let before = scene.watch.take(scene.segments)?.for_cpu;
         ensure!(before < SIZE as u64, "{before} bytes before the end");
         let _mapping = scene.buffer.map()?;
