@@ -45,6 +45,8 @@ pub struct Outcome {
     pub count: Count,
     /// Lines about failed and skipped tests, to be printed.
     pub remarks: Vec<String>,
+    /// Whether the suite was not begun, since the time was up.
+    pub left_out: bool,
 }
 
 impl Outcome {
@@ -53,6 +55,23 @@ impl Outcome {
         let mut outcome = Outcome::default();
         outcome.fail(reason);
         outcome
+    }
+
+    /// Returns the outcome of a suite that was not begun, which counts as one skipped test.
+    pub fn left_out() -> Outcome {
+        Outcome {
+            count: Count {
+                skipped: 1,
+                ..Count::default()
+            },
+            remarks: vec!["left out: the time is up (--until)".to_owned()],
+            left_out: true,
+        }
+    }
+
+    /// Returns whether the suite did what it should: its tests passed, or it was left out.
+    pub fn is_success(&self) -> bool {
+        self.left_out || self.count.is_success()
     }
 
     /// Adds one failure.
@@ -86,6 +105,15 @@ mod tests {
         assert!(!skipped.is_success());
         assert!(!failed.is_success());
         assert!(passed.is_success());
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted_and_no_failure() {
+        let outcome = Outcome::left_out();
+        assert!(outcome.is_success());
+        assert_eq!(outcome.count.to_string(), "0 passed, 0 failed, 1 skipped");
+        assert!(!Outcome::failure("reason".to_owned()).is_success());
+        assert!(!Outcome::default().is_success());
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn outcome_of_status(status: ExitStatus) -> Outcome {
             passed,
             ..Count::default()
         },
-        remarks: Vec::new(),
+        ..Outcome::default()
     }
 }
 

@@ -86,6 +86,7 @@ fn outcome_of(json: &str, summary: &str, printed: &str) -> Result<Outcome> {
             skipped: misc.skipped,
         },
         remarks: failures(summary),
+        ..Outcome::default()
     };
     if misc.errors > 0 && outcome.count.failed == 0 {
         outcome.fail(format!("kunit.py found {} errors in the KTAP", misc.errors));

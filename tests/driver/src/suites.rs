@@ -106,11 +106,11 @@ impl Part {
 impl Guest {
     /// Returns the timeout on `target` in seconds.
     pub fn timeout_on(&self, target: &str) -> u32 {
-        if CHECKED.contains(&target) {
-            self.timeout * CHECKED_TIMEOUT_FACTOR
-        } else {
-            self.timeout
-        }
+        let checked = match CHECKED.contains(&target) {
+            true => CHECKED_TIMEOUT_FACTOR,
+            false => 1,
+        };
+        self.timeout * checked * SLOW_MACHINE
     }
 }
 
@@ -175,6 +175,10 @@ const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 /// Booting and the search for leaks take most of the time there, so suites of one program share a
 /// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`.
 const CHECKED: &[&str] = &["debug", "debug-own"];
+
+/// Factor of all timeouts: how many times slower than usual a machine may be. They are for suites
+/// that hang.
+const SLOW_MACHINE: u32 = 3;
 
 /// Factor of all timeouts on [`CHECKED`].
 const CHECKED_TIMEOUT_FACTOR: u32 = 4;
