@@ -23,7 +23,7 @@ mirror() {
 		sed -n "s|^'\(.*\)/dists/$codename/InRelease' .*|\1|p" | head -n 1)
 	rm -rf "$state"
 	[[ -n $found && $found != cdrom* ]] ||
-		die "apt has no Debian mirror: set RK_DMA_HEAP_MIRROR=http://HOST/debian"
+		die "apt has no Debian mirror: set RK_DMA_HEAP_MIRROR to the URL of one"
 	printf '%s' "$found"
 }
 
