@@ -12,6 +12,7 @@ use guest_support::client::{
     Client, //
 };
 use guest_support::dma_buf::Buffer;
+use guest_support::heap::Heap;
 use guest_support::kernel_module::KernelLog;
 use guest_support::{
     memory,
@@ -94,6 +95,40 @@ pub fn find(name: &str) -> Result<Area> {
 pub fn free() -> Result<usize> {
     std::fs::write("/proc/sys/vm/stat_refresh", "1").context("cannot refresh the counters")?;
     memory::meminfo("CmaFree")
+}
+
+/// Loads a driver three times and checks that each time it takes `held` bytes of an area until it
+/// is unloaded. In between `check` is called with it. `heap` is one of the area.
+pub fn held_while_loaded<D>(
+    heap: &Heap,
+    held: usize,
+    load: impl Fn() -> Result<D>,
+    check: impl Fn(&D) -> Result<()>,
+    unload: impl Fn(D) -> Result<()>,
+) -> Result<()> {
+    // An allocation makes CmaFree exact, so one precedes each read.
+    let page = page_size();
+    let first = heap.allocate(page)?;
+    let before = free()?;
+    for _ in 0..3 {
+        let driver = load()?;
+        let now = free()?;
+        ensure!(
+            before == now + held,
+            "CmaFree was {before}, is {now} with the driver"
+        );
+        check(&driver)?;
+        unload(driver)?;
+        let again = heap.allocate(page)?;
+        let now = free()?;
+        ensure!(
+            before == now + page,
+            "CmaFree was {before}, is {now} after unloading"
+        );
+        drop(again);
+    }
+    drop(first);
+    Ok(())
 }
 
 /// Repeats a test that reads [`free`] until it passes, at most five times.

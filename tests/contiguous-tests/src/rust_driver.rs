@@ -54,31 +54,18 @@ impl Drop for Loaded {
     }
 }
 
-// An allocation makes CmaFree exact, so one precedes each read.
 fn driver_comes_and_goes() -> Result<()> {
-    let (heap, page) = (Heap::open(HEAP)?, page_size());
-    let first = heap.allocate(page)?;
-    let free = areas::free()?;
-    for _ in 0..3 {
-        let driver = Loaded::new()?;
-        let now = areas::free()?;
-        ensure!(
-            free == now + HELD * page,
-            "CmaFree was {free}, is {now} with the driver"
-        );
-        ensure!(
-            kernel_module::unload("rk_dma_heap").is_err(),
-            "the module was unloaded while a driver used it"
-        );
-        driver.unload()?;
-        let again = heap.allocate(page)?;
-        let now = areas::free()?;
-        ensure!(
-            free == now + page,
-            "CmaFree was {free}, is {now} after unloading"
-        );
-        drop(again);
-    }
-    drop(first);
-    Ok(())
+    areas::held_while_loaded(
+        &Heap::open(HEAP)?,
+        HELD * page_size(),
+        Loaded::new,
+        |_| {
+            ensure!(
+                kernel_module::unload("rk_dma_heap").is_err(),
+                "the module was unloaded while a driver used it"
+            );
+            Ok(())
+        },
+        Loaded::unload,
+    )
 }

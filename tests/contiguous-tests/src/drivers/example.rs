@@ -158,10 +158,7 @@ fn check_frame(buffer: &Buffer) -> Result<()> {
         } else {
             0
         };
-        let found = word
-            .iter()
-            .rev()
-            .fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
+        let found = u32::from_le_bytes(word.try_into()?);
         ensure!(
             found == expected,
             "{found:#x} at byte {:#x} of {size:#x}",
@@ -171,12 +168,8 @@ fn check_frame(buffer: &Buffer) -> Result<()> {
     Ok(())
 }
 
-// An allocation makes CmaFree exact, so one precedes each read.
 fn comes_and_goes() -> Result<()> {
-    let (heap, page) = (Heap::open(HEAP)?, page_size());
-    let first = heap.allocate(page)?;
-    let free = areas::free()?;
-    for _ in 0..3 {
+    let load = || {
         let mut log = KernelLog::from_now_on()?;
         let example = Example::load("")?;
         let line = format!("uses heap {HEAP}");
@@ -185,31 +178,21 @@ fn comes_and_goes() -> Result<()> {
             messages.iter().any(|message| message.ends_with(&line)),
             "no {line:?} in {messages:?}"
         );
-        let now = areas::free()?;
-        ensure!(
-            free == now + FRAME + RING,
-            "CmaFree was {free}, is {now} with the driver"
-        );
+        Ok(example)
+    };
+    let check = |_: &Example| {
         let info = std::fs::read_to_string(INFO)?;
         let owned = info.lines().filter(|line| line.contains("example")).count();
         ensure!(owned >= 2, "no ring or no frame of the driver:\n{info}");
         expect_errno("the module", kernel_module::unload(MODULE), Errno::EAGAIN)?;
-
         let program = Program::open()?;
         let answer = kernel_module::unload(EXAMPLE);
         expect_errno("the example, whose node is open", answer, Errno::EAGAIN)?;
         drop(program);
-        example.unload()?;
-        let again = heap.allocate(page)?;
-        let now = areas::free()?;
-        ensure!(
-            free == now + page,
-            "CmaFree was {free}, is {now} after unloading"
-        );
-        drop(again);
-    }
-    drop(first);
-    Ok(())
+        Ok(())
+    };
+    let heap = Heap::open(HEAP)?;
+    areas::held_while_loaded(&heap, FRAME + RING, load, check, Example::unload)
 }
 
 // QEMU's machine has no IOMMU here: a DMA address is a physical address.

@@ -337,13 +337,20 @@ fn access_before_importers(scene: &Scene<'_>) -> Result<()> {
     let view = buffer.map()?;
     buffer.sync(SYNC_END | SYNC_RW)?;
     drop(view);
-    let device = scene.client.import(&buffer)?;
+    let found = second_round(scene.watch, scene.client, &buffer)?;
+    expect("map and unmap", found, NONE)
+}
+
+/// Imports a buffer, and returns what is maintained when the device maps and unmaps it for the
+/// second time.
+fn second_round(watch: &Watch, client: &Client, buffer: &Buffer) -> Result<Maintenance> {
+    let device = client.import(buffer)?;
     let segments = device.segments()?;
     device.unmap()?;
-    scene.watch.trace.clear()?;
+    watch.trace.clear()?;
     device.map(Direction::Both)?;
     device.unmap()?;
-    expect("map and unmap", scene.watch.take(&segments)?, NONE)
+    watch.take(&segments)
 }
 
 /// An importer with a mapping of its own begins an access while a process has one, and ends it

@@ -4,11 +4,11 @@
 
 use super::{
     flushed,
+    second_round,
     Scene, //
 };
 use crate::maintenance::watch::{
     expect,
-    Maintenance,
     Watch,
     NONE, //
 };
@@ -20,8 +20,7 @@ use anyhow::{
 };
 use guest_support::client::{
     self,
-    Client,
-    Direction, //
+    Client, //
 };
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
@@ -45,13 +44,7 @@ pub(super) fn begins_and_ends(scene: &Scene<'_>) -> Result<()> {
     scene.expect("hibernation begins", flushed())?;
     scene.expect_maintained("during hibernation")?;
     let maps_free = |buffer: &Buffer| -> Result<bool> {
-        let device = scene.client.import(buffer)?;
-        let segments = device.segments()?;
-        device.unmap()?;
-        scene.watch.trace.clear()?;
-        device.map(Direction::Both)?;
-        device.unmap()?;
-        Ok(scene.watch.take(&segments)? == NONE)
+        Ok(second_round(scene.watch, scene.client, buffer)? == NONE)
     };
     ensure!(!maps_free(&unmapped)?, "a buffer that had no importer");
     let new = heap.allocate(page_size())?;
@@ -78,20 +71,11 @@ pub(super) fn has_begun_at_load(name: &str) -> Result<()> {
         let module = Module::load("")?;
         let heap = Heap::open(name)?;
         let watch = Watch::start()?;
-        let second_round = || -> Result<Maintenance> {
-            let buffer = heap.allocate(PAGES * page_size())?;
-            let device = client.import(&buffer)?;
-            let segments = device.segments()?;
-            device.unmap()?;
-            watch.trace.clear()?;
-            device.map(Direction::Both)?;
-            device.unmap()?;
-            watch.take(&segments)
-        };
-        expect("during hibernation", second_round()?, flushed())?;
+        let of_new_buffer = || second_round(&watch, &client, &heap.allocate(PAGES * page_size())?);
+        expect("during hibernation", of_new_buffer()?, flushed())?;
         drop(snapshot);
         let afterwards = format!("afterwards, restores: {restores}");
-        expect(&afterwards, second_round()?, NONE)?;
+        expect(&afterwards, of_new_buffer()?, NONE)?;
         drop((watch, heap));
         module.unload()?;
     }
