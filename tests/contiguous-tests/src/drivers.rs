@@ -26,7 +26,10 @@ use guest_support::heap::{
     AllocationData,
     Heap, //
 };
-use guest_support::kernel_module;
+use guest_support::kernel_module::{
+    self,
+    Loaded, //
+};
 use guest_support::ktap::Tests;
 use guest_support::process::eventually;
 use guest_support::{
@@ -44,7 +47,6 @@ use std::time::Duration;
 const MODULE: &str = "rk_dma_heap";
 const MODULE_FILE: &str = "/lib/modules/rk_dma_heap.ko";
 const VENDOR_DRIVER: &str = "rk_vendor_driver";
-const VENDOR_DRIVER_FILE: &str = "/lib/modules/rk_vendor_driver.ko";
 const SINGLE_PAGES: &str = "rk-system-heap";
 const UNCACHED: u64 = 1;
 
@@ -76,14 +78,16 @@ fn node(heap: &str) -> PathBuf {
     Path::new("/dev/rk_dma_heap").join(heap)
 }
 
-/// The vendor driver; unloaded on drop.
-struct VendorDriver;
+/// The loaded vendor driver.
+struct VendorDriver {
+    _loaded: Loaded,
+}
 
 impl VendorDriver {
     fn load(parameters: &str) -> Result<Self> {
-        kernel_module::load(Path::new(VENDOR_DRIVER_FILE), parameters)?
-            .context("a step of the vendor driver failed")?;
-        Ok(VendorDriver)
+        let loaded =
+            Loaded::new(VENDOR_DRIVER, parameters).context("a step of the vendor driver failed")?;
+        Ok(VendorDriver { _loaded: loaded })
     }
 
     /// Allocates from the heap of the parameter `heap`.
@@ -91,12 +95,6 @@ impl VendorDriver {
         let parameter = "/sys/module/rk_vendor_driver/parameters/allocate";
         std::fs::write(parameter, "1")
             .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
-    }
-}
-
-impl Drop for VendorDriver {
-    fn drop(&mut self) {
-        let _ = kernel_module::unload(VENDOR_DRIVER);
     }
 }
 

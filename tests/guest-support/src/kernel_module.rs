@@ -82,6 +82,33 @@ pub fn unload(name: &str) -> nix::Result<()> {
     delete_module(&name, DeleteModuleFlags::O_NONBLOCK)
 }
 
+/// A module that was loaded from its file in `/lib/modules`; unloaded on drop.
+#[derive(Debug)]
+#[must_use]
+pub struct Loaded(&'static str);
+
+impl Loaded {
+    /// Loads a module. An error of the system call is the cause of the error.
+    pub fn new(name: &'static str, parameters: &str) -> Result<Self> {
+        let file = Path::new("/lib/modules").join(format!("{name}.ko"));
+        load(&file, parameters)?.with_context(|| format!("cannot load {name}"))?;
+        Ok(Loaded(name))
+    }
+
+    /// Unloads the module.
+    pub fn unload(self) -> Result<()> {
+        let name = self.0;
+        std::mem::forget(self);
+        unload(name).with_context(|| format!("cannot unload {name}"))
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let _ = unload(self.0);
+    }
+}
+
 /// Returns whether a module is loaded.
 pub fn is_loaded(name: &str) -> bool {
     Path::new("/sys/module").join(name).exists()

@@ -21,7 +21,8 @@ use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::kernel_module::{
     self,
-    KernelLog, //
+    KernelLog,
+    Loaded, //
 };
 use guest_support::ktap::Tests;
 use guest_support::process::eventually;
@@ -41,7 +42,6 @@ use std::path::Path;
 use std::time::Duration;
 
 const EXAMPLE: &str = "rk_dma_heap_example";
-const EXAMPLE_FILE: &str = "/lib/modules/rk_dma_heap_example.ko";
 const NODE: &str = "/dev/rk-dma-heap-example";
 const STATE: &str = "/sys/kernel/debug/rk-dma-heap-example/state";
 const INFO: &str = "/proc/rk_dma_heap/rk-dma-heap-info";
@@ -70,19 +70,17 @@ mod raw {
     nix::ioctl_write_ptr!(copy, b'x', 1, i32);
 }
 
-/// The loaded driver; unloaded on drop.
-struct Example;
+/// The loaded driver.
+struct Example(Loaded);
 
 impl Example {
     fn load(parameters: &str) -> Result<Self> {
-        kernel_module::load(Path::new(EXAMPLE_FILE), parameters)?.context("the example")?;
-        Ok(Example)
+        Loaded::new(EXAMPLE, parameters).map(Example)
     }
 
     /// Unloads the driver, of which nothing must be left.
     fn unload(self) -> Result<()> {
-        std::mem::forget(self);
-        kernel_module::unload(EXAMPLE).context("the example cannot be unloaded")?;
+        self.0.unload()?;
         for path in [NODE, STATE] {
             ensure!(!Path::new(path).exists(), "{path} is left");
         }
@@ -99,12 +97,6 @@ impl Example {
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
         ))
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let _ = kernel_module::unload(EXAMPLE);
     }
 }
 
