@@ -66,6 +66,8 @@ use decisions::{
 mod area_survey_holds;
 mod cache_model;
 mod cache_state_holds;
+mod cache_state_properties;
+mod cache_world;
 mod default_name_holds;
 mod digits_hold;
 mod heap_name_holds;
