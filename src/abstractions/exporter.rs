@@ -25,6 +25,7 @@
 //!
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
+mod cpu_mapping;
 #[cfg(CONFIG_KUNIT)]
 pub(crate) mod example;
 mod importers;
