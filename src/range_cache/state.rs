@@ -227,6 +227,13 @@ impl State {
         Some(removed.preparation)
     }
 
+    /// Returns the cached ranges of `area`.
+    fn segments(&self, area: Area) -> impl Iterator<Item = Segment> + '_ {
+        let ranges = self.ranges.iter();
+        let of_area = ranges.filter(move |range| range.area() == area);
+        of_area.map(CachedRange::segment)
+    }
+
     /// Returns the first page frame of the lowest cached range that contains what `request` asks
     /// for.
     fn lowest_that_holds(&self, request: &RangeRequest) -> Option<usize> {
@@ -234,10 +241,8 @@ impl State {
             let start = segment.pfn.next_multiple_of(1 << request.align);
             start - segment.pfn + request.pages <= segment.pages
         };
-        let ranges = self.ranges.iter();
-        let of_area = ranges.filter(|range| range.area() == request.area);
-        let segments = of_area.map(CachedRange::segment);
-        segments.filter(holds).map(|segment| segment.pfn).min()
+        let segments = self.segments(request.area).filter(holds);
+        segments.map(|segment| segment.pfn).min()
     }
 
     /// Caches `range` if the limits permit that. If the cache is full, releases part of the oldest
@@ -344,12 +349,8 @@ impl State {
 
     /// Ends what [`State::begin_search`] began for `request`.
     pub(super) fn end_search(&mut self, task: i32, request: &RangeRequest) -> Searched {
-        let of_area = self
-            .ranges
-            .iter()
-            .filter(|range| range.area() == request.area);
-        let lowest_cached = of_area.map(|range| range.segment().pfn).min();
-        let lowest_cached = lowest_cached.unwrap_or(usize::MAX);
+        let cached = self.segments(request.area).map(|segment| segment.pfn);
+        let lowest_cached = cached.min().unwrap_or(usize::MAX);
         let lowest_that_holds = self.lowest_that_holds(request);
         let index = self.searches.iter().position(|search| search.task == task);
         let Some(search) = index.and_then(|index| self.searches.remove(index).ok()) else {
