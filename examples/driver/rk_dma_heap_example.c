@@ -33,6 +33,7 @@
 
 #include "rk_dma_heap_example.h"
 
+/* There is one device. A driver of several gives each node a name of its own. */
 #define NAME	   "rk-dma-heap-example"
 #define FRAME_SIZE SZ_1M
 #define RING_SIZE  SZ_64K
@@ -71,6 +72,7 @@ struct example {
 	struct mutex lock;
 	unsigned int jobs;
 	unsigned int descriptors;
+	u64 bytes;
 	dma_addr_t target;
 };
 
@@ -225,14 +227,27 @@ static int example_write_ring(struct example *this, struct sg_table *table)
 
 static int example_run_hardware(struct example *this, unsigned int count)
 {
-	/* Hardware: write ring_address and count to the device's registers here, and wait for its
-	 * interrupt: wait_for_completion_timeout(). Stop the device before you return an error. */
+	dma_addr_t source = sg_dma_address(this->table->sgl);
+	unsigned int i;
+	int ret = 0;
+
+	/*
+	 * Hardware: write ring_address and count to the device's registers here, and wait for its
+	 * interrupt: wait_for_completion_timeout(). Stop the device before you return an error.
+	 */
 	dma_sync_single_for_cpu(this->dev, this->ring_address, RING_SIZE, DMA_BIDIRECTIONAL);
-	this->target = le64_to_cpu(this->ring[0].target);
+	this->bytes = 0;
+	for (i = 0; i < count; i++) {
+		/* What the hardware would read has no gap. */
+		if (le64_to_cpu(this->ring[i].source) != source + this->bytes)
+			ret = -EIO;
+		this->bytes += le32_to_cpu(this->ring[i].length);
+	}
+	this->target = le64_to_cpu(this->ring[count - 1].target);
 	dma_sync_single_for_device(this->dev, this->ring_address, RING_SIZE, DMA_BIDIRECTIONAL);
 	this->descriptors = count;
 	this->jobs++;
-	return 0;
+	return ret;
 }
 
 /* The buffer belongs to the device from map to unmap. Nobody else has to sync it. */
@@ -356,6 +371,7 @@ static int state_show(struct seq_file *file, void *unused)
 	seq_printf(file, "frame %pad\n", &frame);
 	seq_printf(file, "jobs %u\n", this->jobs);
 	seq_printf(file, "descriptors %u\n", this->descriptors);
+	seq_printf(file, "bytes %llu\n", this->bytes);
 	seq_printf(file, "target %pad\n", &this->target);
 	mutex_unlock(&this->lock);
 	return 0;
@@ -450,7 +466,12 @@ static struct platform_driver example_driver = {
 	.driver = {
 		.name = NAME,
 		.of_match_table = example_of_match,
-		/* An open file keeps the module loaded, which keeps the device bound. */
+		/*
+		 * An open file keeps the module loaded, so its device stays bound. That is not so
+		 * if a supplier of the device is unbound (a regulator, an IOMMU), or the device is
+		 * removed: a driver for which that may happen counts references to its data, and
+		 * has a flag for "gone" under the lock.
+		 */
 		.suppress_bind_attrs = true,
 	},
 };
@@ -464,14 +485,16 @@ static struct platform_device *own_device;
 static int __init example_init(void)
 {
 	struct device_node *node;
+	bool is_described;
 	int ret;
 
 	ret = platform_driver_register(&example_driver);
 	if (ret)
 		return ret;
 	node = of_find_matching_node(NULL, example_of_match);
+	is_described = of_device_is_available(node);
 	of_node_put(node);
-	if (node)
+	if (is_described)
 		return 0;
 	own_device = platform_device_register_simple(NAME, PLATFORM_DEVID_NONE, NULL, 0);
 	if (IS_ERR(own_device)) {

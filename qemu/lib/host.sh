@@ -48,8 +48,9 @@ add_host_packages() {
 		die "$* missing, and neither root nor sudo available; as root: apt-get install $*"
 	# Asks for the password now, in the foreground.
 	((EUID == 0)) || sudo --validate || die "sudo was refused; as root: apt-get install $*"
-	take_lock host "host packages: $*"
+	# Below the cache, where the lock is too.
 	mkdir -p "$log_folder"
+	take_lock host "host packages: $*"
 	run_with_progress "host packages: $*" "$log_folder/host.log" install_host_packages "$@"
 	exec 9>&-
 }

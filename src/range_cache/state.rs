@@ -107,7 +107,7 @@ pub(super) struct Searched {
 }
 
 impl Searched {
-    /// Returns whether a search would find memory below page frame `found` if the cache had none of
+    /// Returns whether a search may find memory below page frame `found` if the cache has none of
     /// it: if so, the page frame below which the cached ranges have to be released first.
     ///
     /// This depends on the end of the search alone. Others may have released those ranges since.
@@ -349,24 +349,22 @@ impl State {
 
     /// Ends what [`State::begin_search`] began for `request`.
     pub(super) fn end_search(&mut self, task: i32, request: &RangeRequest) -> Searched {
-        let cached = self.segments(request.area).map(|segment| segment.pfn);
-        let lowest_cached = cached.min().unwrap_or(usize::MAX);
-        let lowest_that_holds = self.lowest_that_holds(request);
+        let frames = self.segments(request.area).map(|segment| segment.pfn);
+        let unknown = Searched {
+            obtainable: usize::MAX,
+            lowest_released: usize::MAX,
+            lowest_cached: frames.min().unwrap_or(usize::MAX),
+            lowest_that_holds: self.lowest_that_holds(request),
+        };
         let index = self.searches.iter().position(|search| search.task == task);
         let Some(search) = index.and_then(|index| self.searches.remove(index).ok()) else {
-            return Searched {
-                obtainable: usize::MAX,
-                lowest_released: usize::MAX,
-                lowest_cached,
-                lowest_that_holds,
-            };
+            return unknown;
         };
         let cached = self.pages(|range| range.area() == request.area);
         Searched {
             obtainable: search.available.saturating_add(cached.max(search.cached)),
             lowest_released: search.lowest_released,
-            lowest_cached,
-            lowest_that_holds,
+            ..unknown
         }
     }
 

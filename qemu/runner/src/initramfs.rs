@@ -121,8 +121,13 @@ impl Initramfs {
             if entry.file_type()?.is_dir() {
                 self.copy_modules(path, &entry.path())?;
             } else if name.ends_with(".ko") {
-                let bytes = without_debug_information(&entry.path())?;
-                self.add_file(&format!("{path}/{name}"), bytes, 0o644);
+                let place = format!("{path}/{name}");
+                ensure!(
+                    !self.entries.contains_key(&place),
+                    "two kernel modules of the name {name}: remove {} or the other one",
+                    entry.path().display()
+                );
+                self.add_file(&place, without_debug_information(&entry.path())?, 0o644);
             }
         }
         Ok(())
@@ -187,6 +192,18 @@ mod tests {
         Cursor,
         Read, //
     };
+
+    #[test]
+    fn two_modules_of_a_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("client")).unwrap();
+        fs::write(folder.path().join("client/driver.ko"), "").unwrap();
+        let mut initramfs = Initramfs::default();
+        initramfs.add_file("lib/modules/driver.ko", "", 0o644);
+        let error = initramfs.copy_modules("lib/modules", folder.path());
+        let message = error.unwrap_err().to_string();
+        assert!(message.contains("client/driver.ko"), "{message}");
+    }
 
     #[test]
     fn reads_back_with_folders_first() {

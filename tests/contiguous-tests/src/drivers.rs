@@ -100,21 +100,44 @@ impl VendorDriver {
 
 // It never puts a heap. Its symbols alone keep the module loaded.
 fn vendor() -> Result<()> {
-    let _ = allocator::unload();
     for _ in 0..2 {
-        let driver = VendorDriver::load("")?;
-        expect_errno(
-            "the module, which the driver is linked to",
-            kernel_module::unload(MODULE),
-            Errno::EAGAIN,
+        keeps_module_loaded(
+            || VendorDriver::load(""),
+            |driver| {
+                drop(driver);
+                Ok(())
+            },
         )?;
-        drop(driver);
-        eventually(Duration::from_secs(2), || {
-            kernel_module::unload(MODULE).context("the driver has gone")
-        })?;
-        kernel_module::load(Path::new(MODULE_FILE), "keep_ranges=0")??;
     }
     Ok(())
+}
+
+/// Checks that a driver keeps the module loaded until it is unloaded, and not beyond that. Nothing
+/// else may use the module. Loads it again.
+pub fn keeps_module_loaded<D>(
+    load: impl FnOnce() -> Result<D>,
+    unload: impl FnOnce(D) -> Result<()>,
+) -> Result<()> {
+    let _ = allocator::unload();
+    let driver = load()?;
+    expect_errno(
+        "the module, which the driver is linked to",
+        kernel_module::unload(MODULE),
+        Errno::EAGAIN,
+    )?;
+    unload(driver)?;
+    unload_and_load("the driver has gone")
+}
+
+/// Unloads the module, which nothing must use, and loads it again.
+fn unload_and_load(why_unused: &'static str) -> Result<()> {
+    eventually(Duration::from_secs(2), || {
+        kernel_module::unload(MODULE).context(why_unused)
+    })?;
+    Ok(kernel_module::load(
+        Path::new(MODULE_FILE),
+        "keep_ranges=0",
+    )??)
 }
 
 fn own_device() -> Result<()> {

@@ -4,15 +4,14 @@
 //! loaded.
 
 use crate::areas;
+use crate::drivers;
 use crate::replay::HEAP;
 use anyhow::{
-    ensure,
     Context,
     Result, //
 };
 use guest_support::heap::Heap;
 use guest_support::kernel_module::{
-    self,
     KernelLog,
     Loaded, //
 };
@@ -36,17 +35,12 @@ fn load() -> Result<Loaded> {
 }
 
 fn driver_comes_and_goes() -> Result<()> {
+    drivers::keeps_module_loaded(load, Loaded::unload)?;
     areas::held_while_loaded(
         &Heap::open(HEAP)?,
         HELD * page_size(),
         load,
-        |_| {
-            ensure!(
-                kernel_module::unload("rk_dma_heap").is_err(),
-                "the module was unloaded while a driver used it"
-            );
-            Ok(())
-        },
+        |_| Ok(()),
         Loaded::unload,
     )
 }

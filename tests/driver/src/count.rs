@@ -64,8 +64,8 @@ impl Outcome {
                 skipped: 1,
                 ..Count::default()
             },
-            remarks: vec!["left out: the time is up (--until)".to_owned()],
             left_out: true,
+            ..Outcome::default()
         }
     }
 

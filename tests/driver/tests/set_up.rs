@@ -19,7 +19,6 @@ const INSTALL: &str = "set -euo pipefail
 source qemu/lib/common.sh
 source qemu/lib/stage.sh
 source qemu/lib/host.sh
-mkdir -p \"$cache\"
 need_host_packages";
 
 /// Writes down its arguments.

@@ -35,7 +35,7 @@ const SLOW_MACHINE: u32 = 3;
 const REPORT_THRESHOLD: Duration = Duration::from_secs(2);
 
 /// Time within which the kernel must release the resources of an exited process.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(15);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Command line options of every test program.
 #[derive(clap::Args, Debug)]

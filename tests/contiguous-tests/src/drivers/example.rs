@@ -16,7 +16,11 @@ use anyhow::{
     Context,
     Result, //
 };
-use guest_support::allocator::Allocator;
+use guest_support::allocator::{
+    self,
+    Allocator, //
+};
+use guest_support::client::Segment;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::kernel_module::{
@@ -176,13 +180,13 @@ fn comes_and_goes() -> Result<()> {
         let info = std::fs::read_to_string(INFO)?;
         let owned = info.lines().filter(|line| line.contains("example")).count();
         ensure!(owned >= 2, "no ring or no frame of the driver:\n{info}");
-        expect_errno("the module", kernel_module::unload(MODULE), Errno::EAGAIN)?;
         let program = Program::open()?;
         let answer = kernel_module::unload(EXAMPLE);
         expect_errno("the example, whose node is open", answer, Errno::EAGAIN)?;
         drop(program);
         Ok(())
     };
+    super::keeps_module_loaded(load, Example::unload)?;
     let heap = Heap::open(HEAP)?;
     areas::held_while_loaded(&heap, FRAME + RING, load, check, Example::unload)
 }
@@ -219,6 +223,7 @@ fn addresses(tree: &'static Tree) -> Result<()> {
         let state = example.state()?;
         ensure!(state.number("jobs")? == job as u64 + 1);
         ensure!(state.number("descriptors")? == 1, "not one segment");
+        ensure!(state.number("bytes")? == size.min(FRAME) as u64);
         let target = state.number("target")?;
         ensure!(
             target == range.base,
@@ -243,18 +248,44 @@ fn copies() -> Result<()> {
         }
     }
     // Buffers of other heaps, whose memory is in pieces.
+    let client = areas::client()?;
     for heap in guest_support::heap::names()? {
         let buffer = Heap::open(&heap)?.allocate(FRAME + page)?;
+        let segments = client.import(&buffer)?.segments()?;
         program
             .copy(buffer.raw_fd())
             .with_context(|| heap.clone())?;
         check_frame(&buffer).with_context(|| heap.clone())?;
+        check_job(&example.state()?, &segments).with_context(|| heap.clone())?;
     }
     drop(program);
     example.unload()
 }
 
+/// Checks that the descriptors of the last job are those for a buffer of these segments, which is
+/// larger than the frame.
+fn check_job(state: &State, segments: &[Segment]) -> Result<()> {
+    let (mut descriptors, mut bytes, mut target) = (0, 0, 0);
+    for segment in segments {
+        if bytes >= FRAME as u64 {
+            break;
+        }
+        descriptors += 1;
+        bytes += segment.length;
+        target = segment.physical_address;
+    }
+    let found = (
+        state.number("descriptors")?,
+        state.number("bytes")?,
+        state.number("target")?,
+    );
+    let expected = (descriptors, FRAME as u64, target);
+    ensure!(found == expected, "{found:x?} instead of {expected:x?}");
+    Ok(())
+}
+
 fn outlives() -> Result<()> {
+    let _ = allocator::unload();
     let example = Example::load("")?;
     let program = Program::open()?;
     let buffer = program.allocate(FRAME as u64)?;
@@ -266,7 +297,9 @@ fn outlives() -> Result<()> {
         "the module, of which a buffer is left",
         kernel_module::unload(MODULE),
         Errno::EAGAIN,
-    )
+    )?;
+    drop(buffer);
+    super::unload_and_load("the buffer has gone")
 }
 
 fn errors() -> Result<()> {
