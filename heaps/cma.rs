@@ -154,38 +154,62 @@ impl CmaHeap {
     /// Allocates `pages` pages, prepared for `purpose`. May sleep. Fails as [`Heap::allocate`]
     /// does.
     fn allocate_range(&self, pages: usize, purpose: Purpose) -> Result<HeapRange> {
-        let range = match &self.layout.area {
-            Some(area) => self.allocate_from_area(area, pages, purpose),
-            None => Err(ENOMEM),
-        };
-        let below_4g = match (&range, self.layout.beyond) {
-            (Err(error), Beyond::Ram) if *error == ENOMEM => false,
-            (Err(error), Beyond::RamBelow4Gib) if *error == ENOMEM => true,
-            _ => return range,
-        };
-        self.ranges.allocate_from_ram(&RamRequest {
-            pages,
-            below_4g,
-            purpose,
+        let area = self.layout.area.as_ref();
+        let from_area = area.and_then(|area| self.area_request(area, pages, purpose));
+        let from_ram = self.ram_request(pages, purpose);
+        if let Some(ready) = self.allocate_ready(from_area.as_ref(), from_ram.as_ref())? {
+            return Ok(ready);
+        }
+        if from_area.is_none() && from_ram.is_none() {
+            return Err(ENOMEM);
+        }
+        self.ranges.serve_without_reserve(|| {
+            let range = match &from_area {
+                Some(request) => self.ranges.allocate(request),
+                None => Err(ENOMEM),
+            };
+            match (&range, &from_ram) {
+                (Err(error), Some(request)) if *error == ENOMEM => {
+                    self.ranges.allocate_from_ram(request)
+                }
+                _ => range,
+            }
         })
     }
 
-    /// Allocates `pages` pages of `area`, prepared for `purpose`. May sleep. Fails as
-    /// [`Heap::allocate`] does.
-    fn allocate_from_area(
+    /// Allocates a range that the cache or the reserve has, if the heap may use the latter. May
+    /// sleep. Fails as [`Heap::allocate`] does.
+    fn allocate_ready(
+        &self,
+        from_area: Option<&RangeRequest>,
+        from_ram: Option<&RamRequest>,
+    ) -> Result<Option<HeapRange>> {
+        let Some(from_ram) = from_ram.filter(|_| self.ranges.has_reserve()) else {
+            return Ok(None);
+        };
+        if let Some(request) = from_area {
+            if let Some(cached) = self.ranges.allocate_cached(request)? {
+                return Ok(Some(cached));
+            }
+        }
+        self.ranges.allocate_from_reserve(from_ram)
+    }
+
+    /// Returns the request for `pages` pages of `area`, if they can fit.
+    fn area_request(
         &self,
         area: &AreaLayout,
         pages: usize,
         purpose: Purpose,
-    ) -> Result<HeapRange> {
+    ) -> Option<RangeRequest> {
         if pages > area.limit {
-            return Err(ENOMEM);
+            return None;
         }
         let (align, first_fit) = match self.layout.placement {
             Placement::Aligned => (kernel_order(pages), false),
             Placement::Packed => (0, true),
         };
-        self.ranges.allocate(&RangeRequest {
+        Some(RangeRequest {
             area: area.area,
             area_pages: area.pages,
             pages,
@@ -193,6 +217,22 @@ impl CmaHeap {
             first_fit,
             purpose,
         })
+    }
+
+    /// Returns the request for `pages` pages of RAM, if the heap may use that and the limit permits
+    /// them.
+    fn ram_request(&self, pages: usize, purpose: Purpose) -> Option<RamRequest> {
+        let below_4g = match self.layout.beyond {
+            Beyond::Nothing => return None,
+            Beyond::Ram => false,
+            Beyond::RamBelow4Gib => true,
+        };
+        let request = RamRequest {
+            pages,
+            below_4g,
+            purpose,
+        };
+        (pages <= self.ranges.ram_limit()).then_some(request)
     }
 }
 
@@ -208,8 +248,8 @@ impl Heap for CmaHeap {
     fn left_beyond_area(&self) -> LeftBeyondArea {
         match self.layout.beyond {
             Beyond::Nothing => LeftBeyondArea::default(),
-            Beyond::Ram => self.ranges.ram().left(false),
-            Beyond::RamBelow4Gib => self.ranges.ram().left(true),
+            Beyond::Ram => self.ranges.left_beyond_area(false),
+            Beyond::RamBelow4Gib => self.ranges.left_beyond_area(true),
         }
     }
 

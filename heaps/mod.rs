@@ -118,6 +118,7 @@ impl Heaps {
         }
         let rockchip = rockchip_heap(lookup.as_ref(), &ranges, &cleaner)?;
         let range_service = range_cache::Service::start(&ranges, parameters.keep_ranges)?;
+        start_reserve(&ranges, parameters.contig_reserve_mib)?;
         Ok(Self {
             heaps,
             rockchip,
@@ -183,7 +184,7 @@ fn area_heaps(
         Ok(())
     };
     let default = Area::default();
-    let uses_ram = ranges.ram().limit() > 0;
+    let uses_ram = ranges.ram_limit() > 0;
     if default.is_none() {
         report_no_default_area(c"heaps cma and default_cma_region", uses_ram);
     }
@@ -239,7 +240,7 @@ fn rockchip_heap(
     cleaner: &Arc<Cleaner>,
 ) -> Result<Option<Arc<dyn Contiguous>>> {
     report_vendor_parameter();
-    let uses_ram = ranges.ram().limit() > 0;
+    let uses_ram = ranges.ram_limit() > 0;
     let (area, beyond) = match regions::rockchip(lookup) {
         Some(area) => (Some(area), Beyond::Nothing),
         // Devices that never attach are neither refused nor given a bounce buffer if they cannot
@@ -261,6 +262,23 @@ fn rockchip_heap(
     let heap = heap.for_addresses();
     let heap: Arc<dyn Contiguous> = Arc::new(heap, GFP_KERNEL)?;
     Ok(Some(heap))
+}
+
+/// Begins to fill the reserve up to `mib` MiB, or as far as the limit permits, which is logged.
+fn start_reserve(ranges: &RangeCache, mib: u32) -> Result {
+    let limit = ranges.ram_limit() >> (20 - PAGE_SHIFT);
+    let size = (mib as usize).min(limit) as u32;
+    if size < mib {
+        pr_warn!(
+            "contig_reserve_mib={}: {} is used, contig_max_percent permits no more\n",
+            mib,
+            size
+        );
+    }
+    match size {
+        0 => Ok(()),
+        size => ranges.set_reserve_mib(size),
+    }
 }
 
 /// Logs what the absence of a default area means for `heaps`.

@@ -6,7 +6,7 @@
 //! new ones are added at the end. Sizes are in KiB; `hits` and `misses` count runs of pages.
 //! `beyond` is the part of `allocated` that a contiguous heap has taken from RAM because its area
 //! had no place, `left` what all of them together may still take there, and `spare` how much RAM
-//! can be spared for that at present.
+//! can be spared for that at present. Both contain `reserve`, what is ready for them.
 
 use crate::{
     abstractions::proc_file::Show,
@@ -35,7 +35,7 @@ impl Show for Heaps {
         seq_print!(
             file,
             "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} \
-             {:>10} {:>10}\n",
+             {:>10} {:>10} {:>10}\n",
             "heap",
             "buffers",
             "allocated",
@@ -47,7 +47,8 @@ impl Show for Heaps {
             "arrays",
             "beyond",
             "left",
-            "spare"
+            "spare",
+            "reserve"
         );
         for heap in registry::heaps()? {
             let account = heap.account();
@@ -56,7 +57,7 @@ impl Show for Heaps {
             seq_print!(
                 file,
                 "{:<24} {:>8} {:>12} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>10} \
-                 {:>10} {:>10}\n",
+                 {:>10} {:>10} {:>10}\n",
                 account.heap_name().to_str().unwrap_or("?"),
                 account.buffers(),
                 account.bytes() / 1024,
@@ -68,7 +69,8 @@ impl Show for Heaps {
                 account.page_arrays(),
                 account.bytes_beyond_area() / 1024,
                 kib(left.limit),
-                kib(left.spare)
+                kib(left.spare),
+                kib(left.reserve)
             );
         }
         Ok(())

@@ -6,10 +6,12 @@
 mod advanced;
 mod bitmap;
 mod buffers;
+mod contig_reserve;
 mod dev;
 mod heaps;
 mod info;
 mod keep_ranges;
+mod number;
 mod peak;
 mod row;
 mod sgt;
@@ -60,6 +62,11 @@ pub(crate) fn create(
 
     let mut heaps = Directory::new(c"rk_dma_heap")?;
     heaps.add(c"heaps", 0o444, heaps::Heaps)?;
+    heaps.add(
+        c"contig_reserve_mib",
+        0o644,
+        contig_reserve::ContigReserve(ranges.clone()),
+    )?;
     heaps.add(c"keep_ranges", 0o644, keep_ranges::KeepRanges(ranges))?;
     heaps.add(c"rk-dma-heap-info", 0o444, info::Info)?;
     // The name in kernels of the vendor.

@@ -10,6 +10,8 @@
  * bindgen: vmap
  * bindgen: register_vmap_purge_notifier
  * bindgen: unregister_vmap_purge_notifier
+ * bindgen: register_oom_notifier
+ * bindgen: unregister_oom_notifier
  * bindgen: dev_get_cma_area
  * bindgen: dma_contiguous_get_area_by_idx
  * bindgen: dma_map_phys
@@ -52,6 +54,7 @@
 #include <linux/namei.h>
 #include <linux/of.h>
 #include <linux/of_reserved_mem.h>
+#include <linux/oom.h>
 #include <linux/pid.h>
 #include <linux/proc_fs.h>
 #include <linux/sched/mm.h>

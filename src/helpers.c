@@ -372,9 +372,16 @@ struct page *rk_dma_heap_helper_alloc_pages_split(gfp_t gfp, unsigned long count
 	return head;
 }
 
-int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count)
+int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count, bool reclaim)
 {
-	return alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE, GFP_KERNEL | __GFP_NOWARN);
+	const gfp_t gfp = reclaim ? GFP_KERNEL : GFP_KERNEL & ~__GFP_DIRECT_RECLAIM;
+
+	return alloc_contig_range(pfn, pfn + count, ACR_FLAGS_NONE, gfp | __GFP_NOWARN);
+}
+
+bool rk_dma_heap_helper_same_zone(unsigned long pfn, unsigned long other)
+{
+	return page_zone(pfn_to_page(pfn)) == page_zone(pfn_to_page(other));
 }
 
 void rk_dma_heap_helper_free_contig_range(unsigned long pfn, unsigned long count)

@@ -82,8 +82,13 @@ unsigned long rk_dma_heap_helper_pageblock_pages(void);
  * NULL if it has no free block of that size. May sleep.
  */
 struct page *rk_dma_heap_helper_alloc_pages_split(gfp_t gfp, unsigned long count);
-/* Allocates page frames of one zone, which exist. May sleep, and migrates pages of others. */
-int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count);
+/*
+ * Allocates page frames of one zone, which exist. May sleep, and migrates pages of others. Reclaims
+ * memory for them only if that is wanted.
+ */
+int rk_dma_heap_helper_alloc_contig_range(unsigned long pfn, unsigned long count, bool reclaim);
+/* Returns whether two page frames, which exist, are of one zone. */
+bool rk_dma_heap_helper_same_zone(unsigned long pfn, unsigned long other);
 /* Drops the reference of the owner to each page. Does not sleep. */
 void rk_dma_heap_helper_free_contig_range(unsigned long pfn, unsigned long count);
 

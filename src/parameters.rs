@@ -18,6 +18,8 @@ pub(crate) struct Parameters {
     /// Whether cache maintenance of buffers that the CPU has no view of is skipped.
     pub(crate) cache_states: bool,
     contig_max_percent: u8,
+    /// The size of the reserve of contiguous RAM, in MiB.
+    pub(crate) contig_reserve_mib: u32,
     /// Whether `/proc/rk_dmabuf/sgt` maps dma-bufs that are not mapped for any device.
     pub(crate) advanced: bool,
     /// Whether dma-bufs that are exported without a name get a default name.
@@ -45,6 +47,7 @@ impl Parameters {
                 0,
                 parameter(raw::contig_max_percent.value()),
             )?,
+            contig_reserve_mib: parameter(raw::contig_reserve_mib.value()),
             advanced: switch("advanced", parameter(raw::advanced.value()))?,
             default_names: switch("default_names", parameter(raw::default_names.value()))?,
             keep_ranges: switch("keep_ranges", parameter(raw::keep_ranges.value()))?,

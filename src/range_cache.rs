@@ -24,7 +24,7 @@
 //! # Beyond areas
 //!
 //! Where a heap may use ordinary memory, a range that its area has no place for is one of RAM
-//! ([`RamRanges`]). Such ranges are not cached.
+//! ([`RamRanges`]). Such ranges are not cached, but some may be taken early ([`Reserve`]).
 //!
 //! # Locks
 //!
@@ -35,6 +35,7 @@ mod heap_range;
 mod placement;
 mod quota;
 mod ram;
+mod reserve;
 mod state;
 #[cfg(CONFIG_KUNIT)]
 mod tests;
@@ -75,6 +76,7 @@ use kernel::{
         SpinLock, //
     }, //
 };
+use reserve::Reserve;
 use state::{
     CachedRange,
     Inserted,
@@ -100,6 +102,9 @@ pub(crate) struct RangeCache {
     /// The ranges that are not of an area.
     #[pin]
     ram: RamRanges,
+    /// Those of them that are ready for requests.
+    #[pin]
+    reserve: Reserve,
     #[pin]
     state: SpinLock<State>,
 }
@@ -134,21 +139,35 @@ impl RangeCache {
         let expiry = DelayedWork::new()?;
         let state = State::new(lookup)?;
         let ram = RamRanges::new(lookup, pools, ram_limits)?;
+        let reserve = Reserve::new(&cleaner)?;
         Arc::pin_init(
             pin_init!(Self {
                 cleaner,
                 work,
                 expiry,
                 ram <- ram,
+                reserve <- reserve,
                 state <- new_spinlock!(state),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Returns the ranges that are not of an area.
-    pub(crate) fn ram(&self) -> &RamRanges {
-        &self.ram
+    /// Returns the largest number of pages of ranges that are not of an area.
+    pub(crate) fn ram_limit(&self) -> usize {
+        self.ram.limit()
+    }
+
+    /// Returns what requests may still take from RAM. Does not sleep.
+    pub(crate) fn left_beyond_area(&self, below_4g: bool) -> LeftBeyondArea {
+        let left = self.ram.left(below_4g);
+        let reserve = self.reserve.pages();
+        LeftBeyondArea {
+            // The reserve gives way.
+            limit: left.limit.saturating_add(reserve),
+            spare: left.spare.saturating_add(reserve),
+            reserve,
+        }
     }
 
     /// Allocates a range of RAM.
@@ -156,10 +175,31 @@ impl RangeCache {
     /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
     /// range in a few attempts, with `EINTR` on a fatal signal, and as [`Cleaner::clean`] does.
     pub(crate) fn allocate_from_ram(self: &Arc<Self>, request: &RamRequest) -> Result<HeapRange> {
-        let (charges, range) = self.ram.allocate(request)?;
+        let give_way = |pages, low_only| self.give_way(pages, low_only);
+        let (charges, range) = self.ram.allocate(request, give_way)?;
         let range = range.finish(&self.cleaner)?;
         charges.keep();
         Ok(HeapRange::new(self, range))
+    }
+
+    /// Allocates a range from the cache, if that has one of the size. Drops cached ranges to whose
+    /// pages others still refer.
+    ///
+    /// May sleep. Fails as [`Preparation::finish`] does.
+    pub(crate) fn allocate_cached(
+        self: &Arc<Self>,
+        request: &RangeRequest,
+    ) -> Result<Option<HeapRange>> {
+        loop {
+            let cached = self.state.lock().take(request);
+            let Some(range) = cached else {
+                return Ok(None);
+            };
+            match range.with_purpose(request.purpose).finish(&self.cleaner) {
+                Err(error) if error == EBUSY => (),
+                range => return Ok(Some(HeapRange::new(self, range?))),
+            }
+        }
     }
 
     /// Allocates a range from the cache, or else from the area. Drops cached ranges of that size to
@@ -263,9 +303,11 @@ impl RangeCache {
         }
     }
 
-    /// Releases a range of RAM. May sleep.
+    /// Puts a range of RAM into the reserve, or releases it. May sleep.
     fn release_to_ram(&self, range: Preparation) {
-        let mut range = range;
+        let Err(mut range) = self.reserve.insert_freed(range) else {
+            return;
+        };
         while range.segment().pages > 0 {
             let segment = range.segment();
             let pages = range.release_step();

@@ -147,6 +147,12 @@ module! {
             description: "Limit for the memory outside of contiguous areas that contiguous heaps \
                 allocate when their area has no place, in percent of RAM (0 to 100, default 25)",
         },
+        contig_reserve_mib: u32 {
+            default: 0,
+            description: "RAM that is taken early and kept ready for contiguous heaps that may use \
+                memory outside of their area, in MiB, part of contig_max_percent; \
+                can be changed in /proc/rk_dma_heap/contig_reserve_mib (default 0)",
+        },
         default_names: u8 {
             default: 1,
             description: "0: leave dma-bufs without a name; \

@@ -184,6 +184,11 @@ pub(crate) fn leave_reserve(pages: usize, with_highmem: bool) -> bool {
     }
 }
 
+/// Returns whether free pages and the page cache do not suffice for the reserve. Does not sleep.
+pub(crate) fn is_short() -> bool {
+    !free_memory::free_pages_suffice(reserve(), Watermark::High)
+}
+
 /// Returns the reserve, in pages. Does not sleep.
 pub(crate) fn reserve() -> usize {
     (free_memory::total_ram() / RESERVE_DIVISOR).min(MAX_RESERVE)

@@ -34,6 +34,7 @@ pub(crate) mod memory_cgroup;
 pub(crate) mod memory_map;
 pub(crate) mod notifier;
 pub(crate) mod once_box;
+pub(crate) mod oom_notifier;
 pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 pub(crate) mod path;

@@ -14,6 +14,7 @@ pub(crate) mod memory;
 pub(crate) mod ram_search;
 pub(crate) mod ram_share;
 pub(crate) mod request;
+pub(crate) mod reserve;
 pub(crate) mod segment;
 pub(crate) mod sync_direction;
 pub(crate) mod text;

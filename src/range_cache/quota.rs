@@ -45,6 +45,19 @@ impl Quota {
         self.limit.saturating_sub(self.used.load(Relaxed))
     }
 
+    /// Returns whether more pages are used than should be.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.used.load(Relaxed) > self.limit
+    }
+
+    /// Returns by how much `pages` more pages would exceed the limit, and 0 if they never fit.
+    pub(super) fn excess(&self, pages: usize) -> usize {
+        match pages <= self.limit {
+            true => pages.saturating_sub(self.left()),
+            false => 0,
+        }
+    }
+
     /// Counts `pages` pages. Fails with `ENOMEM` if they exceed the limit; others do not notice.
     pub(super) fn charge(&self, pages: usize) -> Result<Charge<'_>> {
         let mut used = self.used.load(Relaxed);
@@ -94,6 +107,10 @@ mod tests {
         let quota = Quota::new(10);
         let first = quota.charge(6)?;
         assert!(quota.charge(5).is_err());
+        assert_eq!(
+            (quota.excess(5), quota.excess(4), quota.excess(11)),
+            (1, 0, 0)
+        );
         assert_eq!(quota.left(), 4);
         quota.charge(4)?.keep();
         assert_eq!(quota.left(), 0);
@@ -110,8 +127,10 @@ mod tests {
         let quota = Quota::new(10);
         let beyond = quota.charge_beyond_limit(12);
         assert_eq!(quota.left(), 0);
+        assert!(quota.is_exceeded());
         assert!(quota.charge(1).is_err());
         drop(beyond);
+        assert!(!quota.is_exceeded());
         assert!(quota.charge(10).is_ok());
     }
 }

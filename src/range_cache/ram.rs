@@ -27,6 +27,8 @@
 //! area in the same way. It is acquired with none of the module's spin locks held, and under it
 //! those that are acquired in reclaim. Who waits for it can be killed.
 
+mod refill;
+
 use super::quota::{
     Charge,
     Quota, //
@@ -84,6 +86,8 @@ pub(crate) struct LeftBeyondArea {
     pub(crate) limit: usize,
     /// The number of pages that the kernel and the pools can spare at present, an estimate.
     pub(crate) spare: usize,
+    /// The number of pages that are reserved for such heaps, which are part of both.
+    pub(crate) reserve: usize,
 }
 
 /// The largest numbers of pages of all ranges.
@@ -178,6 +182,7 @@ impl RamRanges {
         LeftBeyondArea {
             limit: self.all.left(),
             spare: spare.saturating_sub(watermarks::reserve()),
+            reserve: 0,
         }
     }
 
@@ -189,12 +194,26 @@ impl RamRanges {
         }
     }
 
+    /// Returns whether ranges below 4 GiB have more than their share of it, so that only requests
+    /// that have to be there may take more.
+    pub(super) fn low_is_exceeded(&self) -> bool {
+        self.low.is_exceeded()
+    }
+
     /// Allocates a range.
     ///
-    /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
-    /// range, and with `EINTR` on a fatal signal.
-    pub(super) fn allocate(&self, request: &RamRequest) -> Result<(Charges<'_>, Preparation)> {
-        let all = self.all.charge(request.pages)?;
+    /// At a limit, `give_way` is called with a number of pages that should be released first, and
+    /// whether only those below 4 GiB help. May sleep. Fails with `ENOMEM` if the limit is reached
+    /// or the kernel cannot provide the range, and with `EINTR` on a fatal signal.
+    pub(super) fn allocate(
+        &self,
+        request: &RamRequest,
+        give_way: impl Fn(usize, bool),
+    ) -> Result<(Charges<'_>, Preparation)> {
+        let all = self.all.charge(request.pages).or_else(|_| {
+            give_way(self.all.excess(request.pages), false);
+            self.all.charge(request.pages)
+        })?;
         if !watermarks::can_exist(request.pages, &*self.pools) {
             return Err(ENOMEM);
         }
@@ -202,7 +221,14 @@ impl RamRanges {
         // Who needs low memory has no other, so the limit for it is not for them.
         let low = match request.below_4g {
             true => Some(self.low.charge_beyond_limit(request.pages)),
-            false => self.low.charge(request.pages).ok(),
+            false => self
+                .low
+                .charge(request.pages)
+                .or_else(|_| {
+                    give_way(self.low.excess(request.pages), true);
+                    self.low.charge(request.pages)
+                })
+                .ok(),
         };
         let range = self.search(request, low.is_some())?;
         let low = low.filter(|_| is_low(range.segment()));

@@ -4,6 +4,7 @@
 //! the shrinker, and the tasks that request pages of an area.
 
 use super::{
+    reserve::Filling,
     state::CachedRange,
     RangeCache,
     RETENTION_MS, //
@@ -20,6 +21,7 @@ use crate::abstractions::{
         RequestedArea,
         Requests, //
     },
+    oom_notifier::OomNotifier,
     shrinker::{
         Shrink,
         Shrinker, //
@@ -37,8 +39,9 @@ use kernel::{
 pub(crate) struct Service {
     _disable: DisableOnDrop,
     _requests: Option<Requests<RangeCache>>,
-    _shrinker: Shrinker<RangeCache>,
-    _threads: (Thread<RangeCache>, Thread<Expiry>),
+    _shrinkers: (Shrinker<RangeCache>, Shrinker<Filling>),
+    _last_resort: OomNotifier<Filling>,
+    _threads: (Thread<RangeCache>, Thread<Expiry>, Thread<Filling>),
 }
 
 impl Service {
@@ -60,6 +63,13 @@ impl Service {
             cache.expiry.clone(),
             expiry,
         )?;
+        let filling = Arc::new(Filling(cache.clone()), GFP_KERNEL)?;
+        let fill = Thread::start(
+            c"rk_dma_heap_rsv",
+            Priority::Lowest,
+            cache.reserve.work.clone(),
+            filling.clone(),
+        )?;
         let requests = match Requests::observe(cache.clone()) {
             Err(error) if error == ENOENT => None,
             requests => Some(requests?),
@@ -73,8 +83,12 @@ impl Service {
         }
         let enabled = enabled && requests.is_some();
         let this = Self {
-            _threads: (prepare, expire),
-            _shrinker: Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
+            _threads: (prepare, expire, fill),
+            _last_resort: OomNotifier::register(filling.clone())?,
+            _shrinkers: (
+                Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
+                Shrinker::register(c"rk_dma_heap_rsv", filling)?,
+            ),
             _requests: requests,
             _disable: DisableOnDrop(cache.clone()),
         };
@@ -83,12 +97,13 @@ impl Service {
     }
 }
 
-/// Disables and so empties a cache when it is dropped.
+/// Disables and so empties a cache and its reserve when it is dropped.
 struct DisableOnDrop(Arc<RangeCache>);
 
 impl Drop for DisableOnDrop {
     fn drop(&mut self) {
         self.0.set_enabled(false);
+        self.0.end_reserve();
     }
 }
 

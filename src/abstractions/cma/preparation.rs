@@ -8,7 +8,10 @@ use super::{
 };
 use crate::{
     abstractions::{
-        cache_cleaner::Cleaner,
+        cache_cleaner::{
+            Cleaner,
+            WRITE_COMBINED_WORKS, //
+        },
         signal, //
     },
     bindings as c,
@@ -17,6 +20,7 @@ use crate::{
         segment::Segment, //
     }, //
 };
+use core::mem;
 use kernel::{
     page::PAGE_SHIFT,
     prelude::*, //
@@ -45,20 +49,32 @@ pub(crate) enum Purpose {
     CachedAndClean,
     /// Write-combined mappings of the CPU.
     WriteCombined,
+    /// All of these: no cache line of the memory is dirty, and none holds anything but zeroes.
+    Anything,
 }
 
 impl Purpose {
+    /// Returns a purpose that includes all those that are possible with `cleaner`.
+    pub(crate) fn all(cleaner: &Cleaner) -> Self {
+        match WRITE_COMBINED_WORKS && cleaner.reaches_memory() {
+            true => Self::Anything,
+            false => Self::Cached,
+        }
+    }
+
     /// Returns how the CPU maps the memory.
     pub(crate) fn caching(self) -> Caching {
         match self {
-            Self::Cached | Self::CachedAndClean => Caching::Cached,
+            Self::Cached | Self::CachedAndClean | Self::Anything => Caching::Cached,
             Self::WriteCombined => Caching::WriteCombined,
         }
     }
 
     /// Returns whether memory that is prepared for this is also prepared for `other`.
     fn includes(self, other: Self) -> bool {
-        self == other || (self == Self::CachedAndClean && other == Self::Cached)
+        self == other
+            || self == Self::Anything
+            || (self == Self::CachedAndClean && other == Self::Cached)
     }
 }
 
@@ -78,7 +94,7 @@ impl From<Caching> for Purpose {
 /// ```
 /// use crate::abstractions::{
 ///     cache_cleaner::Cleaner,
-///     cma::{Area, Preparation, Purpose},
+///     cma::{Area, Preparation, Purpose, Ram},
 /// };
 /// use crate::decisions::memory::Memory;
 ///
@@ -94,6 +110,15 @@ impl From<Caching> for Purpose {
 ///     assert_eq!(preparation.segment().pfn, before.pfn);
 ///     assert_eq!(preparation.finish(&cleaner)?.pages(), 256);
 /// }
+///
+/// let range = Ram::new(KVec::new(), None).allocate_small(8, false).ok_or(ENOMEM)?;
+/// let mut first = Preparation::new(range, Purpose::all(&cleaner));
+/// first.step(&cleaner)?;
+/// let rest = first.split_off(5);
+/// assert!(first.is_done_for(Purpose::Cached) && rest.is_done());
+/// assert!(first.adjoins(&rest) && !rest.adjoins(&first));
+/// assert!(first.join(rest).is_ok());
+/// assert!(first.is_done() && first.segment().pages == 8);
 /// ```
 ///
 /// # Invariants
@@ -175,7 +200,7 @@ impl Preparation {
             match self.purpose {
                 Purpose::Cached => Ok(()),
                 Purpose::CachedAndClean => cleaner.write_back(part),
-                Purpose::WriteCombined => cleaner.clean(part),
+                Purpose::WriteCombined | Purpose::Anything => cleaner.clean(part),
             }
         }
     }
@@ -208,6 +233,63 @@ impl Preparation {
             range: self.range,
             purpose: self.purpose,
         })
+    }
+
+    /// Splits the pages from index `pages` on off, at most all. Does not sleep.
+    pub(crate) fn split_off(&mut self, pages: usize) -> Self {
+        let whole = self.range.segment;
+        let first = whole.truncate(pages);
+        let rest = Segment {
+            pfn: first.pfn + first.pages,
+            pages: whole.pages - first.pages,
+        };
+        // INVARIANT: Each of both owns its part of the pages from here on. Of the first `done`
+        // pages each has its part.
+        self.range.segment = first;
+        let done = self.done;
+        self.done = done.min(first.pages);
+        Self {
+            range: Range {
+                area: self.range.area,
+                segment: rest,
+                exposed: self.range.exposed,
+            },
+            purpose: self.purpose,
+            done: done.saturating_sub(first.pages),
+        }
+    }
+
+    /// Returns whether [`Preparation::join`] joins this with `next`: both are of RAM, prepared for
+    /// the same purpose, and `next` follows this in the same zone.
+    pub(crate) fn adjoins(&self, next: &Self) -> bool {
+        let (own, other) = (self.range.segment, next.range.segment);
+        own.pfn + own.pages == other.pfn
+            && own.pages > 0
+            && other.pages > 0
+            && self.purpose == next.purpose
+            && self.range.area.is_none()
+            && next.range.area.is_none()
+            // SAFETY: By the type invariants of the ranges the pages have a `struct page`.
+            && unsafe { c::same_zone(own.pfn, other.pfn) }
+    }
+
+    /// Appends the pages of `next`, which are given back if they do not
+    /// [adjoin](Preparation::adjoins). Does not sleep.
+    pub(crate) fn join(&mut self, next: Self) -> Result<(), Self> {
+        if !self.adjoins(&next) {
+            return Err(next);
+        }
+        if self.is_done() {
+            // INVARIANT: All pages of this and the first pages of `next` were prepared for the
+            // purpose of both.
+            self.done += next.done;
+        }
+        // INVARIANT: The pages are owned by this from here on, and each of both has a reference of
+        // its own to each of its pages. `next` is not dropped.
+        self.range.segment.pages += next.range.segment.pages;
+        self.range.exposed |= next.range.exposed;
+        mem::forget(next);
+        Ok(())
     }
 
     /// Releases some pages, from the end of the range, and returns their number.

@@ -32,6 +32,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    bindings,
     error::to_result,
     page::PAGE_SHIFT,
     prelude::*, //
@@ -131,7 +132,23 @@ impl Ram {
             true => c::GFP_USER | c::GFP_DMA32,
             false => c::GFP_HIGHUSER,
         };
-        let gfp = zone | c::GFP_NOWARN | c::GFP_RETRY_MAYFAIL;
+        self.allocate_split(zone | c::GFP_NOWARN | c::GFP_RETRY_MAYFAIL, pages)
+            // On 32-bit arm all RAM may be above 4 GiB.
+            .filter(|range| !below_4g || range.segment.pfn + range.segment.pages <= Self::END_OF_4G)
+    }
+
+    /// Does what [`Ram::allocate_small`] does without reclaiming and compacting memory. May sleep.
+    pub(crate) fn allocate_small_gently(&self, pages: usize, below_4g: bool) -> Option<Range> {
+        let zone = match below_4g {
+            true => c::GFP_USER | c::GFP_DMA32,
+            false => c::GFP_HIGHUSER,
+        };
+        self.allocate_split(zone & !c::GFP_RECLAIM | c::GFP_NOWARN, pages)
+            .filter(|range| !below_4g || range.segment.pfn + range.segment.pages <= Self::END_OF_4G)
+    }
+
+    /// Allocates a range of `pages` pages, not 0, from the page allocator with the flags `gfp`.
+    fn allocate_split(&self, gfp: bindings::gfp_t, pages: usize) -> Option<Range> {
         if pages > usize::MAX >> PAGE_SHIFT {
             return None;
         }
@@ -141,13 +158,11 @@ impl Ram {
         let pfn = unsafe { c::page_to_pfn(head.as_ptr()) };
         // INVARIANT: The pages were allocated above. Each has a reference of its own, as those of
         // `alloc_contig_range()` have. Nobody else has seen them.
-        let range = Range {
+        Some(Range {
             area: None,
             segment: Segment { pfn, pages },
             exposed: false,
-        };
-        // On 32-bit arm all RAM may be above 4 GiB.
-        (!below_4g || pfn + pages <= Self::END_OF_4G).then_some(range)
+        })
     }
 
     /// Returns an iterator over the zones, from the highest one down. Memory for movable pages only
@@ -297,10 +312,20 @@ impl Candidate {
     /// migrated or another allocation has isolated page frames nearby, with `ENOMEM` if there is no
     /// memory to migrate to, and with `EINTR` on a fatal signal.
     pub(crate) fn allocate(self) -> Result<Range> {
+        self.allocate_with(true)
+    }
+
+    /// Does what [`Candidate::allocate`] does, without reclaiming memory for the pages of others:
+    /// fails with `ENOMEM` if there is none.
+    pub(crate) fn allocate_gently(self) -> Result<Range> {
+        self.allocate_with(false)
+    }
+
+    fn allocate_with(self, reclaim: bool) -> Result<Range> {
         let Segment { pfn, pages } = self.0;
         // SAFETY: By the type invariants the page frames exist and are of one zone. The function
         // fails if they are not free or movable any more.
-        to_result(unsafe { c::alloc_contig_range(pfn, pages) })?;
+        to_result(unsafe { c::alloc_contig_range(pfn, pages, reclaim) })?;
         // INVARIANT: The pages were allocated above. Nobody else has seen them.
         Ok(Range {
             area: None,

@@ -3,7 +3,7 @@
 //! Contiguous memory outside of the areas: heaps over the default area use it where the area has no
 //! place, or where there is no area.
 
-mod files;
+pub mod files;
 mod frames;
 mod heaps;
 mod killed;

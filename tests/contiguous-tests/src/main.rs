@@ -7,6 +7,7 @@ mod areas;
 mod beyond;
 mod bitmaps;
 mod busy;
+mod contig_reserve;
 mod drivers;
 mod faults;
 mod frames;
@@ -72,5 +73,6 @@ fn main() -> Result<ExitCode> {
     pinned::add(&mut tests);
     frames::add(&mut tests, tree);
     beyond::add(&mut tests);
+    contig_reserve::add(&mut tests);
     Ok(tests.run(&arguments.options))
 }

@@ -58,6 +58,7 @@ use decisions::{
     heap_name,
     ram_share,
     request,
+    reserve,
     segment,
     sync_direction,
     text, //
@@ -73,5 +74,6 @@ mod digits_hold;
 mod heap_name_holds;
 mod ram_share_holds;
 mod request_holds;
+mod reserve_holds;
 mod segment_holds;
 mod text_holds;

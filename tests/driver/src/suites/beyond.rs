@@ -13,6 +13,11 @@ use super::{
 /// The files in `/tmp` must be large enough for most of memory.
 const BEYOND: &str = "mount -o remount,size=95% /tmp && contiguous-tests --tree configured beyond/";
 
+/// The same for a machine with a reserve.
+const CONTIG_RESERVE: &str =
+    "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                              contig-reserve/";
+
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "beyond-no-area",
@@ -111,6 +116,43 @@ pub const SUITES: &[Suite] = &[
                       beyond/frames beyond/limit beyond/killed killed/waiting \
                       beyond/pinned beyond/little-memory",
             timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "contig-reserve",
+        promise:
+            "a reserve of contiguous memory is filled to its mark, serves all heaps without a \
+                  search, also beside files that fill memory, is filled again, and is given back \
+                  to whoever needs it: requests, processes, 0, unloading",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
+            command: CONTIG_RESERVE,
+            timeout: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "contig-reserve-4g",
+        promise: "the reserve serves 32-bit devices on a machine that has memory above 4 GiB",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &["--mem", "4G", "--append", "cma=0 init_on_alloc=0"],
+            command: "contiguous-tests --tree configured contig-reserve/filled \
+                      contig-reserve/used contig-reserve/limit",
+            timeout: 900,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "contig-reserve-checked",
+        promise: "the reserve is filled, used and given back with every checker",
+        environment: Environment::Guest(Guest {
+            targets: &["debug-own"],
+            options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
+            command: CONTIG_RESERVE,
+            timeout: 900,
             ..GUEST
         }),
     },
