@@ -17,10 +17,7 @@ use crate::{
     },
     bindings as c, //
 };
-use core::{
-    ffi::c_void,
-    marker::PhantomData, //
-};
+use core::ffi::c_void;
 use kernel::{
     bindings,
     ffi::{
@@ -28,18 +25,19 @@ use kernel::{
         c_uint,
         c_ulong, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 /// What is notified. The calls do not overlap.
-pub(crate) trait Hibernation: 'static {
+pub(crate) trait Hibernation: Send + Sync + 'static {
     /// Memory is about to be saved. Other tasks still run. May sleep. The machine does not
     /// hibernate if this fails, and then [`Hibernation::finished`] is not called.
-    fn prepare() -> Result;
+    fn prepare(&self) -> Result;
 
     /// Memory was saved, or it was not, or what was saved runs again, or an attempt to restore it
     /// was given up, or nothing is being saved when the functions are registered. May sleep.
-    fn finished();
+    fn finished(&self);
 }
 
 /// Neither hibernation nor suspend begins or ends until this is dropped.
@@ -86,18 +84,19 @@ impl Drop for NoTransition {
 ///
 /// ```
 /// use crate::abstractions::hibernation::{Hibernation, Notifier};
+/// use kernel::sync::Arc;
 ///
 /// struct Ignored;
 ///
 /// impl Hibernation for Ignored {
-///     fn prepare() -> Result {
+///     fn prepare(&self) -> Result {
 ///         Ok(())
 ///     }
 ///
-///     fn finished() {}
+///     fn finished(&self) {}
 /// }
 ///
-/// let notifier = Notifier::<Ignored>::register()?;
+/// let notifier = Notifier::register(Arc::new(Ignored, GFP_KERNEL)?)?;
 /// // The kernel calls neither function after this.
 /// drop(notifier);
 /// ```
@@ -107,17 +106,17 @@ pub(crate) struct Notifier<T: Hibernation>(
 );
 
 impl<T: Hibernation> Notifier<T> {
-    /// Registers the functions of `T`, and calls [`Hibernation::finished`], now or when hibernation
-    /// that has begun without the former is over.
+    /// Registers `owner`, and calls [`Hibernation::finished`], now or when hibernation that has
+    /// begun without the former is over.
     ///
     /// May sleep. Fails with `ENOMEM`.
-    pub(crate) fn register() -> Result<Self> {
+    pub(crate) fn register(owner: Arc<T>) -> Result<Self> {
         let place = KBox::new_uninit(GFP_KERNEL)?;
         let no_transition = NoTransition::wait();
-        let registration = Registration::new(CallHibernation(PhantomData));
+        let registration = Registration::new(CallHibernation(owner.clone()));
         let registration = place.write_pin_init(registration)?;
         if !no_transition.hibernates() {
-            T::finished();
+            owner.finished();
         }
         Ok(Self(registration))
     }
@@ -159,16 +158,16 @@ unsafe impl Chain for PowerManagement {
 }
 
 /// Calls the functions of `T`.
-struct CallHibernation<T>(PhantomData<fn() -> T>);
+struct CallHibernation<T>(Arc<T>);
 
 impl<T: Hibernation> notifier::Notifier for CallHibernation<T> {
     type Chain = PowerManagement;
 
     fn notify(&self, event: Event) -> Result {
         match event {
-            Event::Prepare => T::prepare(),
+            Event::Prepare => self.0.prepare(),
             Event::Finished => {
-                T::finished();
+                self.0.finished();
                 Ok(())
             }
         }

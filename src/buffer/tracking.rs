@@ -24,9 +24,12 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     }, //
 };
 
@@ -47,21 +50,21 @@ impl Tracking {
     /// Begins to track new buffers, or lets the end of hibernation do that. May sleep. Fails with
     /// `ENOMEM`.
     pub(crate) fn start() -> Result<Self> {
-        Ok(Self(Notifier::register()?))
+        Ok(Self(Notifier::register(Arc::new(Tracked, GFP_KERNEL)?)?))
     }
 }
 
 struct Tracked;
 
 impl Hibernation for Tracked {
-    fn prepare() -> Result {
+    fn prepare(&self) -> Result {
         // A buffer that is recorded later finds this.
         NEW_BUFFERS.store(false, Relaxed);
         // Of this failure the kernel informs the other notifiers only.
-        all_buffers::for_each_own(exporter::end_tracking).inspect_err(|_| Self::finished())
+        all_buffers::for_each_own(exporter::end_tracking).inspect_err(|_| self.finished())
     }
 
-    fn finished() {
+    fn finished(&self) {
         NEW_BUFFERS.store(true, Relaxed);
     }
 }

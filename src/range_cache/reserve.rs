@@ -56,6 +56,7 @@ use crate::{
             Purpose,
             Range, //
         },
+        hibernation::Hibernation,
         killable_mutex::KillableMutex,
         oom_notifier::LastResort,
         shrinker::Shrink,
@@ -129,6 +130,8 @@ pub(super) struct Reserve {
     pub(super) work: Arc<DelayedWork>,
     /// The size up to which it is filled, in pages.
     size: Atomic<usize>,
+    /// Whether it stays empty, since memory is about to be saved.
+    hibernates: Atomic<bool>,
     /// The number of pages in it.
     pages: Atomic<usize>,
     /// The number of pages that were ever released from it. May wrap.
@@ -226,6 +229,7 @@ impl Reserve {
             purpose,
             work,
             size: Atomic::new(0),
+            hibernates: Atomic::new(false),
             pages: Atomic::new(0),
             released: Atomic::new(0),
             requests: Atomic::new(0),
@@ -401,6 +405,10 @@ impl Reserve {
     /// Sets the size in pages, and releases what is above it. May sleep.
     fn apply(&self, ram: &RamRanges, size: usize) {
         self.size.store(size, Relaxed);
+        let size = match self.hibernates.load(Relaxed) {
+            true => 0,
+            false => size,
+        };
         self.with(|pieces| {
             pieces.marks = Marks::new(size);
             pieces.is_filling = size > 0;
@@ -651,6 +659,23 @@ impl Shrink for Filling {
 
     fn scan(&self, pages: usize) -> usize {
         self.0.reserve.release(&self.0.ram, pages, false)
+    }
+}
+
+impl Hibernation for Filling {
+    /// Releases everything: it would be saved.
+    fn prepare(&self) -> Result {
+        let reserve = &self.0.reserve;
+        let _setting = reserve.setting.lock()?;
+        reserve.hibernates.store(true, Relaxed);
+        reserve.apply(&self.0.ram, reserve.size.load(Relaxed));
+        Ok(())
+    }
+
+    fn finished(&self) {
+        let reserve = &self.0.reserve;
+        reserve.hibernates.store(false, Relaxed);
+        reserve.apply(&self.0.ram, reserve.size.load(Relaxed));
     }
 }
 

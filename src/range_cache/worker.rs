@@ -21,6 +21,7 @@ use crate::abstractions::{
         RequestedArea,
         Requests, //
     },
+    hibernation::Notifier,
     oom_notifier::OomNotifier,
     shrinker::{
         Shrink,
@@ -41,6 +42,7 @@ pub(crate) struct Service {
     _requests: Option<Requests<RangeCache>>,
     _shrinkers: (Shrinker<RangeCache>, Shrinker<Filling>),
     _last_resort: OomNotifier<Filling>,
+    _hibernation: Notifier<Filling>,
     _threads: (Thread<RangeCache>, Thread<Expiry>, Thread<Filling>),
 }
 
@@ -85,6 +87,7 @@ impl Service {
         let this = Self {
             _threads: (prepare, expire, fill),
             _last_resort: OomNotifier::register(filling.clone())?,
+            _hibernation: Notifier::register(filling.clone())?,
             _shrinkers: (
                 Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
                 Shrinker::register(c"rk_dma_heap_rsv", filling)?,

@@ -43,6 +43,8 @@ fn bad_values() -> Result<()> {
         "max_percent=",
         "contig_max_percent=101",
         "contig_max_percent=-1",
+        "contig_reserve_mib=-1",
+        "contig_reserve_mib=much",
         "pool_max_percent=101",
         "pool_max_percent=-1",
         "pool_max_mib=-1",
