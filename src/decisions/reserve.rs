@@ -58,10 +58,9 @@ impl Marks {
 /// largest one down: powers of two of at least `block` pages, which is one itself.
 pub(crate) fn piece_sizes(missing: usize, block: usize) -> impl Iterator<Item = usize> {
     let largest = LARGEST_PIECE.max(block);
-    let first = match missing.min(largest).max(block) {
-        // The power of two that is not above it.
-        pages => 1usize << pages.ilog2(),
-    };
+    let pages = missing.min(largest).max(block).max(1);
+    // The power of two that is not above it.
+    let first = 1usize << pages.ilog2();
     let halves = core::iter::successors(Some(first), |pages| Some(pages / 2));
     halves.take_while(move |pages| *pages >= block.max(1))
 }
