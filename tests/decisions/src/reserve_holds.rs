@@ -46,7 +46,11 @@ proptest! {
     }
 
     #[test]
-    fn the_highest_place_is_found(piece in piece(), pages in 1usize..1 << 12, block_order in 5..13) {
+    fn the_highest_place_is_found(
+        piece in piece(),
+        pages in 1usize..1 << 12,
+        block_order in 5..13,
+    ) {
         let order = align_order(pages, 1 << block_order);
         prop_assert!(order <= block_order as u32);
         prop_assert!(1 << order >= pages.min(1 << block_order));
@@ -59,7 +63,10 @@ proptest! {
     }
 
     #[test]
-    fn no_smaller_piece_fits(pieces in prop::collection::vec(piece(), 0..20), pages in 1usize..4096) {
+    fn no_smaller_piece_fits(
+        pieces in prop::collection::vec(piece(), 0..20),
+        pages in 1usize..4096,
+    ) {
         let order = align_order(pages, 512);
         let best = best_fit(pieces.iter().copied().enumerate(), pages, order);
         let fits = |piece: &&Segment| place(**piece, pages, order).is_some();
