@@ -51,10 +51,10 @@ proptest! {
         pages in 1usize..1 << 12,
         block_order in 5..13,
     ) {
-        let order = align_order(pages, 1 << block_order);
+        let order = align_order(pages, 1usize << block_order);
         prop_assert!(order <= block_order as u32);
-        prop_assert!(1 << order >= pages.min(1 << block_order));
-        let alignment = 1 << order;
+        prop_assert!(1usize << order >= pages.min(1usize << block_order));
+        let alignment = 1usize << order;
         let starts = piece.pfn..(piece.pfn + piece.pages + 1).saturating_sub(pages);
         let highest = starts.rev().find(|pfn| pfn % alignment == 0);
         let placed = place(piece, pages, order);
