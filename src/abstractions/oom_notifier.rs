@@ -6,21 +6,23 @@
 //!
 //! C header: [`include/linux/oom.h`](srctree/include/linux/oom.h)
 
-use crate::bindings as c;
-use core::{
-    ffi::c_void,
-    mem::offset_of, //
+use crate::{
+    abstractions::notifier::{
+        Chain,
+        Notifier,
+        Registration, //
+    },
+    bindings as c, //
 };
+use core::ffi::c_void;
 use kernel::{
     bindings,
-    error::to_result,
     ffi::{
         c_int,
         c_ulong, //
     },
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 
 /// Who has pages that can be freed at any time.
@@ -52,70 +54,51 @@ pub(crate) trait LastResort: Send + Sync + 'static {
 /// // The kernel does not call the function after this.
 /// drop(notifier);
 /// ```
-///
-/// # Invariants
-///
-/// The block of `registered` is registered with the function of `T`.
 #[must_use = "dropping this ends the notification"]
-pub(crate) struct OomNotifier<T: LastResort> {
-    registered: KBox<Registered<T>>,
-}
-
-/// What the kernel knows.
-#[repr(C)]
-struct Registered<T> {
-    block: Opaque<bindings::notifier_block>,
-    owner: Arc<T>,
-}
-
-// SAFETY: Any thread may remove a notifier, and `Arc<T>` is `Send`.
-unsafe impl<T: LastResort> Send for OomNotifier<T> {}
-// SAFETY: A shared reference gives no access to the fields.
-unsafe impl<T: LastResort> Sync for OomNotifier<T> {}
+pub(crate) struct OomNotifier<T: LastResort>(
+    #[allow(dead_code)] Pin<KBox<Registration<CallLastResort<T>>>>, //
+);
 
 impl<T: LastResort> OomNotifier<T> {
     /// Registers `owner`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn register(owner: Arc<T>) -> Result<Self> {
-        let block = bindings::notifier_block {
-            notifier_call: Some(notified::<T>),
-            ..pin_init::zeroed()
-        };
-        let registered = Registered {
-            block: Opaque::new(block),
-            owner,
-        };
-        let registered = KBox::new(registered, GFP_KERNEL)?;
-        // SAFETY: The block stays where it is until it is removed.
-        to_result(unsafe { c::register_oom_notifier(registered.block.get()) })?;
-        // INVARIANT: Registered above.
-        Ok(Self { registered })
+        KBox::pin_init(Registration::new(CallLastResort(owner)), GFP_KERNEL).map(Self)
     }
 }
 
-impl<T: LastResort> Drop for OomNotifier<T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the block is registered. The call waits for running ones.
-        unsafe { c::unregister_oom_notifier(self.registered.block.get()) };
+/// The chain that the kernel calls before it kills a process.
+struct Exhausted;
+
+// SAFETY: These are the functions of one chain. A semaphore is held during each call, and to remove
+// a block.
+unsafe impl Chain for Exhausted {
+    /// The kernel's sum of the pages that were freed.
+    type Event<'a> = &'a mut c_ulong;
+
+    unsafe fn register(block: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { c::register_oom_notifier(block) }
+    }
+
+    unsafe fn unregister(block: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirements.
+        unsafe { c::unregister_oom_notifier(block) };
+    }
+
+    unsafe fn event<'a>(_: c_ulong, freed: *mut c_void) -> Option<Self::Event<'a>> {
+        // SAFETY: The chain passes a pointer to a sum that nobody else uses during the call.
+        Some(unsafe { &mut *freed.cast() })
     }
 }
 
-/// # Safety
-///
-/// Must only be called by the chain of notifiers, for the block of a [`Registered<T>`]. `freed`
-/// must point to the kernel's sum.
-unsafe extern "C" fn notified<T: LastResort>(
-    block: *mut bindings::notifier_block,
-    _: c_ulong,
-    freed: *mut c_void,
-) -> c_int {
-    // SAFETY: By the safety requirements. It is valid until the block is removed.
-    let registered = unsafe {
-        &*block
-            .byte_sub(offset_of!(Registered<T>, block))
-            .cast::<Registered<T>>()
-    };
-    let pages = registered.owner.free();
-    // SAFETY: By the safety requirements.
-    unsafe { *freed.cast::<c_ulong>() += pages };
-    bindings::NOTIFY_DONE as c_int
+/// Calls the function of `T`.
+struct CallLastResort<T>(Arc<T>);
+
+impl<T: LastResort> Notifier for CallLastResort<T> {
+    type Chain = Exhausted;
+
+    fn notify(&self, freed: &mut c_ulong) -> Result {
+        *freed += self.0.free();
+        Ok(())
+    }
 }
