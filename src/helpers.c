@@ -162,6 +162,12 @@ unsigned long rk_dma_heap_helper_obtainable_pages(void)
 	       min_t(unsigned long, anonymous, max(get_nr_swap_pages(), 0L));
 }
 
+/* Returns the pages that somebody keeps and a shrinker frees, other than slabs. */
+unsigned long rk_dma_heap_helper_kept_pages(void)
+{
+	return global_node_page_state(NR_KERNEL_MISC_RECLAIMABLE);
+}
+
 bool rk_dma_heap_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);

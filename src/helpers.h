@@ -35,6 +35,7 @@ unsigned long rk_dma_heap_helper_totalram_pages(void);
 unsigned long rk_dma_heap_helper_ram_pages_below_4g(void);
 bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem);
 unsigned long rk_dma_heap_helper_obtainable_pages(void);
+unsigned long rk_dma_heap_helper_kept_pages(void);
 unsigned int rk_dma_heap_helper_nr_node_ids(void);
 int rk_dma_heap_helper_page_node(const struct page *page);
 void rk_dma_heap_helper_mod_reclaimable(int node, long pages);

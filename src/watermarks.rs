@@ -57,7 +57,9 @@ const RECLAIM_BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// Returns whether memory for `missing` more pages can exist at all. Does not sleep.
 pub(crate) fn can_exist(missing: usize, pools: &impl Shrink) -> bool {
-    missing <= UNCOUNTED_REQUEST || missing <= free_memory::obtainable_pages() + pools.count()
+    // The kernel's count has the pools too, but not what changed in the last moments.
+    let kept = || pools.count().max(free_memory::kept_pages());
+    missing <= UNCOUNTED_REQUEST || missing <= free_memory::obtainable_pages() + kept()
 }
 
 /// The pages of the reserve that are lent to small requests.

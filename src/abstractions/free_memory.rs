@@ -65,3 +65,12 @@ pub(crate) fn obtainable_pages() -> usize {
     // SAFETY: The function reads counters and has no requirements.
     unsafe { c::obtainable_pages() }
 }
+
+/// Returns the pages that the shrinkers of caches of pages can free. What changed in the last
+/// moments is not counted.
+///
+/// Does not sleep.
+pub(crate) fn kept_pages() -> usize {
+    // SAFETY: The function reads a counter and has no requirements.
+    unsafe { c::kept_pages() }
+}

@@ -265,7 +265,6 @@ impl Pieces {
 
     /// Puts a piece into the list of those that are not prepared. Returns it if that is full.
     fn put_raw(&mut self, mut rest: Preparation) -> Result<(), Preparation> {
-        let pages = rest.segment().pages;
         // Buffers that were cut from a piece one after another are often freed in the same order.
         if let Some(last) = self.raw.pop() {
             self.pages -= last.segment().pages;
@@ -295,7 +294,6 @@ impl Pieces {
             .push_within_capacity(Piece::new(rest))
             .map_err(|error| error.0.preparation)?;
         self.pages += joined;
-        debug_assert!(joined >= pages);
         Ok(())
     }
 
