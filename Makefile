@@ -7,6 +7,7 @@ TEST_TARGETS ?= arm64 amd64 armhf
 CHECKED_TARGETS ?= debug-own debug
 KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 rt-amd64
 HOURS ?= 1
+MEM ?= 1G
 MINUTES ?= 3
 BENCH_OUTPUT ?= docs
 # KERNEL is another Debian package than that of the row TARGET: linux-image-... Those who build
@@ -65,9 +66,11 @@ test-install: ## Install and remove the packages in a Debian with systemd and ud
 test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
 
-soak: module guest ## Run all operations at once for HOURS (1) with little memory; report losses
-	@qemu/vm --target $(TARGET) --no-module --mem 1G --timeout 0 -- \
-		pool-tests soak/ --soak $$(($(HOURS) * 60))
+soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
+	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --append init_on_alloc=0 --timeout 0 -- \
+		"pool-tests soak/ --soak $$(($(HOURS) * 60)) && \
+		insmod /lib/modules/rk_dma_heap.ko && \
+		contiguous-tests --tree configured beyond/frames"
 
 bench: ## Count the instructions of the kernel's heaps and these; into BENCH_OUTPUT (docs)
 	@qemu/bench --output '$(BENCH_OUTPUT)'

@@ -50,6 +50,9 @@ const ROUND: Duration = Duration::from_secs(60);
 /// Memory that the kernel may have allocated for itself by the end.
 const TOLERANCE: isize = 8 * MIB as isize;
 
+/// The size of the reserve of contiguous memory, in MiB.
+const RESERVE: &str = "/proc/rk_dma_heap/contig_reserve_mib";
+
 const NODES: &[&str] = &[
     "/proc/rk_dma_heap/heaps",
     "/proc/rk_dma_heap/rk-dma-heap-info",
@@ -155,6 +158,7 @@ fn reader(until: Instant) -> Result<()> {
 fn round(number: u64, length: Duration) -> Result<()> {
     let until = Instant::now() + length;
     let seed = number * 10;
+    fs::write(RESERVE, "64").context("cannot set the size of the reserve")?;
     let mut workers = vec![
         Child::run(move || buffers(seed, until))?,
         Child::run(move || buffers(seed + 1, until))?,
@@ -169,6 +173,8 @@ fn round(number: u64, length: Duration) -> Result<()> {
             .context("a process does not finish")?;
         ensure!(verdict == Verdict::Passed, "{verdict:?}");
     }
+    // All that was in it is free when this returns.
+    fs::write(RESERVE, "0").context("cannot empty the reserve")?;
     Ok(())
 }
 
