@@ -31,6 +31,7 @@ use crate::{
         Contiguous,
         Heap, //
     },
+    kept_memory::KeptMemory,
     page_pool::Pools,
     parameters::Parameters,
     range_cache::{
@@ -91,6 +92,8 @@ pub(crate) struct Heaps {
     pub(crate) ranges: Arc<RangeCache>,
     /// The thread and the shrinker of the range cache.
     pub(crate) range_service: range_cache::Service,
+    /// What the system heaps shrink.
+    pub(crate) kept: Arc<KeptMemory>,
     /// The device through which CPU caches are cleaned.
     pub(crate) cleaner: Arc<Cleaner>,
     /// The locations of the areas, if the kernel tells them.
@@ -105,12 +108,14 @@ impl Heaps {
         let cleaner = Arc::new(Cleaner::new(c"rk_dma_heap")?, GFP_KERNEL)?;
         let lookup = AreaLookup::new();
         let mut heaps = KVec::new();
-        let pools = system_heaps(parameters, &cleaner, &mut heaps)?;
+        let pools = pools(parameters, &cleaner)?;
         let limits = RamLimits {
             all: parameters.contiguous_pages(free_memory::total_ram()),
             below_4g: parameters.contiguous_pages(free_memory::ram_below_4g()),
         };
         let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), limits)?;
+        let kept = KeptMemory::new(pools.set(), ranges.clone())?;
+        system_heaps(parameters, &pools, &kept, &cleaner, &mut heaps)?;
         area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;
         for (name, carveout) in regions::carveouts()? {
             let heap = carveout::CarveoutHeap::new(&name, carveout)?;
@@ -125,6 +130,7 @@ impl Heaps {
             pools,
             ranges,
             range_service,
+            kept,
             cleaner,
             lookup,
         })
@@ -134,12 +140,8 @@ impl Heaps {
 /// The list that the functions below append to.
 type HeapList = KVec<Arc<dyn Heap>>;
 
-/// Creates the system heaps and their pools.
-fn system_heaps(
-    parameters: &Parameters,
-    cleaner: &Arc<Cleaner>,
-    heaps: &mut HeapList,
-) -> Result<Pools> {
+/// Creates the pools of the system heaps.
+fn pools(parameters: &Parameters, cleaner: &Arc<Cleaner>) -> Result<Pools> {
     let ram = free_memory::total_ram();
     let mut memory_types = KVec::with_capacity(system::HEAPS.len(), GFP_KERNEL)?;
     for (name, memory_type) in system::HEAPS {
@@ -147,18 +149,28 @@ fn system_heaps(
             memory_types.push((name, memory_type), GFP_KERNEL)?;
         }
     }
-    let pools = Pools::new(
+    Pools::new(
         &memory_types,
         parameters.pool_pages(ram),
         parameters.mem_accounting,
         cleaner.clone(),
-    )?;
-    let limit = parameters.buffer_pages(ram);
+    )
+}
+
+/// Creates a system heap over each pool.
+fn system_heaps(
+    parameters: &Parameters,
+    pools: &Pools,
+    kept: &Arc<KeptMemory>,
+    cleaner: &Arc<Cleaner>,
+    heaps: &mut HeapList,
+) -> Result {
+    let limit = parameters.buffer_pages(free_memory::total_ram());
     for pool in pools.iter() {
-        let heap = system::SystemHeap::new(pool.clone(), pools.set(), limit, cleaner.clone())?;
+        let heap = system::SystemHeap::new(pool.clone(), kept.clone(), limit, cleaner.clone())?;
         heaps.push(Arc::new(heap, GFP_KERNEL)?, GFP_KERNEL)?;
     }
-    Ok(pools)
+    Ok(())
 }
 
 /// Creates the heaps over the default area, and one over each area, named after the area.

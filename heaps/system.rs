@@ -14,11 +14,11 @@ use crate::{
         request::Request, //
     },
     heap::Heap,
+    kept_memory::KeptMemory,
     ledger::Account,
     page_pool::{
         MemoryType,
         Pool,
-        PoolSet,
         PoolStats, //
     }, //
 };
@@ -67,26 +67,26 @@ pub(crate) const HEAPS: [(&CStr, MemoryType); 4] = [
 pub(crate) struct SystemHeap {
     account: Arc<Account>,
     pool: Arc<Pool>,
-    /// All pools, including `pool`.
-    all_pools: Arc<PoolSet>,
+    /// What gives way to a buffer, including `pool`.
+    kept: Arc<KeptMemory>,
     /// The largest buffer, in pages.
     limit: usize,
 }
 
 impl SystemHeap {
-    /// Creates a heap over `pool`, one of `all_pools`, with buffers of up to `limit` pages.
+    /// Creates a heap over `pool`, part of `kept`, with buffers of up to `limit` pages.
     ///
     /// May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(
         pool: Arc<Pool>,
-        all_pools: Arc<PoolSet>,
+        kept: Arc<KeptMemory>,
         limit: usize,
         cleaner: Arc<Cleaner>,
     ) -> Result<Self> {
         Ok(Self {
             account: Account::with_cleaner(pool.name(), Some(cleaner))?,
             pool,
-            all_pools,
+            kept,
             limit,
         })
     }
@@ -106,7 +106,7 @@ impl Heap for SystemHeap {
         if pages > self.limit {
             return Err(ENOMEM);
         }
-        let memory = self.pool.allocate(pages, &self.all_pools);
+        let memory = self.pool.allocate(pages, &*self.kept);
         buffer::export(memory, &self.account, request)
     }
 }

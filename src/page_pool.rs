@@ -47,6 +47,7 @@ use crate::{
             Zone, //
         },
         reclaimable::ReclaimablePages,
+        shrinker::Shrink,
         signal, //
     },
     decisions::memory::Caching,
@@ -171,7 +172,7 @@ impl Pool {
     /// Allocates `pages` prepared pages, in the largest runs available.
     ///
     /// For each order, largest first, takes ready runs, then runs from the backlog, then free
-    /// memory. If that leaves too little free memory, shrinks all `pools`. May sleep. Fails with
+    /// memory. If that leaves too little free memory, shrinks `kept`. May sleep. Fails with
     /// `ENOMEM`, with `EINTR` on a fatal signal, and as
     /// [`Charger::charge_run`](crate::abstractions::memory_cgroup::Charger::charge_run) does. Pages
     /// are charged as they are taken, before they are zeroed, so a cgroup at its limit takes none
@@ -179,13 +180,13 @@ impl Pool {
     pub(crate) fn allocate<'a>(
         self: &'a Arc<Self>,
         pages: usize,
-        pools: &'a PoolSet,
+        kept: &'a impl Shrink,
     ) -> impl Init<PooledPages, Error> + 'a {
-        PooledPages::new(self, move |runs| self.allocate_runs(runs, pages, pools))
+        PooledPages::new(self, move |runs| self.allocate_runs(runs, pages, kept))
     }
 
     /// Allocates `pages` pages into `runs`, which must be empty. Returns how many of them are lent.
-    fn allocate_runs(&self, runs: &mut Runs, pages: usize, pools: &PoolSet) -> Result<usize> {
+    fn allocate_runs(&self, runs: &mut Runs, pages: usize, kept: &impl Shrink) -> Result<usize> {
         let (mut missing, mut prepared) = (pages, false);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
@@ -197,7 +198,7 @@ impl Pool {
             if missing == 0 {
                 break;
             }
-            if missing >> order > 0 && !watermarks::can_exist(missing, pools) {
+            if missing >> order > 0 && !watermarks::can_exist(missing, kept) {
                 return Err(ENOMEM);
             }
             while missing >> order > 0 {
@@ -217,7 +218,7 @@ impl Pool {
         }
         // If all runs were ready, no free memory was used.
         if prepared {
-            return watermarks::ensure_reserve(pages, pools, &self.context.loans);
+            return watermarks::ensure_reserve(pages, kept, &self.context.loans);
         }
         Ok(0)
     }

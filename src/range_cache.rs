@@ -175,7 +175,9 @@ impl RangeCache {
     /// May sleep. Fails with `ENOMEM` if the limit is reached or the kernel cannot provide the
     /// range in a few attempts, with `EINTR` on a fatal signal, and as [`Cleaner::clean`] does.
     pub(crate) fn allocate_from_ram(self: &Arc<Self>, request: &RamRequest) -> Result<HeapRange> {
-        let give_way = |pages, low_only| self.give_way(pages, low_only);
+        let give_way = |pages, low_only| {
+            self.give_way(pages, low_only);
+        };
         let (charges, range) = self.ram.allocate(request, give_way)?;
         let range = range.finish(&self.cleaner)?;
         charges.keep();

@@ -91,6 +91,7 @@ mod heap;
 mod heap_devices;
 mod holders;
 mod importer;
+mod kept_memory;
 mod ledger;
 mod mapped_ranges;
 mod page_arrays;
@@ -234,13 +235,14 @@ impl kernel::Module for RkDmaHeap {
             pools,
             ranges,
             range_service,
+            kept,
             cleaner,
             lookup,
         } = heaps::Heaps::create(&parameters)?;
         let single_pages = rockchip::RkHeap::new_single_pages(
             c"rk-system-heap",
             parameters.buffer_pages(free_memory::total_ram()),
-            pools.set(),
+            kept,
         )?;
         let own_heap = rockchip.map(rockchip::RkHeap::new_own).transpose()?;
         if let Some(heap) = &own_heap {

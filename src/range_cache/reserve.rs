@@ -592,10 +592,16 @@ impl RangeCache {
         }
     }
 
-    /// Releases `pages` pages of the reserve for a request that is at a limit: with `low_only`,
-    /// that of memory below 4 GiB. Does not sleep.
-    pub(super) fn give_way(&self, pages: usize, low_only: bool) {
-        self.reserve.release(&self.ram, pages, low_only);
+    /// Returns the number of pages in the reserve. Does not sleep.
+    pub(crate) fn reserve_pages(&self) -> usize {
+        self.reserve.pages()
+    }
+
+    /// Releases at least `pages` pages of the reserve, or all if there are fewer, for a request
+    /// that needs them or is at a limit: with `low_only`, that of memory below 4 GiB. Returns their
+    /// number. Does not sleep.
+    pub(crate) fn give_way(&self, pages: usize, low_only: bool) -> usize {
+        self.reserve.release(&self.ram, pages, low_only)
     }
 
     /// Returns the size up to which the reserve is filled, in MiB.

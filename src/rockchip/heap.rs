@@ -20,15 +20,13 @@ use crate::{
         Contiguous,
         Heap, //
     },
+    kept_memory::KeptMemory,
     ledger::Account,
     page_arrays::{
         PageArrayInfo,
         PageArrays, //
     },
-    page_pool::{
-        PoolSet,
-        PoolStats, //
-    },
+    page_pool::PoolStats,
     range_cache::LeftBeyondArea, //
 };
 use core::{
@@ -79,7 +77,10 @@ enum Backing {
         arrays: Arc<PageArrays>,
     },
     /// The page allocator. A request has no more than `limit` pages.
-    SinglePages { limit: usize, pools: Arc<PoolSet> },
+    SinglePages {
+        limit: usize,
+        kept: Arc<KeptMemory>,
+    },
     /// The driver that added it.
     Driver(DriverHeap),
 }
@@ -134,13 +135,13 @@ impl RkHeap {
     }
 
     /// Creates the heap of single pages named `name`. A request has no more than `limit` pages, and
-    /// may use the memory of `pools`. May sleep. Fails with `ENOMEM`.
+    /// may use the memory of `kept`. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new_single_pages(
         name: &CStr,
         limit: usize,
-        pools: Arc<PoolSet>,
+        kept: Arc<KeptMemory>,
     ) -> Result<Arc<Self>> {
-        Self::new(Account::new(name)?, Backing::SinglePages { limit, pools })
+        Self::new(Account::new(name)?, Backing::SinglePages { limit, kept })
     }
 
     /// Creates a driver's heap named `name`. May sleep. Fails with `ENOMEM`.

@@ -152,15 +152,15 @@ impl RkHeap {
         name: Option<&CStr>,
     ) -> Result {
         match &self.backing {
-            Backing::SinglePages { limit, pools } => {
+            Backing::SinglePages { limit, kept } => {
                 let may_fail = single_pages::reclaims_and_may_fail(flags);
-                if pages.len() > *limit || may_fail && !watermarks::can_exist(pages.len(), &**pools)
+                if pages.len() > *limit || may_fail && !watermarks::can_exist(pages.len(), &**kept)
                 {
                     return Err(ENOMEM);
                 }
                 single_pages::allocate(pages, flags, || match may_fail {
                     // Pages of drivers are not counted as a loan would be.
-                    true => watermarks::ensure_whole_reserve(&**pools),
+                    true => watermarks::ensure_whole_reserve(&**kept),
                     false => Ok(()),
                 })?;
                 self.add_to_total(pages.len() << PAGE_SHIFT);

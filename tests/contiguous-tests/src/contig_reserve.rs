@@ -13,6 +13,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::checkers;
 use guest_support::client::{
     self,
     Client, //
@@ -69,6 +70,7 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "contig-reserve/zeroed-again", zeroed_again);
     tests.add_within(LIMIT, "contig-reserve/all-of-it", all_of_it);
     tests.add_within(LIMIT, "contig-reserve/limit", limit);
+    tests.add_within(LIMIT, "contig-reserve/system-heap", system_heap);
     tests.add_within(LIMIT, "contig-reserve/meanwhile", meanwhile);
     tests.add_within(LIMIT, "contig-reserve/under-pressure", under_pressure);
     tests.add_within(LIMIT, "contig-reserve/off", off);
@@ -158,7 +160,7 @@ fn filled() -> Result<()> {
     drop(filled);
     ensure!(self::reserve()? == 0, "something is left");
     let back = memory::free_and_reclaimable()?;
-    ensure!(back + 4 * MIB > total, "{total} before, {back} after");
+    ensure!(back + checkers::tolerated(4 * MIB) > total, "{total} before, {back} after");
     Ok(())
 }
 
@@ -293,25 +295,45 @@ fn all_of_it() -> Result<()> {
     Ok(())
 }
 
+/// Returns how many buffers of 4 MiB a heap provides.
+fn count(name: &str) -> Result<usize> {
+    let heap = Heap::open(name)?;
+    let mut held = Vec::new();
+    loop {
+        match allocate(&heap, 4 * MIB) {
+            Ok(buffer) => held.push(buffer),
+            Err(Errno::ENOMEM) => return Ok(held.len()),
+            Err(errno) => bail!("{errno}"),
+        }
+    }
+}
+
 // With a reserve, as much can be allocated as without.
 fn limit() -> Result<()> {
-    let count = || -> Result<usize> {
-        let heap = Heap::open("cma")?;
-        let mut held = Vec::new();
-        loop {
-            match allocate(&heap, 4 * MIB) {
-                Ok(buffer) => held.push(buffer),
-                Err(Errno::ENOMEM) => return Ok(held.len()),
-                Err(errno) => bail!("{errno}"),
-            }
-        }
-    };
     set(0)?;
-    let without = count()?;
+    let without = count("cma")?;
     let _filled = Filled::new()?;
-    let with = count()?;
+    let with = count("cma")?;
     diagnose(&format!("{without} buffers without it, {with} with it"));
     ensure!(with >= without, "{with} instead of {without}");
+    Ok(())
+}
+
+// So it can from the heaps that do not use it, and nobody is killed.
+fn system_heap() -> Result<()> {
+    let killed = memory::oom_kills()?;
+    for name in ["system", "system-dma32"] {
+        set(0)?;
+        let without = count(name)?;
+        let _filled = Filled::new()?;
+        let with = count(name)?;
+        diagnose(&format!(
+            "{name}: {without} buffers without it, {with} with it"
+        ));
+        // The watermarks and the free memory of the kernel vary by some MiB.
+        ensure!(with + 4 >= without, "{name}: {with} instead of {without}");
+    }
+    ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
 }
 
@@ -336,7 +358,7 @@ fn under_pressure() -> Result<()> {
     let killed = memory::oom_kills()?;
     let _filled = Filled::new()?;
     // The kernel keeps some tens of MiB free, also when it kills.
-    let size = memory::meminfo("MemFree")? + SIZE / 4;
+    let size = memory::meminfo("MemFree")? + SIZE / 2;
     let mut taken: Vec<Vec<u8>> = Vec::new();
     let mut least = usize::MAX;
     while taken.len() * 4 * MIB < size {
@@ -349,7 +371,7 @@ fn under_pressure() -> Result<()> {
         least / MIB
     ));
     ensure!(memory::oom_kills()? == killed, "a process was killed");
-    ensure!(least < SIZE / 4 * 3, "{} MiB were kept", least / MIB);
+    ensure!(least < SIZE / 8 * 7, "{} MiB were kept", least / MIB);
     drop(taken);
     wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)
 }
