@@ -32,7 +32,10 @@ use crate::{
         Heap, //
     },
     kept_memory::KeptMemory,
-    page_pool::Pools,
+    page_pool::{
+        PoolSet,
+        Pools, //
+    },
     parameters::Parameters,
     range_cache::{
         self,
@@ -124,6 +127,7 @@ impl Heaps {
         let rockchip = rockchip_heap(lookup.as_ref(), &ranges, &cleaner)?;
         let range_service = range_cache::Service::start(&ranges, parameters.keep_ranges)?;
         start_reserve(&ranges, parameters.contig_reserve_mib)?;
+        start_prefill(&pools.set(), parameters.pool_prefill_mib)?;
         Ok(Self {
             heaps,
             rockchip,
@@ -290,6 +294,23 @@ fn start_reserve(ranges: &RangeCache, mib: u32) -> Result {
     match size {
         0 => Ok(()),
         size => ranges.set_reserve_mib(size),
+    }
+}
+
+/// Begins to fill the pool of `system`: up to `mib` MiB, or the limit of all pools.
+fn start_prefill(pools: &PoolSet, mib: u32) -> Result {
+    let limit = pools.limit() >> (20 - PAGE_SHIFT);
+    let size = (mib as usize).min(limit) as u32;
+    if size < mib {
+        pr_warn!(
+            "pool_prefill_mib={}: {} is used, pool_max_percent and pool_max_mib permit no more\n",
+            mib,
+            size
+        );
+    }
+    match size {
+        0 => Ok(()),
+        size => pools.set_prefill_mib(size),
     }
 }
 

@@ -13,6 +13,7 @@ mod info;
 mod keep_ranges;
 mod number;
 mod peak;
+mod pool_prefill;
 mod row;
 mod sgt;
 mod size;
@@ -27,6 +28,7 @@ use crate::{
         debugfs::Link,
         proc_file::Directory, //
     },
+    page_pool::PoolSet,
     parameters::Parameters,
     range_cache::RangeCache, //
 };
@@ -48,6 +50,7 @@ pub(crate) struct Nodes {
 pub(crate) fn create(
     parameters: &Parameters,
     ranges: Arc<RangeCache>,
+    pools: Arc<PoolSet>,
     lookup: Option<&AreaLookup>,
     rockchip: Option<Area>,
 ) -> Result<Nodes> {
@@ -68,6 +71,7 @@ pub(crate) fn create(
         contig_reserve::ContigReserve(ranges.clone()),
     )?;
     heaps.add(c"keep_ranges", 0o644, keep_ranges::KeepRanges(ranges))?;
+    heaps.add(c"pool_prefill_mib", 0o644, pool_prefill::PoolPrefill(pools))?;
     heaps.add(c"rk-dma-heap-info", 0o444, info::Info)?;
     // The name in kernels of the vendor.
     heaps.add(c"dma_heap_info", 0o444, info::Info)?;

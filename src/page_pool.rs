@@ -27,6 +27,7 @@
 mod free;
 mod pool_set;
 mod pooled_pages;
+mod prefill;
 mod runs;
 mod shards;
 #[cfg(CONFIG_KUNIT)]
@@ -67,6 +68,7 @@ use kernel::{
     }, //
 };
 use pool_set::PoolContext;
+use prefill::Prefill;
 use runs::{
     Runs,
     ORDERS, //
@@ -118,6 +120,8 @@ pub(crate) struct Pool {
     #[pin]
     depot: SpinLock<Runs>,
     shards: Shards,
+    #[pin]
+    prefill: Prefill,
     /// Counts the pages of the pool as reclaimable.
     reclaimable: ReclaimablePages,
     ready: Atomic<usize>,
@@ -139,6 +143,7 @@ impl Pool {
             context,
             depot <- new_spinlock!(Runs::new()),
             shards: Shards::new()?,
+            prefill <- Prefill::new()?,
             reclaimable: ReclaimablePages::new(),
             ready: Atomic::new(0),
             backlog: Atomic::new(0),
@@ -294,13 +299,15 @@ impl Pool {
         list: &mut RunList,
     ) -> usize {
         let mut refill = RunList::new(list.order());
-        let mut moved = 0;
+        let (mut moved, mut left) = (0, 0);
         if let Some(source) = self.depot.lock().list(index) {
             moved = source.move_batch(wanted, list);
             if single && moved == wanted {
                 source.move_batch(SHARD_BATCH, &mut refill);
             }
+            left = source.pages();
         }
+        self.prefill.taken(index, left);
         if refill.runs() > 0 {
             self.shards
                 .this_cpu(|shard| shard.ready.append(&mut refill));

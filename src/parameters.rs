@@ -18,6 +18,8 @@ pub(crate) struct Parameters {
     /// Whether cache maintenance of buffers that the CPU has no view of is skipped.
     pub(crate) cache_states: bool,
     contig_max_percent: u8,
+    /// How much of the pool of `system` is filled in advance, in MiB.
+    pub(crate) pool_prefill_mib: u32,
     /// The size of the reserve of contiguous RAM, in MiB.
     pub(crate) contig_reserve_mib: u32,
     /// Whether `/proc/rk_dmabuf/sgt` maps dma-bufs that are not mapped for any device.
@@ -58,6 +60,7 @@ impl Parameters {
                 0,
                 parameter(raw::pool_max_percent.value()),
             )?,
+            pool_prefill_mib: parameter(raw::pool_prefill_mib.value()),
             pool_max_mib: parameter(raw::pool_max_mib.value()),
         })
     }

@@ -187,6 +187,11 @@ module! {
             description: "Limit for prepared memory in the page pools, \
                 in percent of RAM (0 to 100, default 10)",
         },
+        pool_prefill_mib: u32 {
+            default: 0,
+            description: "Memory that is prepared in advance for the heap system, in MiB, part of \
+                the former; can be changed in /proc/rk_dma_heap/pool_prefill_mib (default 0)",
+        },
         track_all: u8 {
             default: 1,
             description: "0: name and record only this module's own dma-bufs; \
@@ -254,7 +259,7 @@ impl kernel::Module for RkDmaHeap {
         let rockchip_pool_size =
             sysfs::NumberFile::new(c"rk_dma_heap", c"rk_total_pools_kb", sizes)?;
         let area = own_heap.as_ref().and_then(|heap| heap.area());
-        let procfs = procfs::create(&parameters, ranges, lookup.as_ref(), area)?;
+        let procfs = procfs::create(&parameters, ranges, pools.set(), lookup.as_ref(), area)?;
         let rockchip = rockchip::Registration::new(cleaner)?;
         // It has no buffers, and so no node.
         rockchip::add(single_pages, false)?;

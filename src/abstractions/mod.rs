@@ -38,6 +38,7 @@ pub(crate) mod oom_notifier;
 pub(crate) mod pages;
 #[cfg(CONFIG_DMABUF_HEAPS)]
 pub(crate) mod path;
+pub(crate) mod pause;
 pub(crate) mod phys_addr;
 pub(crate) mod privilege;
 pub(crate) mod proc_file;

@@ -41,6 +41,8 @@ use kernel::{
 pub(crate) enum Reclaim {
     /// Allocates free pages only: no reclaim, no compaction, no warning. Does not sleep.
     Never,
+    /// Reclaims and compacts once, and gives up soon. May sleep.
+    Once,
     /// Reclaims, but never triggers the OOM killer. May sleep.
     Direct,
 }
@@ -103,6 +105,7 @@ impl PageRun {
         }
         match reclaim {
             Reclaim::Never => gfp = (gfp | c::GFP_NORETRY) & !c::GFP_RECLAIM,
+            Reclaim::Once => gfp |= c::GFP_NORETRY,
             Reclaim::Direct => gfp |= c::GFP_RETRY_MAYFAIL,
         }
         // SAFETY: The function accepts any order and these flags. It does not sleep with

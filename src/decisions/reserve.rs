@@ -65,6 +65,23 @@ pub(crate) fn piece_sizes(missing: usize, block: usize) -> impl Iterator<Item = 
     halves.take_while(move |pages| *pages >= block.max(1))
 }
 
+/// Divides `pages` pages among runs of `orders`, from the largest one down: three quarters of what
+/// is left at each, in whole runs, and the rest at the last one. So there are some of each: a buffer
+/// takes a few of the smaller ones for what is no multiple of the larger ones.
+pub(crate) fn parts<const N: usize>(pages: usize, orders: [u32; N]) -> [usize; N] {
+    let mut left = pages;
+    let mut position = 0;
+    orders.map(|order| {
+        position += 1;
+        let part = match position < N {
+            true => (left - left / 4) & !(1usize.checked_shl(order).unwrap_or(0).wrapping_sub(1)),
+            false => left,
+        };
+        left -= part;
+        part
+    })
+}
+
 /// Returns the order to which a range of `pages` pages, not 0, is aligned: that to which the page
 /// allocator aligns its blocks, up to `block` pages, which is a power of two.
 pub(crate) fn align_order(pages: usize, block: usize) -> u32 {

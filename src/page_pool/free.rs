@@ -159,6 +159,17 @@ impl Pool {
     /// Frees the backlog first, because it is not prepared, and the smallest orders first, because
     /// they are the easiest to allocate again. Does not sleep.
     pub(super) fn shrink(&self, pages: usize) -> usize {
+        let freed = self.free_some(pages);
+        self.reclaimed.fetch_add(freed, Relaxed);
+        if freed > 0 {
+            self.prefill.shrunk();
+            trace::shrink(self.name, pages, freed);
+        }
+        freed
+    }
+
+    /// Does what [`Pool::shrink`] does for the owner of the machine, who is not counted.
+    pub(super) fn free_some(&self, pages: usize) -> usize {
         let mut freed = 0;
         while freed < pages {
             let Some(run) = self.take_any() else {
@@ -166,11 +177,7 @@ impl Pool {
             };
             freed += run.pages();
         }
-        self.reclaimed.fetch_add(freed, Relaxed);
         self.reclaimable.settle(|| self.kept());
-        if freed > 0 {
-            trace::shrink(self.name, pages, freed);
-        }
         freed
     }
 

@@ -3,6 +3,7 @@
 //! All pools, with their common limit, the thread that prepares their backlogs, and their shrinker.
 
 use super::{
+    prefill::Filling,
     MemoryType,
     Pool, //
 };
@@ -22,6 +23,7 @@ use crate::{
         },
         sysfs::Number, //
     },
+    decisions::reserve::pages_of_mib,
     watermarks::Loans, //
 };
 use kernel::{
@@ -107,6 +109,7 @@ impl PoolContext {
 pub(crate) struct Pools {
     _shrinker: Shrinker<PoolSet>,
     _thread: Thread<PoolSet>,
+    _prefill: Option<Thread<Filling>>,
     set: Arc<PoolSet>,
 }
 
@@ -141,7 +144,13 @@ impl Pools {
             )?;
         }
         let set = Arc::new(PoolSet { pools, context }, GFP_KERNEL)?;
+        let prefill = |pool: &Arc<Pool>| {
+            let work = pool.prefill.work.clone();
+            let filling = Arc::new(Filling(set.clone()), GFP_KERNEL)?;
+            Thread::start(c"rk_dma_heap_pre", Priority::Lowest, work, filling)
+        };
         Ok(Self {
+            _prefill: set.pools.first().map(prefill).transpose()?,
             _thread: Thread::start(
                 c"rk_dma_heap",
                 Priority::Lowest,
@@ -168,6 +177,42 @@ impl Pools {
 pub(crate) struct PoolSet {
     pub(super) pools: KVec<Arc<Pool>>,
     pub(super) context: Arc<PoolContext>,
+}
+
+impl PoolSet {
+    /// Returns how much of the first pool is filled in advance, in MiB.
+    pub(crate) fn prefill_mib(&self) -> usize {
+        let size = self.pools.first().map_or(0, |pool| pool.prefill.size());
+        size >> (20 - PAGE_SHIFT)
+    }
+
+    /// Sets how much of the first pool, that of the heap which all programs use, is filled in
+    /// advance. If that is less than before, the pool's pages above it have been freed when this
+    /// returns. May sleep. Fails with `EINVAL` if the limit of all pools is lower, and with `EINTR`
+    /// on a fatal signal.
+    pub(crate) fn set_prefill_mib(&self, mib: u32) -> Result {
+        let pages = pages_of_mib(mib);
+        if pages > self.context.limit {
+            return Err(EINVAL);
+        }
+        match self.pools.first() {
+            Some(pool) => pool.set_prefill(pages),
+            None => Err(EINVAL),
+        }
+    }
+
+    /// Frees pages of the other pools, so that `pages` pages more can be ready in the first one.
+    pub(super) fn make_room(&self, pages: usize) {
+        let mut left = pages;
+        for pool in self.pools.iter().skip(1) {
+            left = left.saturating_sub(pool.free_some(left));
+        }
+    }
+
+    /// Returns the limit for ready pages in all pools, in pages.
+    pub(crate) fn limit(&self) -> usize {
+        self.context.limit
+    }
 }
 
 /// The size of the ready pages of all pools, in KiB.

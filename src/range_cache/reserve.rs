@@ -59,6 +59,7 @@ use crate::{
         hibernation::Hibernation,
         killable_mutex::KillableMutex,
         oom_notifier::LastResort,
+        pause::Pause,
         shrinker::Shrink,
         signal,
         task, //
@@ -90,9 +91,7 @@ use kernel::{
     },
     time::{
         delay::fsleep,
-        Delta,
-        Instant,
-        Monotonic, //
+        Delta, //
     }, //
 };
 use pieces::{
@@ -160,30 +159,21 @@ struct Progress {
     retry: Backoff,
     /// The delay after others needed the memory.
     rest: Backoff,
-    /// When a delay began, and how long it is, in milliseconds.
-    waiting: Option<(Instant<Monotonic>, u32)>,
+    /// The delay that has begun.
+    pause: Pause,
 }
 
 impl Progress {
-    /// Begins a delay of `delay` milliseconds, and returns it.
+    /// Begins a delay of `delay` milliseconds.
     fn wait(&mut self, delay: u32) -> Next {
-        self.waiting = Some((Instant::now(), delay));
-        Next::Wait(delay)
-    }
-
-    /// Returns how many milliseconds of a delay are left, if one has begun and has not ended.
-    fn left_to_wait(&mut self) -> Option<u32> {
-        let (since, delay) = self.waiting?;
-        let left = i64::from(delay).saturating_sub(since.elapsed().as_millis());
-        self.waiting = self.waiting.filter(|_| left > 0);
-        self.waiting.map(|_| left as u32)
+        Next::Wait(self.pause.begin(delay))
     }
 
     /// Begins anew.
     fn reset(&mut self) {
         self.retry.reset();
         self.rest.reset();
-        self.waiting = None;
+        self.pause.end();
     }
 }
 
@@ -223,7 +213,7 @@ impl Reserve {
             from: 0,
             retry: Backoff::default(),
             rest: Backoff::default(),
-            waiting: None,
+            pause: Pause::default(),
         };
         Ok(pin_init!(Self {
             purpose,
@@ -453,7 +443,7 @@ impl Reserve {
 
     /// Takes some pages for the reserve, if it is not full and nobody misses them.
     fn fill_step(&self, ram: &RamRanges) -> Next {
-        if let Some(delay) = self.progress.lock().left_to_wait() {
+        if let Some(delay) = self.progress.lock().pause.left_ms() {
             return Next::Wait(delay);
         }
         let (missing, was_disturbed, left) = self.with(|pieces| {

@@ -330,8 +330,8 @@ fn system_heap() -> Result<()> {
         diagnose(&format!(
             "{name}: {without} buffers without it, {with} with it"
         ));
-        // The watermarks and the free memory of the kernel vary by some MiB.
-        ensure!(with + 4 >= without, "{name}: {with} instead of {without}");
+        // Without giving way, 24 would be missing. Watermarks and free memory vary by some MiB.
+        ensure!(with + 8 >= without, "{name}: {with} instead of {without}");
     }
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())

@@ -4,6 +4,7 @@ use crate::reserve::{
     align_order,
     best_fit,
     pages_of_mib,
+    parts,
     piece_sizes,
     place,
     Backoff,
@@ -28,6 +29,19 @@ proptest! {
         let missing = marks.missing(true, pages);
         prop_assert_eq!(missing.unwrap_or(0), high.saturating_sub(pages));
         prop_assert_eq!(marks.missing(false, pages), missing.filter(|_| pages < marks.low));
+    }
+
+    #[test]
+    fn parts_are_whole_runs_and_together_all_pages(pages in 0usize..1 << 40) {
+        let orders = [9, 8, 4, 0];
+        let parts = parts(pages, orders);
+        prop_assert_eq!(parts.iter().sum::<usize>(), pages);
+        for (part, order) in parts.iter().zip(orders) {
+            prop_assert_eq!(part % (1 << order), 0);
+        }
+        // A pool of some size has some of each.
+        prop_assert!(pages < 4096 || parts.iter().all(|part| *part > 0));
+        prop_assert!(pages < 4096 || parts[0] >= pages / 2);
     }
 
     #[test]

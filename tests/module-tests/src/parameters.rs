@@ -48,6 +48,7 @@ fn bad_values() -> Result<()> {
         "pool_max_percent=101",
         "pool_max_percent=-1",
         "pool_max_mib=-1",
+        "pool_prefill_mib=-1",
         "pool_max_mib=much",
         "pool_max_mib=4294967296",
         "mem_accounting=2",

@@ -21,6 +21,7 @@ mod large;
 mod latency;
 mod maintenance;
 mod mapping_types;
+mod prefill;
 mod pressure;
 mod reserve;
 mod soak;
@@ -89,6 +90,7 @@ fn main() -> Result<ExitCode> {
     available::add(&mut tests);
     pressure::add(&mut tests);
     reserve::add(&mut tests);
+    prefill::add(&mut tests);
     unload::add(&mut tests);
     killed::add(&mut tests);
     zeroing::add(&mut tests);

@@ -110,6 +110,19 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "prefill",
+        promise: "the pool of system has pages of all sizes ready before anybody freed any, and \
+                  gives them back to whoever needs them: other heaps, processes, 0, unloading",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64", "debug-own"],
+            wide: &["armhf"],
+            options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
+            command: "pool-tests prefill/",
+            timeout: 600,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "reuse",
         promise:
             "memory reads as zero through every mapping; after 10 s of all operations on four \

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages that the pool of `system` has ready in advance.
+
+use crate::figures::Figures;
+use crate::MIB;
+use anyhow::{
+    bail,
+    ensure,
+    Context,
+    Result, //
+};
+use guest_support::checkers;
+use guest_support::heap::{
+    AllocationData,
+    Heap, //
+};
+use guest_support::ktap::{
+    diagnose,
+    Tests, //
+};
+use guest_support::mapping::Mapping;
+use guest_support::memory;
+use guest_support::module::Module;
+use guest_support::page_size;
+use guest_support::process::eventually;
+use nix::errno::Errno;
+use std::fs;
+use std::time::Duration;
+
+const FILE: &str = "/proc/rk_dma_heap/pool_prefill_mib";
+
+/// The size in these tests.
+const SIZE: usize = 64 * MIB;
+
+/// What the thread may add while the size is being set.
+const RUN: usize = 2 * MIB;
+
+/// The limit of the pools permits more.
+const PARAMETERS: &str = "max_percent=100 pool_max_percent=50";
+
+/// Time for a test that fills memory.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// Within this time the thread reaches the mark.
+const FILL: Duration = Duration::from_secs(60);
+
+pub fn add(tests: &mut Tests) {
+    tests.add_within(LIMIT, "prefill/ready", ready);
+    tests.add_within(LIMIT, "prefill/refused", refused);
+    tests.add_within(LIMIT, "prefill/given-back", given_back);
+    tests.add_within(LIMIT, "prefill/other-heap", other_heap);
+    tests.add_within(LIMIT, "prefill/process", process);
+    tests.add_within(LIMIT, "prefill/parameter", parameter);
+}
+
+fn pool() -> Result<Figures> {
+    Figures::of("system")
+}
+
+fn set(size: usize) -> Result<()> {
+    fs::write(FILE, (size / MIB).to_string()).with_context(|| format!("cannot write {FILE}"))
+}
+
+fn wait_for(size: usize) -> Result<()> {
+    eventually(FILL, || {
+        let pooled = pool()?.pooled;
+        ensure!(pooled >= size, "{} KiB are ready", pooled >> 10);
+        Ok(())
+    })
+}
+
+// Buffers of all sizes find each of their runs ready, and zeroed. Below the low mark the pool is
+// filled again.
+fn ready() -> Result<()> {
+    let _module = Module::load(PARAMETERS)?;
+    let before = pool()?;
+    ensure!(before.pooled == 0 && fs::read_to_string(FILE)? == "0\n");
+    set(SIZE)?;
+    ensure!(fs::read_to_string(FILE)?.trim() == (SIZE / MIB).to_string());
+    wait_for(SIZE)?;
+    let filled = pool()?;
+    ensure!(filled.pooled < SIZE + 2 * RUN, "{filled:?}");
+    ensure!((filled.hits, filled.misses) == (before.hits, before.misses));
+    let heap = Heap::open("system")?;
+    let mut held = Vec::new();
+    for size in [page_size(), 5 * page_size(), 68 << 10, 3 * MIB + (68 << 10)] {
+        let buffer = heap.allocate(size)?;
+        buffer.map()?.check_zero()?;
+        held.push(buffer);
+    }
+    let used = pool()?;
+    ensure!(used.misses == filled.misses, "not ready: {used:?}");
+    ensure!(used.hits > filled.hits + 8, "{used:?}");
+    for _ in 0..SIZE / MIB / 4 {
+        held.push(heap.allocate(3 * MIB)?);
+    }
+    wait_for(SIZE / 4 * 3)?;
+    drop(held);
+    set(0)?;
+    ensure!(pool()?.kept() <= RUN, "{:?}", pool()?);
+    Ok(())
+}
+
+// What is no number, or beyond the limit, is refused and changes nothing.
+fn refused() -> Result<()> {
+    let _module = Module::load("pool_max_mib=8 pool_prefill_mib=3")?;
+    for text in ["x", "-1", "1.5", "4294967296", "4294967295", "9"] {
+        let answer = fs::write(FILE, text).map_err(|error| error.raw_os_error());
+        let expected = Err(Some(Errno::EINVAL as i32));
+        ensure!(answer == expected, "{text:?}: {answer:?}");
+        ensure!(fs::read_to_string(FILE)? == "3\n");
+    }
+    set(8 * MIB)
+}
+
+// Nothing is lost, whether the size is set to 0 or the module is unloaded.
+fn given_back() -> Result<()> {
+    let lost = |before: usize| -> Result<()> {
+        eventually(Duration::from_secs(10), || {
+            let after = memory::free_and_reclaimable()?;
+            let tolerance = checkers::tolerated(4 * MIB);
+            ensure!(after + tolerance > before, "{before} before, {after} after");
+            Ok(())
+        })
+    };
+    let module = Module::load(PARAMETERS)?;
+    let before = memory::free_and_reclaimable()?;
+    set(SIZE)?;
+    wait_for(SIZE)?;
+    let free = memory::free()?;
+    ensure!(free + SIZE - 8 * MIB < before, "it is not taken: {free}");
+    set(SIZE / 2)?;
+    let half = pool()?.kept();
+    ensure!(half <= SIZE / 2 + RUN, "{half} are kept");
+    set(0)?;
+    lost(before)?;
+    set(SIZE)?;
+    wait_for(SIZE)?;
+    drop(module);
+    lost(before)
+}
+
+// A heap that does not use the pool has as much memory as without.
+fn other_heap() -> Result<()> {
+    let _module = Module::load(PARAMETERS)?;
+    let killed = memory::oom_kills()?;
+    let count = || -> Result<usize> {
+        let heap = Heap::open("system-dma32")?;
+        let data = AllocationData::read_write((4 * MIB) as u64);
+        let mut held = Vec::new();
+        loop {
+            match heap.allocate_with(&data) {
+                Ok(buffer) => held.push(buffer),
+                Err(Errno::ENOMEM) => break,
+                Err(errno) => bail!("{errno}"),
+            }
+        }
+        Ok(held.len())
+    };
+    // What the first count leaves in its pool is there in the second one too.
+    count()?;
+    let without = count()?;
+    set(SIZE)?;
+    wait_for(SIZE)?;
+    let with = count()?;
+    diagnose(&format!("{without} buffers without it, {with} with it"));
+    // Without giving way, 16 would be missing. Watermarks and free memory vary by some MiB.
+    ensure!(with + 8 >= without, "{with} instead of {without}");
+    ensure!(memory::oom_kills()? == killed, "a process was killed");
+    Ok(())
+}
+
+// A process that needs the memory gets it, and nobody is killed. The pool is filled again later.
+fn process() -> Result<()> {
+    let _module = Module::load(PARAMETERS)?;
+    let killed = memory::oom_kills()?;
+    set(SIZE)?;
+    wait_for(SIZE)?;
+    let size = memory::meminfo("MemFree")? + SIZE / 2;
+    let mapping = Mapping::anonymous(size)?;
+    let mut least = usize::MAX;
+    for offset in (0..size).step_by(page_size()) {
+        mapping.write(offset, 1);
+        if offset % MIB == 0 {
+            least = least.min(pool()?.pooled);
+        }
+    }
+    diagnose(&format!("{} MiB are left", least / MIB));
+    ensure!(memory::oom_kills()? == killed, "a process was killed");
+    ensure!(least < SIZE / 8 * 7, "{} MiB were kept", least / MIB);
+    drop(mapping);
+    wait_for(SIZE / 4 * 3)
+}
+
+// More than the limit of the pools permits is capped at load, and told.
+fn parameter() -> Result<()> {
+    let module = Module::load("pool_max_mib=8 pool_prefill_mib=9000")?;
+    ensure!(fs::read_to_string(FILE)? == "8\n");
+    wait_for(7 * MIB)?;
+    ensure!(pool()?.kept() <= 8 * MIB);
+    drop(module);
+    let _module = Module::load("pool_max_mib=0 pool_prefill_mib=1")?;
+    ensure!(fs::read_to_string(FILE)? == "0\n");
+    Ok(())
+}
