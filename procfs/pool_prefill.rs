@@ -3,7 +3,7 @@
 //! `/proc/rk_dma_heap/pool_prefill_mib`: how much of the pool of `system` is filled in advance, in
 //! MiB.
 //!
-//! What is ready is in the column `pool` of `/proc/rk_dma_heap/heaps`. Writing a smaller number
+//! What is ready is in the column `pooled` of `/proc/rk_dma_heap/heaps`. Writing a smaller number
 //! frees what the pool has above it before the call returns; a larger one is reached in the
 //! background. A number beyond the limit of the pools is refused with `EINVAL`.
 

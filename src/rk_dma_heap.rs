@@ -31,8 +31,8 @@
 //!    [`exporter`](abstractions::exporter), held for CPU access without the former, and acquired
 //!    under the lock of a process's memory map for its first view of a buffer that devices have
 //!    had, and under that of the kernel's chain of notifiers for hibernation.
-//! 3. The spin locks of a page pool's shards and depot ([`page_pool`]): no two of them are held at
-//!    a time, and no other lock is acquired under them.
+//! 3. The spin locks of a page pool's shards and depot ([`page_pool`]), and that of what is filled
+//!    in advance: no two of them are held at a time, and no other lock is acquired under them.
 //! 4. The spin lock of the [`range_cache`]. The kernel's spin locks of a contiguous memory area and
 //!    of the page allocator are acquired under it. Those of its reserve of RAM, over the page
 //!    allocator's. No two of them are held at a time.
@@ -58,8 +58,8 @@
 //! [`KillableCalls`](abstractions::killable_call::KillableCalls), whose callers hold none of these
 //! either: what a thread does for them may acquire a reservation lock, and takes any time. The
 //! mutex of attempts at ranges of RAM in the [`range_cache`] is acquired with none of these held
-//! too; memory is reclaimed under it. So is that of those who set the size of its reserve of RAM,
-//! over 4.
+//! too; memory is reclaimed under it. So are those of the tasks that set the size of its reserve of
+//! RAM, over 4, or of what a pool has in advance, over 3.
 //!
 //! Pages are allocated with none of 3, 4 and 6 held. They are freed and zeroed with none held,
 //! except for cached ranges: under 4, some microseconds at a time. The shrinkers acquire 3 and 4

@@ -77,10 +77,7 @@ enum Backing {
         arrays: Arc<PageArrays>,
     },
     /// The page allocator. A request has no more than `limit` pages.
-    SinglePages {
-        limit: usize,
-        kept: Arc<KeptMemory>,
-    },
+    SinglePages { limit: usize, kept: Arc<KeptMemory> },
     /// The driver that added it.
     Driver(DriverHeap),
 }

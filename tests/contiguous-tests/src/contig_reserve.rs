@@ -160,7 +160,10 @@ fn filled() -> Result<()> {
     drop(filled);
     ensure!(self::reserve()? == 0, "something is left");
     let back = memory::free_and_reclaimable()?;
-    ensure!(back + checkers::tolerated(4 * MIB) > total, "{total} before, {back} after");
+    ensure!(
+        back + checkers::tolerated(4 * MIB) > total,
+        "{total} before, {back} after"
+    );
     Ok(())
 }
 
