@@ -160,14 +160,16 @@ impl CmaHeap {
         if let Some(ready) = self.allocate_ready(from_area.as_ref(), from_ram.as_ref())? {
             return Ok(ready);
         }
-        if from_area.is_none() && from_ram.is_none() {
-            return Err(ENOMEM);
+        let from_area = || match &from_area {
+            Some(request) => self.ranges.allocate(request),
+            None => Err(ENOMEM),
+        };
+        if from_ram.is_none() {
+            // The reserve has none of the memory of an exclusive area.
+            return from_area();
         }
         self.ranges.serve_without_reserve(|| {
-            let range = match &from_area {
-                Some(request) => self.ranges.allocate(request),
-                None => Err(ENOMEM),
-            };
+            let range = from_area();
             match (&range, &from_ram) {
                 (Err(error), Some(request)) if *error == ENOMEM => {
                     self.ranges.allocate_from_ram(request)

@@ -234,6 +234,16 @@ bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long co
 	return true;
 }
 
+/* Sets the nice value of the calling task if it is a kernel thread, and returns the former one. */
+int rk_dma_heap_helper_exchange_own_nice(int nice)
+{
+	int before = task_nice(current);
+
+	if (current->flags & PF_KTHREAD)
+		set_user_nice(current, nice);
+	return before;
+}
+
 void rk_dma_heap_helper_cond_resched(void)
 {
 	cond_resched();

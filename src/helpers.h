@@ -46,6 +46,7 @@ struct page *rk_dma_heap_helper_pfn_to_page(unsigned long pfn);
 void rk_dma_heap_helper_clear_pages(struct page *head, unsigned long count);
 /* Zeroes pages, unless one is shared: then returns false. Does not sleep. */
 bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long count);
+int rk_dma_heap_helper_exchange_own_nice(int nice);
 void rk_dma_heap_helper_cond_resched(void);
 
 unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count);

@@ -66,6 +66,25 @@ impl Priority {
     }
 }
 
+/// Calls `f` on the calling kernel thread at ordinary priority, for a part of its work that others
+/// may wait for. The priority of another task does not change.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::background::at_ordinary_priority;
+///
+/// assert_eq!(at_ordinary_priority(|| 1 + 1), 2);
+/// ```
+pub(crate) fn at_ordinary_priority<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: The function concerns the calling task, and has no requirements.
+    let before = unsafe { c::exchange_own_nice(0) };
+    let result = f();
+    // SAFETY: As above.
+    unsafe { c::exchange_own_nice(before) };
+    result
+}
+
 /// The owner of deferred work.
 pub(crate) trait Background: Send + Sync + 'static {
     /// Does the work. Runs on the [`Thread`], may sleep.

@@ -24,7 +24,10 @@ use crate::{
         sysfs::Number, //
     },
     decisions::reserve::pages_of_mib,
-    watermarks::Loans, //
+    watermarks::{
+        self,
+        Loans, //
+    }, //
 };
 use kernel::{
     page::PAGE_SHIFT,
@@ -107,7 +110,8 @@ impl PoolContext {
 /// dropped.
 #[must_use = "dropping this stops the thread and the shrinker"]
 pub(crate) struct Pools {
-    _shrinker: Shrinker<PoolSet>,
+    _no_prefill: NoPrefill,
+    _shrinker: Shrinker<Cache>,
     _thread: Thread<PoolSet>,
     _prefill: Option<Thread<Filling>>,
     set: Arc<PoolSet>,
@@ -157,7 +161,11 @@ impl Pools {
                 set.context.work.clone(),
                 set.clone(),
             )?,
-            _shrinker: Shrinker::register(c"rk_dma_heap", set.clone())?,
+            _shrinker: Shrinker::register(
+                c"rk_dma_heap",
+                Arc::new(Cache(set.clone()), GFP_KERNEL)?,
+            )?,
+            _no_prefill: NoPrefill(set.clone()),
             set,
         })
     }
@@ -170,6 +178,17 @@ impl Pools {
     /// Returns the set of all pools, to shrink it or to read its total size.
     pub(crate) fn set(&self) -> Arc<PoolSet> {
         self.set.clone()
+    }
+}
+
+/// Lets the thread that fills a pool end soon when this is dropped.
+struct NoPrefill(Arc<PoolSet>);
+
+impl Drop for NoPrefill {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.pools.first() {
+            pool.prefill.set(0);
+        }
     }
 }
 
@@ -245,12 +264,37 @@ impl Shrink for PoolSet {
             .sum()
     }
 
+    /// Begins with the last one: the first one may be filled in advance.
     fn scan(&self, pages: usize) -> usize {
         self.pools
             .iter()
+            .rev()
             .fold(0, |freed, pool| match pages.saturating_sub(freed) {
                 0 => freed,
                 wanted => freed + pool.shrink(wanted),
             })
+    }
+}
+
+/// All pools, as the kernel shrinks them.
+struct Cache(Arc<PoolSet>);
+
+#[vtable]
+impl Shrink for Cache {
+    /// Returns what is not filled in advance as long as there is enough of the page cache, which is
+    /// reclaimed first: the kernel asks for a part of everything, also where files alone have
+    /// filled memory.
+    fn count(&self) -> usize {
+        let pages = self.0.count();
+        let first = self.0.pools.first();
+        let prefilled = first.map_or(0, |pool| pool.prefill.size().min(pool.kept()));
+        match prefilled > 0 && !watermarks::is_short() {
+            true => pages.saturating_sub(prefilled),
+            false => pages,
+        }
+    }
+
+    fn scan(&self, pages: usize) -> usize {
+        self.0.scan(pages)
     }
 }

@@ -43,6 +43,7 @@ use crate::{
 use core::array;
 use kernel::{
     new_spinlock,
+    page::PAGE_SHIFT,
     prelude::*,
     static_lock_class,
     sync::{
@@ -55,6 +56,9 @@ use kernel::{
         SpinLock, //
     }, //
 };
+
+/// The number of pages that are freed before other tasks may run: 4 MiB.
+const BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
 /// The delay before the thread looks at the pool, in milliseconds.
 const BATCH_DELAY_MS: u32 = 10;
@@ -140,7 +144,7 @@ impl Prefill {
     }
 
     /// Sets the size of all orders together.
-    fn set(&self, size: usize) {
+    pub(super) fn set(&self, size: usize) {
         self.size.store(size, Relaxed);
         let marks = parts(size, ORDERS).map(Marks::new);
         for (low, marks) in self.low.iter().zip(marks) {
@@ -198,7 +202,11 @@ impl Pool {
         let _setting = self.prefill.setting.lock()?;
         let before = self.prefill.size();
         self.prefill.set(size);
-        while size < before && self.kept() > size && self.free_some(self.kept() - size) > 0 {
+        loop {
+            let surplus = self.kept().saturating_sub(size);
+            if size >= before || surplus == 0 || self.free_some(surplus.min(BATCH)) == 0 {
+                break;
+            }
             task::reschedule();
         }
         self.prefill.work.queue_at(BATCH_DELAY_MS);

@@ -53,7 +53,9 @@ impl Quota {
     /// Returns by how much `pages` more pages would exceed the limit, and 0 if they never fit.
     pub(super) fn excess(&self, pages: usize) -> usize {
         match pages <= self.limit {
-            true => pages.saturating_sub(self.left()),
+            true => pages
+                .saturating_add(self.used.load(Relaxed))
+                .saturating_sub(self.limit),
             false => 0,
         }
     }

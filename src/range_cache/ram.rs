@@ -219,18 +219,18 @@ impl RamRanges {
         }
         watermarks::ensure_range(request.pages, &*self.pools)?;
         // Who needs low memory has no other, so the limit for it is not for them.
-        let low = match request.below_4g {
+        let mut low = match request.below_4g {
             true => Some(self.low.charge_beyond_limit(request.pages)),
-            false => self
-                .low
-                .charge(request.pages)
-                .or_else(|_| {
-                    give_way(self.low.excess(request.pages), true);
-                    self.low.charge(request.pages)
-                })
-                .ok(),
+            false => self.low.charge(request.pages).ok(),
         };
-        let range = self.search(request, low.is_some())?;
+        let range = match self.search(request, low.is_some()) {
+            Err(error) if error == ENOMEM && low.is_none() => {
+                give_way(self.low.excess(request.pages), true);
+                low = Some(self.low.charge(request.pages)?);
+                self.search(request, true)?
+            }
+            range => range?,
+        };
         let low = low.filter(|_| is_low(range.segment()));
         watermarks::start_reclaim();
         // Others may have allocated meanwhile.

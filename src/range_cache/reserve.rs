@@ -24,8 +24,11 @@
 //! It takes one page block at a time, only if memory is not short and no request is being served
 //! outside of the reserve, and waits longer after each attempt in vain. The kernel isolates the
 //! block during an attempt, so a request that fails at that time is tried again afterwards. A block
-//! is taken as a whole and is of no area, so nothing beside it, and no request to an area, meets
-//! it. What was taken is in the reserve before it is zeroed, and is zeroed there in steps.
+//! is taken as a whole and is of no area, so nothing beside it is isolated. But in each attempt the
+//! kernel also drains the CPUs' lists of pages, under mutexes that requests to areas acquire as
+//! well. So an attempt is made at ordinary priority: whoever waits for it does not wait for tasks
+//! of a priority in between. What was taken is in the reserve before it is zeroed, and is zeroed
+//! there in steps.
 //!
 //! # Locks
 //!
@@ -47,6 +50,7 @@ use super::{
 use crate::{
     abstractions::{
         background::{
+            self,
             Background,
             DelayedWork, //
         },
@@ -104,6 +108,9 @@ use pieces::{
 /// The size of the pieces where no page block is to be had, in pages: 1 MiB.
 const SMALL_PIECE: usize = (1 << 20) >> PAGE_SHIFT;
 
+/// The number of pages that a task which may sleep releases before it lets others run: 4 MiB.
+const BATCH: usize = (4 << 20) >> PAGE_SHIFT;
+
 /// The delay before the thread looks at the reserve, in milliseconds.
 const BATCH_DELAY_MS: u32 = 10;
 
@@ -119,6 +126,14 @@ const RETRY_MS: u32 = 100;
 
 /// The first delay after others needed the memory, in milliseconds.
 const REST_MS: u32 = 1000;
+
+/// The delay after a piece for which there was no place, in milliseconds.
+const NO_PLACE_MS: u32 = 30_000;
+
+/// The distance to the next search after an attempt in vain, in pages: 2 MiB. It doubles with each,
+/// up to [`MAX_DOUBLINGS`] times.
+const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
+const MAX_DOUBLINGS: u32 = 12;
 
 /// A reserve of ranges of RAM.
 #[pin_data]
@@ -155,6 +170,8 @@ struct Progress {
     found: Option<Segment>,
     /// The page frame number at which the next search begins.
     from: usize,
+    /// The number of attempts in vain one after another.
+    failures: u32,
     /// The delay after attempts in vain.
     retry: Backoff,
     /// The delay after others needed the memory.
@@ -211,6 +228,7 @@ impl Reserve {
         let progress = Progress {
             found: None,
             from: 0,
+            failures: 0,
             retry: Backoff::default(),
             rest: Backoff::default(),
             pause: Pause::default(),
@@ -265,6 +283,21 @@ impl Reserve {
         }
     }
 
+    /// Releases ranges that have left the reserve, on its thread. May sleep.
+    ///
+    /// Nobody else can release them, so the thread does not wait behind tasks of higher priority.
+    fn release_ranges(
+        &self,
+        ram: &RamRanges,
+        ranges: impl IntoIterator<Item = Option<Preparation>>,
+    ) {
+        background::at_ordinary_priority(|| {
+            for range in ranges.into_iter().flatten() {
+                self.release_range(ram, range);
+            }
+        });
+    }
+
     /// Takes a range of `request`. Does not sleep, unless what is left of a piece has no place.
     fn take(&self, ram: &RamRanges, request: &RamRequest) -> Option<Preparation> {
         if self.pages.load(Relaxed) < request.pages {
@@ -315,12 +348,13 @@ impl Reserve {
                 let step = pieces.release_step(low_only)?;
                 pieces.is_resting = true;
                 pieces.was_disturbed = true;
+                // Whoever finds the reserve empty finds these pages uncounted.
+                self.released(ram, step);
                 Some(step)
             });
             let Some(released) = step else {
                 break;
             };
-            self.released(ram, released);
             sum += released.pages;
         }
         if sum > 0 {
@@ -331,7 +365,7 @@ impl Reserve {
 
     /// Releases everything. May sleep.
     fn release_all(&self, ram: &RamRanges) {
-        while self.release(ram, 1, false) > 0 {
+        while self.release(ram, BATCH, false) > 0 {
             task::reschedule();
         }
     }
@@ -388,22 +422,29 @@ impl Reserve {
             let empty = self.with(|pieces| core::mem::replace(pieces, room));
             drop(empty);
         }
-        self.apply(ram, size);
+        self.size.store(size, Relaxed);
+        self.apply(ram);
         Ok(())
     }
 
-    /// Sets the size in pages, and releases what is above it. May sleep.
-    fn apply(&self, ram: &RamRanges, size: usize) {
-        self.size.store(size, Relaxed);
-        let size = match self.hibernates.load(Relaxed) {
-            true => 0,
-            false => size,
-        };
-        self.with(|pieces| {
+    /// Applies the size, and releases what is above it. May sleep.
+    fn apply(&self, ram: &RamRanges) {
+        let size = self.with(|pieces| {
+            // Those who set the size and hibernation may be here at once. The last one to hold the
+            // lock sees what all of them have stored.
+            let size = match self.hibernates.load(Relaxed) {
+                true => 0,
+                false => self.size.load(Relaxed),
+            };
             pieces.marks = Marks::new(size);
             pieces.is_filling = size > 0;
+            size
         });
-        while self.pages() > size && self.release(ram, self.pages() - size, false) > 0 {
+        loop {
+            let surplus = self.pages().saturating_sub(size);
+            if surplus == 0 || self.release(ram, surplus.min(BATCH), false) == 0 {
+                break;
+            }
             task::reschedule();
         }
         self.with(|pieces| {
@@ -425,7 +466,7 @@ impl Reserve {
             pieces.insert(range, limit)
         });
         if let Err(range) = refused {
-            self.release_range(ram, range);
+            self.release_ranges(ram, [Some(range)]);
         }
     }
 
@@ -435,7 +476,12 @@ impl Reserve {
             // The lock is released after each step.
             match self.with(|pieces| pieces.prepare_step(cleaner)) {
                 Step::Prepared => task::reschedule(),
-                Step::Left(range) => self.release_range(ram, range),
+                Step::Left(ranges) => self.release_ranges(ram, ranges),
+                Step::NoPlace(range) => {
+                    // There are as many pieces as the reserve can have: RAM is in pieces.
+                    self.progress.lock().wait(NO_PLACE_MS);
+                    self.release_ranges(ram, [Some(range)]);
+                }
                 Step::Nothing => return,
             }
         }
@@ -457,9 +503,7 @@ impl Reserve {
             pieces.is_filling = missing.is_some();
             (missing, was_disturbed, left)
         });
-        for range in left.into_iter().flatten() {
-            self.release_range(ram, range);
-        }
+        self.release_ranges(ram, left);
         if was_disturbed {
             let mut progress = self.progress.lock();
             let delay = progress.rest.next(REST_MS);
@@ -490,7 +534,9 @@ impl Reserve {
         self.is_taking.xchg(true, Full);
         // The other side counts itself before it looks at the flag.
         let taken = match self.requests.fetch_add(0, Full) {
-            0 => take().map(|taken| {
+            // The kernel holds mutexes in an attempt that other allocators of contiguous memory
+            // wait for.
+            0 => background::at_ordinary_priority(take).map(|taken| {
                 self.add(ram, taken);
                 true
             }),
@@ -504,6 +550,10 @@ impl Reserve {
     /// later. Fails if there is nothing to be had.
     fn take_some(&self, ram: &RamRanges, missing: usize) -> Result<bool> {
         let block = RamRanges::step_pages();
+        if missing.min(ram.left_for_reserve()) < block {
+            let pages = SMALL_PIECE.min(block);
+            return self.take_alone(ram, || ram.take_small(pages));
+        }
         let (found, from) = {
             let progress = self.progress.lock();
             (progress.found, progress.from)
@@ -513,7 +563,11 @@ impl Reserve {
             None => ram.find_piece(missing, from)?,
         };
         let Some(found) = found else {
-            self.progress.lock().from = 0;
+            {
+                let mut progress = self.progress.lock();
+                progress.from = 0;
+                progress.failures = 0;
+            }
             if from > 0 || SMALL_PIECE >= block {
                 return Err(ENOMEM);
             }
@@ -526,11 +580,14 @@ impl Reserve {
             Ok(true) => {
                 progress.found = found.skip(block);
                 progress.retry.reset();
+                progress.failures = 0;
             }
             Ok(false) => progress.found = Some(found),
             Err(_) => {
                 progress.found = None;
-                progress.from = part.pfn.saturating_add(part.pages);
+                let distance = DISTANCE << progress.failures.min(MAX_DOUBLINGS);
+                progress.from = part.pfn.saturating_add(part.pages.max(distance));
+                progress.failures = progress.failures.saturating_add(1);
             }
         }
         taken
@@ -589,9 +646,20 @@ impl RangeCache {
 
     /// Releases at least `pages` pages of the reserve, or all if there are fewer, for a request
     /// that needs them or is at a limit: with `low_only`, that of memory below 4 GiB. Returns their
-    /// number. Does not sleep.
+    /// number. May sleep.
     pub(crate) fn give_way(&self, pages: usize, low_only: bool) -> usize {
-        self.reserve.release(&self.ram, pages, low_only)
+        let mut sum = 0;
+        while sum < pages {
+            match self
+                .reserve
+                .release(&self.ram, BATCH.min(pages - sum), low_only)
+            {
+                0 => break,
+                released => sum += released,
+            }
+            task::reschedule();
+        }
+        sum
     }
 
     /// Returns the size up to which the reserve is filled, in MiB.
@@ -612,7 +680,8 @@ impl RangeCache {
 
     /// Ends the reserve: it is empty when this returns. May sleep.
     pub(super) fn end_reserve(&self) {
-        self.reserve.apply(&self.ram, 0);
+        self.reserve.size.store(0, Relaxed);
+        self.reserve.apply(&self.ram);
     }
 }
 
@@ -664,14 +733,14 @@ impl Hibernation for Filling {
         let reserve = &self.0.reserve;
         let _setting = reserve.setting.lock()?;
         reserve.hibernates.store(true, Relaxed);
-        reserve.apply(&self.0.ram, reserve.size.load(Relaxed));
+        reserve.apply(&self.0.ram);
         Ok(())
     }
 
     fn finished(&self) {
         let reserve = &self.0.reserve;
         reserve.hibernates.store(false, Relaxed);
-        reserve.apply(&self.0.ram, reserve.size.load(Relaxed));
+        reserve.apply(&self.0.ram);
     }
 }
 

@@ -259,6 +259,14 @@ impl Preparation {
         }
     }
 
+    /// Splits this into the pages that are prepared, those that the next [`Preparation::step`]
+    /// would prepare, and the rest. Each may be empty. Does not sleep.
+    pub(crate) fn split_next_step(mut self) -> [Self; 3] {
+        let mut next = self.split_off(self.done);
+        let rest = next.split_off(STEP_PAGES);
+        [self, next, rest]
+    }
+
     /// Returns whether [`Preparation::join`] joins this with `next`: both are of RAM, prepared for
     /// the same purpose, and `next` follows this in the same zone.
     pub(crate) fn adjoins(&self, next: &Self) -> bool {

@@ -3,8 +3,8 @@
 //! Ranges of RAM for a reserve, which are taken only where nobody misses them.
 //!
 //! A range of several page blocks is taken block by block, so little is isolated at a time. No
-//! memory is reclaimed for it, other than clean pages of files in its place, and no lock is held
-//! that a request waits for.
+//! memory is reclaimed for it, other than clean pages of files in its place, and no lock of this
+//! module is held that a request waits for.
 
 use super::{
     is_low,
@@ -33,6 +33,11 @@ impl RamRanges {
     /// Returns the number of pages that are taken at a time.
     pub(in crate::range_cache) fn step_pages() -> usize {
         Ram::block_pages()
+    }
+
+    /// Returns the number of pages that a reserve may still take.
+    pub(in crate::range_cache) fn left_for_reserve(&self) -> usize {
+        self.all.left()
     }
 
     /// Finds page frames from `from` on for a piece of the largest size that there is, for a

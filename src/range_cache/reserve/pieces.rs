@@ -49,9 +49,10 @@ const MAX_LOOKS: usize = 8;
 
 /// The pieces of a reserve.
 ///
-/// No function allocates memory or takes more than some microseconds, except [`Pieces::new`].
-/// Pieces are in the reserve or belong to a buffer or the kernel. None is in the hands of a thread
-/// while that zeroes or releases it.
+/// No function allocates memory, except [`Pieces::with_room`], or takes more than some tens of
+/// microseconds: it zeroes or releases a step of pages, or looks at all pieces once. Pieces are in
+/// the reserve or belong to a buffer or the kernel. None is in the hands of a thread while that
+/// zeroes it. Those that have no place are, while the thread releases them.
 pub(super) struct Pieces {
     /// Prepared pieces by size. The capacity of each list is its limit from the start.
     ready: [KVec<Piece>; CLASSES],
@@ -103,8 +104,10 @@ pub(super) struct Taken {
 pub(super) enum Step {
     /// Some pages were prepared.
     Prepared,
-    /// Others refer to these pages, or they have no place, so they have left the reserve.
-    Left(Preparation),
+    /// Others refer to some pages, which have left the reserve, with those that have no place.
+    Left([Option<Preparation>; 3]),
+    /// There is no place for another piece of this size, so it has left the reserve.
+    NoPlace(Preparation),
     /// There is nothing to prepare.
     Nothing,
 }
@@ -135,11 +138,39 @@ impl Wanted {
         }
     }
 
-    /// Returns the index of the piece that a range is best cut from.
-    fn find<'a>(&self, pieces: impl Iterator<Item = &'a Piece>) -> Option<usize> {
-        let segments = pieces.map(Piece::segment).enumerate();
+    /// Returns the index of the piece that a range is best cut from. Of those that may serve it,
+    /// some of the last ones are looked at, which were added a moment ago.
+    fn find(&self, pieces: &[Piece]) -> Option<usize> {
+        let segments = pieces.iter().map(Piece::segment).enumerate().rev();
         let accepted = segments.filter(|(_, segment)| self.accepts(*segment));
-        best_fit(accepted, self.pages, self.align)
+        best_fit(accepted.take(MAX_LOOKS), self.pages, self.align)
+    }
+
+    /// Returns whether a range can be cut from `piece`.
+    fn fits(&self, piece: Segment) -> bool {
+        self.accepts(piece) && place(piece, self.pages, self.align).is_some()
+    }
+}
+
+/// Returns whether two pieces are joined. No piece is on both sides of 4 GiB.
+fn are_joinable(one: &Preparation, other: &Preparation) -> bool {
+    is_low(one.segment()) == is_low(other.segment()) && (one.adjoins(other) || other.adjoins(one))
+}
+
+/// Joins two pieces in the order of their page frames. Returns both if they are not joined.
+fn joined(one: Preparation, other: Preparation) -> Result<Preparation, (Preparation, Preparation)> {
+    if !are_joinable(&one, &other) {
+        return Err((one, other));
+    }
+    let is_first = one.segment().pfn < other.segment().pfn;
+    let (mut first, second) = match is_first {
+        true => (one, other),
+        false => (other, one),
+    };
+    match first.join(second) {
+        Ok(()) => Ok(first),
+        Err(second) if is_first => Err((first, second)),
+        Err(second) => Err((second, first)),
     }
 }
 
@@ -202,10 +233,19 @@ impl Pieces {
 
     /// Takes a range.
     pub(super) fn take(&mut self, wanted: &Wanted) -> Option<Taken> {
-        let piece = self.take_ready(wanted).or_else(|| {
-            let index = wanted.find(self.raw.iter())?;
-            swap_remove(&mut self.raw, index)
-        })?;
+        let piece = self
+            .take_ready(wanted)
+            .or_else(|| {
+                let index = wanted.find(&self.raw)?;
+                swap_remove(&mut self.raw, index)
+            })
+            .or_else(|| {
+                let fits = |piece: &&mut Option<Piece>| {
+                    let piece = piece.as_ref().map(Piece::segment);
+                    piece.is_some_and(|piece| wanted.fits(piece))
+                };
+                self.leaving.iter_mut().find(fits)?.take()
+            })?;
         let mut head = piece;
         let segment = head.segment();
         self.pages -= segment.pages;
@@ -227,10 +267,8 @@ impl Pieces {
     /// Removes the prepared piece that a range is best cut from.
     fn take_ready(&mut self, wanted: &Wanted) -> Option<Piece> {
         for list in self.ready.iter_mut().skip(class(wanted.pages)) {
-            // The last ones, which were added a moment ago.
-            let skipped = list.len().saturating_sub(MAX_LOOKS);
-            if let Some(index) = wanted.find(list.iter().skip(skipped)) {
-                return swap_remove(list, skipped + index);
+            if let Some(index) = wanted.find(list) {
+                return swap_remove(list, index);
             }
         }
         None
@@ -269,23 +307,17 @@ impl Pieces {
         if let Some(last) = self.raw.pop() {
             self.pages -= last.segment().pages;
             let Piece {
-                preparation: mut last,
+                preparation: last,
                 reclaimable,
             } = last;
             drop(reclaimable);
-            match rest.join(last) {
-                Ok(()) => (),
-                Err(apart) => {
-                    last = apart;
-                    match last.join(rest) {
-                        Ok(()) => rest = last,
-                        Err(apart) => {
-                            rest = apart;
-                            // There is room for what was just removed.
-                            self.pages += last.segment().pages;
-                            let _ = self.raw.push_within_capacity(Piece::new(last));
-                        }
-                    }
+            match joined(rest, last) {
+                Ok(whole) => rest = whole,
+                Err((apart, last)) => {
+                    rest = apart;
+                    // There is room for what was just removed.
+                    self.pages += last.segment().pages;
+                    let _ = self.raw.push_within_capacity(Piece::new(last));
                 }
             }
         }
@@ -324,25 +356,22 @@ impl Pieces {
         };
         self.pages -= piece.segment().pages;
         let preparation = piece.preparation;
-        match result.map_err(|_| ()) {
-            Ok(()) => match self.merge(preparation) {
+        if result.is_ok() {
+            return match self.merge(preparation) {
                 Ok(()) => Step::Prepared,
-                Err(refused) => Step::Left(refused),
-            },
-            Err(()) => Step::Left(preparation),
+                Err(refused) => Step::NoPlace(refused),
+            };
         }
+        let [done, shared, rest] = preparation.split_next_step();
+        let done = self.put_back(Piece::new(done));
+        Step::Left([done, Some(shared), self.put_back(Piece::new(rest))])
     }
 
     /// Puts a prepared piece into its list, together with its neighbours.
     fn merge(&mut self, mut piece: Preparation) -> Result<(), Preparation> {
         let mut neighbour = |piece: &Preparation| {
             for list in &mut self.ready {
-                let adjoins = |other: &Piece| {
-                    let other = &other.preparation;
-                    // No piece is on both sides of 4 GiB.
-                    is_low(piece.segment()) == is_low(other.segment())
-                        && (piece.adjoins(other) || other.adjoins(piece))
-                };
+                let adjoins = |other: &Piece| are_joinable(piece, &other.preparation);
                 if let Some(index) = list.iter().position(adjoins) {
                     return swap_remove(list, index);
                 }
@@ -353,19 +382,12 @@ impl Pieces {
         let both = [neighbour(&piece), neighbour(&piece)];
         for other in both.into_iter().flatten() {
             self.pages -= other.segment().pages;
-            let mut other = other.preparation;
-            match piece.join(other) {
-                Ok(()) => (),
-                Err(apart) => {
-                    other = apart;
-                    match other.join(piece) {
-                        Ok(()) => piece = other,
-                        Err(apart) => {
-                            piece = apart;
-                            // There is room for what was just removed.
-                            let _ = self.put_ready(other);
-                        }
-                    }
+            match joined(piece, other.preparation) {
+                Ok(whole) => piece = whole,
+                Err((apart, other)) => {
+                    piece = apart;
+                    // There is room for what was just removed.
+                    let _ = self.put_ready(other);
                 }
             }
         }

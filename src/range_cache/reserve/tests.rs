@@ -151,6 +151,56 @@ mod reserve {
     }
 
     #[test]
+    fn a_piece_that_is_being_released_serves_requests() -> Result {
+        let cleaner = Cleaner::new(c"rk_dma_heap_reserve")?;
+        let mut pieces = empty(16 * PAGES)?;
+        assert!(insert(&mut pieces, range(16 * PAGES, &cleaner)?));
+        prepare(&mut pieces, &cleaner);
+        assert!(pieces.release_step(false).is_some());
+        let left = pieces.pages();
+        assert!(take(&mut pieces, &wanted(PAGES, 0))?.is_done());
+        assert_eq!(pieces.pages(), left - PAGES);
+        Ok(())
+    }
+
+    #[test]
+    fn a_piece_without_a_place_is_told() -> Result {
+        let cleaner = Cleaner::new(c"rk_dma_heap_reserve")?;
+        let mut pieces = empty(16 * PAGES)?;
+        let mut gaps = KVec::new();
+        let mut refused = 0;
+        // No list has as many places.
+        for _ in 0..2 * PAGES {
+            let mut single = range(2, &cleaner)?;
+            gaps.push(single.split_off(1), GFP_KERNEL)?;
+            assert!(insert(&mut pieces, single));
+            loop {
+                match pieces.prepare_step(&cleaner) {
+                    Step::Prepared => (),
+                    Step::NoPlace(range) => refused += range.segment().pages,
+                    Step::Left(_) => return Err(EINVAL),
+                    Step::Nothing => break,
+                }
+            }
+        }
+        assert!(refused > 0);
+        assert_eq!(pieces.pages() + refused, 2 * PAGES);
+        Ok(())
+    }
+
+    #[test]
+    fn the_pages_of_the_next_step_are_split_off() -> Result {
+        let cleaner = Cleaner::new(c"rk_dma_heap_reserve")?;
+        let whole = range(16 * PAGES, &cleaner)?;
+        let pfn = whole.segment().pfn;
+        let [done, next, rest] = whole.split_next_step();
+        assert_eq!((done.segment().pages, next.segment().pfn), (0, pfn));
+        assert_eq!(next.segment().pages + rest.segment().pages, 16 * PAGES);
+        assert!(next.segment().pages > 0 && rest.segment().pages > 0);
+        Ok(())
+    }
+
+    #[test]
     fn places_that_do_not_suit_are_left_alone() -> Result {
         let cleaner = Cleaner::new(c"rk_dma_heap_reserve")?;
         let mut pieces = empty(PAGES)?;
