@@ -45,15 +45,27 @@ pub struct Arguments {
     pub command: Command,
 }
 
+const LS_EXAMPLES: &str = "\
+Examples:
+  rkheap ls
+  rkheap ls --heaps
+  rkheap ls --format prometheus > /var/lib/prometheus/node-exporter/dma-heaps.prom";
+
 const LEAK_EXAMPLES: &str = "\
 Examples:
   rkheap leak -- ffmpeg -i in.mp4 -f null -
   rkheap snapshot > before; …; rkheap leak --since before
-  rkheap leak --watch --pid 1234 --limit 64M";
+  rkheap leak --watch --pid 1234 --limit 64M
+  sudo rkheap leak --stacks -- ./camera-test";
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the heaps: backing, size, used, pooled, free, largest free range
+    /// List the areas: how much is used, the largest gap, and the heaps that allocate from them
+    ///
+    /// Each area and RAM has a row, with its heaps beneath and what each has allocated. YOU says
+    /// whether you may open their nodes. "<=" before a gap: drivers hold memory of the area, and
+    /// where it lies is unknown.
+    #[command(after_help = LS_EXAMPLES)]
     Ls(Ls),
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
@@ -152,6 +164,10 @@ pub struct Ls {
     /// The format of the text
     #[arg(long, default_value = "table", conflicts_with = "json")]
     pub format: Format,
+
+    /// One row for each heap, with what it keeps in its pool and what it could give
+    #[arg(long, conflicts_with_all = ["json", "format"])]
+    pub heaps: bool,
 }
 
 /// How `top` groups buffers.

@@ -70,6 +70,7 @@ fn camera() {
         "camera",
         &[
             "ls",
+            "ls --heaps",
             "ls --json",
             "ls --format prometheus",
             "map rk-dma-heap-cma",
@@ -114,6 +115,7 @@ fn rv1106() {
         "rv1106",
         &[
             "ls",
+            "ls --heaps",
             "map rk-dma-heap-cma",
             "map cma --json",
             "top --count 1",
