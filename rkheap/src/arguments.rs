@@ -276,6 +276,11 @@ pub struct Leak {
     #[arg(long)]
     pub all: bool,
 
+    /// Show the call stack of each allocation: functions of the kernel, and places in the program
+    /// as far as it has frame pointers (requires root and tracefs)
+    #[arg(long, conflicts_with = "since")]
+    pub stacks: bool,
+
     /// Maximum time to wait after COMMAND until the kernel has released its buffers
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub settle: f64,

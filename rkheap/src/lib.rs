@@ -29,6 +29,7 @@ pub mod ranges;
 pub mod run;
 pub mod series;
 pub mod shortage;
+pub mod stacks;
 pub mod survey;
 pub mod svg;
 pub mod system;

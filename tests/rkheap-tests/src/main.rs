@@ -13,6 +13,7 @@ mod ls;
 mod map;
 mod peak;
 mod program;
+mod stacks;
 mod top;
 mod user;
 mod watch;
@@ -52,6 +53,7 @@ fn main() -> Result<ExitCode> {
     ls::add(&mut tests);
     doctor::add(&mut tests);
     leak::add(&mut tests);
+    stacks::add(&mut tests);
     peak::add(&mut tests);
     map::add(&mut tests);
     top::add(&mut tests);

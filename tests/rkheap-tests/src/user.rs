@@ -141,7 +141,7 @@ fn sums() -> Result<()> {
 fn which_heaps() -> Result<()> {
     const NODE: &str = "/dev/dma_heap/cma";
     let rights = std::fs::metadata(NODE)?.permissions();
-    std::fs::set_permissions(NODE, Permissions::from_mode(0o444))?;
+    std::fs::set_permissions(NODE, Permissions::from_mode(0o666))?;
     let result = as_nobody(|_| {
         let listing = json("ls")?;
         for heap in list(&listing, "heaps")? {
@@ -216,6 +216,9 @@ fn what_root_alone_may() -> Result<()> {
         rkheap("alloc system 4K --hold 0")?
             .expect(3)?
             .reports("permission denied")?;
+        rkheap("leak --stacks -- true")?
+            .expect(3)?
+            .reports("permission denied: the call stacks")?;
         rkheap("map cma --advanced")?.expect(3)?.reports("sudo")?;
         rkheap("map cma")?.expect(3)?.reports("sudo")?;
         Ok(())
