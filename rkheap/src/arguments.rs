@@ -51,6 +51,12 @@ Examples:
   rkheap ls --heaps
   rkheap ls --format prometheus > /var/lib/prometheus/node-exporter/dma-heaps.prom";
 
+const TOP_EXAMPLES: &str = "\
+Examples:
+  rkheap top --by heap
+  rkheap top --once | head -20
+  rkheap --json top --interval 10 > log.jsonl";
+
 const LEAK_EXAMPLES: &str = "\
 Examples:
   rkheap leak -- ffmpeg -i in.mp4 -f null -
@@ -70,10 +76,12 @@ pub enum Command {
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
-    /// Keys: h sums by heap, p by process, e by exporter; g sorts by growth, s by size; r measures
-    /// growth from now on; space stops and resumes updates; q quits. If standard output is not a
-    /// terminal, or with --json or --count, top prints a table or one JSON object per line after
-    /// each interval.
+    /// Keys: arrows move; enter shows the buffers of a row; / filters; h sums by heap, p by process, e
+    /// by exporter; g sorts by growth, s by size; r measures growth from now on; space stops and
+    /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above the
+    /// table each area has a bar and its last minute. If standard output is not a terminal, or with
+    /// --json, --once or --count, top prints a table or one JSON object per line after each interval.
+    #[command(after_help = TOP_EXAMPLES)]
     Top(Top),
 
     /// Run COMMAND and list the buffers that exist after it and did not exist before
@@ -191,6 +199,10 @@ pub struct Top {
     /// Seconds between two updates
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub interval: f64,
+
+    /// Print areas and rows once
+    #[arg(long, conflicts_with = "count")]
+    pub once: bool,
 
     /// Quit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

@@ -47,9 +47,11 @@ pub fn shortened(text: &str, max_len: usize) -> String {
     if text.chars().count() <= max_len {
         return text.to_owned();
     }
-    let mut shortened: String = text.chars().take(max_len.saturating_sub(1)).collect();
-    shortened.push('…');
-    shortened
+    let Some(len) = max_len.checked_sub(1) else {
+        return String::new();
+    };
+    let shortened: String = text.chars().take(len).collect();
+    shortened + "…"
 }
 
 /// Escapes all unprintable characters in JSON. They occur only in strings, where the escape has the

@@ -78,6 +78,7 @@ fn camera() {
             "map cma",
             "map system",
             "top --count 1",
+            "top --once",
             "top --count 1 --by heap",
             "top --count 1 --by exporter --json",
             "snapshot",

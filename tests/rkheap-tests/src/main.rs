@@ -15,6 +15,7 @@ mod peak;
 mod program;
 mod stacks;
 mod top;
+mod top_pages;
 mod user;
 mod watch;
 mod without_module;
@@ -57,6 +58,7 @@ fn main() -> Result<ExitCode> {
     peak::add(&mut tests);
     map::add(&mut tests);
     top::add(&mut tests);
+    top_pages::add(&mut tests);
     alloc_bench::add(&mut tests);
     watch::add(&mut tests);
     user::add(&mut tests);
