@@ -2,6 +2,8 @@
 
 //! The command line of `rkheap`. Its doc comments are the help texts and manual pages.
 
+mod examples;
+
 use crate::exit;
 use crate::output::ColorChoice;
 use crate::text::parse_size;
@@ -45,25 +47,6 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const LS_EXAMPLES: &str = "\
-Examples:
-  rkheap ls
-  rkheap ls --heaps
-  rkheap ls --format prometheus > /var/lib/prometheus/node-exporter/dma-heaps.prom";
-
-const TOP_EXAMPLES: &str = "\
-Examples:
-  rkheap top --by heap
-  rkheap top --once | head -20
-  rkheap --json top --interval 10 > log.jsonl";
-
-const LEAK_EXAMPLES: &str = "\
-Examples:
-  rkheap leak -- ffmpeg -i in.mp4 -f null -
-  rkheap snapshot > before; …; rkheap leak --since before
-  rkheap leak --watch --pid 1234 --limit 64M
-  sudo rkheap leak --stacks -- ./camera-test";
-
 #[derive(Subcommand)]
 pub enum Command {
     /// List the areas: how much is used, the largest gap, and the heaps that allocate from them
@@ -71,7 +54,7 @@ pub enum Command {
     /// Each area and RAM has a row, with its heaps beneath and what each has allocated. YOU says
     /// whether you may open their nodes. "<=" before a gap: drivers hold memory of the area, and
     /// where it lies is unknown.
-    #[command(after_help = LS_EXAMPLES)]
+    #[command(after_help = examples::LS)]
     Ls(Ls),
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
@@ -81,7 +64,7 @@ pub enum Command {
     /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above the
     /// table each area has a bar and its last minute. If standard output is not a terminal, or with
     /// --json, --once or --count, top prints a table or one JSON object per line after each interval.
-    #[command(after_help = TOP_EXAMPLES)]
+    #[command(after_help = examples::TOP)]
     Top(Top),
 
     /// Run COMMAND and list the buffers that exist after it and did not exist before
@@ -93,10 +76,11 @@ pub enum Command {
     ///
     /// The list includes buffers that unrelated processes allocate in the meantime: each line names
     /// the process that allocated the buffers and the processes that hold them.
-    #[command(after_help = LEAK_EXAMPLES)]
+    #[command(after_help = examples::LEAK)]
     Leak(Leak),
 
     /// Write the sums of buffers into a file, again after each interval, until interrupted
+    #[command(after_help = examples::WATCH)]
     Watch(Watch),
 
     /// Draw the sums that `watch` wrote
@@ -105,16 +89,20 @@ pub enum Command {
     /// Print all buffers as a snapshot for `leak --since`
     Snapshot,
 
-    /// Run COMMAND and print the peak size of all buffers
+    /// Run COMMAND and print the peak size of all buffers, and what made it up
     ///
-    /// The peak is read from /proc/rk_dmabuf/peak, in whole MiB. The file is reset before COMMAND
-    /// starts, which requires root.
+    /// The peak is what the module has recorded, to the byte, however short it was. What made it up is
+    /// what was seen when the sum was highest; it is looked at every 2 ms. /proc/rk_dmabuf/peak is
+    /// reset before COMMAND starts, which requires root.
+    #[command(after_help = examples::PEAK)]
     Peak(Peak),
 
     /// Show the held ranges of a heap's contiguous area, their owners, and the largest gap
+    #[command(after_help = examples::MAP)]
     Map(Map),
 
     /// Allocate buffers from a heap and hold them until interrupted
+    #[command(after_help = examples::ALLOC)]
     Alloc(Alloc),
 
     /// Measure the time to allocate, write and free buffers
@@ -125,6 +113,7 @@ pub enum Command {
     /// Looks at the kernel, the module and its signature, the nodes and their group, contiguous
     /// memory, the command line, IOMMUs and RAM above 4 GiB, and with STACK at what its programs
     /// open. What is wrong has a line with its cure.
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),
 
     /// Print the completion script for a shell

@@ -138,7 +138,7 @@ pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
 }
 
 /// Returns the process that allocated a buffer. If it is unknown, returns the first holder.
-fn process(buffer: &Buffer) -> (String, Option<u32>) {
+pub fn process(buffer: &Buffer) -> (String, Option<u32>) {
     let holder = buffer.holders.first();
     match (&buffer.thread, buffer.pid) {
         (Some(thread), pid) => (thread.clone(), pid),
