@@ -80,6 +80,8 @@ fn print(
     let mut growth = Growth::default();
     let mut samples = 0;
     while !interruption.has_come() {
+        // Of the begin of the sample, which takes its time on a busy machine.
+        let elapsed = start.elapsed();
         let sample = Sample::take(system, options.by);
         if samples == 0 {
             output.print_remarks(&sample.remarks);
@@ -98,7 +100,7 @@ fn print(
         let rows = growth.rows(&sample, Sort::Growth);
         if output.json {
             let line = serde_json::to_string(&Report {
-                elapsed_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+                elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
                 by: options.by.name(),
                 total_bytes: sample.bytes,
                 buffers: sample.buffers,
