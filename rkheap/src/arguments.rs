@@ -59,11 +59,12 @@ pub enum Command {
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
-    /// Keys: arrows move; enter shows the buffers of a row; / filters; h sums by heap, p by process, e
-    /// by exporter; g sorts by growth, s by size; r measures growth from now on; space stops and
-    /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above the
-    /// table each area has a bar and its last minute. If standard output is not a terminal, or with
-    /// --json, --once or --count, top prints a table or one JSON object per line after each interval.
+    /// Keys: arrows move; enter shows the buffers of a row; / filters; h sums by heap, p by process,
+    /// e by exporter; g sorts by growth, s by size; r measures growth from now on; space stops and
+    /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above
+    /// the table each area has a bar and its last minute. If standard output is not a terminal, or
+    /// with --json, --once or --count, top prints a table or one JSON object per line after each
+    /// interval.
     #[command(after_help = examples::TOP)]
     Top(Top),
 
@@ -91,9 +92,9 @@ pub enum Command {
 
     /// Run COMMAND and print the peak size of all buffers, and what made it up
     ///
-    /// The peak is what the module has recorded, to the byte, however short it was. What made it up is
-    /// what was seen when the sum was highest; it is looked at every 2 ms. /proc/rk_dmabuf/peak is
-    /// reset before COMMAND starts, which requires root.
+    /// The peak is what the module has recorded, to the byte, however short it was. What made it up
+    /// is what was seen when the sum was highest; it is looked at every 2 ms. /proc/rk_dmabuf/peak
+    /// is reset before COMMAND starts, which requires root.
     #[command(after_help = examples::PEAK)]
     Peak(Peak),
 

@@ -4,9 +4,9 @@
 //! publish under `/proc`, `/sys` and `/dev`, and stores nothing.
 //!
 //! [`parse`] parses the files, one module per file, and [`system`] reads them. [`survey`],
-//! [`heaps`], [`areas`] and [`area_use`] combine all files that exist. [`layout`] computes the held and free
-//! ranges of an area, and [`doctor`] finds what does not work. Each of the [`commands`] prints a
-//! part of this as text or as JSON.
+//! [`heaps`], [`areas`] and [`area_use`] combine all files that exist. [`layout`] computes the held
+//! and free ranges of an area, and [`doctor`] finds what does not work. Each of the [`commands`]
+//! prints a part of this as text or as JSON.
 
 pub mod access;
 pub mod area_use;

@@ -156,8 +156,8 @@ fn remove_stale(system: &System) {
 }
 
 impl Stack {
-    /// Returns one line for each function, in printable form. The entry of a system call is the last
-    /// of the kernel: whatever is around it is the same for all calls.
+    /// Returns one line for each function, in printable form. The entry of a system call is the
+    /// last of the kernel: whatever is around it is the same for all calls.
     pub fn lines(&self) -> Vec<String> {
         let is_entry = |name: &String| name.contains("_sys_") || name.starts_with("sys_");
         let entry = self.kernel.iter().position(is_entry);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap top`: [`sums`] computes the rows and [`gauges`] the areas, [`view`] handles keys, [`draw`]
-//! draws the screen, with [`details`] of a row, [`save`] saves it, and [`terminal`] owns the terminal.
+//! `rkheap top`: [`sums`] computes the rows and [`gauges`] the areas, [`view`] handles keys,
+//! [`draw`] draws the screen, with [`details`] of a row, [`save`] saves it, and [`terminal`] owns
+//! the terminal.
 
 mod details;
 pub mod draw;

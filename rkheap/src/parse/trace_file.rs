@@ -173,7 +173,10 @@ mod tests {
         }
 
         #[test]
-        fn any_input_is_accepted(lines in "(.-1 \\[000\\] . 1.0: (dma_buf_export: ino=[0-9]|<stack trace>)\n| => .{0,9}\n|\\PC*\n){0,9}") {
+        fn any_input_is_accepted(
+            lines in "(.-1 \\[000\\] . 1.0: (dma_buf_export: ino=[0-9]|<stack trace>)\n\
+                      | => .{0,9}\n|\\PC*\n){0,9}"
+        ) {
             parse(&lines);
         }
     }

@@ -205,7 +205,10 @@ mod tests {
         fn areas_fit_on_a_terminal(
             name in "\\PC{0,70}",
             sizes in proptest::array::uniform6(0u64..1 << 40),
-            heaps in proptest::collection::vec(("[a-z@-]{1,40}", 0u64..1 << 40, any::<bool>()), 1..9),
+            heaps in proptest::collection::vec(
+                ("[a-z@-]{1,40}", 0u64..1 << 40, any::<bool>()),
+                1..9,
+            ),
         ) {
             let [size, used, largest, pooled, ram, give] = sizes;
             let area = AreaUse {
