@@ -93,6 +93,7 @@ pub(crate) fn create(
     let mut buffers = Directory::new(c"rk_dmabuf")?;
     buffers.add(c"size", 0o444, size::Size)?;
     buffers.add(c"peak", 0o644, peak::Peak)?;
+    buffers.add(c"peak_bytes", 0o444, peak::PeakBytes)?;
     buffers.add_list::<dev::Dev>(c"dev", 0o444)?;
     buffers.add_list::<sgt::Sgt>(c"sgt", 0o444)?;
     buffers.add_list::<buffers::Buffers>(c"buffers", 0o400)?;

@@ -136,6 +136,17 @@ impl Areas {
         areas
     }
 
+    /// Reads again what is free in each area.
+    pub fn read_available(&mut self, system: &System) {
+        let page = page_size();
+        for area in self.all.iter_mut().filter(|area| area.available.is_some()) {
+            let pages = system.number(&format!("{SYSFS}/{}/available_pages", area.name));
+            area.available = pages
+                .and_then(|pages| pages.checked_mul(page))
+                .or(area.available);
+        }
+    }
+
     /// Reads the bases of areas without an address in the device tree from the kernel log.
     fn read_missing_bases(&mut self, system: &System) {
         if self.all.iter().all(|area| area.base.is_some()) {

@@ -2,6 +2,8 @@
 
 //! The command line of `rkheap`. Its doc comments are the help texts and manual pages.
 
+mod examples;
+
 use crate::exit;
 use crate::output::ColorChoice;
 use crate::text::parse_size;
@@ -45,23 +47,25 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const LEAK_EXAMPLES: &str = "\
-Examples:
-  rkheap leak -- ffmpeg -i in.mp4 -f null -
-  rkheap snapshot > before; …; rkheap leak --since before
-  rkheap leak --watch --pid 1234 --limit 64M";
-
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the heaps: backing, size, used, pooled, free, largest free range
+    /// List the areas: how much is used, the largest gap, and the heaps that allocate from them
+    ///
+    /// Each area and RAM has a row, with its heaps beneath and what each has allocated. YOU says
+    /// whether you may open their nodes. "<=" before a gap: drivers hold memory of the area, and
+    /// where it lies is unknown.
+    #[command(after_help = examples::LS)]
     Ls(Ls),
 
     /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
-    /// Keys: h sums by heap, p by process, e by exporter; g sorts by growth, s by size; r measures
-    /// growth from now on; space stops and resumes updates; q quits. If standard output is not a
-    /// terminal, or with --json or --count, top prints a table or one JSON object per line after
-    /// each interval.
+    /// Keys: arrows move; enter shows the buffers of a row; / filters; h sums by heap, p by process,
+    /// e by exporter; g sorts by growth, s by size; r measures growth from now on; space stops and
+    /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above
+    /// the table each area has a bar and its last minute. If standard output is not a terminal, or
+    /// with --json, --once or --count, top prints a table or one JSON object per line after each
+    /// interval.
+    #[command(after_help = examples::TOP)]
     Top(Top),
 
     /// Run COMMAND and list the buffers that exist after it and did not exist before
@@ -73,10 +77,11 @@ pub enum Command {
     ///
     /// The list includes buffers that unrelated processes allocate in the meantime: each line names
     /// the process that allocated the buffers and the processes that hold them.
-    #[command(after_help = LEAK_EXAMPLES)]
+    #[command(after_help = examples::LEAK)]
     Leak(Leak),
 
     /// Write the sums of buffers into a file, again after each interval, until interrupted
+    #[command(after_help = examples::WATCH)]
     Watch(Watch),
 
     /// Draw the sums that `watch` wrote
@@ -85,16 +90,20 @@ pub enum Command {
     /// Print all buffers as a snapshot for `leak --since`
     Snapshot,
 
-    /// Run COMMAND and print the peak size of all buffers
+    /// Run COMMAND and print the peak size of all buffers, and what made it up
     ///
-    /// The peak is read from /proc/rk_dmabuf/peak, in whole MiB. The file is reset before COMMAND
-    /// starts, which requires root.
+    /// The peak is what the module has recorded, to the byte, however short it was. What made it up
+    /// is what was seen when the sum was highest; it is looked at every 2 ms. /proc/rk_dmabuf/peak
+    /// is reset before COMMAND starts, which requires root.
+    #[command(after_help = examples::PEAK)]
     Peak(Peak),
 
     /// Show the held ranges of a heap's contiguous area, their owners, and the largest gap
+    #[command(after_help = examples::MAP)]
     Map(Map),
 
     /// Allocate buffers from a heap and hold them until interrupted
+    #[command(after_help = examples::ALLOC)]
     Alloc(Alloc),
 
     /// Measure the time to allocate, write and free buffers
@@ -105,6 +114,7 @@ pub enum Command {
     /// Looks at the kernel, the module and its signature, the nodes and their group, contiguous
     /// memory, the command line, IOMMUs and RAM above 4 GiB, and with STACK at what its programs
     /// open. What is wrong has a line with its cure.
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),
 
     /// Print the completion script for a shell
@@ -152,6 +162,10 @@ pub struct Ls {
     /// The format of the text
     #[arg(long, default_value = "table", conflicts_with = "json")]
     pub format: Format,
+
+    /// One row for each heap, with what it keeps in its pool and what it could give
+    #[arg(long, conflicts_with_all = ["json", "format"])]
+    pub heaps: bool,
 }
 
 /// How `top` groups buffers.
@@ -175,6 +189,10 @@ pub struct Top {
     /// Seconds between two updates
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub interval: f64,
+
+    /// Print areas and rows once
+    #[arg(long, conflicts_with = "count")]
+    pub once: bool,
 
     /// Quit after N updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -259,6 +277,11 @@ pub struct Leak {
     /// List each buffer, with its descriptors, instead of groups of buffers that are alike
     #[arg(long)]
     pub all: bool,
+
+    /// Show the call stack of each allocation: functions of the kernel, and places in the program
+    /// as far as it has frame pointers (requires root and tracefs)
+    #[arg(long, conflicts_with = "since")]
+    pub stacks: bool,
 
     /// Maximum time to wait after COMMAND until the kernel has released its buffers
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]

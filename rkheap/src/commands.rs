@@ -28,7 +28,7 @@ pub fn run(arguments: Arguments) -> Result<Status> {
     let system = System::new(arguments.root);
     let output = Output::new(arguments.json, arguments.color);
     match arguments.command {
-        Command::Ls(options) => ls::run(&system, output, options.format),
+        Command::Ls(options) => ls::run(&system, output, &options),
         Command::Top(options) => top::run(&system, output, &options),
         Command::Leak(options) => leak::run(&system, output, &options),
         Command::Snapshot => snapshot::run(&system, output),

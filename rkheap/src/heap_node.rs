@@ -4,7 +4,9 @@
 //!
 //! C headers: `include/uapi/linux/dma-heap.h`, `include/uapi/linux/dma-buf.h`
 
+use crate::access;
 use crate::exit::Missing;
+use crate::system::System;
 use anyhow::{
     anyhow,
     Context,
@@ -28,7 +30,6 @@ use std::os::fd::{
     OwnedFd,
     RawFd, //
 };
-use std::path::Path;
 
 /// `struct dma_heap_allocation_data`.
 #[repr(C)]
@@ -55,14 +56,14 @@ pub struct HeapNode(File);
 impl HeapNode {
     /// Opens a node read-only, which is sufficient for allocations. Fails with [`Missing`] if this
     /// user has no permission.
-    pub fn open(path: &Path) -> Result<Self> {
-        let opened = File::open(path);
+    pub fn open(system: &System, node: &str) -> Result<Self> {
+        let opened = File::open(system.path(node));
         opened.map(HeapNode).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => anyhow::Error::new(Missing(format!(
-                "cannot open {}: permission denied: join its group (see ls -l) or use sudo",
-                path.display()
+                "cannot open {node}: permission denied: {}",
+                access::cure(system, node, access::HEAP_RULE)
             ))),
-            _ => anyhow!("cannot open {}: {error}", path.display()),
+            _ => anyhow!("cannot open {node}: {error}"),
         })
     }
 

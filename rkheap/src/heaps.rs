@@ -13,7 +13,6 @@ use crate::ranges::Ranges;
 use crate::system::System;
 use crate::text;
 use serde::Serialize;
-use std::path::PathBuf;
 
 /// The folders with the device nodes of heaps.
 pub const FOLDERS: [&str; 2] = ["/dev/dma_heap", "/dev/rk_dma_heap"];
@@ -59,6 +58,8 @@ pub struct Heap {
     /// Whether `largest_free` is an upper bound, because the location of some allocations is
     /// unknown.
     pub largest_free_at_most: bool,
+    /// Whether this user may open the heap's node. `None` if it has none: only drivers use it.
+    pub may_use: Option<bool>,
 }
 
 /// Returns all heaps, sorted by name.
@@ -152,6 +153,7 @@ fn heap(
         free,
         largest_free: largest.map(|(size, _)| size),
         largest_free_at_most: largest.is_some_and(|(_, at_most)| at_most),
+        may_use: node_of(system, &name).map(|node| system.may_read(&node)),
         heap: name,
     }
 }
@@ -165,18 +167,20 @@ pub fn memory_info(system: &System, field: &str) -> Option<u64> {
 }
 
 /// Returns the path of a heap's device node. Fails with [`Missing`] if the heap does not exist.
-pub fn node(system: &System, name: &str) -> Result<PathBuf, Missing> {
+pub fn node(system: &System, name: &str) -> Result<String, Missing> {
     if name.is_empty() || name.contains('/') || name.starts_with('.') {
         return Err(Missing(format!(
             "{} is not a heap name: use the name of a node in /dev/dma_heap",
             text::escaped(name)
         )));
     }
-    let paths = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
-    match paths.into_iter().find(|path| system.exists(path)) {
-        Some(path) => Ok(system.path(&path)),
-        None => Err(no_heap(system, name)),
-    }
+    node_of(system, name).ok_or_else(|| no_heap(system, name))
+}
+
+/// Returns the path of a heap's device node, if there is one.
+pub fn node_of(system: &System, name: &str) -> Option<String> {
+    let mut paths = FOLDERS.iter().map(|folder| format!("{folder}/{name}"));
+    paths.find(|path| system.exists(path))
 }
 
 /// Returns the error for a heap that does not exist.

@@ -4,10 +4,12 @@
 //! publish under `/proc`, `/sys` and `/dev`, and stores nothing.
 //!
 //! [`parse`] parses the files, one module per file, and [`system`] reads them. [`survey`],
-//! [`heaps`] and [`areas`] combine all files that exist. [`layout`] computes the held and free
-//! ranges of an area, and [`doctor`] finds what does not work. Each of the [`commands`] prints a
-//! part of this as text or as JSON.
+//! [`heaps`], [`areas`] and [`area_use`] combine all files that exist. [`layout`] computes the held
+//! and free ranges of an area, and [`doctor`] finds what does not work. Each of the [`commands`]
+//! prints a part of this as text or as JSON.
 
+pub mod access;
+pub mod area_use;
 pub mod areas;
 pub mod arguments;
 pub mod buffer;
@@ -27,6 +29,7 @@ pub mod ranges;
 pub mod run;
 pub mod series;
 pub mod shortage;
+pub mod stacks;
 pub mod survey;
 pub mod svg;
 pub mod system;

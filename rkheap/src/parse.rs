@@ -13,6 +13,7 @@ pub mod kernel_log;
 pub mod list_file;
 pub mod maps;
 pub mod sum_file;
+pub mod trace_file;
 
 /// The end of a heading that the module prints if it tracks only its own buffers.
 pub const OWN_ONLY: &str = " (this module's own buffers only)";

@@ -303,7 +303,7 @@ fn push_line(svg: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// Escapes text for XML. The text must already be printable.
-fn xml_escaped(text: &str) -> String {
+pub fn xml_escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -139,7 +139,15 @@ impl System {
     /// Returns whether this user may read and write a file. Rights are not recorded: on a system
     /// that does not run, everybody may.
     pub fn may_read_and_write(&self, path: &str) -> bool {
-        let flags = AccessFlags::R_OK | AccessFlags::W_OK;
+        self.may(path, AccessFlags::R_OK | AccessFlags::W_OK)
+    }
+
+    /// Returns whether this user may read a file, which is sufficient for allocations from a heap.
+    pub fn may_read(&self, path: &str) -> bool {
+        self.may(path, AccessFlags::R_OK)
+    }
+
+    fn may(&self, path: &str, flags: AccessFlags) -> bool {
         !self.is_running() || access(&self.path(path), flags).is_ok()
     }
 

@@ -39,13 +39,19 @@ pub fn escaped(name: &str) -> String {
 
 /// Returns the result of [`escaped`], truncated to `max_len` characters with `…` as the last one.
 pub fn truncated(name: &str, max_len: usize) -> String {
-    let escaped = escaped(name);
-    if escaped.chars().count() <= max_len {
-        return escaped;
+    shortened(&escaped(name), max_len)
+}
+
+/// Returns a printable text, shortened to `max_len` characters with `…` as the last one.
+pub fn shortened(text: &str, max_len: usize) -> String {
+    if text.chars().count() <= max_len {
+        return text.to_owned();
     }
-    let mut truncated: String = escaped.chars().take(max_len.saturating_sub(1)).collect();
-    truncated.push('…');
-    truncated
+    let Some(len) = max_len.checked_sub(1) else {
+        return String::new();
+    };
+    let shortened: String = text.chars().take(len).collect();
+    shortened + "…"
 }
 
 /// Escapes all unprintable characters in JSON. They occur only in strings, where the escape has the
@@ -91,6 +97,40 @@ pub fn difference(bytes: i64) -> String {
         _ if bytes < 0 => format!("-{}", size(bytes.unsigned_abs())),
         _ => format!("+{}", size(bytes.unsigned_abs())),
     }
+}
+
+/// Draws how much of `size` is used, in brackets around `width` characters. Whatever is used has at
+/// least one, and only what is used up has all.
+pub fn bar(used: u64, size: u64, width: usize) -> String {
+    let filled = match (used, size) {
+        (0, _) | (_, 0) => 0,
+        _ if used >= size => width,
+        _ => {
+            let share = u128::from(used) * width as u128 / u128::from(size);
+            usize::try_from(share)
+                .unwrap_or(width)
+                .clamp(1, width.saturating_sub(1).max(1))
+        }
+    };
+    let filled = filled.min(width);
+    format!("[{}{}]", "#".repeat(filled), ".".repeat(width - filled))
+}
+
+/// Joins items to lines of at most `width` characters that start with `indent`, as far as each item
+/// fits.
+pub fn wrapped(items: &[String], indent: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let comma = if index + 1 < items.len() { "," } else { "" };
+        let length = item.chars().count() + comma.len();
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + length <= width => {
+                *line += &format!(" {item}{comma}");
+            }
+            _ => lines.push(format!("{indent}{item}{comma}")),
+        }
+    }
+    lines
 }
 
 /// Formats an age.
@@ -189,6 +229,30 @@ mod tests {
         ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn bars_show_what_is_used() {
+        for (used, size, drawing) in [
+            (0, 8, "[....]"),
+            (1, 8000, "[#...]"),
+            (4, 8, "[##..]"),
+            (7999, 8000, "[###.]"),
+            (8, 8, "[####]"),
+            (9, 8, "[####]"),
+            (9, 0, "[....]"),
+            (u64::MAX - 1, u64::MAX, "[###.]"),
+        ] {
+            assert_eq!(bar(used, size, 4), drawing, "{used} of {size}");
+        }
+        assert_eq!((bar(1, 2, 1), bar(1, 2, 0)), ("[#]".into(), "[]".into()));
+    }
+
+    #[test]
+    fn items_are_wrapped() {
+        let items = ["ab", "cd", "efghij", "k"].map(str::to_owned);
+        assert_eq!(wrapped(&items, " ", 8), [" ab, cd,", " efghij,", " k"]);
+        assert_eq!(wrapped(&items, "", 80), ["ab, cd, efghij, k"]);
     }
 
     #[test]

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap top`: [`sums`] computes the rows, [`view`] draws the screen and handles keys, and
-//! [`terminal`] owns the terminal.
+//! `rkheap top`: [`sums`] computes the rows and [`gauges`] the areas, [`view`] handles keys,
+//! [`draw`] draws the screen, with [`details`] of a row, [`save`] saves it, and [`terminal`] owns
+//! the terminal.
 
+mod details;
+pub mod draw;
+pub mod gauges;
+mod save;
 pub mod sums;
 mod terminal;
+#[cfg(test)]
+mod tests;
 pub mod view;
 
 use crate::arguments::Top;
@@ -21,6 +28,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use gauges::Gauges;
 use serde::Serialize;
 use std::io::IsTerminal;
 use std::time::{
@@ -33,6 +41,9 @@ use sums::{
     Sample,
     Sort, //
 };
+
+/// The width of the lines of areas with `--once`. One sample has no sparkline worth showing.
+const ONCE_WIDTH: usize = 60;
 
 /// The JSON output after each interval.
 #[derive(Serialize)]
@@ -48,7 +59,8 @@ struct Report<'a> {
 /// Runs the command until a signal arrives, the user quits, or the number of updates is reached.
 pub fn run(system: &System, output: Output, options: &Top) -> Result<Status> {
     let interruption = Interruption::handle()?;
-    let live = std::io::stdout().is_terminal() && !output.json && options.count.is_none();
+    let live =
+        std::io::stdout().is_terminal() && !output.json && options.count.is_none() && !options.once;
     if live {
         terminal::run(system, output, options, &interruption)?;
     } else {
@@ -69,14 +81,27 @@ fn print(
     let mut growth = Growth::default();
     let mut samples = 0;
     while !interruption.has_come() {
+        // Of the begin of the sample, which takes its time on a busy machine.
+        let elapsed = start.elapsed();
         let sample = Sample::take(system, options.by);
         if samples == 0 {
             output.print_remarks(&sample.remarks);
         }
+        if options.once && !output.json {
+            let mut gauges = Gauges::new(system);
+            gauges.update(system);
+            let mut lines: Vec<String> = gauges
+                .all
+                .iter()
+                .map(|gauge| gauge.line(ONCE_WIDTH))
+                .collect();
+            lines.push(String::new());
+            output.print_lines(&lines)?;
+        }
         let rows = growth.rows(&sample, Sort::Growth);
         if output.json {
             let line = serde_json::to_string(&Report {
-                elapsed_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+                elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
                 by: options.by.name(),
                 total_bytes: sample.bytes,
                 buffers: sample.buffers,
@@ -101,11 +126,13 @@ fn print(
                 ]);
             }
             let mut lines = table.lines("");
-            lines.push(String::new());
+            if !options.once {
+                lines.push(String::new());
+            }
             output.print_lines(&lines)?;
         }
         samples += 1;
-        if options.count.is_some_and(|count| samples >= count) {
+        if options.once || options.count.is_some_and(|count| samples >= count) {
             break;
         }
         interruption.sleep(interval);

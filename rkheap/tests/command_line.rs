@@ -49,6 +49,33 @@ fn help_names_all_commands_and_exit_statuses() {
 }
 
 #[test]
+fn help_has_examples_and_is_wrapped() {
+    for command in [
+        "ls", "top", "leak", "peak", "map", "alloc", "watch", "doctor",
+    ] {
+        let help = stdout(&rkheap(&[command, "--help"]));
+        let example = format!("rkheap {command}");
+        let examples = help.split_once("\nExamples:\n").map(|(_, rest)| rest);
+        assert!(
+            examples.is_some_and(|text| text.contains(&example)),
+            "{help}"
+        );
+        for line in help.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}
+
+#[test]
+fn leak_without_a_command_explains_how_to_give_one() {
+    let output = rkheap(&["leak"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    for hint in ["rkheap leak -- ", "--since", "--watch"] {
+        assert!(message.contains(hint), "{message}");
+    }
+}
+
+#[test]
 fn invalid_command_lines_are_refused() {
     for line in [
         &["nothing"][..],

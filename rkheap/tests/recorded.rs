@@ -70,6 +70,7 @@ fn camera() {
         "camera",
         &[
             "ls",
+            "ls --heaps",
             "ls --json",
             "ls --format prometheus",
             "map rk-dma-heap-cma",
@@ -77,6 +78,7 @@ fn camera() {
             "map cma",
             "map system",
             "top --count 1",
+            "top --once",
             "top --count 1 --by heap",
             "top --count 1 --by exporter --json",
             "snapshot",
@@ -114,6 +116,7 @@ fn rv1106() {
         "rv1106",
         &[
             "ls",
+            "ls --heaps",
             "map rk-dma-heap-cma",
             "map cma --json",
             "top --count 1",

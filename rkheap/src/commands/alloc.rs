@@ -44,8 +44,8 @@ struct Report<'a> {
 
 /// Runs the command: allocates, prints a report, and waits for the end of the time or a signal.
 pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
-    let path = heaps::node(system, &options.heap)?;
-    let heap = HeapNode::open(&path)?;
+    let node = heaps::node(system, &options.heap)?;
+    let heap = HeapNode::open(system, &node)?;
     // A signal during the allocations is not lost: it ends the wait below.
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
         .context("cannot handle signals")?;
@@ -61,7 +61,7 @@ pub fn run(system: &System, output: Output, options: &Alloc) -> Result<Status> {
             anyhow!(
                 "cannot allocate {} from {} (buffer {number} of {}): {reasons}",
                 text::size(options.size),
-                path.display(),
+                node,
                 options.count
             )
         })?;

@@ -89,8 +89,8 @@ struct Report<'a> {
 
 /// Runs the command.
 pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
-    let path = heaps::node(system, &options.heap)?;
-    let heap = HeapNode::open(&path)?;
+    let node = heaps::node(system, &options.heap)?;
+    let heap = HeapNode::open(system, &node)?;
     let mut rows = Vec::new();
     for size in &options.size {
         let (mut allocate, mut write, mut free) = (Vec::new(), Vec::new(), Vec::new());
@@ -105,13 +105,9 @@ pub fn run(system: &System, output: Output, options: &Bench) -> Result<Status> {
                 ));
             }
             let start = Instant::now();
-            let buffer = heap.allocate(*size).with_context(|| {
-                format!(
-                    "cannot allocate {} from {}",
-                    text::size(*size),
-                    path.display()
-                )
-            })?;
+            let buffer = heap
+                .allocate(*size)
+                .with_context(|| format!("cannot allocate {} from {}", text::size(*size), node))?;
             allocate.push(start.elapsed());
             let start = Instant::now();
             buffer.write_all_pages(*size, page_size())?;

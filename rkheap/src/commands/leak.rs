@@ -15,7 +15,12 @@ use crate::arguments::{
 use crate::buffer::Buffer;
 use crate::exit::Status;
 use crate::output::Output;
+use crate::parse::trace_file::Stack;
 use crate::run;
+use crate::stacks::{
+    Recorder,
+    Stacks, //
+};
 use crate::system::System;
 use crate::text;
 use anyhow::{
@@ -43,6 +48,9 @@ pub struct LeftBuffer {
     /// Whether the process that allocated the buffer is older than the snapshot, so that it is not
     /// a part of COMMAND.
     pub maker_ran_before: Option<bool>,
+    /// The call stack of its allocation, if it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
 }
 
 /// What is known of the buffers that were left behind.
@@ -65,6 +73,14 @@ impl Comparison {
             conclusive: before.identifies_all() && after.identifies_all(),
             before: before.total_bytes,
             after: after.total_bytes,
+        }
+    }
+
+    /// Adds the recorded call stacks.
+    fn add_stacks(&mut self, stacks: &Stacks) {
+        for left in &mut self.left {
+            let inode = left.buffer.inode;
+            left.stack = inode.and_then(|inode| stacks.of(inode)).cloned();
         }
     }
 
@@ -104,6 +120,7 @@ pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
         .map(|buffer| LeftBuffer {
             maker_ran_before: buffer.pid.map(|pid| processes.contains(&pid)),
             buffer: buffer.clone(),
+            stack: None,
         })
         .collect();
     left.sort_by(|a, b| {
@@ -121,7 +138,7 @@ pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
 }
 
 /// Returns the process that allocated a buffer. If it is unknown, returns the first holder.
-fn process(buffer: &Buffer) -> (String, Option<u32>) {
+pub fn process(buffer: &Buffer) -> (String, Option<u32>) {
     let holder = buffer.holders.first();
     match (&buffer.thread, buffer.pid) {
         (Some(thread), pid) => (thread.clone(), pid),
@@ -137,6 +154,8 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     if options.watch {
         return watch::run(system, output, options);
     }
+    let recorder = options.stacks.then(|| Recorder::start(system));
+    let recorder = recorder.transpose()?;
     let (before, command) = match &options.since {
         Some(path) => (Snapshot::load(path)?, None),
         None if options.command.is_empty() => usage(),
@@ -147,7 +166,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     };
     let start = Instant::now();
     let settle = Duration::from_secs_f64(options.settle);
-    let (comparison, survey) = loop {
+    let (mut comparison, survey) = loop {
         let (after, survey) = Snapshot::take(system)?;
         ensure!(
             before.is_of_same_boot(&after),
@@ -169,10 +188,11 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
                 .to_owned(),
         );
     }
+    remarks.extend(add_stacks(&mut comparison, recorder.as_ref())?);
     report::print(
         system,
         output,
-        options.all,
+        options,
         command.as_ref(),
         &comparison,
         remarks,
@@ -186,6 +206,16 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     } else {
         Status::Done
     })
+}
+
+/// Adds what a recorder has. Returns what is missing.
+fn add_stacks(comparison: &mut Comparison, recorder: Option<&Recorder>) -> Result<Option<String>> {
+    let Some(recorder) = recorder else {
+        return Ok(None);
+    };
+    let stacks = recorder.stacks()?;
+    comparison.add_stacks(&stacks);
+    Ok(stacks.remark)
 }
 
 /// Says what the command line lacks, and exits.

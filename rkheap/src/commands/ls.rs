@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap ls`: the table of heaps.
+//! `rkheap ls`: the areas and their heaps.
 
 mod prometheus;
+mod tables;
 
-use crate::areas::{
-    Areas,
-    Backing, //
+use crate::access;
+use crate::area_use::{
+    self,
+    AreaUse, //
 };
-use crate::arguments::Format;
+use crate::areas::Areas;
+use crate::arguments::{
+    Format,
+    Ls, //
+};
 use crate::exit::{
     Missing,
     Status, //
@@ -21,10 +27,6 @@ use crate::module;
 use crate::output::Output;
 use crate::ranges::Ranges;
 use crate::system::System;
-use crate::table::{
-    Align,
-    Table, //
-};
 use crate::text;
 use anyhow::Result;
 use serde::Serialize;
@@ -33,11 +35,12 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Listing<'a> {
     heaps: &'a [Heap],
+    areas: &'a [AreaUse],
     remarks: &'a [String],
 }
 
 /// Runs the command. Fails with [`Missing`] if there are no heaps.
-pub fn run(system: &System, output: Output, format: Format) -> Result<Status> {
+pub fn run(system: &System, output: Output, options: &Ls) -> Result<Status> {
     let areas = Areas::read(system);
     let ranges = Ranges::read(system);
     let heaps = heaps::all(system, &areas, &ranges);
@@ -51,73 +54,39 @@ pub fn run(system: &System, output: Output, format: Format) -> Result<Status> {
                 .to_owned(),
         );
     }
+    remarks.extend(denied(system, &heaps));
+    let areas = area_use::of_heaps(&heaps);
     if output.json {
         output.print_json(&Listing {
             heaps: &heaps,
+            areas: &areas,
             remarks: &remarks,
         })?;
         return Ok(Status::Done);
     }
-    if format == Format::Prometheus {
+    if options.format == Format::Prometheus {
         output.print_text(&prometheus::text(&heaps))?;
         output.print_remarks(&remarks);
         return Ok(Status::Done);
     }
-    // The module states it, if it is loaded.
-    let shows_ram = heaps.iter().any(|heap| heap.could_take_ram.is_some());
-    let mut columns = vec![
-        ("HEAP", Align::Left),
-        ("BACKING", Align::Left),
-        ("SIZE", Align::Right),
-        ("USED", Align::Right),
-        ("POOLED", Align::Right),
-        ("FREE", Align::Right),
-        ("LARGEST FREE", Align::Right),
-    ];
-    if shows_ram {
-        columns.extend([
-            ("IN RAM", Align::Right),
-            ("LEFT IN RAM", Align::Right),
-            ("COULD GIVE", Align::Right),
-        ]);
-    }
-    let mut table = Table::new(&columns);
-    for heap in &heaps {
-        let size = |size: Option<u64>| size.map_or("-".to_owned(), text::size);
-        let at_most = if heap.largest_free_at_most { "<= " } else { "" };
-        let mut row = vec![
-            text::escaped(&heap.heap),
-            backing(heap),
-            size(heap.size),
-            size(heap.used),
-            size(heap.pooled),
-            size(heap.free),
-            format!("{at_most}{}", size(heap.largest_free)),
-        ];
-        if shows_ram {
-            row.extend([heap.beyond, heap.could_take_ram, heap.could_give].map(size));
-        }
-        table.add_row(row);
-    }
-    let mut lines = table.lines("");
-    if let Some(heading) = lines.first_mut() {
-        *heading = output.bold(heading);
-    }
-    output.print_lines(&lines)?;
+    output.print_lines(&match options.heaps {
+        true => tables::heaps(output, &heaps),
+        false => tables::areas(output, &areas),
+    })?;
     output.print_remarks(&remarks);
     Ok(Status::Done)
 }
 
-/// Describes the backing of a heap.
-fn backing(heap: &Heap) -> String {
-    let area = heap.area.as_deref().map(text::escaped).unwrap_or_default();
-    match heap.backing {
-        Backing::Pages => "RAM".to_owned(),
-        Backing::PagesBelow4Gib => "RAM below 4 GiB".to_owned(),
-        Backing::Area if heap.default_area => format!("area {area} (default)"),
-        Backing::Area => format!("area {area}"),
-        Backing::ContiguousRam => "RAM, contiguous".to_owned(),
-        Backing::Carveout => format!("carveout {area}"),
-        Backing::Unknown => "?".to_owned(),
-    }
+/// Says how this user gets access to heaps, if it lacks access to some.
+fn denied(system: &System, heaps: &[Heap]) -> Option<String> {
+    let denied = heaps.iter().filter(|heap| heap.may_use == Some(false));
+    let count = denied.clone().count();
+    let node = denied
+        .into_iter()
+        .find_map(|heap| heaps::node_of(system, &heap.heap))?;
+    Some(format!(
+        "permission denied for {}: {}",
+        text::plural(count, "heap"),
+        access::cure(system, &node, access::HEAP_RULE)
+    ))
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rkheap peak`: the peak size of all buffers while a command runs.
+//! `rkheap peak`: the peak size of all buffers while a command runs, and what made it up.
+
+mod highest;
 
 use crate::exit::{
     Missing,
@@ -26,6 +28,10 @@ use crate::system::{
     ReadResult,
     System, //
 };
+use crate::table::{
+    Align,
+    Table, //
+};
 use crate::text;
 use anyhow::{
     anyhow,
@@ -34,6 +40,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use highest::Highest;
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -44,22 +51,30 @@ use std::io::{
 
 /// The JSON output.
 #[derive(Serialize)]
-struct Report {
-    run: CommandResult,
+struct Report<'a> {
+    run: &'a CommandResult,
     /// Rounded down to `resolution_bytes`.
     peak_bytes: u64,
     resolution_bytes: u64,
     before_bytes: u64,
     after_bytes: u64,
     own_buffers_only: bool,
+    /// The highest sum that was seen, which a short peak exceeds, and its parts.
+    seen_bytes: u64,
+    parts: &'a [highest::Part],
 }
 
 /// Runs the command. Fails with [`Missing`] if the module is not loaded or this user is not root.
 pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Status> {
     let (before, own_only) = read(&sum_file::SIZE, system)?;
     reset_peak(system)?;
-    let result = run::run(command, output.json)?;
-    let (peak, _) = read(&sum_file::PEAK, system)?;
+    let (result, highest) = highest::during(system, || run::run(command, output.json));
+    let result = result?;
+    let file = match system.exists(sum_file::PEAK_BYTES.path) {
+        true => sum_file::PEAK_BYTES,
+        false => sum_file::PEAK,
+    };
+    let (peak, _) = read(&file, system)?;
     let (after, _) = read(&sum_file::SIZE, system)?;
     let status = if result.is_success() {
         Status::Done
@@ -68,12 +83,14 @@ pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Stat
     };
     if output.json {
         output.print_json(&Report {
-            run: result,
+            run: &result,
             peak_bytes: peak,
-            resolution_bytes: sum_file::PEAK.unit,
+            resolution_bytes: file.unit,
             before_bytes: before,
             after_bytes: after,
             own_buffers_only: own_only,
+            seen_bytes: highest.bytes,
+            parts: &highest.parts,
         })?;
         return Ok(status);
     }
@@ -85,16 +102,68 @@ pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Stat
     } else {
         ""
     };
-    output.print_lines(&[
-        output.bold(&format!("peak: {} MiB{whose}", peak / sum_file::PEAK.unit)),
+    let exact = match file.unit {
+        1 => format!(" ({peak} bytes)"),
+        _ => String::new(),
+    };
+    let mut lines = vec![
+        output.bold(&format!("peak: {}{exact}{whose}", text::size(peak))),
         format!("  before: {}", text::size(before)),
         format!("  after:  {}", text::size(after)),
         format!(
-            "  so it took {} MiB more than there were before",
-            (peak / sum_file::PEAK.unit).saturating_sub(before / sum_file::PEAK.unit)
+            "  so it took {} more than there were before",
+            text::size(peak.saturating_sub(before))
         ),
-    ])?;
+    ];
+    lines.extend(composition(output, peak, &highest));
+    output.print_lines(&lines)?;
     Ok(status)
+}
+
+/// Returns the parts of the highest sum that was seen.
+fn composition(output: Output, peak: u64, highest: &Highest) -> Vec<String> {
+    // The peak is one of whole MiB, or exact.
+    let seen = match highest.bytes < peak {
+        true => format!(
+            "it was too short to be seen; made up of, when {} were seen:",
+            text::size(highest.bytes)
+        ),
+        false => "made up of:".to_owned(),
+    };
+    let mut table = Table::new(&[
+        ("PROCESS", Align::Left),
+        ("PID", Align::Right),
+        ("NAME", Align::Left),
+        ("HEAP", Align::Left),
+        ("SIZE", Align::Right),
+        ("COUNT", Align::Right),
+        ("SUM", Align::Right),
+    ]);
+    let unless_none = |name: &str| match name {
+        "" => "-".to_owned(),
+        name => text::escaped(name),
+    };
+    for part in &highest.parts {
+        let before = if part.existed_before { " (before)" } else { "" };
+        table.add_row(vec![
+            format!("{}{before}", unless_none(&part.process)),
+            part.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+            unless_none(part.name.as_deref().unwrap_or_default()),
+            unless_none(&part.exporter),
+            text::size(part.size),
+            part.count.to_string(),
+            text::size(part.bytes),
+        ]);
+    }
+    if highest.parts.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = table.lines("  ");
+    if let Some(heading) = lines.first_mut() {
+        *heading = output.bold(heading);
+    }
+    lines.insert(0, seen);
+    lines
 }
 
 /// Reads a node. Returns the size in bytes, and whether the node covers only the module's own

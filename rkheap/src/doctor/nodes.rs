@@ -3,20 +3,13 @@
 //! The device nodes of the heaps, and who may open them.
 
 use super::Finding;
+use crate::access;
 use crate::heaps::{
     CLASS,
     FOLDERS, //
 };
 use crate::system::System;
 use crate::text;
-use nix::sys::stat::Mode;
-use nix::unistd::{
-    Gid,
-    Group,
-    Uid,
-    User, //
-};
-use std::os::unix::fs::MetadataExt;
 
 pub(super) fn examine(system: &System) -> Vec<Finding> {
     let nodes: Vec<String> = FOLDERS
@@ -65,33 +58,6 @@ pub(super) fn examine(system: &System) -> Vec<Finding> {
             text::plural(nodes.len(), "heap"),
             text::escaped(first)
         ),
-        access_cure(
-            system,
-            first,
-            "install rk-dma-heap-common, whose udev rule gives the nodes to group video",
-        ),
+        access::cure(system, first, access::HEAP_RULE),
     )]
-}
-
-/// Returns how this user gets access to a node. `rule` is what gives it to the group `video`, if no
-/// group has access.
-pub(super) fn access_cure(system: &System, node: &str, rule: &str) -> String {
-    let of_group = (Mode::S_IRGRP | Mode::S_IWGRP).bits();
-    let user = User::from_uid(Uid::current()).ok().flatten();
-    let user = user.map_or("USER".to_owned(), |user| text::escaped(&user.name));
-    let metadata = std::fs::metadata(system.path(node)).ok();
-    let group = metadata
-        .filter(|metadata| metadata.gid() != 0 && metadata.mode() & of_group == of_group)
-        .and_then(|metadata| {
-            Group::from_gid(Gid::from_raw(metadata.gid()))
-                .ok()
-                .flatten()
-        });
-    match group {
-        Some(group) => format!(
-            "sudo adduser {user} {}, then log in again",
-            text::escaped(&group.name)
-        ),
-        None => format!("{rule}, then sudo adduser {user} video, and log in again"),
-    }
 }

@@ -2,10 +2,8 @@
 
 //! What programs of named stacks ask a machine for.
 
-use super::{
-    nodes::access_cure,
-    Finding, //
-};
+use super::Finding;
+use crate::access;
 use crate::arguments::Stack;
 use crate::heaps;
 use crate::system::System;
@@ -110,7 +108,7 @@ fn device(system: &System, needs: &Needs) -> Finding {
         return Finding::wrong(
             needs.subject,
             format!("permission denied for {path}"),
-            access_cure(
+            access::cure(
                 system,
                 path,
                 "write a udev rule that gives it to group video with MODE=\"0660\"",

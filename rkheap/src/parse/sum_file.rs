@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/rk_dmabuf/size` and `/proc/rk_dmabuf/peak`: the sum of all dma-bufs, now and at most.
+//! `/proc/rk_dmabuf/size`, `peak` and `peak_bytes`: the sum of all dma-bufs, now and at most.
 
 /// A file with one number of bytes.
 pub struct SumFile {
@@ -18,6 +18,14 @@ pub const PEAK: SumFile = SumFile {
     prefix: "Peak: ",
     suffix: " MiB",
     unit: 1 << 20,
+};
+
+/// The same in bytes. Older modules do not have it.
+pub const PEAK_BYTES: SumFile = SumFile {
+    path: "/proc/rk_dmabuf/peak_bytes",
+    prefix: "Peak: ",
+    suffix: " B",
+    unit: 1,
 };
 
 /// Every user may read this file. It exists if and only if the module is loaded.
@@ -50,6 +58,9 @@ mod tests {
             PEAK.parse(text)
         }
         assert_eq!(parse("Peak: 32 MiB\n"), Some((32 << 20, "")));
+        let bytes = PEAK_BYTES.parse("Peak: 33554433 B (inexact: x)\n");
+        assert_eq!(bytes, Some(((32 << 20) + 1, " (inexact: x)")));
+        assert_eq!(PEAK_BYTES.parse("Peak: 32 MiB\n"), None);
         for notes in [OWN_ONLY, " (inexact: exports or releases were missed)"] {
             assert_eq!(
                 parse(&format!("Peak: 32 MiB{notes}\n")),

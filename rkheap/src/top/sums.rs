@@ -43,6 +43,8 @@ pub struct Sample {
     /// Number of all buffers.
     pub buffers: usize,
     pub remarks: Vec<String>,
+    /// All buffers.
+    pub list: Vec<Buffer>,
     sums: BTreeMap<Key, Sum>,
 }
 
@@ -90,6 +92,7 @@ impl Sample {
             bytes: survey.bytes(),
             buffers: survey.buffers.len(),
             remarks: survey.remarks,
+            list: Vec::new(),
             sums: BTreeMap::new(),
         };
         for buffer in &survey.buffers {
@@ -101,6 +104,7 @@ impl Sample {
         if by == By::Heap {
             sample.add_heaps(system);
         }
+        sample.list = survey.buffers;
         sample
     }
 
@@ -118,18 +122,21 @@ impl Sample {
             };
             self.add(key, buffer);
         }
-        if buffer.holders.is_empty() {
-            // Lists with reference counts are readable by root only, and root sees all holders.
-            let holders_known = buffer.inode.is_some() && buffer.references.is_some();
-            self.add(
-                if holders_known {
-                    Key::Kernel
-                } else {
-                    Key::Unknown
-                },
-                buffer,
-            );
+        if let Some(key) = Self::key_without_holders(buffer) {
+            self.add(key, buffer);
         }
+    }
+
+    /// Returns the group of a buffer that no process holds, as far as it is known.
+    pub fn key_without_holders(buffer: &Buffer) -> Option<Key> {
+        // Lists with reference counts are readable by root only, and root sees all holders.
+        let holders_known = buffer.inode.is_some() && buffer.references.is_some();
+        let key = if holders_known {
+            Key::Kernel
+        } else {
+            Key::Unknown
+        };
+        buffer.holders.is_empty().then_some(key)
     }
 
     /// Adds heaps without buffers, and the page arrays of drivers.
@@ -205,7 +212,14 @@ fn difference(now: u64, before: u64) -> i64 {
 impl Row {
     /// Returns the name of the group, in printable form.
     pub fn label(&self) -> String {
-        match &self.key {
+        self.key.label()
+    }
+}
+
+impl Key {
+    /// Returns the name of the group, in printable form.
+    pub fn label(&self) -> String {
+        match self {
             Key::Name(name) if name.is_empty() => "-".to_owned(),
             Key::Name(name) => text::escaped(name),
             Key::Process { pid, name } => format!("{} ({pid})", text::escaped(name)),
@@ -216,9 +230,33 @@ impl Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+    use crate::buffer::Holder;
     use proptest::prelude::*;
+
+    /// Returns a sample of processes that hold one buffer each.
+    pub fn processes(processes: &[(u32, &str, u64)]) -> Sample {
+        let mut sample = Sample::default();
+        for (pid, name, size) in processes {
+            sample.list.push(Buffer {
+                size: *size,
+                exporter: "system".into(),
+                name: Some(format!("frame of {name}")),
+                holders: vec![Holder {
+                    pid: *pid,
+                    name: (*name).into(),
+                    descriptors: 1,
+                    mappings: 0,
+                }],
+                ..Buffer::default()
+            });
+        }
+        for buffer in sample.list.clone() {
+            sample.add_holders(&buffer);
+        }
+        sample
+    }
 
     fn sample(sums: &[(&str, u64)]) -> Sample {
         Sample {

@@ -2,6 +2,8 @@
 
 //! The interactive mode of `top`. The terminal is restored on every exit.
 
+use super::gauges::Gauges;
+use super::save;
 use super::sums::Sample;
 use super::view::{
     Action,
@@ -14,6 +16,7 @@ use crate::interruption::{
 };
 use crate::output::Output;
 use crate::system::System;
+use crate::text;
 use anyhow::{
     Context,
     Result, //
@@ -83,13 +86,16 @@ pub fn run(
 ) -> Result<()> {
     let interval = Duration::from_secs_f64(options.interval);
     let mut view = View::new(options.by, output.is_colored());
-    view.update(Sample::take(system, view.by));
+    let mut gauges = Gauges::new(system);
+    gauges.update(system);
+    view.update(Sample::take(system, view.by), &gauges.all);
     let mut screen = Screen::open()?;
     let mut sampled_at = Instant::now();
     let mut action = Action::Redraw;
     while !interruption.has_come() && action != Action::Quit {
         if action == Action::Resample || (!view.stopped && sampled_at.elapsed() >= interval) {
-            view.update(Sample::take(system, view.by));
+            gauges.update(system);
+            view.update(Sample::take(system, view.by), &gauges.all);
             sampled_at = Instant::now();
             action = Action::Redraw;
         }
@@ -103,7 +109,18 @@ pub fn run(
         let remaining = interval.saturating_sub(sampled_at.elapsed());
         if event::poll(remaining.clamp(Duration::from_millis(1), interruption::POLL_INTERVAL))? {
             action = match event::read()? {
-                Event::Key(key) => view.key(key),
+                Event::Key(key) => match view.key(key) {
+                    Action::Save(format) => {
+                        let drawn = screen.0.draw(|frame| view.draw(frame));
+                        let drawn = drawn.context("cannot draw on the terminal")?;
+                        view.message = Some(match save::save(drawn.buffer, format) {
+                            Ok(name) => format!("saved as {name}"),
+                            Err(error) => text::escaped(&format!("{error:#}")),
+                        });
+                        Action::Redraw
+                    }
+                    action => action,
+                },
                 // Drawing reads the new size.
                 Event::Resize(..) => Action::Redraw,
                 _ => Action::None,

@@ -1,45 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The screen of `top`: its state, the keys, and the drawing.
+//! The state of the screen of `top`, and the keys that change it.
 
+use super::details;
+use super::gauges::Gauge;
+use super::save::Format;
 use super::sums::{
     Growth,
+    Key,
     Row,
     Sample,
     Sort, //
 };
 use crate::arguments::By;
-use crate::text;
 use ratatui::crossterm::event::{
     KeyCode,
     KeyEvent,
     KeyEventKind,
     KeyModifiers, //
 };
-use ratatui::layout::{
-    Constraint,
-    Layout,
-    Rect, //
-};
-use ratatui::style::{
-    Color,
-    Modifier,
-    Style, //
-};
-use ratatui::text::Line;
-use ratatui::widgets::{
-    Cell,
-    Paragraph,
-    Row as Cells,
-    Table, //
-};
-use ratatui::Frame;
-
-/// Minimum width of the screen for the column with the number of buffers.
-const WIDE_SCREEN: u16 = 56;
-
-const KEYS: &str = "h heap  p process  e exporter  g growth  s size  r reset  space stop  q end";
-const KEYS_NARROW: &str = "h p e  g s  r  space  q";
 
 /// The action that a key requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +28,20 @@ pub enum Action {
     Redraw,
     /// Take a new sample and draw the screen.
     Resample,
+    /// Save the screen as it is.
+    Save(Format),
     Quit,
+}
+
+/// What the middle of the screen shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Page {
+    /// The sums.
+    #[default]
+    Sums,
+    /// The buffers of a group.
+    Buffers(Key),
+    Help,
 }
 
 /// The state of the screen.
@@ -58,12 +50,24 @@ pub struct View {
     pub sort: Sort,
     /// Whether periodic updates are stopped.
     pub stopped: bool,
-    colored: bool,
-    /// Index of the first visible row.
-    first_row: usize,
+    pub(super) colored: bool,
+    pub(super) page: Page,
+    /// Only rows whose names contain this text are shown.
+    pub(super) filter: String,
+    /// Whether keys are characters of the filter.
+    pub(super) is_typing: bool,
+    /// The group under the cursor; the first if `None`, or if it is not there any more.
+    cursor: Option<Key>,
+    /// Index of the first visible line.
+    pub(super) first: usize,
+    /// Number of lines that the last drawing had place for.
+    pub(super) height: usize,
+    /// What the last key has done.
+    pub message: Option<String>,
+    pub gauges: Vec<Gauge>,
     growth: Growth,
-    sample: Sample,
-    rows: Vec<Row>,
+    pub(super) sample: Sample,
+    pub(super) rows: Vec<Row>,
 }
 
 impl View {
@@ -74,7 +78,14 @@ impl View {
             sort: Sort::Growth,
             stopped: false,
             colored,
-            first_row: 0,
+            page: Page::default(),
+            filter: String::new(),
+            is_typing: false,
+            cursor: None,
+            first: 0,
+            height: 10,
+            message: None,
+            gauges: Vec::new(),
             growth: Growth::default(),
             sample: Sample::default(),
             rows: Vec::new(),
@@ -82,14 +93,17 @@ impl View {
     }
 
     /// Shows a new sample.
-    pub fn update(&mut self, sample: Sample) {
+    pub fn update(&mut self, sample: Sample, gauges: &[Gauge]) {
         self.sample = sample;
+        self.gauges = gauges.to_vec();
         self.sort_rows();
     }
 
     fn sort_rows(&mut self) {
+        let filter = self.filter.to_lowercase();
         self.rows = self.growth.rows(&self.sample, self.sort);
-        self.first_row = self.first_row.min(self.rows.len().saturating_sub(1));
+        self.rows
+            .retain(|row| row.label().to_lowercase().contains(&filter));
     }
 
     /// Handles a key.
@@ -97,134 +111,141 @@ impl View {
         if key.kind == KeyEventKind::Release {
             return Action::None;
         }
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        self.message = None;
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c' | 'd') => Action::Quit,
+                _ => Action::None,
+            };
+        }
+        if self.is_typing {
+            return self.type_filter(key.code);
+        }
         match key.code {
-            KeyCode::Char('c' | 'd') if control => Action::Quit,
-            KeyCode::Char('q') | KeyCode::Esc => Action::Quit,
-            KeyCode::Char('h') => self.group_by(By::Heap),
-            KeyCode::Char('p') => self.group_by(By::Process),
-            KeyCode::Char('e') => self.group_by(By::Exporter),
+            KeyCode::Char('q') => return Action::Quit,
+            KeyCode::Char('w') => return Action::Save(Format::Text),
+            KeyCode::Char('W') => return Action::Save(Format::Svg),
+            KeyCode::Char(' ') => self.stopped = !self.stopped,
+            KeyCode::Down => self.move_by(1),
+            KeyCode::Up => self.move_by(-1),
+            KeyCode::PageDown => self.move_by(self.page_height()),
+            KeyCode::PageUp => self.move_by(-self.page_height()),
+            KeyCode::Home => self.move_by(isize::MIN),
+            KeyCode::End => self.move_by(isize::MAX),
+            code => {
+                return match self.page {
+                    Page::Sums => self.key_of_sums(code),
+                    // Whatever opened it closes it, too.
+                    Page::Buffers(_) | Page::Help => match code {
+                        KeyCode::Esc | KeyCode::Enter | KeyCode::Backspace | KeyCode::Char('?') => {
+                            self.open(Page::Sums)
+                        }
+                        _ => Action::None,
+                    },
+                };
+            }
+        }
+        Action::Redraw
+    }
+
+    /// Handles a key that has a meaning among sums only.
+    fn key_of_sums(&mut self, code: KeyCode) -> Action {
+        match code {
+            KeyCode::Esc if self.filter.is_empty() => return Action::Quit,
+            KeyCode::Esc => {
+                self.filter.clear();
+                self.sort_rows();
+            }
+            KeyCode::Char('/') => self.is_typing = true,
+            KeyCode::Char('?') => return self.open(Page::Help),
+            KeyCode::Enter => match self.rows.get(self.cursor()) {
+                Some(row) => return self.open(Page::Buffers(row.key.clone())),
+                None => return Action::None,
+            },
+            KeyCode::Char('h') => return self.group_by(By::Heap),
+            KeyCode::Char('p') => return self.group_by(By::Process),
+            KeyCode::Char('e') => return self.group_by(By::Exporter),
             KeyCode::Char('g') => self.sort_by(Sort::Growth),
             KeyCode::Char('s') => self.sort_by(Sort::Size),
             KeyCode::Char('r') => {
                 self.growth.reset();
-                Action::Resample
+                return Action::Resample;
             }
-            KeyCode::Char(' ') => {
-                self.stopped = !self.stopped;
-                Action::Redraw
-            }
-            KeyCode::Down => self.scroll(self.first_row.saturating_add(1)),
-            KeyCode::Up => self.scroll(self.first_row.saturating_sub(1)),
-            KeyCode::PageDown => self.scroll(self.first_row.saturating_add(10)),
-            KeyCode::PageUp => self.scroll(self.first_row.saturating_sub(10)),
-            KeyCode::Home => self.scroll(0),
-            _ => Action::None,
+            _ => return Action::None,
         }
+        Action::Redraw
+    }
+
+    fn type_filter(&mut self, code: KeyCode) -> Action {
+        match code {
+            KeyCode::Enter => self.is_typing = false,
+            KeyCode::Esc => {
+                self.is_typing = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => drop(self.filter.pop()),
+            KeyCode::Char(character) => self.filter.push(character),
+            _ => return Action::None,
+        }
+        self.sort_rows();
+        Action::Redraw
+    }
+
+    fn open(&mut self, page: Page) -> Action {
+        self.page = page;
+        self.first = 0;
+        Action::Redraw
     }
 
     fn group_by(&mut self, by: By) -> Action {
         if self.by != by {
             self.by = by;
-            self.first_row = 0;
+            self.first = 0;
+            self.cursor = None;
             // Growth is only meaningful between samples of the same grouping.
             self.growth.reset();
         }
         Action::Resample
     }
 
-    fn sort_by(&mut self, sort: Sort) -> Action {
+    fn sort_by(&mut self, sort: Sort) {
         self.sort = sort;
         self.sort_rows();
-        Action::Redraw
     }
 
-    fn scroll(&mut self, first: usize) -> Action {
-        self.first_row = first.min(self.rows.len().saturating_sub(1));
-        Action::Redraw
+    /// Returns the index of the row under the cursor.
+    pub(super) fn cursor(&self) -> usize {
+        let key = self.cursor.as_ref();
+        let index = key.and_then(|key| self.rows.iter().position(|row| row.key == *key));
+        index.unwrap_or(0)
     }
 
-    /// Draws the screen.
-    pub fn draw(&self, frame: &mut Frame<'_>) {
-        let [top, middle, note, bottom] = Layout::vertical([
-            Constraint::Length(1),
-            Constraint::Min(1),
-            Constraint::Length(u16::from(!self.sample.remarks.is_empty())),
-            Constraint::Length(1),
-        ])
-        .areas(frame.area());
-        let bold = Style::new().add_modifier(Modifier::BOLD);
-        frame.render_widget(Paragraph::new(Line::styled(self.title(), bold)), top);
-        self.draw_table(frame, middle);
-        if let Some(remark) = self.sample.remarks.first() {
-            frame.render_widget(Paragraph::new(text::escaped(remark)), note);
-        }
-        let keys = if usize::from(bottom.width) < KEYS.len() {
-            KEYS_NARROW
+    fn page_height(&self) -> isize {
+        isize::try_from(self.height).unwrap_or(1).max(1)
+    }
+
+    /// Moves the cursor among sums, and else the text.
+    fn move_by(&mut self, lines: isize) {
+        if self.page == Page::Sums {
+            let last = self.rows.len().saturating_sub(1);
+            let index = self.cursor().saturating_add_signed(lines).min(last);
+            // At the top it stays there, whatever comes first.
+            self.cursor = match index {
+                0 => None,
+                _ => self.rows.get(index).map(|row| row.key.clone()),
+            };
         } else {
-            KEYS
-        };
-        let reversed = Style::new().add_modifier(Modifier::REVERSED);
-        frame.render_widget(Paragraph::new(keys).style(reversed), bottom);
-    }
-
-    fn title(&self) -> String {
-        let sort = match self.sort {
-            Sort::Growth => "growth",
-            Sort::Size => "size",
-        };
-        format!(
-            "rkheap: {}, {}, by {}, sorted by {sort}{}",
-            text::plural(self.sample.buffers, "buffer"),
-            text::size(self.sample.bytes),
-            self.by.name(),
-            if self.stopped { ", stopped" } else { "" }
-        )
-    }
-
-    fn draw_table(&self, frame: &mut Frame<'_>, area: Rect) {
-        let wide = area.width >= WIDE_SCREEN;
-        let bold = Style::new().add_modifier(Modifier::BOLD);
-        let right = |text: String| Cell::from(Line::from(text).right_aligned());
-        let cells = |name: String, buffers: String, size: String, grown: String| {
-            let mut cells = vec![Cell::from(name)];
-            if wide {
-                cells.push(right(buffers));
-            }
-            cells.extend([right(size), right(grown)]);
-            Cells::new(cells)
-        };
-        let heading = cells(
-            self.by.heading().into(),
-            "BUFFERS".into(),
-            "SIZE".into(),
-            "GROWN".into(),
-        );
-        let visible_rows = usize::from(area.height.saturating_sub(1));
-        let rows = self
-            .rows
-            .iter()
-            .skip(self.first_row)
-            .take(visible_rows)
-            .map(|row| {
-                let cells = cells(
-                    row.label(),
-                    row.buffers.to_string(),
-                    text::size(row.bytes),
-                    text::difference(row.grown_bytes),
-                );
-                if row.grown_bytes > 0 && self.colored {
-                    cells.style(Style::new().fg(Color::Red))
-                } else {
-                    cells
-                }
-            });
-        let mut widths = vec![Constraint::Min(10)];
-        if wide {
-            widths.push(Constraint::Length(8));
+            let last = self.lines().len().saturating_sub(self.height.max(1) + 1);
+            self.first = self.first.saturating_add_signed(lines).min(last);
         }
-        let size = if wide { 13 } else { 10 };
-        widths.extend([Constraint::Length(size); 2]);
-        frame.render_widget(Table::new(rows, widths).header(heading.style(bold)), area);
+    }
+
+    /// Returns the heading and the lines of a page that is not the sums.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match &self.page {
+            Page::Sums => Vec::new(),
+            Page::Help => super::draw::HELP.lines().map(str::to_owned).collect(),
+            Page::Buffers(key) => details::lines(&self.sample, key),
+        }
     }
 }

@@ -31,6 +31,7 @@ const READ_PATHS: &[&str] = &[
     "/proc/rk_dma_heap/rk-dma-heap-info",
     "/proc/rk_dmabuf/size",
     "/proc/rk_dmabuf/peak",
+    "/proc/rk_dmabuf/peak_bytes",
     "/proc/rk_dmabuf/dev",
     "/proc/rk_dmabuf/sgt",
     "/proc/rk_dmabuf/buffers",

@@ -57,7 +57,7 @@ pub fn add(tests: &mut Tests) {
 }
 
 /// Kills the holders of a buffer.
-fn kill_holders(left: &Value) -> Result<()> {
+pub fn kill_holders(left: &Value) -> Result<()> {
     for holder in list(left, "holders")? {
         kill(
             Pid::from_raw(i32::try_from(number(holder, "pid")?)?),

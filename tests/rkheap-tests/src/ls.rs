@@ -148,13 +148,31 @@ fn pooled() -> Result<()> {
     })
 }
 
+// The area's row has what the kernel counts, and the heaps are beneath it.
 fn table() -> Result<()> {
     let _held = Heap::open("cma")?.allocate(3 * MIB as usize / 2)?;
     let output = rkheap("ls")?;
     output.expect(0)?;
+    let lines: Vec<&str> = output.stdout.lines().collect();
+    let is_beneath = |line: &&str| line.starts_with("  ") && line.contains("cma 1.5 MiB,");
+    let beneath = lines.iter().position(is_beneath);
+    let row = beneath.and_then(|beneath| lines.get(beneath.checked_sub(1)?));
+    let row = row.with_context(|| format!("no row for cma: {}", output.stdout))?;
+    let free = number(&heap("cma")?, "free")?;
+    let used = number(&heap("cma")?, "size")?.saturating_sub(free) / MIB;
+    ensure!(
+        row.contains(&format!(" {used}.")) || row.contains(&format!(" {used} MiB")),
+        "{row}"
+    );
+    ensure!(row.contains("[#") && row.ends_with("yes"), "{row}");
+    for line in &lines {
+        ensure!(line.chars().count() <= 80, "too wide: {line}");
+    }
+    ensure!(!output.stdout.contains('\x1b'), "colors without a terminal");
+    let output = rkheap("ls --heaps")?;
+    output.expect(0)?;
     let line = output.stdout.lines().find(|line| line.starts_with("cma "));
     let line = line.with_context(|| format!("no line for cma: {}", output.stdout))?;
     ensure!(line.contains(" 1.5 MiB "), "{line}");
-    ensure!(!output.stdout.contains('\x1b'), "colors without a terminal");
     Ok(())
 }

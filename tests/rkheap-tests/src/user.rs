@@ -36,6 +36,8 @@ use nix::unistd::{
     Uid, //
 };
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{
     Command,
     Stdio, //
@@ -44,6 +46,7 @@ use std::process::{
 pub fn add(tests: &mut Tests) {
     tests.add("user/own-buffers", own_buffers);
     tests.add("user/sums", sums);
+    tests.add("user/which-heaps", which_heaps);
     tests.add("user/what-root-alone-may", what_root_alone_may);
     tests.add("user/others-leave-something", others_leave_something);
 }
@@ -134,6 +137,40 @@ fn sums() -> Result<()> {
     })
 }
 
+// What `ls` says of a node is what opening it does.
+fn which_heaps() -> Result<()> {
+    const NODE: &str = "/dev/dma_heap/cma";
+    let rights = std::fs::metadata(NODE)?.permissions();
+    std::fs::set_permissions(NODE, Permissions::from_mode(0o666))?;
+    let result = as_nobody(|_| {
+        let listing = json("ls")?;
+        for heap in list(&listing, "heaps")? {
+            let name = text(heap, "heap")?;
+            let opened = Heap::open(name).is_ok();
+            ensure!(opened == (name == "cma"), "{name} can be opened: {opened}");
+            ensure!(heap.get("may_use") == Some(&Value::Bool(opened)), "{heap}");
+        }
+        let output = rkheap("ls")?;
+        output.expect(0)?.reports("permission denied for ")?;
+        output.reports("sudo adduser ")?;
+        let access: Vec<_> = output
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("RAM ") || line.contains("(default)"))
+            .filter_map(|line| line.split_whitespace().last())
+            .collect();
+        ensure!(access.len() >= 2, "{output:?}");
+        ensure!(
+            access.contains(&"some") && access.contains(&"no"),
+            "{output:?}"
+        );
+        ensure!(output.stdout.contains("\n  not for you:\n"), "{output:?}");
+        Ok(())
+    });
+    std::fs::set_permissions(NODE, rights)?;
+    result
+}
+
 // A buffer of another user that appears meanwhile cannot be told from those that were there.
 fn others_leave_something() -> Result<()> {
     let mut root_process = Command::new("sh")
@@ -179,6 +216,9 @@ fn what_root_alone_may() -> Result<()> {
         rkheap("alloc system 4K --hold 0")?
             .expect(3)?
             .reports("permission denied")?;
+        rkheap("leak --stacks -- true")?
+            .expect(3)?
+            .reports("permission denied: the call stacks")?;
         rkheap("map cma --advanced")?.expect(3)?.reports("sudo")?;
         rkheap("map cma")?.expect(3)?.reports("sudo")?;
         Ok(())

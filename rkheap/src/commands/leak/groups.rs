@@ -6,6 +6,7 @@ use super::{
     process,
     LeftBuffer, //
 };
+use crate::parse::trace_file::Stack;
 use crate::text;
 use serde::Serialize;
 use std::collections::{
@@ -29,6 +30,9 @@ pub struct Group {
     /// The age of the newest and of the oldest, in milliseconds.
     pub min_age_ms: Option<u64>,
     pub max_age_ms: Option<u64>,
+    /// The call stack of their allocations, if it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
     /// Who holds them.
     #[serde(skip)]
     pub held_by: Holders,
@@ -99,6 +103,7 @@ pub fn groups(left: &[LeftBuffer], each: bool) -> Vec<Group> {
                 && group.name == buffer.name
                 && group.exporter == buffer.exporter
                 && group.size == buffer.size
+                && group.stack == left.stack
         };
         // Those of one process are in sequence.
         let of_process = groups
@@ -116,6 +121,7 @@ pub fn groups(left: &[LeftBuffer], each: bool) -> Vec<Group> {
                     name: buffer.name.clone(),
                     exporter: buffer.exporter.clone(),
                     size: buffer.size,
+                    stack: left.stack.clone(),
                     ..Group::default()
                 });
                 match groups.last_mut() {
@@ -159,7 +165,27 @@ mod tests {
                 ..Buffer::default()
             },
             maker_ran_before: Some(false),
+            stack: None,
         }
+    }
+
+    #[test]
+    fn allocations_of_different_places_are_apart() {
+        let stack = |name: &str| {
+            Some(Stack {
+                kernel: vec![name.to_owned()],
+                ..Stack::default()
+            })
+        };
+        let mut buffers = [left(1, 8192, 5), left(1, 8192, 7), left(1, 8192, 9)];
+        buffers[0].stack = stack("a");
+        buffers[1].stack = stack("b");
+        buffers[2].stack = stack("a");
+        let counts: Vec<_> = groups(&buffers, false)
+            .iter()
+            .map(|group| group.count)
+            .collect();
+        assert_eq!(counts, [2, 1]);
     }
 
     #[test]

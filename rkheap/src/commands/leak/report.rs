@@ -11,7 +11,9 @@ use super::{
     Comparison,
     LeftBuffer, //
 };
+use crate::arguments::Leak;
 use crate::output::Output;
+use crate::parse::trace_file::Stack;
 use crate::processes;
 use crate::run::CommandResult;
 use crate::system::System;
@@ -43,7 +45,7 @@ struct Report<'a> {
 pub fn print(
     system: &System,
     output: Output,
-    all: bool,
+    options: &Leak,
     command: Option<&CommandResult>,
     comparison: &Comparison,
     mut remarks: Vec<String>,
@@ -90,18 +92,44 @@ pub fn print(
         text::plural(left.len(), "buffer"),
         text::size(bytes)
     )));
-    let mut table = table(system, left, all).lines("  ");
+    let groups = groups(left, options.all);
+    let stacks = distinct(&groups);
+    let mut table = table(system, left, &groups, &stacks, options).lines("  ");
     if let Some(heading) = table.first_mut() {
         *heading = output.bold(heading);
     }
     lines.extend(table);
     lines.extend(sums(left));
+    for (index, stack) in stacks.iter().enumerate() {
+        lines.push(output.bold(&format!(
+            "stack {}, the innermost function first:",
+            index + 1
+        )));
+        lines.extend(stack.lines().iter().map(|function| format!("  {function}")));
+    }
     output.print_lines(&lines)
 }
 
+/// Returns each recorded stack once.
+fn distinct(groups: &[Group]) -> Vec<&Stack> {
+    let mut stacks = Vec::new();
+    for stack in groups.iter().filter_map(|group| group.stack.as_ref()) {
+        if !stacks.contains(&stack) {
+            stacks.push(stack);
+        }
+    }
+    stacks
+}
+
 /// Creates the table of the text output.
-fn table(system: &System, left: &[LeftBuffer], all: bool) -> Table {
-    let mut table = Table::new(&[
+fn table(
+    system: &System,
+    left: &[LeftBuffer],
+    groups: &[Group],
+    stacks: &[&Stack],
+    options: &Leak,
+) -> Table {
+    let mut columns = vec![
         ("PROCESS", Align::Left),
         ("PID", Align::Right),
         ("NAME", Align::Left),
@@ -109,23 +137,26 @@ fn table(system: &System, left: &[LeftBuffer], all: bool) -> Table {
         ("SIZE", Align::Right),
         ("COUNT", Align::Right),
         ("AGE", Align::Left),
-        ("HELD BY", Align::Left),
-    ]);
+    ];
+    if options.stacks {
+        columns.push(("STACK", Align::Right));
+    }
+    columns.push(("HELD BY", Align::Left));
+    let mut table = Table::new(&columns);
     let unless_none = |name: &str| match name {
         "" => "-".to_owned(),
         name => text::escaped(name),
     };
-    let groups = groups(left, all);
     for (index, group) in groups.iter().enumerate() {
         let ran_before = match group.maker_ran_before {
             Some(true) => " (ran before)",
             _ => "",
         };
         let mut held_by = group.held_by.text();
-        if all {
+        if options.all {
             held_by.extend(left.get(index).map(|left| descriptors(system, left)));
         }
-        table.add_row(vec![
+        let mut row = vec![
             format!("{}{ran_before}", unless_none(&group.process)),
             group.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             unless_none(group.name.as_deref().unwrap_or_default()),
@@ -133,8 +164,15 @@ fn table(system: &System, left: &[LeftBuffer], all: bool) -> Table {
             text::size(group.size),
             group.count.to_string(),
             ages(group),
-            held_by,
-        ]);
+        ];
+        if options.stacks {
+            let index = stacks
+                .iter()
+                .position(|stack| Some(*stack) == group.stack.as_ref());
+            row.push(index.map_or("-".to_owned(), |index| (index + 1).to_string()));
+        }
+        row.push(held_by);
+        table.add_row(row);
     }
     table
 }

@@ -3,6 +3,7 @@
 //! `rkheap leak --watch`: how the buffers of programs that run already grow.
 
 use super::{
+    add_stacks,
     report,
     Comparison, //
 };
@@ -18,6 +19,7 @@ use crate::exit::{
 };
 use crate::interruption::Interruption;
 use crate::output::Output;
+use crate::stacks::Recorder;
 use crate::system::System;
 use crate::text;
 use anyhow::{
@@ -91,6 +93,8 @@ impl Course {
 /// or a signal arrives, and then what is newer than the start.
 pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     let interruption = Interruption::handle()?;
+    let recorder = options.stacks.then(|| Recorder::start(system));
+    let recorder = recorder.transpose()?;
     let start = Instant::now();
     let (before, survey) = Snapshot::take(system)?;
     output.print_remarks(&survey.remarks);
@@ -119,7 +123,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
         interruption.sleep(Duration::from_secs_f64(options.interval));
         after = Snapshot::take(system)?.0;
     };
-    let comparison = Comparison::new(&before, &after, options.pid);
+    let mut comparison = Comparison::new(&before, &after, options.pid);
     let mut remarks = Vec::new();
     if let (true, Some(limit)) = (too_much, options.limit) {
         remarks.push(format!("grown by more than {}", text::size(limit)));
@@ -127,7 +131,8 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     if let (true, Some(pid)) = (ended(&after), options.pid) {
         remarks.push(format!("process {pid} has ended"));
     }
-    report::print(system, output, options.all, None, &comparison, remarks)?;
+    remarks.extend(add_stacks(&mut comparison, recorder.as_ref())?);
+    report::print(system, output, options, None, &comparison, remarks)?;
     // A program that runs may hold what it has made.
     let is_leak = too_much || ended(&after) && !comparison.left.is_empty();
     Ok(if is_leak {
