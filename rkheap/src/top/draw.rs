@@ -2,6 +2,7 @@
 
 //! The drawing of the screen of `top`.
 
+use super::gauges::WIDE_SCREEN;
 use super::sums::Sort;
 use super::view::{
     Page,
@@ -27,9 +28,6 @@ use ratatui::widgets::{
 };
 use ratatui::Frame;
 
-/// Minimum width of the screen for the columns that a narrow one lacks.
-pub const WIDE_SCREEN: u16 = 56;
-
 /// Number of lines that the areas leave to the rest.
 const REST_HEIGHT: u16 = 8;
 
@@ -38,24 +36,6 @@ const KEYS: &str =
 const KEYS_SHORT: &str = "h p e  g s r  enter open  / filter  ? help  q end";
 const KEYS_NARROW: &str = "h p e  g s  r  space  / ? q";
 const KEYS_OF_PAGES: &str = "arrows scroll  w save  esc back  q end";
-
-pub const HELP: &str = "\
-KEYS
-arrows, page up, page down, home, end   move
-enter           the buffers of what is under the cursor
-/               only what contains a text; enter keeps it, esc ends it
-h  p  e         sums by heap, by process, by exporter
-g  s            sort by growth, by size
-r               growth from now on
-space           stop and resume
-w  W            save the screen as text, as SVG, into the current folder
-?               this help
-esc             back
-q               end
-
-A line above the table is an area, or RAM: what is used of it, and how that
-was in the last minute at one sample a second. The highest of it is the scale.
-GROWN is since the start, or since r.";
 
 impl View {
     /// Draws the screen.

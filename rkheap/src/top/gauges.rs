@@ -12,6 +12,9 @@ use crate::system::System;
 use crate::text;
 use std::collections::VecDeque;
 
+/// Minimum width of the screen for the columns that a narrow one lacks.
+pub const WIDE_SCREEN: u16 = 56;
+
 /// The number of samples that a sparkline has at most.
 pub const HISTORY: usize = 60;
 
@@ -55,7 +58,7 @@ impl Gauge {
 
     /// Returns its line, of at most `width` characters.
     pub fn line(&self, width: usize) -> String {
-        let wide = width >= super::draw::WIDE_SCREEN.into();
+        let wide = width >= WIDE_SCREEN.into();
         let (name, bar) = if wide { (22, 12) } else { (12, 8) };
         let label = text::shortened(&self.label, name);
         let mut line = format!("{label:name$} {}", text::bar(self.used, self.size, bar));

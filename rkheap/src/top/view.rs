@@ -20,6 +20,24 @@ use ratatui::crossterm::event::{
     KeyModifiers, //
 };
 
+const HELP: &str = "\
+KEYS
+arrows, page up, page down, home, end   move
+enter           the buffers of what is under the cursor
+/               only what contains a text; enter keeps it, esc ends it
+h  p  e         sums by heap, by process, by exporter
+g  s            sort by growth, by size
+r               growth from now on
+space           stop and resume
+w  W            save the screen as text, as SVG, into the current folder
+?               this help
+esc             back
+q               end
+
+A line above the table is an area, or RAM: what is used of it, and how that
+was in the last minute at one sample a second. The highest of it is the scale.
+GROWN is since the start, or since r.";
+
 /// The action that a key requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -244,7 +262,7 @@ impl View {
     pub(super) fn lines(&self) -> Vec<String> {
         match &self.page {
             Page::Sums => Vec::new(),
-            Page::Help => super::draw::HELP.lines().map(str::to_owned).collect(),
+            Page::Help => HELP.lines().map(str::to_owned).collect(),
             Page::Buffers(key) => details::lines(&self.sample, key),
         }
     }
