@@ -67,7 +67,8 @@ test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to 
 	@packages/test-dkms $(TARGET)
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
-	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --append init_on_alloc=0 --timeout 0 -- \
+	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \
+		--append init_on_alloc=0 -- \
 		"pool-tests soak/ --soak $$(($(HOURS) * 60)) && \
 		insmod /lib/modules/rk_dma_heap.ko && \
 		contiguous-tests --tree configured beyond/frames"

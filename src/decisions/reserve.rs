@@ -66,8 +66,8 @@ pub(crate) fn piece_sizes(missing: usize, block: usize) -> impl Iterator<Item = 
 }
 
 /// Divides `pages` pages among runs of `orders`, from the largest one down: three quarters of what
-/// is left at each, in whole runs, and the rest at the last one. So there are some of each: a buffer
-/// takes a few of the smaller ones for what is no multiple of the larger ones.
+/// is left at each, in whole runs, and the rest at the last one. So there are some of each: a
+/// buffer takes a few of the smaller ones for what is no multiple of the larger ones.
 pub(crate) fn parts<const N: usize>(pages: usize, orders: [u32; N]) -> [usize; N] {
     let mut left = pages;
     let mut position = 0;

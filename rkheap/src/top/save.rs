@@ -99,8 +99,8 @@ pub fn as_svg(screen: &Buffer) -> String {
                 false => "",
             };
             svg += &format!(
-                "<text x=\"{left:.1}\" y=\"{}\" fill=\"{color}\"{weight} textLength=\"{length:.1}\" \
-                 xml:space=\"preserve\">{}</text>\n",
+                "<text x=\"{left:.1}\" y=\"{}\" fill=\"{color}\"{weight} \
+                 textLength=\"{length:.1}\" xml:space=\"preserve\">{}</text>\n",
                 top + 14,
                 xml_escaped(&text)
             );
