@@ -60,11 +60,11 @@ pub enum Command {
     /// Watch the memory of processes, heaps or exporters, sorted by growth
     ///
     /// Keys: arrows move; enter shows the buffers of a row; / filters; h sums by heap, p by
-    /// process, e by exporter; g sorts by growth, s by size; r measures growth from now on; space stops and
-    /// resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q quits. Above
-    /// the table each area has a bar and its last minute. If standard output is not a terminal, or
-    /// with --json, --once or --count, top prints a table or one JSON object per line after each
-    /// interval.
+    /// process, e by exporter; g sorts by growth, s by size; r measures growth from now on; space
+    /// stops and resumes updates; w saves the screen as text and W as SVG; ? shows all keys; q
+    /// quits. Above the table each area has a bar and its last minute. If standard output is not a
+    /// terminal, or with --json, --once or --count, top prints a table or one JSON object per line
+    /// after each interval.
     #[command(after_help = examples::TOP)]
     Top(Top),
 
