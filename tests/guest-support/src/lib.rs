@@ -19,6 +19,7 @@ pub mod ktap;
 pub mod mapping;
 pub mod memory;
 pub mod module;
+pub mod page_cache;
 pub mod pattern;
 pub mod process;
 pub mod tracing;

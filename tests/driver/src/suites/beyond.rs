@@ -6,6 +6,7 @@
 use super::{
     Environment,
     Guest,
+    Share,
     Suite,
     GUEST, //
 };
@@ -107,14 +108,15 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "beyond-amd64",
-        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps",
+        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps, \
+                  also while blocks of memory are isolated, removed and added",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
             options: &["--append", "cma=16M init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
                       beyond/heaps beyond/too-large beyond/page-array beyond/returned \
                       beyond/frames beyond/limit beyond/killed killed/waiting \
-                      beyond/pinned beyond/little-memory",
+                      beyond/pinned beyond/isolated beyond/little-memory",
             timeout: 600,
             ..GUEST
         }),
@@ -129,18 +131,20 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64"],
             options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
             command: CONTIG_RESERVE,
+            share: Share::Empty,
             timeout: 900,
             ..GUEST
         }),
     },
     Suite {
         name: "contig-reserve-4g",
-        promise: "the reserve serves 32-bit devices on a machine that has memory above 4 GiB",
+        promise: "the reserve serves 32-bit devices on a machine that has memory above 4 GiB, and \
+                  gives way to heaps of low memory while other memory is free",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--mem", "4G", "--append", "cma=0 init_on_alloc=0"],
             command: "contiguous-tests --tree configured contig-reserve/filled \
-                      contig-reserve/used contig-reserve/limit",
+                      contig-reserve/used contig-reserve/limit contig-reserve/system-heap",
             timeout: 900,
             ..GUEST
         }),
@@ -152,6 +156,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["debug-own"],
             options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
             command: CONTIG_RESERVE,
+            share: Share::Empty,
             timeout: 900,
             ..GUEST
         }),
