@@ -46,7 +46,9 @@ fn reserve() -> Result<[usize; 2]> {
     let names = lines.next().context("no heaps")?;
     let index = names.clone().position(|name| name == "reserve");
     let line = lines.find(|line| line.clone().next() == Some("cma"));
-    let field = line.context("no heap cma")?.nth(index.context("no column reserve")?);
+    let field = line
+        .context("no heap cma")?
+        .nth(index.context("no column reserve")?);
     let kib: usize = field.context("a short line")?.parse()?;
     Ok([size.trim().parse::<usize>()? * MIB, kib << 10])
 }
@@ -55,13 +57,15 @@ fn reserve() -> Result<[usize; 2]> {
 pub fn measure(clock: &Clock) -> Result<()> {
     eventually(Duration::from_secs(60), || {
         let [size, filled] = reserve()?;
-        ensure!(size > 0 && filled >= size, "{filled} of {size} bytes are filled");
+        ensure!(
+            size > 0 && filled >= size,
+            "{filled} of {size} bytes are filled"
+        );
         Ok(())
     })?;
     let heap = Heap::open("cma")?;
     for size in SIZES {
-        let [allocate, _] =
-            rounds_with_pause(PAUSE, || allocate_and_close(clock, &heap, size, 1))?;
+        let [allocate, _] = rounds_with_pause(PAUSE, || allocate_and_close(clock, &heap, size, 1))?;
         print_figure("allocate-reserve/cma", size, allocate);
     }
     Ok(())

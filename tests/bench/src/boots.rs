@@ -206,7 +206,9 @@ fn run(project: &Path, boot: Boot) -> Result<Figures> {
         .args(["--target", "bench", "--no-module", "--timeout", TIMEOUT])
         .args(boot.options());
     if boot.needs_share() {
-        let folder = project.join("build/bench-share").join(name.replace([',', ' '], "-"));
+        let folder = project
+            .join("build/bench-share")
+            .join(name.replace([',', ' '], "-"));
         std::fs::create_dir_all(&folder)?;
         command.arg("--share").arg(folder);
     }

@@ -86,5 +86,7 @@ fn is_cached() -> Result<bool> {
     let mut lines = mounts.lines().map(|line| line.split_whitespace());
     let folder = lines.find(|fields| fields.clone().nth(1) == Some(FOLDER));
     let mut fields = folder.with_context(|| format!("nothing is mounted on {FOLDER}"))?;
-    Ok(fields.nth(3).is_some_and(|options| options.contains("cache=loose")))
+    Ok(fields
+        .nth(3)
+        .is_some_and(|options| options.contains("cache=loose")))
 }

@@ -119,6 +119,9 @@ pub fn isolated() -> Result<()> {
     ensure!(longest < Duration::from_secs(10), "{longest:?}");
     ensure!(memory::total()? == total, "a block is missing");
     let after = memory::free_and_reclaimable()?;
-    ensure!(after + super::tolerance(FRAME) * 4 > before, "{before} before, {after} after");
+    ensure!(
+        after + super::tolerance(FRAME) * 4 > before,
+        "{before} before, {after} after"
+    );
     Ok(())
 }

@@ -108,7 +108,8 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "beyond-amd64",
-        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps, \
+        promise:
+            "the heaps have memory beyond their area where the kernel has a registry of heaps, \
                   also while blocks of memory are isolated, removed and added",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
