@@ -155,40 +155,34 @@ impl CmaHeap {
     /// does.
     fn allocate_range(&self, pages: usize, purpose: Purpose) -> Result<HeapRange> {
         let area = self.layout.area.as_ref();
-        let from_area = area.and_then(|area| self.area_request(area, pages, purpose));
-        let from_ram = self.ram_request(pages, purpose);
-        if let Some(ready) = self.allocate_ready(from_area.as_ref(), from_ram.as_ref())? {
-            return Ok(ready);
-        }
-        let from_area = || match &from_area {
+        let area_request = area.and_then(|area| self.area_request(area, pages, purpose));
+        let from_area = || match &area_request {
             Some(request) => self.ranges.allocate(request),
             None => Err(ENOMEM),
         };
-        if from_ram.is_none() {
+        let Some(ram_request) = self.ram_request(pages, purpose) else {
             // The reserve has none of the memory of an exclusive area.
             return from_area();
+        };
+        if let Some(ready) = self.allocate_ready(area_request.as_ref(), &ram_request)? {
+            return Ok(ready);
         }
-        self.ranges.serve_without_reserve(|| {
-            let range = from_area();
-            match (&range, &from_ram) {
-                (Err(error), Some(request)) if *error == ENOMEM => {
-                    self.ranges.allocate_from_ram(request)
-                }
-                _ => range,
-            }
+        self.ranges.serve_without_reserve(|| match from_area() {
+            Err(error) if error == ENOMEM => self.ranges.allocate_from_ram(&ram_request),
+            range => range,
         })
     }
 
-    /// Allocates a range that the cache or the reserve has, if the heap may use the latter. May
-    /// sleep. Fails as [`Heap::allocate`] does.
+    /// Allocates a range that the cache or the reserve has, if there is a reserve. May sleep. Fails
+    /// as [`Heap::allocate`] does.
     fn allocate_ready(
         &self,
         from_area: Option<&RangeRequest>,
-        from_ram: Option<&RamRequest>,
+        from_ram: &RamRequest,
     ) -> Result<Option<HeapRange>> {
-        let Some(from_ram) = from_ram.filter(|_| self.ranges.has_reserve()) else {
+        if !self.ranges.has_reserve() {
             return Ok(None);
-        };
+        }
         if let Some(request) = from_area {
             if let Some(cached) = self.ranges.allocate_cached(request)? {
                 return Ok(Some(cached));

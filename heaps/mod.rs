@@ -25,6 +25,7 @@ use crate::{
     decisions::{
         heap_name,
         memory::Caching,
+        ram_share::mib_of_pages,
         segment::Extent, //
     },
     heap::{
@@ -126,8 +127,7 @@ impl Heaps {
         }
         let rockchip = rockchip_heap(lookup.as_ref(), &ranges, &cleaner)?;
         let range_service = range_cache::Service::start(&ranges, parameters.keep_ranges)?;
-        start_reserve(&ranges, parameters.contig_reserve_mib)?;
-        start_prefill(&pools.set(), parameters.pool_prefill_mib)?;
+        start_filling(parameters, &ranges, &pools.set())?;
         Ok(Self {
             heaps,
             rockchip,
@@ -280,38 +280,35 @@ fn rockchip_heap(
     Ok(Some(heap))
 }
 
-/// Begins to fill the reserve up to `mib` MiB, or as far as the limit permits, which is logged.
-fn start_reserve(ranges: &RangeCache, mib: u32) -> Result {
-    let limit = ranges.ram_limit() >> (20 - PAGE_SHIFT);
-    let size = (mib as usize).min(limit) as u32;
-    if size < mib {
-        pr_warn!(
-            "contig_reserve_mib={}: {} is used, contig_max_percent permits no more\n",
-            mib,
-            size
-        );
+/// Begins to fill the reserve of contiguous RAM and the pool of `system`, as far as their limits
+/// permit.
+fn start_filling(parameters: &Parameters, ranges: &RangeCache, pools: &PoolSet) -> Result {
+    let reserve = parameters.contig_reserve_mib;
+    let limit = (ranges.ram_limit(), "contig_max_percent permits no more");
+    match within_limit("contig_reserve_mib", reserve, limit) {
+        0 => (),
+        size => ranges.set_reserve_mib(size)?,
     }
-    match size {
-        0 => Ok(()),
-        size => ranges.set_reserve_mib(size),
+    let prefill = parameters.pool_prefill_mib;
+    let limit = (
+        pools.limit(),
+        "pool_max_percent and pool_max_mib permit no more",
+    );
+    match within_limit("pool_prefill_mib", prefill, limit) {
+        0 => (),
+        size => pools.set_prefill_mib(size)?,
     }
+    Ok(())
 }
 
-/// Begins to fill the pool of `system`: up to `mib` MiB, or the limit of all pools.
-fn start_prefill(pools: &PoolSet, mib: u32) -> Result {
-    let limit = pools.limit() >> (20 - PAGE_SHIFT);
-    let size = (mib as usize).min(limit) as u32;
+/// Returns how much of `mib` MiB, the value of the parameter `name`, a limit in pages permits. Logs
+/// the reason if that is less.
+fn within_limit(name: &str, mib: u32, (limit, reason): (usize, &str)) -> u32 {
+    let size = (mib as usize).min(mib_of_pages(limit)) as u32;
     if size < mib {
-        pr_warn!(
-            "pool_prefill_mib={}: {} is used, pool_max_percent and pool_max_mib permit no more\n",
-            mib,
-            size
-        );
+        pr_warn!("{}={}: {} is used, {}\n", name, mib, size, reason);
     }
-    match size {
-        0 => Ok(()),
-        size => pools.set_prefill_mib(size),
-    }
+    size
 }
 
 /// Logs what the absence of a default area means for `heaps`.

@@ -7,12 +7,9 @@ use kernel::prelude::*;
 /// Parses a number. Fails with `EINVAL` for anything but digits, and for numbers that are too
 /// large.
 pub(crate) fn parse(text: &[u8]) -> Result<u32> {
-    if text.is_empty() {
-        return Err(EINVAL);
+    match core::str::from_utf8(text) {
+        // A sign is not part of the format.
+        Ok(text) if !text.starts_with('+') => text.parse().map_err(|_| EINVAL),
+        _ => Err(EINVAL),
     }
-    text.iter().try_fold(0u32, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10);
-        let tens = number.checked_mul(10).ok_or(EINVAL)?;
-        tens.checked_add(digit.ok_or(EINVAL)?.into()).ok_or(EINVAL)
-    })
 }

@@ -160,14 +160,7 @@ impl RangeCache {
 
     /// Returns what requests may still take from RAM. Does not sleep.
     pub(crate) fn left_beyond_area(&self, below_4g: bool) -> LeftBeyondArea {
-        let left = self.ram.left(below_4g);
-        let reserve = self.reserve.pages();
-        LeftBeyondArea {
-            // The reserve gives way.
-            limit: left.limit.saturating_add(reserve),
-            spare: left.spare.saturating_add(reserve),
-            reserve,
-        }
+        self.ram.left(below_4g, self.reserve.pages())
     }
 
     /// Allocates a range of RAM.
@@ -197,10 +190,19 @@ impl RangeCache {
             let Some(range) = cached else {
                 return Ok(None);
             };
-            match range.with_purpose(request.purpose).finish(&self.cleaner) {
-                Err(error) if error == EBUSY => (),
-                range => return Ok(Some(HeapRange::new(self, range?))),
+            if let Some(range) = self.finish(range.with_purpose(request.purpose))? {
+                return Ok(Some(range));
             }
+        }
+    }
+
+    /// Prepares the rest of a range. Returns `None` if others refer to its pages, and drops it then.
+    ///
+    /// May sleep. Fails as [`Preparation::finish`] does otherwise.
+    fn finish(self: &Arc<Self>, range: Preparation) -> Result<Option<HeapRange>> {
+        match range.finish(&self.cleaner) {
+            Err(error) if error == EBUSY => Ok(None),
+            range => Ok(Some(HeapRange::new(self, range?))),
         }
     }
 
@@ -210,15 +212,13 @@ impl RangeCache {
     /// May sleep. Fails with `ENOMEM`, and as [`Preparation::finish`] does for a new range.
     pub(crate) fn allocate(self: &Arc<Self>, request: &RangeRequest) -> Result<HeapRange> {
         loop {
-            let cached = self.state.lock().take(request);
-            let range = match cached {
-                Some(range) => range.with_purpose(request.purpose),
-                None => self.allocate_new(request).ok_or(ENOMEM)?,
-            };
-            match range.finish(&self.cleaner) {
-                // Each such range has left the cache, and a new one is never shared.
-                Err(error) if error == EBUSY => (),
-                range => return Ok(HeapRange::new(self, range?)),
+            if let Some(range) = self.allocate_cached(request)? {
+                return Ok(range);
+            }
+            // This may be a cached one of another size.
+            let range = self.allocate_new(request).ok_or(ENOMEM)?;
+            if let Some(range) = self.finish(range)? {
+                return Ok(range);
             }
         }
     }
@@ -311,9 +311,7 @@ impl RangeCache {
             return;
         };
         while range.segment().pages > 0 {
-            let segment = range.segment();
-            let pages = range.release_step();
-            self.ram.freed(segment, pages);
+            self.ram.freed(ram::release_step(&mut range));
             task::reschedule();
         }
     }

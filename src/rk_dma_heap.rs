@@ -94,6 +94,7 @@ mod importer;
 mod kept_memory;
 mod ledger;
 mod mapped_ranges;
+mod pace;
 mod page_arrays;
 mod page_pool;
 mod parameters;

@@ -186,9 +186,18 @@ pub(crate) fn leave_reserve(pages: usize, with_highmem: bool) -> bool {
     }
 }
 
+/// How many times pages have to be spare before they are taken in advance.
+pub(crate) const MARGIN: usize = 4;
+
+/// Returns whether nobody misses `pages` pages that are taken in advance, as [`leave_reserve`]
+/// counts them. Does not sleep.
+pub(crate) fn are_spare(pages: usize, with_highmem: bool) -> bool {
+    leave_reserve(pages.saturating_mul(MARGIN), with_highmem)
+}
+
 /// Returns whether free pages and the page cache do not suffice for the reserve. Does not sleep.
 pub(crate) fn is_short() -> bool {
-    !free_memory::free_pages_suffice(reserve(), Watermark::High)
+    !leave_reserve(0, false)
 }
 
 /// Returns the reserve, in pages. Does not sleep.

@@ -32,8 +32,17 @@ pub(crate) fn share(pages: usize, percent: u8) -> usize {
 /// assert_eq!(pool_pages(1000 * pages_per_mib, 10, 64), 64 * pages_per_mib);
 /// ```
 pub(crate) fn pool_pages(ram: usize, percent: u8, mib: u32) -> usize {
-    let mib = (mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT));
-    share(ram, percent).min(mib)
+    share(ram, percent).min(pages_of_mib(mib))
+}
+
+/// Returns the number of pages of `mib` MiB. What no number can hold is the largest one.
+pub(crate) fn pages_of_mib(mib: u32) -> usize {
+    (mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT))
+}
+
+/// Returns how many whole MiB `pages` pages are.
+pub(crate) fn mib_of_pages(pages: usize) -> usize {
+    pages >> (20 - PAGE_SHIFT)
 }
 
 #[cfg(CONFIG_KUNIT)]

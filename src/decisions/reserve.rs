@@ -12,11 +12,6 @@ const LARGEST_PIECE: usize = (32 << 20) >> PAGE_SHIFT;
 /// The longest delay, in milliseconds.
 const LONGEST_DELAY: u32 = 30_000;
 
-/// Returns the number of pages of `mib` MiB. What no number can hold is the largest one.
-pub(crate) fn pages_of_mib(mib: u32) -> usize {
-    (mib as usize).saturating_mul(1 << (20 - PAGE_SHIFT))
-}
-
 /// The sizes between which a reserve is.
 ///
 /// # Examples
@@ -51,6 +46,13 @@ impl Marks {
     pub(crate) fn missing(&self, is_filling: bool, pages: usize) -> Option<usize> {
         let missing = self.high.saturating_sub(pages);
         (missing > 0 && (is_filling || pages < self.low)).then_some(missing)
+    }
+
+    /// Returns what [`Marks::missing`] returns, and updates whether the reserve is being filled.
+    pub(crate) fn update(&self, is_filling: &mut bool, pages: usize) -> Option<usize> {
+        let missing = self.missing(*is_filling, pages);
+        *is_filling = missing.is_some();
+        missing
     }
 }
 

@@ -168,7 +168,8 @@ impl Pool {
         freed
     }
 
-    /// Does what [`Pool::shrink`] does for the owner of the machine, who is not counted.
+    /// Does what [`Pool::shrink`] does for the pools' own limits. Nobody needed the pages, so they
+    /// do not count as reclaimed.
     pub(super) fn free_some(&self, pages: usize) -> usize {
         let mut freed = 0;
         while freed < pages {

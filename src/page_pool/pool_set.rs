@@ -23,7 +23,10 @@ use crate::{
         },
         sysfs::Number, //
     },
-    decisions::reserve::pages_of_mib,
+    decisions::ram_share::{
+        mib_of_pages,
+        pages_of_mib, //
+    },
     watermarks::{
         self,
         Loans, //
@@ -43,7 +46,7 @@ use kernel::{
 
 /// The delay before the thread prepares a backlog, in milliseconds: buffers freed together cost one
 /// wake-up.
-const BATCH_DELAY_MS: u32 = 10;
+pub(super) const BATCH_DELAY_MS: u32 = 10;
 
 /// The state and the services that all pools share.
 pub(crate) struct PoolContext {
@@ -154,7 +157,7 @@ impl Pools {
             Thread::start(c"rk_dma_heap_pre", Priority::Lowest, work, filling)
         };
         Ok(Self {
-            _prefill: set.pools.first().map(prefill).transpose()?,
+            _prefill: set.filled_in_advance().map(prefill).transpose()?,
             _thread: Thread::start(
                 c"rk_dma_heap",
                 Priority::Lowest,
@@ -186,7 +189,7 @@ struct NoPrefill(Arc<PoolSet>);
 
 impl Drop for NoPrefill {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.pools.first() {
+        if let Some(pool) = self.0.filled_in_advance() {
             pool.prefill.set(0);
         }
     }
@@ -199,25 +202,28 @@ pub(crate) struct PoolSet {
 }
 
 impl PoolSet {
-    /// Returns how much of the first pool is filled in advance, in MiB.
-    pub(crate) fn prefill_mib(&self) -> usize {
-        let size = self.pools.first().map_or(0, |pool| pool.prefill.size());
-        size >> (20 - PAGE_SHIFT)
+    /// Returns the pool that is filled in advance: the first one, of the heap that all programs
+    /// use.
+    pub(super) fn filled_in_advance(&self) -> Option<&Arc<Pool>> {
+        self.pools.first()
     }
 
-    /// Sets how much of the first pool, that of the heap which all programs use, is filled in
-    /// advance. If that is less than before, the pool's pages above it have been freed when this
-    /// returns. May sleep. Fails with `EINVAL` if the limit of all pools is lower, and with `EINTR`
-    /// on a fatal signal.
+    /// Returns how much of a pool is filled in advance, in MiB.
+    pub(crate) fn prefill_mib(&self) -> usize {
+        let size = self.filled_in_advance().map(|pool| pool.prefill.size());
+        mib_of_pages(size.unwrap_or(0))
+    }
+
+    /// Sets how much of a pool is filled in advance. If that is less than before, the pool's pages
+    /// above it have been freed when this returns. May sleep. Fails with `EINVAL` if the limit of
+    /// all pools is lower, and with `EINTR` on a fatal signal.
     pub(crate) fn set_prefill_mib(&self, mib: u32) -> Result {
         let pages = pages_of_mib(mib);
         if pages > self.context.limit {
             return Err(EINVAL);
         }
-        match self.pools.first() {
-            Some(pool) => pool.set_prefill(pages),
-            None => Err(EINVAL),
-        }
+        let pool = self.filled_in_advance().ok_or(EINVAL)?;
+        pool.set_prefill(pages)
     }
 
     /// Frees pages of the other pools, so that `pages` pages more can be ready in the first one.
@@ -286,8 +292,8 @@ impl Shrink for Cache {
     /// filled memory.
     fn count(&self) -> usize {
         let pages = self.0.count();
-        let first = self.0.pools.first();
-        let prefilled = first.map_or(0, |pool| pool.prefill.size().min(pool.kept()));
+        let pool = self.0.filled_in_advance();
+        let prefilled = pool.map_or(0, |pool| pool.prefill.size().min(pool.kept()));
         match prefilled > 0 && !watermarks::is_short() {
             true => pages.saturating_sub(prefilled),
             false => pages,

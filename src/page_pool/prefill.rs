@@ -14,6 +14,7 @@
 //! mutex of those who set the size.
 
 use super::{
+    pool_set::BATCH_DELAY_MS,
     Pool,
     PoolSet,
     Runs,
@@ -30,14 +31,13 @@ use crate::{
             PageRun,
             Reclaim, //
         },
-        pause::Pause,
         task, //
     },
     decisions::reserve::{
         parts,
-        Backoff,
         Marks, //
     },
+    pace::Pace,
     watermarks, //
 };
 use core::array;
@@ -60,18 +60,6 @@ use kernel::{
 /// The number of pages that are freed before other tasks may run: 4 MiB.
 const BATCH: usize = (4 << 20) >> PAGE_SHIFT;
 
-/// The delay before the thread looks at the pool, in milliseconds.
-const BATCH_DELAY_MS: u32 = 10;
-
-/// The first delay after an allocation that failed, in milliseconds.
-const RETRY_MS: u32 = 100;
-
-/// The first delay after others needed the memory, in milliseconds.
-const REST_MS: u32 = 1000;
-
-/// How many times the pages of a run have to be spare before one is allocated.
-const MARGIN: usize = 4;
-
 /// What a pool has ready in advance.
 #[pin_data]
 pub(super) struct Prefill {
@@ -93,11 +81,7 @@ pub(super) struct Prefill {
 struct State {
     /// The marks of each order, and whether runs are added until the high one is reached.
     orders: [(Marks, bool); ORDERS.len()],
-    /// The delay after allocations that failed.
-    retry: Backoff,
-    /// The delay after others needed the memory.
-    rest: Backoff,
-    pause: Pause,
+    pace: Pace,
 }
 
 impl Prefill {
@@ -106,9 +90,7 @@ impl Prefill {
         let work = DelayedWork::new()?;
         let state = State {
             orders: [(Marks::new(0), false); ORDERS.len()],
-            retry: Backoff::default(),
-            rest: Backoff::default(),
-            pause: Pause::default(),
+            pace: Pace::default(),
         };
         Ok(pin_init!(Self {
             work,
@@ -152,9 +134,7 @@ impl Prefill {
         }
         let mut state = self.state.lock();
         state.orders = marks.map(|marks| (marks, true));
-        state.retry.reset();
-        state.rest.reset();
-        state.pause.end();
+        state.pace.reset();
         self.was_shrunk.store(false, Relaxed);
     }
 
@@ -165,30 +145,26 @@ impl Prefill {
         let Some((marks, is_filling)) = state.orders.get_mut(index) else {
             return false;
         };
-        *is_filling = marks.missing(*is_filling, pages).is_some();
-        *is_filling
+        marks.update(is_filling, pages).is_some()
     }
 
     /// Returns how long the thread has to wait before it may allocate, in milliseconds.
     fn has_to_wait(&self) -> Option<u32> {
         let mut state = self.state.lock();
         if self.was_shrunk.xchg(false, Full) {
-            let delay = state.rest.next(REST_MS);
-            return Some(state.pause.begin(delay));
+            return Some(state.pace.disturbed());
         }
-        state.pause.left_ms()
+        state.pace.left_ms()
     }
 
     /// Ends a pass over all orders. Returns how long to wait for the next one, if one is needed.
     fn end_pass(&self, is_complete: bool) -> Option<u32> {
         let mut state = self.state.lock();
         if is_complete {
-            state.retry.reset();
-            state.rest.reset();
+            state.pace.reset();
             return None;
         }
-        let delay = state.retry.next(RETRY_MS);
-        Some(state.pause.begin(delay))
+        Some(state.pace.failed())
     }
 }
 
@@ -242,7 +218,7 @@ impl Pool {
         let [_, _, batch, _] = ORDERS;
         let count = if order == 0 { 1 << batch } else { 1 };
         let pages = count << order;
-        if !watermarks::leave_reserve(MARGIN * pages, false) {
+        if !watermarks::are_spare(pages, false) {
             return false;
         }
         let mut fresh = Runs::new();
@@ -274,7 +250,7 @@ pub(super) struct Filling(pub(super) Arc<PoolSet>);
 
 impl Background for Filling {
     fn run(&self) {
-        let Some(pool) = self.0.pools.first() else {
+        let Some(pool) = self.0.filled_in_advance() else {
             return;
         };
         if let Some(delay) = pool.fill(&self.0) {

@@ -66,7 +66,7 @@ const MAX_ATTEMPTS: u32 = 16;
 
 /// The distance to the next attempt after the first one in vain, in pages: 2 MiB. It doubles with
 /// each: the pages around one that cannot be migrated often belong to the same file.
-const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
+pub(super) const DISTANCE: usize = (2 << 20) >> PAGE_SHIFT;
 
 /// A heap's request for a range of RAM.
 #[derive(Clone, Copy)]
@@ -163,8 +163,8 @@ impl RamRanges {
         self.all.limit()
     }
 
-    /// Returns what requests may still take. Does not sleep.
-    pub(crate) fn left(&self, below_4g: bool) -> LeftBeyondArea {
+    /// Returns what requests may still take, with `reserve` pages that give way. Does not sleep.
+    pub(super) fn left(&self, below_4g: bool, reserve: usize) -> LeftBeyondArea {
         if self.limit() == 0 {
             return LeftBeyondArea::default();
         }
@@ -180,17 +180,19 @@ impl RamRanges {
         };
         let spare = spare.saturating_add(self.pools.count());
         LeftBeyondArea {
-            limit: self.all.left(),
-            spare: spare.saturating_sub(watermarks::reserve()),
-            reserve: 0,
+            limit: self.all.left().saturating_add(reserve),
+            spare: spare
+                .saturating_sub(watermarks::reserve())
+                .saturating_add(reserve),
+            reserve,
         }
     }
 
-    /// Uncounts the last `pages` pages of a range that were freed. Does not sleep.
-    pub(super) fn freed(&self, range: Segment, pages: usize) {
-        self.all.uncharge(pages);
-        if is_low(range) {
-            self.low.uncharge(pages);
+    /// Uncounts pages that were freed. Does not sleep.
+    pub(super) fn freed(&self, part: Segment) {
+        self.all.uncharge(part.pages);
+        if is_low(part) {
+            self.low.uncharge(part.pages);
         }
     }
 
@@ -391,7 +393,18 @@ impl Part {
     }
 }
 
+/// Releases some pages of a range, from its end, and returns them. Takes bounded time and does not
+/// sleep.
+pub(super) fn release_step(range: &mut Preparation) -> Segment {
+    let before = range.segment();
+    let pages = range.release_step();
+    Segment {
+        pfn: before.pfn + (before.pages - pages),
+        pages,
+    }
+}
+
 /// Returns whether a range is below 4 GiB. None is partly.
-fn is_low(range: Segment) -> bool {
+pub(super) fn is_low(range: Segment) -> bool {
     range.pfn < Ram::END_OF_4G
 }

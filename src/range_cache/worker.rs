@@ -4,7 +4,10 @@
 //! the shrinker, and the tasks that request pages of an area.
 
 use super::{
-    reserve::Filling,
+    reserve::{
+        Filling,
+        GivingWay, //
+    },
     state::CachedRange,
     RangeCache,
     RETENTION_MS, //
@@ -40,9 +43,9 @@ use kernel::{
 pub(crate) struct Service {
     _disable: DisableOnDrop,
     _requests: Option<Requests<RangeCache>>,
-    _shrinkers: (Shrinker<RangeCache>, Shrinker<Filling>),
-    _last_resort: OomNotifier<Filling>,
-    _hibernation: Notifier<Filling>,
+    _shrinkers: (Shrinker<RangeCache>, Shrinker<GivingWay>),
+    _last_resort: OomNotifier<GivingWay>,
+    _hibernation: Notifier<GivingWay>,
     _threads: (Thread<RangeCache>, Thread<Expiry>, Thread<Filling>),
 }
 
@@ -70,8 +73,9 @@ impl Service {
             c"rk_dma_heap_rsv",
             Priority::Lowest,
             cache.reserve.work.clone(),
-            filling.clone(),
+            filling,
         )?;
+        let giving_way = Arc::new(GivingWay(cache.clone()), GFP_KERNEL)?;
         let requests = match Requests::observe(cache.clone()) {
             Err(error) if error == ENOENT => None,
             requests => Some(requests?),
@@ -86,11 +90,11 @@ impl Service {
         let enabled = enabled && requests.is_some();
         let this = Self {
             _threads: (prepare, expire, fill),
-            _last_resort: OomNotifier::register(filling.clone())?,
-            _hibernation: Notifier::register(filling.clone())?,
+            _last_resort: OomNotifier::register(giving_way.clone())?,
+            _hibernation: Notifier::register(giving_way.clone())?,
             _shrinkers: (
                 Shrinker::register(c"rk_dma_heap_cma", cache.clone())?,
-                Shrinker::register(c"rk_dma_heap_rsv", filling)?,
+                Shrinker::register(c"rk_dma_heap_rsv", giving_way)?,
             ),
             _requests: requests,
             _disable: DisableOnDrop(cache.clone()),

@@ -26,9 +26,6 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// How many times the pages of a range have to be spare before one is taken.
-const MARGIN: usize = 4;
-
 impl RamRanges {
     /// Returns the number of pages that are taken at a time.
     pub(in crate::range_cache) fn step_pages() -> usize {
@@ -90,8 +87,8 @@ impl RamRanges {
             let Some(candidate) = self.ram.find(&zone, part.pfn, &wanted)? else {
                 continue;
             };
-            let spare = zone.spare_pages(false) / MARGIN;
-            if spare < part.pages || !Self::is_spare(part.pages, zone.is_highmem()) {
+            let spare = zone.spare_pages(false) / watermarks::MARGIN;
+            if spare < part.pages || !watermarks::are_spare(part.pages, zone.is_highmem()) {
                 return Err(ENOMEM);
             }
             return candidate.allocate_gently().map(|range| (charges, range));
@@ -102,17 +99,12 @@ impl RamRanges {
     /// Takes `pages` pages, less than a block, from free memory. May sleep. Fails with `ENOMEM` if
     /// memory is short or the limit is reached.
     pub(in crate::range_cache) fn take_small(&self, pages: usize) -> Result<(Charges<'_>, Range)> {
-        if !Self::is_spare(pages, false) {
+        if !watermarks::are_spare(pages, false) {
             return Err(ENOMEM);
         }
         let range = self.ram.allocate_small_gently(pages, false).ok_or(ENOMEM)?;
         let charges = self.charge_for_reserve(range.segment())?;
         Ok((charges, range))
-    }
-
-    /// Returns whether nobody misses `pages` pages.
-    fn is_spare(pages: usize, with_highmem: bool) -> bool {
-        watermarks::leave_reserve(pages.saturating_mul(MARGIN), with_highmem)
     }
 
     /// Counts the pages of a range for a reserve, which keeps to both limits.

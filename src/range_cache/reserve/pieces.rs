@@ -5,10 +5,7 @@
 use crate::{
     abstractions::{
         cache_cleaner::Cleaner,
-        cma::{
-            Preparation,
-            Ram, //
-        },
+        cma::Preparation,
         reclaimable::ReclaimableRange, //
     },
     decisions::{
@@ -18,6 +15,10 @@ use crate::{
             Marks, //
         },
         segment::Segment, //
+    },
+    range_cache::ram::{
+        is_low,
+        release_step, //
     }, //
 };
 use core::{
@@ -110,11 +111,6 @@ pub(super) enum Step {
     NoPlace(Preparation),
     /// There is nothing to prepare.
     Nothing,
-}
-
-/// Returns whether a range is below 4 GiB. None is partly.
-pub(super) fn is_low(range: Segment) -> bool {
-    range.pfn < Ram::END_OF_4G
 }
 
 impl Piece {
@@ -406,7 +402,7 @@ impl Pieces {
         let leaving = self.leaving.iter_mut().skip(first);
         let leaving = leaving.into_iter().find(|piece| piece.is_some())?;
         let piece = leaving.as_mut()?;
-        let released = release(&mut piece.preparation);
+        let released = release_step(&mut piece.preparation);
         piece.reclaimable.shrink_to(piece.segment().pages);
         self.pages -= released.pages;
         if piece.segment().pages == 0 {
@@ -433,15 +429,5 @@ impl Pieces {
             self.pages -= piece.segment().pages;
             self.put_back(piece)
         })
-    }
-}
-
-/// Releases some pages of a range, and returns them.
-pub(super) fn release(range: &mut Preparation) -> Segment {
-    let before = range.segment();
-    let pages = range.release_step();
-    Segment {
-        pfn: before.pfn + (before.pages - pages),
-        pages,
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::page::PAGE_SHIFT;
 use crate::ram_share::{
+    mib_of_pages,
+    pages_of_mib,
     pool_pages,
     share, //
 };
@@ -21,5 +23,13 @@ proptest! {
         prop_assert!(pages <= share(ram, percent));
         prop_assert!(pages as u128 <= bound);
         prop_assert!(pages == share(ram, percent) || pages as u128 == bound);
+    }
+
+    #[test]
+    fn mib_are_pages_and_back(mib: u32) {
+        let pages = pages_of_mib(mib);
+        prop_assert_eq!(pages as u128, u128::from(mib) << (20 - PAGE_SHIFT));
+        prop_assert_eq!(mib_of_pages(pages), mib as usize);
+        prop_assert_eq!(mib_of_pages(pages.saturating_sub(1)), (mib as usize).saturating_sub(1));
     }
 }

@@ -3,7 +3,6 @@
 use crate::reserve::{
     align_order,
     best_fit,
-    pages_of_mib,
     parts,
     piece_sizes,
     place,
@@ -98,10 +97,5 @@ proptest! {
         }
         backoff.reset();
         prop_assert_eq!(backoff.next(shortest), shortest);
-    }
-
-    #[test]
-    fn mib_never_wrap(mib: u32) {
-        prop_assert_eq!(pages_of_mib(mib) as u128, u128::from(mib) * 256);
     }
 }
