@@ -8,7 +8,6 @@ mod trace;
 use crate::areas::range_of;
 use crate::beyond::files::Files;
 use anyhow::{
-    bail,
     ensure,
     Context,
     Result, //
@@ -23,16 +22,17 @@ use guest_support::heap::{
     AllocationData,
     Heap, //
 };
+use guest_support::heaps_file;
 use guest_support::kernel_module;
 use guest_support::ktap::{
     diagnose,
     Tests, //
 };
 use guest_support::memory;
+use guest_support::mib_file::CONTIG_RESERVE;
 use guest_support::pattern::Pattern;
 use guest_support::process::eventually;
 use nix::errno::Errno;
-use std::fs;
 use std::path::Path;
 use std::time::{
     Duration,
@@ -41,8 +41,6 @@ use std::time::{
 use trace::Attempts;
 
 const MIB: usize = 1 << 20;
-
-const FILE: &str = "/proc/rk_dma_heap/contig_reserve_mib";
 
 /// The size of the reserve in these tests. The limit of the machine permits more.
 const SIZE: usize = 96 * MIB;
@@ -83,14 +81,7 @@ fn exists(name: &&str) -> bool {
 
 /// Returns a column of `cma` in the file of the heaps, in bytes.
 fn column(name: &str) -> Result<usize> {
-    let text = fs::read_to_string("/proc/rk_dma_heap/heaps")?;
-    let mut lines = text.lines();
-    let mut names = lines.next().context("no line")?.split_whitespace();
-    let index = names.position(|other| other == name);
-    let line = lines.find(|line| line.split_whitespace().next() == Some("cma"));
-    let mut fields = line.context("no heap cma")?.split_whitespace();
-    let field = fields.nth(index.with_context(|| format!("no column {name}"))?);
-    Ok(field.context("a short line")?.parse::<usize>()? << 10)
+    heaps_file::size("cma", name)?.with_context(|| format!("no column {name}"))
 }
 
 /// Returns what the reserve has.
@@ -99,7 +90,7 @@ fn reserve() -> Result<usize> {
 }
 
 fn set(size: usize) -> Result<()> {
-    fs::write(FILE, (size / MIB).to_string()).with_context(|| format!("cannot write {FILE}"))
+    CONTIG_RESERVE.set(size)
 }
 
 fn wait_until(what: &str, condition: impl Fn(usize) -> bool) -> Result<()> {
@@ -139,7 +130,7 @@ fn filled() -> Result<()> {
     let total = memory::free_and_reclaimable()?;
     let available = memory::meminfo("MemAvailable")?;
     let filled = Filled::new()?;
-    ensure!(fs::read_to_string(FILE)?.trim() == (SIZE / MIB).to_string());
+    ensure!(CONTIG_RESERVE.get()? == SIZE);
     let reserve = reserve()?;
     ensure!(reserve < SIZE + 40 * MIB, "{} MiB", reserve / MIB);
     let left = memory::meminfo("MemAvailable")?;
@@ -180,13 +171,13 @@ fn refused() -> Result<()> {
         "4294967295",
         "0x10",
     ] {
-        let answer = fs::write(FILE, text).map_err(|error| error.raw_os_error());
-        let accepted = text.is_empty() || answer == Err(Some(Errno::EINVAL as i32));
+        let answer = CONTIG_RESERVE.write(text);
+        let accepted = text.is_empty() || answer == Err(Errno::EINVAL);
         ensure!(accepted, "{text:?}: {answer:?}");
     }
     let too_much = memory::total()? / 4 + MIB;
     ensure!(set(too_much).is_err(), "more than the limit");
-    ensure!(fs::read_to_string(FILE)?.trim() == "0");
+    ensure!(CONTIG_RESERVE.get()? == 0);
     ensure!(reserve()? == 0);
     Ok(())
 }
@@ -300,15 +291,7 @@ fn all_of_it() -> Result<()> {
 
 /// Returns how many buffers of 4 MiB a heap provides.
 fn count(name: &str) -> Result<usize> {
-    let heap = Heap::open(name)?;
-    let mut held = Vec::new();
-    loop {
-        match allocate(&heap, 4 * MIB) {
-            Ok(buffer) => held.push(buffer),
-            Err(Errno::ENOMEM) => return Ok(held.len()),
-            Err(errno) => bail!("{errno}"),
-        }
-    }
+    Ok(Heap::open(name)?.exhaust(4 * MIB)?.len())
 }
 
 // With a reserve, as much can be allocated as without.
@@ -389,11 +372,7 @@ fn off() -> Result<()> {
     check(&held)?;
     drop(held);
     ensure!(reserve()? == 0, "something was added");
-    eventually(Duration::from_secs(10), || {
-        let after = memory::free_and_reclaimable()?;
-        ensure!(after + 4 * MIB > before, "{before} before, {after} after");
-        Ok(())
-    })
+    memory::is_back(before, 4 * MIB)
 }
 
 // The module is unloaded with a full reserve, and loaded with one, also with more than it may have.
@@ -416,7 +395,7 @@ fn unload() -> Result<()> {
     reload("contig_reserve_mib=64")?;
     wait_until("not filled", |reserve| reserve >= 64 * MIB)?;
     reload("contig_reserve_mib=100000 contig_max_percent=5")?;
-    let size = fs::read_to_string(FILE)?.trim().parse::<usize>()? * MIB;
+    let size = CONTIG_RESERVE.get()?;
     ensure!(
         size <= memory::total()? / 20 + 8 * MIB && size > 0,
         "{size}"

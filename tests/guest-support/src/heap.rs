@@ -6,6 +6,7 @@
 
 use crate::dma_buf::Buffer;
 use anyhow::{
+    bail,
     Context,
     Result, //
 };
@@ -197,6 +198,19 @@ impl Heap {
     pub fn allocate(&self, len: usize) -> Result<Buffer> {
         self.allocate_with(&AllocationData::read_write(len as u64))
             .with_context(|| format!("cannot allocate {len} bytes from {}", self.path.display()))
+    }
+
+    /// Allocates buffers of `len` bytes until that fails with `ENOMEM`.
+    pub fn exhaust(&self, len: usize) -> Result<Vec<Buffer>> {
+        let data = AllocationData::read_write(len as u64);
+        let mut held = Vec::new();
+        loop {
+            match self.allocate_with(&data) {
+                Ok(buffer) => held.push(buffer),
+                Err(Errno::ENOMEM) => return Ok(held),
+                Err(errno) => bail!("allocation fails with {errno:?}, expected ENOMEM"),
+            }
+        }
     }
 
     /// Allocates a buffer as specified by `data`; `data` is not changed.

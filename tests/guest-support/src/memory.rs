@@ -7,10 +7,13 @@
 //! [`free_and_reclaimable`] drops all caches and adds up the free and the reclaimable memory. Its
 //! accuracy is a few hundred pages.
 
+use crate::process::eventually;
 use anyhow::{
+    ensure,
     Context,
     Result, //
 };
+use std::time::Duration;
 
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
@@ -57,6 +60,15 @@ pub fn free_and_reclaimable() -> Result<usize> {
         bytes += parse_meminfo(&text, field)?;
     }
     Ok(bytes)
+}
+
+/// Waits until no more than `tolerance` bytes are missing of what was free or reclaimable `before`.
+pub fn is_back(before: usize, tolerance: usize) -> Result<()> {
+    eventually(Duration::from_secs(10), || {
+        let after = free_and_reclaimable()?;
+        ensure!(after + tolerance > before, "{before} before, {after} after");
+        Ok(())
+    })
 }
 
 /// Returns the free bytes, including per-CPU lists, which `MemFree` excludes.

@@ -8,6 +8,7 @@ use anyhow::{
     Result, //
 };
 use guest_support::{
+    heaps_file,
     memory,
     page_size, //
 };
@@ -76,21 +77,6 @@ fn carveout(name: &str) -> Result<Option<usize>> {
     Ok(Some(size as usize))
 }
 
-/// Returns what a heap may take from RAM when its area has no place, in bytes.
-fn beyond_area(name: &str) -> Result<usize> {
-    let text = std::fs::read_to_string("/proc/rk_dma_heap/heaps").unwrap_or_default();
-    let mut lines = text.lines().map(|line| line.split_whitespace());
-    let column = lines
-        .next()
-        .and_then(|mut heading| heading.position(|column| column == "left"));
-    let line = lines.find_map(|mut line| (line.next() == Some(name)).then_some(line));
-    let (Some(column), Some(mut line)) = (column, line) else {
-        return Ok(0);
-    };
-    let kib: usize = line.nth(column - 1).context("no such column")?.parse()?;
-    Ok(kib << 10)
-}
-
 /// The memory of a heap.
 pub struct Capacity {
     /// Total memory, in bytes.
@@ -123,7 +109,8 @@ impl Capacity {
         let ram = memory::total()?;
         Ok(match reserved {
             Some((total, unused)) => {
-                let beyond = beyond_area(&name)?;
+                // What it may take from RAM when its area has no place.
+                let beyond = heaps_file::size(&name, "left")?.unwrap_or(0);
                 Capacity {
                     total: total + beyond,
                     largest: total.max(beyond),

@@ -16,10 +16,7 @@ use guest_support::client::{
     View, //
 };
 use guest_support::dma_buf::Buffer;
-use guest_support::heap::{
-    AllocationData,
-    Heap, //
-};
+use guest_support::heap::Heap;
 use guest_support::ktap::{
     diagnose,
     skip,
@@ -30,7 +27,6 @@ use guest_support::{
     memory,
     page_size, //
 };
-use nix::errno::Errno;
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {
@@ -150,14 +146,7 @@ fn not_from_another_pool() -> Result<()> {
 fn exhaust(client: &Client, heap: &Heap) -> Result<Vec<Buffer>> {
     const PIECE: usize = 64 * MIB;
     let kills = memory::oom_kills()?;
-    let mut held = Vec::new();
-    loop {
-        match heap.allocate_with(&AllocationData::read_write(PIECE as u64)) {
-            Ok(buffer) => held.push(buffer),
-            Err(Errno::ENOMEM) => break,
-            Err(errno) => anyhow::bail!("allocation fails with {errno:?}, expected ENOMEM"),
-        }
-    }
+    let held = heap.exhaust(PIECE)?;
     ensure!(memory::oom_kills()? == kills, "a process was killed");
     let mut all = Vec::new();
     for buffer in &held {

@@ -5,30 +5,24 @@
 use crate::figures::Figures;
 use crate::MIB;
 use anyhow::{
-    bail,
     ensure,
-    Context,
     Result, //
 };
 use guest_support::checkers;
-use guest_support::heap::{
-    AllocationData,
-    Heap, //
-};
+use guest_support::expect_errno;
+use guest_support::heap::Heap;
 use guest_support::ktap::{
     diagnose,
     Tests, //
 };
 use guest_support::mapping::Mapping;
 use guest_support::memory;
+use guest_support::mib_file::POOL_PREFILL;
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::eventually;
 use nix::errno::Errno;
-use std::fs;
 use std::time::Duration;
-
-const FILE: &str = "/proc/rk_dma_heap/pool_prefill_mib";
 
 /// The size in these tests.
 const SIZE: usize = 64 * MIB;
@@ -59,7 +53,7 @@ fn pool() -> Result<Figures> {
 }
 
 fn set(size: usize) -> Result<()> {
-    fs::write(FILE, (size / MIB).to_string()).with_context(|| format!("cannot write {FILE}"))
+    POOL_PREFILL.set(size)
 }
 
 fn wait_for(size: usize) -> Result<()> {
@@ -75,9 +69,9 @@ fn wait_for(size: usize) -> Result<()> {
 fn ready() -> Result<()> {
     let _module = Module::load(PARAMETERS)?;
     let before = pool()?;
-    ensure!(before.pooled == 0 && fs::read_to_string(FILE)? == "0\n");
+    ensure!(before.pooled == 0 && POOL_PREFILL.get()? == 0);
     set(SIZE)?;
-    ensure!(fs::read_to_string(FILE)?.trim() == (SIZE / MIB).to_string());
+    ensure!(POOL_PREFILL.get()? == SIZE);
     wait_for(SIZE)?;
     let filled = pool()?;
     ensure!(filled.pooled < SIZE + 2 * RUN, "{filled:?}");
@@ -106,24 +100,15 @@ fn ready() -> Result<()> {
 fn refused() -> Result<()> {
     let _module = Module::load("pool_max_mib=8 pool_prefill_mib=3")?;
     for text in ["x", "-1", "1.5", "4294967296", "4294967295", "9"] {
-        let answer = fs::write(FILE, text).map_err(|error| error.raw_os_error());
-        let expected = Err(Some(Errno::EINVAL as i32));
-        ensure!(answer == expected, "{text:?}: {answer:?}");
-        ensure!(fs::read_to_string(FILE)? == "3\n");
+        expect_errno(text, POOL_PREFILL.write(text), Errno::EINVAL)?;
+        ensure!(POOL_PREFILL.get()? == 3 * MIB);
     }
     set(8 * MIB)
 }
 
 // Nothing is lost, whether the size is set to 0 or the module is unloaded.
 fn given_back() -> Result<()> {
-    let lost = |before: usize| -> Result<()> {
-        eventually(Duration::from_secs(10), || {
-            let after = memory::free_and_reclaimable()?;
-            let tolerance = checkers::tolerated(4 * MIB);
-            ensure!(after + tolerance > before, "{before} before, {after} after");
-            Ok(())
-        })
-    };
+    let tolerance = checkers::tolerated(4 * MIB);
     let module = Module::load(PARAMETERS)?;
     let before = memory::free_and_reclaimable()?;
     set(SIZE)?;
@@ -134,30 +119,19 @@ fn given_back() -> Result<()> {
     let half = pool()?.kept();
     ensure!(half <= SIZE / 2 + RUN, "{half} are kept");
     set(0)?;
-    lost(before)?;
+    memory::is_back(before, tolerance)?;
     set(SIZE)?;
     wait_for(SIZE)?;
     drop(module);
-    lost(before)
+    memory::is_back(before, tolerance)
 }
 
 // A heap that does not use the pool has as much memory as without.
 fn other_heap() -> Result<()> {
     let _module = Module::load(PARAMETERS)?;
     let killed = memory::oom_kills()?;
-    let count = || -> Result<usize> {
-        let heap = Heap::open("system-dma32")?;
-        let data = AllocationData::read_write((4 * MIB) as u64);
-        let mut held = Vec::new();
-        loop {
-            match heap.allocate_with(&data) {
-                Ok(buffer) => held.push(buffer),
-                Err(Errno::ENOMEM) => break,
-                Err(errno) => bail!("{errno}"),
-            }
-        }
-        Ok(held.len())
-    };
+    let heap = Heap::open("system-dma32")?;
+    let count = || -> Result<usize> { Ok(heap.exhaust(4 * MIB)?.len()) };
     // What the first count leaves in its pool is there in the second one too.
     count()?;
     let without = count()?;
@@ -196,11 +170,11 @@ fn process() -> Result<()> {
 // More than the limit of the pools permits is capped at load, and told.
 fn parameter() -> Result<()> {
     let module = Module::load("pool_max_mib=8 pool_prefill_mib=9000")?;
-    ensure!(fs::read_to_string(FILE)? == "8\n");
+    ensure!(POOL_PREFILL.get()? == 8 * MIB);
     wait_for(7 * MIB)?;
     ensure!(pool()?.kept() <= 8 * MIB);
     drop(module);
     let _module = Module::load("pool_max_mib=0 pool_prefill_mib=1")?;
-    ensure!(fs::read_to_string(FILE)? == "0\n");
+    ensure!(POOL_PREFILL.get()? == 0);
     Ok(())
 }

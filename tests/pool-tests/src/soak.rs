@@ -31,6 +31,7 @@ use guest_support::ktap::{
 };
 use guest_support::mapping::Mapping;
 use guest_support::memory;
+use guest_support::mib_file::CONTIG_RESERVE;
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::{
@@ -49,9 +50,6 @@ const ROUND: Duration = Duration::from_secs(60);
 
 /// Memory that the kernel may have allocated for itself by the end.
 const TOLERANCE: isize = 8 * MIB as isize;
-
-/// The size of the reserve of contiguous memory, in MiB.
-const RESERVE: &str = "/proc/rk_dma_heap/contig_reserve_mib";
 
 const NODES: &[&str] = &[
     "/proc/rk_dma_heap/heaps",
@@ -158,7 +156,7 @@ fn reader(until: Instant) -> Result<()> {
 fn round(number: u64, length: Duration) -> Result<()> {
     let until = Instant::now() + length;
     let seed = number * 10;
-    fs::write(RESERVE, "64").context("cannot set the size of the reserve")?;
+    CONTIG_RESERVE.set(64 * MIB)?;
     let mut workers = vec![
         Child::run(move || buffers(seed, until))?,
         Child::run(move || buffers(seed + 1, until))?,
@@ -174,7 +172,7 @@ fn round(number: u64, length: Duration) -> Result<()> {
         ensure!(verdict == Verdict::Passed, "{verdict:?}");
     }
     // All that was in it is free when this returns.
-    fs::write(RESERVE, "0").context("cannot empty the reserve")?;
+    CONTIG_RESERVE.set(0)?;
     Ok(())
 }
 
