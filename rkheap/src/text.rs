@@ -37,6 +37,14 @@ pub fn escaped(name: &str) -> String {
     escaped
 }
 
+/// Returns the result of [`escaped`], or `-` for an empty name.
+pub fn escaped_or_dash(name: &str) -> String {
+    match name {
+        "" => "-".to_owned(),
+        name => escaped(name),
+    }
+}
+
 /// Returns the result of [`escaped`], truncated to `max_len` characters with `…` as the last one.
 pub fn truncated(name: &str, max_len: usize) -> String {
     shortened(&escaped(name), max_len)

@@ -139,17 +139,13 @@ fn composition(output: Output, peak: u64, highest: &Highest) -> Vec<String> {
         ("COUNT", Align::Right),
         ("SUM", Align::Right),
     ]);
-    let unless_none = |name: &str| match name {
-        "" => "-".to_owned(),
-        name => text::escaped(name),
-    };
     for part in &highest.parts {
         let before = if part.existed_before { " (before)" } else { "" };
         table.add_row(vec![
-            format!("{}{before}", unless_none(&part.process)),
+            format!("{}{before}", text::escaped_or_dash(&part.process)),
             part.pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            unless_none(part.name.as_deref().unwrap_or_default()),
-            unless_none(&part.exporter),
+            text::escaped_or_dash(part.name.as_deref().unwrap_or_default()),
+            text::escaped_or_dash(&part.exporter),
             text::size(part.size),
             part.count.to_string(),
             text::size(part.bytes),

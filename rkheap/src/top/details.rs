@@ -28,18 +28,14 @@ pub fn lines(sample: &Sample, key: &Key) -> Vec<String> {
         ("MADE BY", Align::Left),
         ("HELD BY", Align::Left),
     ]);
-    let name = |name: &str| match name {
-        "" => "-".to_owned(),
-        name => text::escaped(name),
-    };
     for buffer in buffers {
         let maker = match (&buffer.thread, buffer.pid) {
             (Some(thread), Some(pid)) => format!("{pid}:{}", text::escaped(thread)),
             _ => "-".to_owned(),
         };
         table.add_row(vec![
-            name(buffer.name.as_deref().unwrap_or_default()),
-            name(&buffer.exporter),
+            text::escaped_or_dash(buffer.name.as_deref().unwrap_or_default()),
+            text::escaped_or_dash(&buffer.exporter),
             text::size(buffer.size),
             buffer.age_ms.map_or("-".to_owned(), text::age),
             maker,

@@ -220,8 +220,7 @@ impl Key {
     /// Returns the name of the group, in printable form.
     pub fn label(&self) -> String {
         match self {
-            Key::Name(name) if name.is_empty() => "-".to_owned(),
-            Key::Name(name) => text::escaped(name),
+            Key::Name(name) => text::escaped_or_dash(name),
             Key::Process { pid, name } => format!("{} ({pid})", text::escaped(name)),
             Key::Kernel => "devices and the kernel".to_owned(),
             Key::Unknown => "other users".to_owned(),

@@ -143,10 +143,6 @@ fn table(
     }
     columns.push(("HELD BY", Align::Left));
     let mut table = Table::new(&columns);
-    let unless_none = |name: &str| match name {
-        "" => "-".to_owned(),
-        name => text::escaped(name),
-    };
     for (index, group) in groups.iter().enumerate() {
         let ran_before = match group.maker_ran_before {
             Some(true) => " (ran before)",
@@ -157,10 +153,10 @@ fn table(
             held_by.extend(left.get(index).map(|left| descriptors(system, left)));
         }
         let mut row = vec![
-            format!("{}{ran_before}", unless_none(&group.process)),
+            format!("{}{ran_before}", text::escaped_or_dash(&group.process)),
             group.pid.map_or("-".to_owned(), |pid| pid.to_string()),
-            unless_none(group.name.as_deref().unwrap_or_default()),
-            unless_none(&group.exporter),
+            text::escaped_or_dash(group.name.as_deref().unwrap_or_default()),
+            text::escaped_or_dash(&group.exporter),
             text::size(group.size),
             group.count.to_string(),
             ages(group),
@@ -217,13 +213,9 @@ fn sums(left: &[LeftBuffer]) -> Vec<String> {
     sums.into_iter()
         .map(|((name, pid), (count, bytes))| {
             let pid = pid.map_or(String::new(), |pid| format!(" ({pid})"));
-            let name = if name.is_empty() {
-                "-".to_owned()
-            } else {
-                text::escaped(&name)
-            };
             format!(
-                "  {name}{pid}: {}, {}",
+                "  {}{pid}: {}, {}",
+                text::escaped_or_dash(&name),
                 text::plural(count, "buffer"),
                 text::size(bytes)
             )
