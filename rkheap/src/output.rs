@@ -57,6 +57,14 @@ impl Output {
         self.styled(text, "1")
     }
 
+    /// Styles the first line of a table as its heading.
+    pub fn with_heading(&self, mut table: Vec<String>) -> Vec<String> {
+        if let Some(heading) = table.first_mut() {
+            *heading = self.bold(heading);
+        }
+        table
+    }
+
     /// Styles `text` as a warning.
     pub fn warning(&self, text: &str) -> String {
         self.styled(text, "1;31")

@@ -122,6 +122,9 @@ pub fn run(system: &System, output: Output, command: &[OsString]) -> Result<Stat
 
 /// Returns the parts of the highest sum that was seen.
 fn composition(output: Output, peak: u64, highest: &Highest) -> Vec<String> {
+    if highest.parts.is_empty() {
+        return Vec::new();
+    }
     // The peak is one of whole MiB, or exact.
     let seen = match highest.bytes < peak {
         true => format!(
@@ -151,14 +154,8 @@ fn composition(output: Output, peak: u64, highest: &Highest) -> Vec<String> {
             text::size(part.bytes),
         ]);
     }
-    if highest.parts.is_empty() {
-        return Vec::new();
-    }
-    let mut lines = table.lines("  ");
-    if let Some(heading) = lines.first_mut() {
-        *heading = output.bold(heading);
-    }
-    lines.insert(0, seen);
+    let mut lines = vec![seen];
+    lines.extend(output.with_heading(table.lines("  ")));
     lines
 }
 

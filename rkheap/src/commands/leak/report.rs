@@ -94,11 +94,8 @@ pub fn print(
     )));
     let groups = groups(left, options.all);
     let stacks = distinct(&groups);
-    let mut table = table(system, left, &groups, &stacks, options).lines("  ");
-    if let Some(heading) = table.first_mut() {
-        *heading = output.bold(heading);
-    }
-    lines.extend(table);
+    let table = table(system, left, &groups, &stacks, options);
+    lines.extend(output.with_heading(table.lines("  ")));
     lines.extend(sums(left));
     for (index, stack) in stacks.iter().enumerate() {
         lines.push(output.bold(&format!(

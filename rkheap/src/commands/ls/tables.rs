@@ -133,11 +133,7 @@ pub fn heaps(output: Output, heaps: &[Heap]) -> Vec<String> {
         }
         table.add_row(row);
     }
-    let mut lines = table.lines("");
-    if let Some(heading) = lines.first_mut() {
-        *heading = output.bold(heading);
-    }
-    lines
+    output.with_heading(table.lines(""))
 }
 
 /// Describes the backing of a heap.
