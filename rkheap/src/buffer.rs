@@ -3,6 +3,7 @@
 //! A dma-buf and the processes that hold it. This is also the format of buffers in snapshots and in
 //! JSON output.
 
+use crate::text;
 use serde::{
     Deserialize,
     Serialize, //
@@ -17,6 +18,18 @@ pub struct Holder {
     pub descriptors: u64,
     /// Number of mappings.
     pub mappings: u64,
+}
+
+impl Holder {
+    /// Describes it and how often it refers to the buffer, in printable form.
+    pub fn label(&self) -> String {
+        let references = match (self.descriptors, self.mappings) {
+            (fds, 0) => format!("{fds} fd"),
+            (0, maps) => format!("{maps} map"),
+            (fds, maps) => format!("{fds} fd, {maps} map"),
+        };
+        format!("{}:{} ({references})", self.pid, text::escaped(&self.name))
+    }
 }
 
 /// A dma-buf. Unknown fields are `None`.
@@ -40,6 +53,18 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// Returns the process that allocated the buffer. If it is unknown, returns the first holder.
+    pub fn process(&self) -> (String, Option<u32>) {
+        let holder = self.holders.first();
+        match (&self.thread, self.pid) {
+            (Some(thread), pid) => (thread.clone(), pid),
+            _ => (
+                holder.map_or_else(String::new, |holder| holder.name.clone()),
+                holder.map(|holder| holder.pid),
+            ),
+        }
+    }
+
     /// Returns whether a process has made the buffer or holds it.
     pub fn is_of(&self, pid: u32) -> bool {
         self.pid == Some(pid) || self.holders.iter().any(|holder| holder.pid == pid)

@@ -127,7 +127,7 @@ pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
         let key = |left: &LeftBuffer| {
             let buffer = &left.buffer;
             (
-                process(buffer),
+                buffer.process(),
                 std::cmp::Reverse((buffer.size, buffer.age_ms)),
                 buffer.inode,
             )
@@ -135,18 +135,6 @@ pub fn left_buffers(before: &Snapshot, after: &[Buffer]) -> Vec<LeftBuffer> {
         key(a).cmp(&key(b))
     });
     left
-}
-
-/// Returns the process that allocated a buffer. If it is unknown, returns the first holder.
-pub fn process(buffer: &Buffer) -> (String, Option<u32>) {
-    let holder = buffer.holders.first();
-    match (&buffer.thread, buffer.pid) {
-        (Some(thread), pid) => (thread.clone(), pid),
-        _ => (
-            holder.map_or_else(String::new, |holder| holder.name.clone()),
-            holder.map(|holder| holder.pid),
-        ),
-    }
 }
 
 /// Runs the command.

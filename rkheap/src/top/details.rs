@@ -55,19 +55,7 @@ fn is_of(buffer: &Buffer, key: &Key) -> bool {
 }
 
 fn holders(buffer: &Buffer) -> String {
-    let holder = |holder: &Holder| {
-        let references = match (holder.descriptors, holder.mappings) {
-            (fds, 0) => format!("{fds} fd"),
-            (0, maps) => format!("{maps} map"),
-            (fds, maps) => format!("{fds} fd, {maps} map"),
-        };
-        format!(
-            "{}:{} ({references})",
-            holder.pid,
-            text::escaped(&holder.name)
-        )
-    };
-    let holders = buffer.holders.iter().map(holder);
+    let holders = buffer.holders.iter().map(Holder::label);
     let devices = buffer.devices.iter();
     let devices = devices.map(|device| format!("device {}", text::escaped(device)));
     holders.chain(devices).collect::<Vec<_>>().join(", ")

@@ -2,10 +2,8 @@
 
 //! Buffers that are alike: of one process, name, heap and size.
 
-use super::{
-    process,
-    LeftBuffer, //
-};
+use super::LeftBuffer;
+use crate::buffer::Holder;
 use crate::parse::trace_file::Stack;
 use crate::text;
 use serde::Serialize;
@@ -71,14 +69,13 @@ impl Holders {
             .processes
             .iter()
             .map(|((pid, name), (descriptors, mappings))| {
-                let mut references = Vec::new();
-                if *descriptors > 0 {
-                    references.push(format!("{descriptors} fd"));
-                }
-                if *mappings > 0 {
-                    references.push(format!("{mappings} map"));
-                }
-                format!("{pid}:{} ({})", text::escaped(name), references.join(", "))
+                let holder = Holder {
+                    pid: *pid,
+                    name: name.clone(),
+                    descriptors: *descriptors,
+                    mappings: *mappings,
+                };
+                holder.label()
             });
         let devices = self
             .devices
@@ -95,7 +92,7 @@ pub fn groups(left: &[LeftBuffer], each: bool) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for left in left {
         let buffer = &left.buffer;
-        let (name, pid) = process(buffer);
+        let (name, pid) = buffer.process();
         let alike = |group: &&mut Group| {
             !each
                 && group.process == name
@@ -144,10 +141,7 @@ pub fn groups(left: &[LeftBuffer], each: bool) -> Vec<Group> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::buffer::{
-        Buffer,
-        Holder, //
-    };
+    use crate::buffer::Buffer;
 
     fn left(pid: u32, size: u64, age_ms: u64) -> LeftBuffer {
         LeftBuffer {

@@ -7,7 +7,6 @@ use super::groups::{
     Group, //
 };
 use super::{
-    process,
     Comparison,
     LeftBuffer, //
 };
@@ -200,7 +199,7 @@ fn descriptors(system: &System, left: &LeftBuffer) -> String {
 fn sums(left: &[LeftBuffer]) -> Vec<String> {
     let mut sums: BTreeMap<(String, Option<u32>), (usize, u64)> = BTreeMap::new();
     for left in left {
-        let sum = sums.entry(process(&left.buffer)).or_default();
+        let sum = sums.entry(left.buffer.process()).or_default();
         sum.0 += 1;
         sum.1 = sum.1.saturating_add(left.buffer.size);
     }

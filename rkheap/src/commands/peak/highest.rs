@@ -6,7 +6,6 @@ use crate::buffer::{
     total_size,
     Buffer, //
 };
-use crate::commands::leak;
 use crate::parse::sum_file;
 use crate::survey::Survey;
 use crate::system::System;
@@ -47,7 +46,7 @@ fn parts(buffers: &[Buffer], before: &HashSet<u64>) -> Vec<Part> {
     let mut counts: BTreeMap<_, u64> = BTreeMap::new();
     for buffer in buffers {
         let existed = buffer.inode.is_some_and(|inode| before.contains(&inode));
-        let (name, pid) = leak::process(buffer);
+        let (name, pid) = buffer.process();
         let key = (
             name,
             pid,
