@@ -17,10 +17,7 @@ use crate::exit::Status;
 use crate::output::Output;
 use crate::parse::trace_file::Stack;
 use crate::run;
-use crate::stacks::{
-    Recorder,
-    Stacks, //
-};
+use crate::stacks::Recorder;
 use crate::system::System;
 use crate::text;
 use anyhow::{
@@ -76,12 +73,17 @@ impl Comparison {
         }
     }
 
-    /// Adds the recorded call stacks.
-    fn add_stacks(&mut self, stacks: &Stacks) {
+    /// Adds the call stacks that a recorder has. Returns what is missing.
+    fn add_stacks(&mut self, recorder: Option<&Recorder>) -> Result<Option<String>> {
+        let Some(recorder) = recorder else {
+            return Ok(None);
+        };
+        let stacks = recorder.stacks()?;
         for left in &mut self.left {
             let inode = left.buffer.inode;
             left.stack = inode.and_then(|inode| stacks.of(inode)).cloned();
         }
+        Ok(stacks.remark)
     }
 
     /// Returns whether buffers are left, or may be left because the sum has grown.
@@ -176,7 +178,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
                 .to_owned(),
         );
     }
-    remarks.extend(add_stacks(&mut comparison, recorder.as_ref())?);
+    remarks.extend(comparison.add_stacks(recorder.as_ref())?);
     report::print(
         system,
         output,
@@ -194,16 +196,6 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     } else {
         Status::Done
     })
-}
-
-/// Adds what a recorder has. Returns what is missing.
-fn add_stacks(comparison: &mut Comparison, recorder: Option<&Recorder>) -> Result<Option<String>> {
-    let Some(recorder) = recorder else {
-        return Ok(None);
-    };
-    let stacks = recorder.stacks()?;
-    comparison.add_stacks(&stacks);
-    Ok(stacks.remark)
 }
 
 /// Says what the command line lacks, and exits.

@@ -3,7 +3,6 @@
 //! `rkheap leak --watch`: how the buffers of programs that run already grow.
 
 use super::{
-    add_stacks,
     report,
     Comparison, //
 };
@@ -131,7 +130,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     if let (true, Some(pid)) = (ended(&after), options.pid) {
         remarks.push(format!("process {pid} has ended"));
     }
-    remarks.extend(add_stacks(&mut comparison, recorder.as_ref())?);
+    remarks.extend(comparison.add_stacks(recorder.as_ref())?);
     report::print(system, output, options, None, &comparison, remarks)?;
     // A program that runs may hold what it has made.
     let is_leak = too_much || ended(&after) && !comparison.left.is_empty();
