@@ -144,11 +144,14 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
     if options.watch {
         return watch::run(system, output, options);
     }
+    if options.since.is_none() && options.command.is_empty() {
+        // Exits without dropping anything.
+        usage();
+    }
     let recorder = options.stacks.then(|| Recorder::start(system));
     let recorder = recorder.transpose()?;
     let (before, command) = match &options.since {
         Some(path) => (Snapshot::load(path)?, None),
-        None if options.command.is_empty() => usage(),
         None => {
             let before = Snapshot::take(system)?.0;
             (before, Some(run::run(&options.command, output.json)?))
