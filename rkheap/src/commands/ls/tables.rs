@@ -23,7 +23,6 @@ const NAME_WIDTH: usize = 22;
 
 /// Returns one row for each area, with its heaps beneath.
 pub fn areas(output: Output, areas: &[AreaUse]) -> Vec<String> {
-    let bytes = |bytes: Option<u64>| bytes.map_or("-".to_owned(), text::size);
     let mut table = Table::new(&[
         ("", Align::Left),
         ("USED", Align::Right),
@@ -32,12 +31,11 @@ pub fn areas(output: Output, areas: &[AreaUse]) -> Vec<String> {
         ("YOU", Align::Left),
     ]);
     for area in areas {
-        let at_most = if area.largest_free_at_most { "<= " } else { "" };
         table.add_row(vec![
             area.bar(BAR_WIDTH),
-            bytes(area.used),
-            bytes(area.size),
-            format!("{at_most}{}", bytes(area.largest_free)),
+            size(area.used),
+            size(area.size),
+            gap(area.largest_free, area.largest_free_at_most),
             area.access().to_owned(),
         ]);
     }
@@ -117,8 +115,6 @@ pub fn heaps(output: Output, heaps: &[Heap]) -> Vec<String> {
     }
     let mut table = Table::new(&columns);
     for heap in heaps {
-        let size = |size: Option<u64>| size.map_or("-".to_owned(), text::size);
-        let at_most = if heap.largest_free_at_most { "<= " } else { "" };
         let mut row = vec![
             text::escaped(&heap.heap),
             backing(heap),
@@ -126,7 +122,7 @@ pub fn heaps(output: Output, heaps: &[Heap]) -> Vec<String> {
             size(heap.used),
             size(heap.pooled),
             size(heap.free),
-            format!("{at_most}{}", size(heap.largest_free)),
+            gap(heap.largest_free, heap.largest_free_at_most),
         ];
         if shows_ram {
             row.extend([heap.beyond, heap.could_take_ram, heap.could_give].map(size));
@@ -134,6 +130,17 @@ pub fn heaps(output: Output, heaps: &[Heap]) -> Vec<String> {
         table.add_row(row);
     }
     output.with_heading(table.lines(""))
+}
+
+/// Formats a size, if it is known.
+fn size(bytes: Option<u64>) -> String {
+    bytes.map_or("-".to_owned(), text::size)
+}
+
+/// Formats the size of the largest gap.
+fn gap(bytes: Option<u64>, at_most: bool) -> String {
+    let at_most = if at_most { "<= " } else { "" };
+    format!("{at_most}{}", size(bytes))
 }
 
 /// Describes the backing of a heap.
