@@ -83,16 +83,11 @@ impl Areas {
         let default_on_cmdline = cmdline
             .split_whitespace()
             .any(|word| word.starts_with("cma="));
-        let page = page_size();
         let mut all: Vec<Area> = Vec::new();
         for name in system.names(SYSFS) {
-            let pages = |what: &str| {
-                let pages = system.number(&format!("{SYSFS}/{name}/{what}"))?;
-                pages.checked_mul(page)
-            };
             all.push(Area {
-                size: pages("total_pages"),
-                available: pages("available_pages"),
+                size: pages(system, &name, "total_pages"),
+                available: pages(system, &name, "available_pages"),
                 name,
                 ..Area::default()
             });
@@ -138,12 +133,8 @@ impl Areas {
 
     /// Reads again what is free in each area.
     pub fn read_available(&mut self, system: &System) {
-        let page = page_size();
         for area in self.all.iter_mut().filter(|area| area.available.is_some()) {
-            let pages = system.number(&format!("{SYSFS}/{}/available_pages", area.name));
-            area.available = pages
-                .and_then(|pages| pages.checked_mul(page))
-                .or(area.available);
+            area.available = pages(system, &area.name, "available_pages").or(area.available);
         }
     }
 
@@ -188,6 +179,12 @@ impl Areas {
             },
         }
     }
+}
+
+/// Reads a number of pages of a CMA area. Returns bytes.
+fn pages(system: &System, area: &str, file: &str) -> Option<u64> {
+    let pages = system.number(&format!("{SYSFS}/{area}/{file}"))?;
+    pages.checked_mul(page_size())
 }
 
 /// Returns the page size of this machine in bytes; 4096 if it is unknown.
