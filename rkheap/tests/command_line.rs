@@ -68,10 +68,13 @@ fn help_has_examples_and_is_wrapped() {
 
 #[test]
 fn leak_without_a_command_explains_how_to_give_one() {
-    let output = rkheap(&["leak"]);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    for hint in ["rkheap leak -- ", "--since", "--watch"] {
-        assert!(message.contains(hint), "{message}");
+    // Whether or not this user may record call stacks.
+    for line in [&["leak"][..], &["leak", "--stacks"]] {
+        let output = rkheap(line);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        for hint in ["rkheap leak -- ", "--since", "--watch"] {
+            assert!(message.contains(hint), "{line:?}: {message}");
+        }
     }
 }
 
