@@ -8,7 +8,10 @@ use crate::areas::{
 };
 use crate::exit::Missing;
 use crate::module;
-use crate::parse::heaps_file;
+use crate::parse::heaps_file::{
+    self,
+    HeapStats, //
+};
 use crate::ranges::Ranges;
 use crate::system::System;
 use crate::text;
@@ -64,10 +67,7 @@ pub struct Heap {
 
 /// Returns all heaps, sorted by name.
 pub fn all(system: &System, areas: &Areas, ranges: &Ranges) -> Vec<Heap> {
-    let stats = system
-        .text(heaps_file::PATH)
-        .map(|text| heaps_file::parse(&text).items)
-        .unwrap_or_default();
+    let stats = stats(system);
     names(system, &stats)
         .into_iter()
         .map(|name| {
@@ -77,8 +77,14 @@ pub fn all(system: &System, areas: &Areas, ranges: &Ranges) -> Vec<Heap> {
         .collect()
 }
 
+/// Returns what the module counts of each of its heaps. Returns nothing if it is not loaded.
+pub fn stats(system: &System) -> Vec<HeapStats> {
+    let text = system.text(heaps_file::PATH).unwrap_or_default();
+    heaps_file::parse(&text).items
+}
+
 /// Returns the names of all heaps with a device node or statistics.
-fn names(system: &System, stats: &[heaps_file::HeapStats]) -> Vec<String> {
+fn names(system: &System, stats: &[HeapStats]) -> Vec<String> {
     let nodes = FOLDERS.iter().flat_map(|folder| system.names(folder));
     let mut names: Vec<String> = nodes
         .chain(stats.iter().map(|stats| stats.heap.clone()))
@@ -92,7 +98,7 @@ fn heap(
     system: &System,
     areas: &Areas,
     ranges: &Ranges,
-    own: Option<&heaps_file::HeapStats>,
+    own: Option<&HeapStats>,
     name: String,
 ) -> Heap {
     let uses_ram = own.is_some_and(|own| {

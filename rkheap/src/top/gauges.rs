@@ -7,7 +7,6 @@ use crate::areas::{
     Backing, //
 };
 use crate::heaps;
-use crate::parse::heaps_file;
 use crate::system::System;
 use crate::text;
 use std::collections::VecDeque;
@@ -90,8 +89,7 @@ impl Gauges {
     /// Takes a sample.
     pub fn update(&mut self, system: &System) {
         self.areas.read_available(system);
-        let stats = system.text(heaps_file::PATH).unwrap_or_default();
-        let stats = heaps_file::parse(&stats).items;
+        let stats = heaps::stats(system);
         let mut used = Vec::new();
         for area in &self.areas.all {
             let own = || {

@@ -5,7 +5,6 @@
 use crate::arguments::By;
 use crate::buffer::Buffer;
 use crate::heaps;
-use crate::parse::heaps_file;
 use crate::survey::Survey;
 use crate::system::System;
 use crate::text;
@@ -146,8 +145,7 @@ impl Sample {
                 self.sums.entry(Key::Name(name)).or_default();
             }
         }
-        let stats = system.text(heaps_file::PATH).unwrap_or_default();
-        for stats in heaps_file::parse(&stats).items {
+        for stats in heaps::stats(system) {
             let sum = self.sums.entry(Key::Name(stats.heap)).or_default();
             sum.bytes = sum.bytes.max(stats.allocated);
         }
