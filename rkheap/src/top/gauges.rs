@@ -74,14 +74,17 @@ impl Gauge {
 #[derive(Debug, Default)]
 pub struct Gauges {
     areas: Areas,
+    /// Size of RAM.
+    ram: Option<u64>,
     pub all: Vec<Gauge>,
 }
 
 impl Gauges {
-    /// Finds the areas. [`Gauges::update`] takes the first sample.
+    /// Finds the areas and their sizes, which stay. [`Gauges::update`] takes the first sample.
     pub fn new(system: &System) -> Self {
         Gauges {
             areas: Areas::read(system),
+            ram: heaps::memory_info(system, "MemTotal:"),
             all: Vec::new(),
         }
     }
@@ -106,7 +109,7 @@ impl Gauges {
             matches!(backing, Backing::Pages | Backing::PagesBelow4Gib)
         });
         let of_ram = of_ram.fold(0u64, |sum, stats| sum.saturating_add(stats.allocated));
-        if let (false, Some(size)) = (stats.is_empty(), heaps::memory_info(system, "MemTotal:")) {
+        if let (false, Some(size)) = (stats.is_empty(), self.ram) {
             used.push(("RAM".to_owned(), of_ram, size));
         }
         for (label, used, size) in used {
