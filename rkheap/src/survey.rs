@@ -2,10 +2,7 @@
 
 //! All dma-bufs that this user can see, collected from the module, debugfs, sysfs and procfs.
 
-use crate::buffer::{
-    total_size,
-    Buffer, //
-};
+use crate::buffer::Buffer;
 use crate::module;
 use crate::parse::{
     buffers_file,
@@ -94,11 +91,6 @@ impl Survey {
             .buffers
             .sort_by_key(|buffer| std::cmp::Reverse(buffer.inode));
         survey
-    }
-
-    /// Returns the sum of the sizes, in bytes.
-    pub fn bytes(&self) -> u64 {
-        total_size(&self.buffers)
     }
 
     /// Adds all buffers of the file `path`.

@@ -15,6 +15,7 @@ mod tests;
 pub mod view;
 
 use crate::arguments::Top;
+use crate::buffer::total_size;
 use crate::exit::Status;
 use crate::interruption::Interruption;
 use crate::output::Output;
@@ -103,8 +104,8 @@ fn print(
             let line = serde_json::to_string(&Report {
                 elapsed_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
                 by: options.by.name(),
-                total_bytes: sample.bytes,
-                buffers: sample.buffers,
+                total_bytes: total_size(&sample.buffers),
+                buffers: sample.buffers.len(),
                 rows: &rows,
                 remarks: &sample.remarks,
             })

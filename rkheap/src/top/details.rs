@@ -18,7 +18,7 @@ use crate::text;
 
 /// Returns the heading and the rows of the buffers of a group, the largest first.
 pub fn lines(sample: &Sample, key: &Key) -> Vec<String> {
-    let mut buffers: Vec<&Buffer> = sample.list.iter().filter(|b| is_of(b, key)).collect();
+    let mut buffers: Vec<&Buffer> = sample.buffers.iter().filter(|b| is_of(b, key)).collect();
     buffers.sort_by_key(|buffer| (std::cmp::Reverse(buffer.size), buffer.inode));
     let mut table = Table::new(&[
         ("NAME", Align::Left),

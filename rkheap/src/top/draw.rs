@@ -8,6 +8,7 @@ use super::view::{
     Page,
     View, //
 };
+use crate::buffer::total_size;
 use crate::text;
 use ratatui::layout::{
     Constraint,
@@ -107,8 +108,8 @@ impl View {
             Page::Help => format!("rkheap {}: help", env!("CARGO_PKG_VERSION")),
             Page::Sums => format!(
                 "rkheap: {}, {}, by {}, sorted by {sort}{stopped}",
-                text::plural(self.sample.buffers, "buffer"),
-                text::size(self.sample.bytes),
+                text::plural(self.sample.buffers.len(), "buffer"),
+                text::size(total_size(&self.sample.buffers)),
                 self.by.name(),
             ),
         }

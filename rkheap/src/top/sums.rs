@@ -37,13 +37,9 @@ struct Sum {
 /// All sums at one point in time.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    /// Size of all buffers, in bytes.
-    pub bytes: u64,
-    /// Number of all buffers.
-    pub buffers: usize,
-    pub remarks: Vec<String>,
     /// All buffers.
-    pub list: Vec<Buffer>,
+    pub buffers: Vec<Buffer>,
+    pub remarks: Vec<String>,
     sums: BTreeMap<Key, Sum>,
 }
 
@@ -88,11 +84,8 @@ impl Sample {
     pub fn take(system: &System, by: By) -> Self {
         let survey = Survey::take(system);
         let mut sample = Sample {
-            bytes: survey.bytes(),
-            buffers: survey.buffers.len(),
             remarks: survey.remarks,
-            list: Vec::new(),
-            sums: BTreeMap::new(),
+            ..Sample::default()
         };
         for buffer in &survey.buffers {
             match by {
@@ -103,7 +96,7 @@ impl Sample {
         if by == By::Heap {
             sample.add_heaps(system);
         }
-        sample.list = survey.buffers;
+        sample.buffers = survey.buffers;
         sample
     }
 
@@ -236,7 +229,7 @@ pub mod tests {
     pub fn processes(processes: &[(u32, &str, u64)]) -> Sample {
         let mut sample = Sample::default();
         for (pid, name, size) in processes {
-            sample.list.push(Buffer {
+            sample.buffers.push(Buffer {
                 size: *size,
                 exporter: "system".into(),
                 name: Some(format!("frame of {name}")),
@@ -249,7 +242,7 @@ pub mod tests {
                 ..Buffer::default()
             });
         }
-        for buffer in sample.list.clone() {
+        for buffer in sample.buffers.clone() {
             sample.add_holders(&buffer);
         }
         sample
