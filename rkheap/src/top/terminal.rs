@@ -22,6 +22,7 @@ use anyhow::{
     Result, //
 };
 use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{
     self,
@@ -58,6 +59,12 @@ impl Screen {
         std::mem::forget(restore);
         Ok(Screen(terminal))
     }
+
+    /// Draws a view. Returns what is on the screen.
+    fn draw(&mut self, view: &mut View) -> Result<&Buffer> {
+        let drawn = self.0.draw(|frame| view.draw(frame));
+        Ok(drawn.context("cannot draw on the terminal")?.buffer)
+    }
 }
 
 impl Drop for Screen {
@@ -87,23 +94,22 @@ pub fn run(
     let interval = Duration::from_secs_f64(options.interval);
     let mut view = View::new(options.by, output.is_colored());
     let mut gauges = Gauges::new(system);
-    gauges.update(system);
-    view.update(Sample::take(system, view.by), &gauges.all);
+    let mut sample = |view: &mut View| {
+        gauges.update(system);
+        view.update(Sample::take(system, view.by), &gauges.all);
+    };
+    sample(&mut view);
     let mut screen = Screen::open()?;
     let mut sampled_at = Instant::now();
     let mut action = Action::Redraw;
     while !interruption.has_come() && action != Action::Quit {
         if action == Action::Resample || (!view.stopped && sampled_at.elapsed() >= interval) {
-            gauges.update(system);
-            view.update(Sample::take(system, view.by), &gauges.all);
+            sample(&mut view);
             sampled_at = Instant::now();
             action = Action::Redraw;
         }
         if action == Action::Redraw {
-            screen
-                .0
-                .draw(|frame| view.draw(frame))
-                .context("cannot draw on the terminal")?;
+            screen.draw(&mut view)?;
         }
         action = Action::None;
         let remaining = interval.saturating_sub(sampled_at.elapsed());
@@ -111,9 +117,8 @@ pub fn run(
             action = match event::read()? {
                 Event::Key(key) => match view.key(key) {
                     Action::Save(format) => {
-                        let drawn = screen.0.draw(|frame| view.draw(frame));
-                        let drawn = drawn.context("cannot draw on the terminal")?;
-                        view.message = Some(match save::save(drawn.buffer, format) {
+                        let drawn = screen.draw(&mut view)?;
+                        view.message = Some(match save::save(drawn, format) {
                             Ok(name) => format!("saved as {name}"),
                             Err(error) => text::escaped(&format!("{error:#}")),
                         });
