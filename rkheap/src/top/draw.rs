@@ -116,10 +116,12 @@ impl View {
     }
 
     /// Draws the heading of a page, and the lines from the first visible one.
-    fn draw_lines(&self, frame: &mut Frame<'_>, area: Rect) {
+    fn draw_lines(&mut self, frame: &mut Frame<'_>, area: Rect) {
         let bold = Style::new().add_modifier(Modifier::BOLD);
         let mut lines = self.lines().into_iter();
         let heading = lines.next().map(|heading| Line::styled(heading, bold));
+        let last_first = lines.len().saturating_sub(self.height.max(1));
+        self.first = self.first.min(last_first);
         let rest = lines.skip(self.first).take(self.height).map(Line::from);
         let lines: Vec<Line> = heading.into_iter().chain(rest).collect();
         frame.render_widget(Paragraph::new(lines), area);

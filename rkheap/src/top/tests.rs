@@ -157,6 +157,19 @@ fn enter_shows_the_buffers_of_a_process() {
 }
 
 #[test]
+fn a_page_that_gets_shorter_stays_filled() {
+    let mut screen = Screen::new(80, 12);
+    let holding = |count| processes(&vec![(1, "task-01", 4096); count]);
+    screen.view.update(holding(40), &[]);
+    screen.press(KeyCode::Enter);
+    screen.draw();
+    screen.press(KeyCode::End);
+    assert!(screen.draw().contains("frame of task-01"));
+    screen.view.update(holding(3), &[]);
+    assert_eq!(screen.draw().matches("frame of task-01").count(), 3);
+}
+
+#[test]
 fn help_explains_each_key_and_scrolls() {
     let mut screen = Screen::new(80, 30);
     screen.press(KeyCode::Char('?'));

@@ -253,8 +253,8 @@ impl View {
                 _ => self.rows.get(index).map(|row| row.key.clone()),
             };
         } else {
-            let last = self.lines().len().saturating_sub(self.height.max(1) + 1);
-            self.first = self.first.saturating_add_signed(lines).min(last);
+            // The drawing knows the end.
+            self.first = self.first.saturating_add_signed(lines);
         }
     }
 
