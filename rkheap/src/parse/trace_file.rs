@@ -29,11 +29,14 @@ pub fn parse(text: &str) -> HashMap<u64, Stack> {
     let mut current: Option<(u64, bool)> = None;
     for line in text.lines() {
         if let Some(frame) = line.trim_start().strip_prefix("=> ") {
-            let stack = current.and_then(|(inode, _)| stacks.get_mut(&inode));
-            match (stack, current) {
-                (Some(stack), Some((_, true))) => stack.program.extend(place(frame)),
-                (Some(stack), _) => stack.kernel.push(function(frame)),
-                (None, _) => {}
+            let Some((inode, is_program)) = current else {
+                continue;
+            };
+            let stack = stacks.entry(inode).or_default();
+            if is_program {
+                stack.program.extend(place(frame));
+            } else {
+                stack.kernel.push(function(frame));
             }
             continue;
         }
