@@ -284,7 +284,7 @@ fn alike_buffers_are_grouped() -> Result<()> {
 }
 
 /// Starts a process that allocates a buffer every 100 ms and keeps all of them.
-fn growing() -> Result<Child> {
+pub fn growing() -> Result<Child> {
     Child::run(|| {
         let heap = Heap::open("system")?;
         let mut buffers = Vec::new();

@@ -2,27 +2,27 @@
 
 //! Tests of `rkheap leak --stacks`.
 
-use crate::leak::kill_holders;
+use crate::leak::{
+    growing,
+    kill_holders, //
+};
 use crate::program::{
     list,
     rkheap,
     run,
-    text, //
+    text,
+    ProgramOutput, //
 };
 use anyhow::{
     ensure,
     Context,
     Result, //
 };
-use guest_support::heap::Heap;
 use guest_support::ktap::{
     diagnose,
     Tests, //
 };
-use guest_support::process::Child;
 use serde_json::Value;
-use std::thread::sleep;
-use std::time::Duration;
 
 /// Starts programs that keep three buffers of two heaps.
 const LEAKING_COMMAND: &str = "rkheap alloc system 1M --count 2 --hold 30 >/dev/null 2>&1 & \
@@ -48,6 +48,12 @@ fn kernel_stack(left: &Value) -> Result<Vec<&str>> {
         .with_context(|| format!("no stack: {left}"))?;
     let functions = list(stack, "kernel")?.iter();
     Ok(functions.filter_map(Value::as_str).collect())
+}
+
+/// Returns the rows of the table.
+fn rows(output: &ProgramOutput) -> Vec<&str> {
+    let lines = output.stdout.lines();
+    lines.filter(|line| line.contains(" fd)")).collect()
 }
 
 /// Checks that there is nothing that could be an address of the kernel.
@@ -115,11 +121,7 @@ fn as_text() -> Result<()> {
     output.expect(1)?;
     end_holders(list(&rkheap("snapshot")?.json()?, "buffers")?);
     diagnose(&output.stdout);
-    let rows: Vec<_> = output
-        .stdout
-        .lines()
-        .filter(|line| line.contains(" fd)"))
-        .collect();
+    let rows = rows(&output);
     ensure!(rows.len() == 2, "{rows:?}");
     for line in ["stack 1, the", "stack 2, the", "  dma_buf_export"] {
         ensure!(
@@ -137,27 +139,14 @@ fn as_text() -> Result<()> {
 
 // Only what was allocated while it watched.
 fn of_programs_that_run() -> Result<()> {
-    let child = Child::run(|| {
-        let heap = Heap::open("system")?;
-        let mut buffers = Vec::new();
-        for _ in 0..40 {
-            buffers.push(heap.allocate(1 << 20)?);
-            sleep(Duration::from_millis(100));
-        }
-        Ok(())
-    })?;
+    let child = growing()?;
     let line = format!(
         "leak --watch --stacks --pid {} --interval 0.5 --count 3",
         child.pid()
     );
     let output = rkheap(&line)?;
     output.expect(0)?;
-    let rows: Vec<_> = output
-        .stdout
-        .lines()
-        .filter(|line| line.contains(" fd)"))
-        .collect();
-    ensure!(rows.len() == 1, "{output:?}");
+    ensure!(rows(&output).len() == 1, "{output:?}");
     ensure!(output.stdout.contains("\n  dma_buf_export\n"), "{output:?}");
     nothing_records()
 }
