@@ -8,6 +8,7 @@ mod count;
 mod guest;
 mod ktap;
 mod progress;
+mod record;
 mod schedule;
 mod suites;
 
@@ -33,6 +34,10 @@ use count::{
     Outcome, //
 };
 use progress::Progress;
+use record::{
+    Origin,
+    Record, //
+};
 use schedule::{
     Job,
     JobResult, //
@@ -64,6 +69,10 @@ struct Arguments {
     /// Leave out the suites that have not begun at this time, in seconds since 1970
     #[arg(long, value_name = "SECONDS")]
     until: Option<u64>,
+
+    /// Record what ran on which kernel in FILE, and write the page of it beside FILE
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 
     /// Print the suites and what each one proves, and run none
     #[arg(long)]
@@ -147,6 +156,9 @@ fn main() -> Result<ExitCode> {
     });
     schedule::print_times(&done, start.elapsed());
     print_failures(&done);
+    if let Some(file) = &arguments.record {
+        record(file, &jobs, &done, &paths)?;
+    }
     if let Some(paths) = paths.values().next() {
         println!("complete output: {}", paths.logs.display());
     }
@@ -162,6 +174,34 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Records the suites that ran in virtual machines.
+fn record(
+    file: &Path,
+    jobs: &[Job],
+    done: &[JobResult<Outcome>],
+    paths: &BTreeMap<&str, Paths>,
+) -> Result<()> {
+    let Some(first) = paths.values().next() else {
+        return Ok(());
+    };
+    let origin = Origin::find(&first.project)?;
+    let mut record = Record::read(file)?;
+    for Job { target, suite } in jobs {
+        let label = Job { target, suite }.label();
+        let result = done
+            .iter()
+            .find(|done| done.label == label && !done.result.left_out);
+        let (Some(done), Some(paths)) = (result, paths.get(target)) else {
+            continue;
+        };
+        if matches!(suite.environment, Environment::Guest(_)) {
+            let run = origin.run(&paths.target, done.result.count)?;
+            record.add(target, suite.name, run);
+        }
+    }
+    record.write(file)
 }
 
 /// Returns whether `end`, which is the time since 1970, has come.

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What ran on which kernel: a file with the last run of each suite on each target, and the page
+//! that is made of it.
+
+use crate::count::Count;
+use anyhow::{
+    ensure,
+    Context,
+    Result, //
+};
+use serde::{
+    Deserialize,
+    Serialize, //
+};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// The last run of a suite on a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// What `uname -r` prints.
+    pub kernel: String,
+    /// The version of the kernel's package, or of its source.
+    pub version: String,
+    /// The day, in UTC.
+    pub date: String,
+    /// The commit of the project; with `-dirty` if files differed from it.
+    pub commit: String,
+    pub passed: usize,
+    pub failed: usize,
+    pub skipped: usize,
+}
+
+/// The last runs, by target and suite.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Record(BTreeMap<String, BTreeMap<String, Run>>);
+
+/// What the runs of a test driver have in common.
+pub struct Origin {
+    date: String,
+    commit: String,
+}
+
+impl Origin {
+    /// Finds the date and the commit of the checkout `project`.
+    pub fn find(project: &Path) -> Result<Self> {
+        let of = |program: &str, arguments: &[&str]| -> Result<String> {
+            let mut command = Command::new(program);
+            let output = command.current_dir(project).args(arguments).output();
+            let output = output.with_context(|| format!("cannot run {program}"))?;
+            ensure!(output.status.success(), "{program}: {}", output.status);
+            Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+        };
+        Ok(Origin {
+            date: of("date", &["-u", "+%F"])?,
+            commit: of("git", &["describe", "--always", "--dirty", "--abbrev=12"])?,
+        })
+    }
+
+    /// Returns the run of a suite on the target whose set-up is in `target`.
+    pub fn run(&self, target: &Path, count: Count) -> Result<Run> {
+        let read = |name: &str| -> Result<String> {
+            let path = target.join("kernel").join(name);
+            let text = fs::read_to_string(&path);
+            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+            Ok(text.trim().to_owned())
+        };
+        Ok(Run {
+            kernel: read("release")?,
+            version: read("version")?,
+            date: self.date.clone(),
+            commit: self.commit.clone(),
+            passed: count.passed,
+            failed: count.failed,
+            skipped: count.skipped,
+        })
+    }
+}
+
+impl Record {
+    /// Reads a file. One that does not exist is empty.
+    pub fn read(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let text = fs::read_to_string(path)?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+
+    pub fn add(&mut self, target: &str, suite: &str, run: Run) {
+        let suites = self.0.entry(target.to_owned()).or_default();
+        suites.insert(suite.to_owned(), run);
+    }
+
+    /// Writes the file, and the page beside it.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        let page = path.with_extension("md");
+        for (path, text) in [(path, json), (&page, self.page())] {
+            fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the page.
+    pub fn page(&self) -> String {
+        let mut page = String::from(
+            "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
+             <!-- Made by `make compatibility` of compatibility.json, not by hand. -->\n\
+             # What ran on which kernel\n\n\
+             Each row is a kernel, with the last run of each suite that was recorded on it.\n\n\
+             | target | kernel | version | suites | passed | failed | skipped | runs |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        );
+        for (target, suites) in &self.0 {
+            // A target may have had several kernels.
+            let mut kernels: BTreeMap<_, Vec<&Run>> = BTreeMap::new();
+            for run in suites.values() {
+                let key = (&run.kernel, &run.version);
+                kernels.entry(key).or_default().push(run);
+            }
+            for ((kernel, version), runs) in kernels {
+                let sum = |number: fn(&Run) -> usize| runs.iter().map(|run| number(run)).sum();
+                let [passed, failed, skipped]: [usize; 3] = [
+                    sum(|run| run.passed),
+                    sum(|run| run.failed),
+                    sum(|run| run.skipped),
+                ];
+                let count = runs.len();
+                let days = days(&runs);
+                let _ = writeln!(
+                    page,
+                    "| `{target}` | {kernel} | {version} | {count} | {passed} | {failed} | \
+                     {skipped} | {days} |"
+                );
+            }
+        }
+        page += "\n## Suites\n\nThe number of tests that passed, of all that ran.\n";
+        for (target, suites) in &self.0 {
+            let _ = writeln!(page, "\n### {target}\n");
+            let _ = writeln!(page, "| suite | kernel | passed | day | commit |");
+            let _ = writeln!(page, "| --- | --- | --- | --- | --- |");
+            for (suite, run) in suites {
+                let all = run.passed + run.failed + run.skipped;
+                let _ = writeln!(
+                    page,
+                    "| {suite} | {} | {} of {all} | {} | {} |",
+                    run.kernel, run.passed, run.date, run.commit
+                );
+            }
+        }
+        page
+    }
+}
+
+/// Returns the first and the last day of some runs.
+fn days(runs: &[&Run]) -> String {
+    let dates = || runs.iter().map(|run| run.date.as_str());
+    match (dates().min(), dates().max()) {
+        (Some(first), Some(last)) if first != last => format!("{first} to {last}"),
+        (Some(first), _) => first.to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(kernel: &str, date: &str, passed: usize) -> Run {
+        Run {
+            kernel: kernel.to_owned(),
+            version: "7.3.4-1".to_owned(),
+            date: date.to_owned(),
+            commit: "c0ffee".to_owned(),
+            passed,
+            failed: 0,
+            skipped: 1,
+        }
+    }
+
+    #[test]
+    fn a_suite_replaces_its_last_run_and_a_kernel_has_a_row() {
+        let mut record = Record::default();
+        record.add("arm64", "pools", run("7.2", "2026-01-01", 5));
+        record.add("arm64", "heaps", run("7.3", "2026-01-02", 7));
+        record.add("arm64", "pools", run("7.3", "2026-01-03", 6));
+        let page = record.page();
+        let row = "| `arm64` | 7.3 | 7.3.4-1 | 2 | 13 | 0 | 2 | 2026-01-02 to 2026-01-03 |";
+        assert!(page.contains(row), "{page}");
+        assert!(!page.contains("7.2"), "{page}");
+        assert!(
+            page.contains("| pools | 7.3 | 6 of 7 | 2026-01-03 | c0ffee |"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("compatibility.json");
+        let mut record = Record::read(&path).unwrap();
+        record.add("arm64", "pools", run("7.3", "2026-01-03", 6));
+        record.write(&path).unwrap();
+        assert_eq!(Record::read(&path).unwrap(), record);
+        assert!(folder.path().join("compatibility.md").exists());
+        fs::write(&path, "{").unwrap();
+        assert!(Record::read(&path).is_err());
+    }
+}
