@@ -6,6 +6,7 @@
 pub mod files;
 mod frames;
 mod heaps;
+mod isolated;
 mod killed;
 mod limit;
 mod little;
@@ -70,6 +71,10 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/killed", killed::killed);
     tests.add_within(LIMIT, "killed/waiting", killed::killed_while_waiting);
     tests.add_within(LIMIT, "beyond/pinned", pinned::pinned);
+    if cfg!(target_arch = "x86_64") {
+        // On arm64 the memory that is there at boot cannot be taken offline.
+        tests.add_within(LIMIT, "beyond/isolated", isolated::isolated);
+    }
     tests.add_within(LIMIT, "beyond/little-memory", little::little_memory);
     tests.add_within(LIMIT, "low-memory/first", low::first);
     tests.add_within(LIMIT, "low-memory/left-to-others", low::left_to_others);

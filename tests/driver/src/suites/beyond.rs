@@ -107,14 +107,15 @@ pub const SUITES: &[Suite] = &[
     },
     Suite {
         name: "beyond-amd64",
-        promise: "the heaps have memory beyond their area where the kernel has a registry of heaps",
+        promise: "the heaps have memory beyond their area where the kernel has a registry of \
+                  heaps, also while blocks of memory are isolated, removed and added",
         environment: Environment::Guest(Guest {
             targets: &["amd64"],
             options: &["--append", "cma=16M init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
                       beyond/heaps beyond/too-large beyond/page-array beyond/returned \
                       beyond/frames beyond/limit beyond/killed killed/waiting \
-                      beyond/pinned beyond/little-memory",
+                      beyond/pinned beyond/isolated beyond/little-memory",
             timeout: 600,
             ..GUEST
         }),
