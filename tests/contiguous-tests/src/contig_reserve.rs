@@ -30,6 +30,7 @@ use guest_support::ktap::{
 };
 use guest_support::memory;
 use guest_support::mib_file::CONTIG_RESERVE;
+use guest_support::page_cache::PageCache;
 use guest_support::pattern::Pattern;
 use guest_support::process::eventually;
 use nix::errno::Errno;
@@ -65,6 +66,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("contig-reserve/refused", refused);
     tests.add_within(LIMIT, "contig-reserve/used", used);
     tests.add_within(LIMIT, "contig-reserve/after-files", after_files);
+    tests.add_within(LIMIT, "contig-reserve/page-cache", page_cache);
     tests.add_within(LIMIT, "contig-reserve/zeroed-again", zeroed_again);
     tests.add_within(LIMIT, "contig-reserve/all-of-it", all_of_it);
     tests.add_within(LIMIT, "contig-reserve/limit", limit);
@@ -247,6 +249,30 @@ fn after_files() -> Result<()> {
     check(&held)?;
     drop(files);
     drop((held, filled));
+    Ok(())
+}
+
+// So does one that the kernel can reclaim: the reserve stays, and is filled again in its place.
+fn page_cache() -> Result<()> {
+    let filled = Filled::new()?;
+    let cache = PageCache::fill(64 * MIB)?;
+    diagnose(&format!(
+        "{} MiB free, {} MiB reserved",
+        memory::meminfo("MemFree")? / MIB,
+        reserve()? / MIB
+    ));
+    ensure!(reserve()? >= SIZE, "files took {} MiB", reserve()? / MIB);
+    let attempts = Attempts::from_now_on()?;
+    let held = take(&["cma"])?;
+    ensure!(attempts.count()? == 0, "memory was searched");
+    drop(attempts);
+    let more = take(&["cma", "rk-dma-heap-cma"])?;
+    cache.read(64 * MIB)?;
+    wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)?;
+    check(&held)?;
+    check(&more)?;
+    drop(cache);
+    drop((held, more, filled));
     Ok(())
 }
 

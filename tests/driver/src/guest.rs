@@ -67,6 +67,11 @@ pub fn run(
         .args(guest.options);
     match guest.share {
         Share::Nothing => {}
+        Share::Empty => {
+            let folder = paths.logs.join(format!("{target}-{name}.share"));
+            std::fs::create_dir_all(&folder)?;
+            command.arg("--share").arg(folder);
+        }
         Share::KernelSelftest(selftest) => {
             let programs = build_selftest(selftest, target, paths, &kernel_source)?;
             command.arg("--share").arg(programs);

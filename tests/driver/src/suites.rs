@@ -79,6 +79,8 @@ pub struct Guest {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Share {
     Nothing,
+    /// An empty folder of the host.
+    Empty,
     /// One of the kernel's selftests.
     KernelSelftest(&'static str),
     /// Guest programs for another architecture than the kernel's.

@@ -21,6 +21,7 @@ pub mod mapping;
 pub mod memory;
 pub mod mib_file;
 pub mod module;
+pub mod page_cache;
 pub mod pattern;
 pub mod process;
 pub mod tracing;

@@ -19,6 +19,7 @@ use guest_support::mapping::Mapping;
 use guest_support::memory;
 use guest_support::mib_file::POOL_PREFILL;
 use guest_support::module::Module;
+use guest_support::page_cache::PageCache;
 use guest_support::page_size;
 use guest_support::process::eventually;
 use nix::errno::Errno;
@@ -44,6 +45,7 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "prefill/refused", refused);
     tests.add_within(LIMIT, "prefill/given-back", given_back);
     tests.add_within(LIMIT, "prefill/other-heap", other_heap);
+    tests.add_within(LIMIT, "prefill/page-cache", page_cache);
     tests.add_within(LIMIT, "prefill/process", process);
     tests.add_within(LIMIT, "prefill/parameter", parameter);
 }
@@ -143,6 +145,26 @@ fn other_heap() -> Result<()> {
     ensure!(with + 8 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
+}
+
+// A page cache that fills the rest of memory takes none of it, and gives way to it.
+fn page_cache() -> Result<()> {
+    let _module = Module::load(PARAMETERS)?;
+    set(SIZE)?;
+    wait_for(SIZE)?;
+    let cache = PageCache::fill(64 * MIB)?;
+    let filled = pool()?;
+    let free = memory::meminfo("MemFree")?;
+    diagnose(&format!("{} MiB free, {filled:?}", free / MIB));
+    ensure!(filled.pooled >= SIZE, "files took some of it: {filled:?}");
+    let heap = Heap::open("system")?;
+    let mut held = Vec::new();
+    for _ in 0..SIZE / MIB / 4 {
+        held.push(heap.allocate(2 * MIB)?);
+    }
+    ensure!(pool()?.misses == filled.misses, "not ready: {:?}", pool()?);
+    cache.read(64 * MIB)?;
+    wait_for(SIZE / 4 * 3)
 }
 
 // A process that needs the memory gets it, and nobody is killed. The pool is filled again later.

@@ -6,6 +6,7 @@
 use super::{
     Environment,
     Guest,
+    Share,
     Suite,
     GUEST, //
 };
@@ -130,18 +131,20 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64"],
             options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
             command: CONTIG_RESERVE,
+            share: Share::Empty,
             timeout: 900,
             ..GUEST
         }),
     },
     Suite {
         name: "contig-reserve-4g",
-        promise: "the reserve serves 32-bit devices on a machine that has memory above 4 GiB",
+        promise: "the reserve serves 32-bit devices on a machine that has memory above 4 GiB, and \
+                  gives way to heaps of low memory while other memory is free",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--mem", "4G", "--append", "cma=0 init_on_alloc=0"],
             command: "contiguous-tests --tree configured contig-reserve/filled \
-                      contig-reserve/used contig-reserve/limit",
+                      contig-reserve/used contig-reserve/limit contig-reserve/system-heap",
             timeout: 900,
             ..GUEST
         }),
@@ -153,6 +156,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["debug-own"],
             options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
             command: CONTIG_RESERVE,
+            share: Share::Empty,
             timeout: 900,
             ..GUEST
         }),

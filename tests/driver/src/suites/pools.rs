@@ -5,6 +5,7 @@
 use super::{
     Environment,
     Guest,
+    Share,
     Suite,
     ARMHF,
     BESIDE_ARM64,
@@ -118,6 +119,7 @@ pub const SUITES: &[Suite] = &[
             wide: &["armhf"],
             options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "1G"],
             command: "pool-tests prefill/",
+            share: Share::Empty,
             timeout: 600,
             ..GUEST
         }),
