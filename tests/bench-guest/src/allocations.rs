@@ -50,7 +50,12 @@ fn drop_caches() -> Result<()> {
 }
 
 /// Allocates `count` buffers, then closes them. Returns the mean cost per allocation and per close.
-fn allocate_and_close(clock: &Clock, heap: &Heap, size: usize, count: usize) -> Result<[f64; 2]> {
+pub fn allocate_and_close(
+    clock: &Clock,
+    heap: &Heap,
+    size: usize,
+    count: usize,
+) -> Result<[f64; 2]> {
     let mut buffers: Vec<Buffer> = Vec::with_capacity(count);
     let (mut allocating, mut closing) = (0.0, 0.0);
     for _ in 0..count {

@@ -17,6 +17,7 @@ mod importers;
 mod kernel_mappings;
 mod kernel_memory;
 mod mappings;
+mod reserve;
 mod side;
 mod throughput;
 
@@ -69,6 +70,10 @@ enum Part {
     Growth,
     /// Kernel memory per live buffer
     KernelMemory,
+    /// Allocations from a reserve of contiguous memory
+    Reserve,
+    /// The longest of many allocations of contiguous memory while a page cache fills memory
+    Latency,
     /// Throughput of several CPUs, in host time
     Throughput,
 }
@@ -90,6 +95,8 @@ fn main() -> Result<()> {
             Part::Fragmentation => fragmentation::measure(&side)?,
             Part::Growth => growth::measure(&clock, &side)?,
             Part::KernelMemory => kernel_memory::measure(&side)?,
+            Part::Reserve => reserve::measure(&clock)?,
+            Part::Latency => reserve::measure_latency(&clock)?,
             Part::Throughput => throughput::measure(&side)?,
         }
     }

@@ -41,6 +41,10 @@ pub enum Boot {
     Ours,
     /// The module without tracking of other exporters' buffers and without default names.
     Untracked,
+    /// The module with a reserve of contiguous memory, and without ranges that are kept.
+    OursReserve,
+    /// The same without a reserve.
+    OursNoReserve,
     /// With more memory, for many and large buffers.
     InTreeLarge,
     OursLarge,
@@ -65,12 +69,14 @@ const ALL_PARTS: &[&str] = &[
 ];
 
 impl Boot {
-    pub const ALL: [Boot; 7] = [
+    pub const ALL: [Boot; 9] = [
         Boot::InTree,
         Boot::Ours,
         Boot::InTreeLarge,
         Boot::OursLarge,
         Boot::Untracked,
+        Boot::OursReserve,
+        Boot::OursNoReserve,
         Boot::InTreeCpus,
         Boot::OursCpus,
     ];
@@ -79,6 +85,7 @@ impl Boot {
     fn options(self) -> &'static [&'static str] {
         match self {
             Boot::InTree | Boot::Ours | Boot::Untracked => &["--icount"],
+            Boot::OursReserve | Boot::OursNoReserve => &["--icount", "--mem", "1G"],
             Boot::InTreeLarge | Boot::OursLarge => {
                 &["--icount", "--mem", "2560M", "--append", "cma=1G"]
             }
@@ -90,16 +97,25 @@ impl Boot {
     fn command(self) -> String {
         let side = match self {
             Boot::InTree | Boot::InTreeLarge | Boot::InTreeCpus => "in-tree",
-            Boot::Ours | Boot::Untracked | Boot::OursLarge | Boot::OursCpus => "ours",
+            Boot::Ours
+            | Boot::Untracked
+            | Boot::OursReserve
+            | Boot::OursNoReserve
+            | Boot::OursLarge
+            | Boot::OursCpus => "ours",
         };
         let parts = match self {
             Boot::InTree | Boot::Ours => ALL_PARTS,
             Boot::Untracked => &["allocations"],
+            Boot::OursReserve => &["reserve", "latency"],
+            Boot::OursNoReserve => &["latency"],
             Boot::InTreeLarge | Boot::OursLarge => &["kernel-memory", "growth"],
             Boot::InTreeCpus | Boot::OursCpus => &["throughput"],
         };
         let parameters = match self {
             Boot::Untracked => "--module-args 'track_all=0 default_names=0' ",
+            Boot::OursReserve => "--module-args 'contig_reserve_mib=192 keep_ranges=0' ",
+            Boot::OursNoReserve => "--module-args keep_ranges=0 ",
             _ => "",
         };
         format!("bench-guest --side {side} {parameters}{}", parts.join(" "))
@@ -110,11 +126,18 @@ impl Boot {
         matches!(self, Boot::InTreeCpus | Boot::OursCpus)
     }
 
+    /// Returns whether the guest reads files of the host.
+    fn needs_share(self) -> bool {
+        matches!(self, Boot::OursReserve | Boot::OursNoReserve)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Boot::InTree => "in-tree",
             Boot::Ours => "ours",
             Boot::Untracked => "untracked",
+            Boot::OursReserve => "ours, reserve",
+            Boot::OursNoReserve => "ours, no reserve",
             Boot::InTreeLarge => "in-tree, large",
             Boot::OursLarge => "ours, large",
             Boot::InTreeCpus => "in-tree, 4 CPUs",
@@ -177,10 +200,19 @@ fn run(project: &Path, boot: Boot) -> Result<Figures> {
         )
     };
     print_progress("booting".into());
-    let mut vm = Command::new(project.join("qemu/vm"))
+    let mut command = Command::new(project.join("qemu/vm"));
+    command
         .current_dir(project)
         .args(["--target", "bench", "--no-module", "--timeout", TIMEOUT])
-        .args(boot.options())
+        .args(boot.options());
+    if boot.needs_share() {
+        let folder = project
+            .join("build/bench-share")
+            .join(name.replace([',', ' '], "-"));
+        std::fs::create_dir_all(&folder)?;
+        command.arg("--share").arg(folder);
+    }
+    let mut vm = command
         .arg("--")
         .arg(boot.command())
         .stdin(Stdio::null())

@@ -179,6 +179,10 @@ pub const LIMITS: &[Limit] = &[
     limit("allocate-cold/cma", 8 * MIB,  1.00),
     limit("allocate-cold/cma", 32 * MIB, 1.00),
 
+    limit("allocate-reserve/cma", 4 * KIB,  0.05),
+    limit("allocate-reserve/cma", 32 * MIB, 0.002),
+    limit("longest-reserve/cma", MIB,       3.0),
+
     limit("allocate-cold/rk-dma-heap-cma", 4 * KIB,  1.00).reached(1.02, DEFAULT_NAME),
     limit("allocate-cold/rk-dma-heap-cma", 64 * KIB, 1.00).reached(1.06, CLEANED),
     limit("allocate-cold/rk-dma-heap-cma", MIB,      1.00).reached(1.62, CLEANED_AND_PACKED),

@@ -113,6 +113,20 @@ const fn share_of_cpu(key: &'static str, title: &'static str) -> Row {
     row
 }
 
+/// A row of allocations of contiguous memory with a reserve.
+const fn with_reserve(mut row: Row) -> Row {
+    row.ours.boot = Boot::OursReserve;
+    row
+}
+
+/// A row that compares the longest one of many allocations with their median.
+const fn longest(key: &'static str, title: &'static str, boot: Boot) -> Row {
+    let mut row = row(key, title, &[MIB]);
+    row.ours = from(boot, "latency-largest/cma");
+    row.reference = from(boot, "latency-median/cma");
+    row
+}
+
 const fn entries(key: &'static str, title: &'static str) -> Row {
     let mut row = row(key, title, SIZES);
     row.unit = Unit::Entries;
@@ -168,6 +182,22 @@ pub const ROWS: &[Row] = &[
         "allocate-cold/cma",
         "allocate, cold, rk-dma-heap-cma",
         SIZES,
+    ),
+    with_reserve(against(
+        "allocate-reserve/cma",
+        "allocate-cold/cma",
+        "allocate, from a reserve, against in-tree's cold, cma",
+        SIZES,
+    )),
+    longest(
+        "longest-reserve/cma",
+        "the longest of 1,000 against the median, full page cache, reserve, cma",
+        Boot::OursReserve,
+    ),
+    longest(
+        "longest-no-reserve/cma",
+        "the same without a reserve, cma",
+        Boot::OursNoReserve,
     ),
     row("allocate-warm/cma", "allocate, just freed, cma", SIZES),
     against(
