@@ -53,6 +53,13 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
     .expect("the patterns are valid")
 });
 
+/// Lines that start as a report does, but tell of no defect: memory that was to be taken offline has
+/// pages that stay where they are.
+static NO_REPORTS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^page dumped because: (unmovable page|migration failure)$")
+        .expect("the pattern is valid")
+});
+
 static REPORT_ENDS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^---\[ end |^={40,}$").expect("the pattern is valid"));
 
@@ -137,9 +144,10 @@ fn message(line: &str) -> &str {
 
 fn starts_report(line: &str) -> bool {
     // A line without a time stamp is not from the kernel.
-    STAMP
-        .find(line)
-        .is_some_and(|stamp| REPORT_STARTS.is_match(&line[stamp.end()..]))
+    STAMP.find(line).is_some_and(|stamp| {
+        let message = &line[stamp.end()..];
+        REPORT_STARTS.is_match(message) && !NO_REPORTS.is_match(message)
+    })
 }
 
 #[cfg(test)]
@@ -162,6 +170,7 @@ mod tests {
             [    0.800000] DMA-API: debugging enabled by kernel config\r\n\
             [    0.900000] lockdep is fine\r\n\
             [    1.200000] rk_dma_heap: loading out-of-tree module taints kernel.\r\n\
+            [    1.250000] page dumped because: unmovable page\r\n\
             [    1.300000] reboot: Power down\r\n";
         assert!(log(boot).reports().is_empty());
     }
