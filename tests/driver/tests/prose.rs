@@ -47,7 +47,8 @@ fn misspelled_words_are_found_in_documents_and_comments() {
 #[test]
 fn allowed_words_and_code_pass() {
     let document = "# Heaps\n\nA `crate` is a crate, and mut is mut. See [the page](other.md).\n\n\
-                    \x20   in order to build, make make\n\n| a | a |\n| --- | --- |\n| `b` `b` | its |\n";
+                    \x20   in order to build, make make\n\n\
+                    | a | a |\n| --- | --- |\n| `b` `b` | its |\n";
     let source = "// Only documents are prose, in order to be read, read aloud.\n";
     let files = [("page.md", document), ("source.rs", source)];
     assert_eq!(check(&files), (true, String::new()));
