@@ -101,7 +101,7 @@ fmt: ## Format all Rust and C
 	@qemu/setup $(TARGET)
 	@qemu/format
 
-lint: ## Check formatting, and run clippy (for all tested targets), shellcheck, dt-validate
+lint: ## Check formatting, texts and device trees, run clippy (all tested targets), shellcheck
 	@qemu/lint $(sort $(TEST_TARGETS) $(CHECKED_TARGETS))
 
 doc: ## Generate the documentation of module and programs in build/doc and target/doc

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks that the documents quote messages which the module prints.
+//! Checks that the documents quote messages which the module prints, and that their links lead
+//! somewhere.
 
 mod common;
 
 use std::fs;
 
 use common::{
+    files_below,
     project,
     rust_files_below, //
 };
@@ -91,4 +93,74 @@ fn messages_of_the_module_are_quoted_as_it_prints_them() {
         }
     }
     assert!(checked > 15, "{checked} parts found");
+}
+
+/// Returns the links of a document that lead to files of the project, without those in code.
+fn links(document: &str) -> Vec<&str> {
+    let prose = document.split('`').step_by(2);
+    let ends = prose.flat_map(|text| text.split("](").skip(1));
+    ends.filter_map(|rest| rest.split_once(')'))
+        .map(|(link, _)| link)
+        .filter(|link| !link.contains("://"))
+        .collect()
+}
+
+/// Returns the anchors of a document's headings, as the usual renderers of Markdown make them.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            '-' | '_' => Some(c),
+            _ => c.is_alphanumeric().then_some(c),
+        });
+        kept.collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    let found = links("[a](b.md), `[c](d)`, ![e](f.svg)\n[g](#h) [i](https://j)");
+    assert_eq!(found, ["b.md", "f.svg", "#h"]);
+    assert_eq!(
+        anchors("# `qemu/vm`, and more\ntext\n## A-b_c"),
+        ["qemuvm-and-more", "a-b_c"]
+    );
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let root = project();
+    let mut checked = 0;
+    let mut broken = Vec::new();
+    let files = files_below(&root);
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "md"))
+    {
+        let document = fs::read_to_string(file).unwrap();
+        for link in links(&document) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => file.clone(),
+                _ => file.parent().unwrap().join(path),
+            };
+            let has_anchor = || {
+                fs::read_to_string(&target)
+                    .is_ok_and(|text| anchors(&text).contains(&anchor.to_owned()))
+            };
+            if !target.exists() || !anchor.is_empty() && !has_anchor() {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+            checked += 1;
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "links that lead nowhere:\n{}",
+        broken.join("\n")
+    );
+    assert!(checked > 60, "only {checked} links found");
 }
