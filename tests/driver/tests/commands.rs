@@ -14,7 +14,12 @@ use common::project;
 const LIST: &str = "tests/driver/tests/commands.list";
 
 /// Pages that programs write: their blocks are tables.
-const GENERATED: &[&str] = &["docs/bench.md", "docs/profile.md", "docs/locks.md"];
+const GENERATED: &[&str] = &[
+    "docs/bench.md",
+    "docs/profile.md",
+    "docs/locks.md",
+    "docs/compatibility.md",
+];
 
 const WHAT_TO_DO: &str = "a command in a document is in tests/driver/tests/commands.list, under \
                           the test that runs it or under the reason why none can: add it there, \
