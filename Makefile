@@ -19,8 +19,9 @@ endif
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
-.PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility deb \
-	test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
+.PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
+	deb test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json \
+	clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -57,7 +58,8 @@ test-kernels: ## Run all suites on further kernels of Debian; FILTER=short-cut: 
 	@tests/run kernels '$(FILTER)' $(KERNEL_TARGETS)
 
 compatibility: ## Run all suites on all kernels; into docs/compatibility.md
-	@TESTS_RECORD=docs/compatibility.json $(MAKE) --keep-going test-wide test-checked test-kernels
+	@TESTS_RECORD=docs/compatibility.json \
+		$(MAKE) --keep-going test-wide test-checked test-kernels
 
 deb: ## Build the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)

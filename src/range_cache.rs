@@ -196,7 +196,7 @@ impl RangeCache {
         }
     }
 
-    /// Prepares the rest of a range. Returns `None` if others refer to its pages, and drops it then.
+    /// Prepares the rest of a range. Returns `None`, and drops it, if others refer to its pages.
     ///
     /// May sleep. Fails as [`Preparation::finish`] does otherwise.
     fn finish(self: &Arc<Self>, range: Preparation) -> Result<Option<HeapRange>> {

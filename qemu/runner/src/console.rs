@@ -53,8 +53,8 @@ static REPORT_STARTS: LazyLock<RegexSet> = LazyLock::new(|| {
     .expect("the patterns are valid")
 });
 
-/// Lines that start as a report does, but tell of no defect: memory that was to be taken offline has
-/// pages that stay where they are.
+/// Lines that start as a report does, but tell of no defect: memory that was to be taken offline
+/// has pages that stay where they are.
 static NO_REPORTS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"^page dumped because: (unmovable page|migration failure)$")
         .expect("the pattern is valid")
