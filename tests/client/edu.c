@@ -197,7 +197,8 @@ static long edu_ioctl(struct file *file, unsigned int request, unsigned long add
 	guard(mutex)(&this->lock);
 	ret = serve(this, request, &argument);
 	/* The caller does not know the handle, so it must not stay until the file is closed. */
-	if (!ret && request == RK_EDU_ATTACH && copy_to_user(user, &argument, sizeof(argument.attach))) {
+	if (!ret && request == RK_EDU_ATTACH &&
+	    copy_to_user(user, &argument, sizeof(argument.attach))) {
 		detach(this, argument.attach.handle);
 		ret = -EFAULT;
 	}

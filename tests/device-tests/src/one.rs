@@ -62,7 +62,11 @@ fn each(
 /// Checks that the device reads the first `size` bytes of a pattern.
 pub fn device_reads(import: &Import<'_>, size: usize, pattern: Pattern) -> Result<()> {
     let found = import.read(0, size).context("the device cannot read")?;
-    cpu::compare("what the device reads", &found, &cpu::bytes(pattern, 0, size))
+    cpu::compare(
+        "what the device reads",
+        &found,
+        &cpu::bytes(pattern, 0, size),
+    )
 }
 
 /// Lets the device write the first `size` bytes of a pattern.
@@ -107,8 +111,7 @@ fn both(case: &Case) -> Result<()> {
             cpu::fill(buffer, &mapping, Pattern(6))?;
             device_reads(import, size, Pattern(6))?;
         }
-        import.unmap()
-            .context("the buffer cannot be unmapped")
+        import.unmap().context("the buffer cannot be unmapped")
     })
 }
 
@@ -183,7 +186,9 @@ fn is_direct(case: &Case) -> Result<bool> {
     mapping.write(last, Pattern(13).word(last));
     let found = import.read(last, 8)?;
     ensure!(
-        [Pattern(12), Pattern(13)].map(|pattern| cpu::bytes(pattern, last, 8)).contains(&found),
+        [Pattern(12), Pattern(13)]
+            .map(|pattern| cpu::bytes(pattern, last, 8))
+            .contains(&found),
         "the device reads {found:x?}"
     );
     Ok(found == cpu::bytes(Pattern(13), last, 8))

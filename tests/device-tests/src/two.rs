@@ -77,7 +77,11 @@ pub fn at_once(case: &Case) -> Result<()> {
         let context = || format!("round {round}");
         let pattern = Pattern(4 + 2 * round);
         together(
-            || first.write(0, &cpu::bytes(pattern, 0, HALF)).map_err(Into::into),
+            || {
+                first
+                    .write(0, &cpu::bytes(pattern, 0, HALF))
+                    .map_err(Into::into)
+            },
             || {
                 let bytes = cpu::bytes(pattern, HALF, SIZE - HALF);
                 second.write(HALF, &bytes).map_err(Into::into)

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Suites of devices that access buffers by an engine of their own.
+//!
+//! QEMU's device `edu` moves 4096 bytes in a tenth of a second of the machine's clock. That clock
+//! counts instructions here, and jumps to the end of a move when the CPUs have nothing to do.
+
+use super::{
+    Environment,
+    Guest,
+    Suite,
+    GUEST, //
+};
+
+/// The defaults of these suites: two devices, which reach all memory below 4 GiB.
+const DEVICES: Guest = Guest {
+    targets: &["arm64"],
+    timeout: 60,
+    ..GUEST
+};
+
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "devices",
+        promise: "two devices with a DMA engine and the CPU read in the buffers of each heap what \
+                  the others wrote, whoever maps them first; devices that snoop are not attached \
+                  to uncached ones",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-out-of-reach",
+        promise: "no buffer is mapped for devices that no memory is within reach of",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--device",
+                "edu",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+                // The kernel warns of the driver, which goes on without a mask that it can use.
+                "--expect-report",
+                "rk-edu .*overflow",
+            ],
+            command: "device-tests --dma-bits 28 --refused all",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-smmu",
+        promise: "behind Arm's IOMMU devices of 28 address bits reach the buffers of each heap, \
+                  and do not write what is mapped for reading",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--iommu",
+                "smmuv3",
+                "--device",
+                "edu",
+                "--device",
+                "edu",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2 --dma-bits 28 --iommu",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-virtio-iommu",
+        promise: "the same behind an IOMMU of the virtual machine's host",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--iommu",
+                "virtio",
+                "--device",
+                "edu",
+                "--device",
+                "edu",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2 --dma-bits 28 --iommu",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-bounced",
+        promise: "through bounce buffers the bytes of devices and CPU are right",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                // As in the suite bounce-buffers.
+                "init_on_alloc=0 cma=64M swiotlb=16384,force",
+            ],
+            command: "device-tests --devices 2 --copied all",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-above-4g",
+        promise: "with 6 GiB of RAM devices of 32 address bits reach cached buffers above 4 GiB \
+                  through bounce buffers, uncached ones are not mapped, and others are accessed \
+                  directly",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--mem",
+                "6G",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2 --copied system --refused system-uncached",
+            ..DEVICES
+        }),
+    },
+];
