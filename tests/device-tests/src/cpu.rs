@@ -19,6 +19,7 @@ use guest_support::mapping::{
     WORD, //
 };
 use guest_support::pattern::Pattern;
+use std::ops::Range;
 
 /// Returns the bytes of a pattern from its byte `offset` on, which is a multiple of the word size.
 pub fn bytes(pattern: Pattern, offset: usize, length: usize) -> Vec<u8> {
@@ -57,46 +58,53 @@ pub fn fill(buffer: &Buffer, mapping: &Mapping, pattern: Pattern) -> Result<()> 
     buffer.sync(SYNC_END | SYNC_WRITE).context("the sync")
 }
 
-/// Checks that the first `length` bytes of the buffer are those of `inside`, and that all others
-/// are those of `outside`, or zero.
+/// Checks that the bytes in these pieces of the buffer are those of `inside`, and that all others
+/// are those of `outside`, or zero. The pieces are in order, and begin at multiples of the word
+/// size.
 pub fn check(
     buffer: &Buffer,
     mapping: &Mapping,
-    length: usize,
+    pieces: &[Range<usize>],
     inside: Pattern,
     outside: Option<Pattern>,
 ) -> Result<()> {
     buffer.sync(SYNC_START | SYNC_READ)?;
-    let result = check_words(mapping, length, inside, outside);
+    let result = check_words(mapping, pieces, inside, outside);
     buffer.sync(SYNC_END | SYNC_READ)?;
     result.context("what the CPU reads")
 }
 
 fn check_words(
     mapping: &Mapping,
-    length: usize,
+    pieces: &[Range<usize>],
     inside: Pattern,
     outside: Option<Pattern>,
 ) -> Result<()> {
-    let begin = length - length % WORD;
-    let end = length.next_multiple_of(WORD);
-    mapping.check_range(0, begin, inside, 0)?;
-    if begin < end {
-        // A word with bytes of both.
-        let behind = outside.map_or(0, |pattern| pattern.word(begin));
-        let mut expected = behind.to_ne_bytes();
-        let part = length - begin;
-        expected[..part].copy_from_slice(&inside.word(begin).to_ne_bytes()[..part]);
-        let found = mapping.read(begin);
-        ensure!(
-            found == u64::from_ne_bytes(expected),
-            "byte {begin:#x} holds {found:#018x}, expected {:#018x}",
-            u64::from_ne_bytes(expected)
-        );
+    let mut done = 0;
+    for piece in pieces {
+        check_outside(mapping, done..piece.start, outside)?;
+        let end = piece.end - piece.end % WORD;
+        mapping.check_range(piece.start, end - piece.start, inside, 0)?;
+        done = end;
+        if end < piece.end {
+            // A word with bytes of both.
+            let mut expected = outside.map_or(0, |pattern| pattern.word(end)).to_ne_bytes();
+            let part = piece.end - end;
+            expected[..part].copy_from_slice(&inside.word(end).to_ne_bytes()[..part]);
+            let (found, expected) = (mapping.read(end), u64::from_ne_bytes(expected));
+            ensure!(
+                found == expected,
+                "byte {end:#x} holds {found:#018x}, expected {expected:#018x}"
+            );
+            done = end + WORD;
+        }
     }
-    let rest = mapping.len() - end;
-    match outside {
-        Some(pattern) => mapping.check_range(end, rest, pattern, 0),
-        None => mapping.check_zero_range(end, rest),
+    check_outside(mapping, done..mapping.len(), outside)
+}
+
+fn check_outside(mapping: &Mapping, range: Range<usize>, pattern: Option<Pattern>) -> Result<()> {
+    match pattern {
+        Some(pattern) => mapping.check_range(range.start, range.len(), pattern, 0),
+        None => mapping.check_zero_range(range.start, range.len()),
     }
 }

@@ -4,7 +4,8 @@
 
 use crate::one::{
     device_reads,
-    device_writes, //
+    device_writes,
+    pieces, //
 };
 use crate::{
     cpu,
@@ -23,10 +24,10 @@ use guest_support::heap::Heap;
 use guest_support::pattern::Pattern;
 use std::thread;
 
-const SIZE: usize = 65536 + 3;
+const SIZE: usize = 16384 + 3;
 
 /// Half of the buffer for each device; a multiple of the word size, and of no page.
-const HALF: usize = 32768 + 8;
+const HALF: usize = 8192 + 8;
 
 fn pair(devices: &[Device]) -> Result<(&Device, &Device)> {
     match devices {
@@ -54,7 +55,7 @@ pub fn in_turn(case: &Case) -> Result<()> {
         reader.unmap()?;
     }
     let mapping = buffer.map()?;
-    cpu::check(&buffer, &mapping, SIZE, Pattern(2), None)?;
+    cpu::check(&buffer, &mapping, &pieces(SIZE), Pattern(2), None)?;
     cpu::fill(&buffer, &mapping, Pattern(3))?;
     for reader in [&first, &second] {
         reader.map(Direction::ToDevice)?;
@@ -94,7 +95,14 @@ pub fn at_once(case: &Case) -> Result<()> {
         )
         .with_context(context)?;
         let rest = round.checked_sub(1).map(|_| Pattern(5));
-        cpu::check(&buffer, &mapping, SIZE, pattern, rest).with_context(context)?;
+        cpu::check(
+            &buffer,
+            &mapping,
+            std::slice::from_ref(&(0..SIZE)),
+            pattern,
+            rest,
+        )
+        .with_context(context)?;
         cpu::fill(&buffer, &mapping, Pattern(5))?;
         together(
             || device_reads(&first, SIZE, Pattern(5)),
@@ -105,7 +113,13 @@ pub fn at_once(case: &Case) -> Result<()> {
     first.unmap()?;
     // The other one still has it.
     device_writes(&second, SIZE, Pattern(7))?;
-    cpu::check(&buffer, &mapping, SIZE, Pattern(7), Some(Pattern(5)))
+    cpu::check(
+        &buffer,
+        &mapping,
+        &pieces(SIZE),
+        Pattern(7),
+        Some(Pattern(5)),
+    )
 }
 
 fn part_is(import: &Import<'_>, offset: usize, length: usize, pattern: Pattern) -> Result<()> {

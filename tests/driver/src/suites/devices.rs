@@ -15,7 +15,7 @@ use super::{
 /// The defaults of these suites: two devices, which reach all memory below 4 GiB.
 const DEVICES: Guest = Guest {
     targets: &["arm64"],
-    timeout: 60,
+    timeout: 180,
     ..GUEST
 };
 
@@ -28,6 +28,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--device",
                 "edu,dma_mask=0xffffffff",
                 "--device",
@@ -45,6 +47,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--device",
                 "edu",
                 "--append",
@@ -64,6 +68,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--iommu",
                 "smmuv3",
                 "--device",
@@ -83,6 +89,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--iommu",
                 "virtio",
                 "--device",
@@ -102,6 +110,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--device",
                 "edu,dma_mask=0xffffffff",
                 "--device",
@@ -122,6 +132,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
+                "--smp",
+                "1",
                 "--mem",
                 "6G",
                 "--device",
