@@ -44,6 +44,10 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 32)]
     dma_bits: u32,
 
+    /// Test only these heaps
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    heaps: Vec<String>,
+
     /// The devices are behind an IOMMU
     #[arg(long)]
     iommu: bool,
@@ -161,7 +165,12 @@ fn add_heap(tests: &mut Tests, arguments: &Arguments, case: &Case) {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    let heaps = heap::names()?;
+    let mut heaps = heap::names()?;
+    if !arguments.heaps.is_empty() {
+        let missing = arguments.heaps.iter().find(|name| !heaps.contains(name));
+        ensure!(missing.is_none(), "no heap {missing:?} in {heaps:?}");
+        heaps.retain(|name| arguments.heaps.contains(name));
+    }
     ensure!(!heaps.is_empty(), "no heap in {}", heap::HEAP_DIRECTORY);
     let mut tests = Tests::default();
     let (devices, iommu) = (arguments.devices, arguments.iommu);

@@ -12,6 +12,13 @@ use super::{
     GUEST, //
 };
 
+/// One heap of each type. The suite `devices` tests all names.
+macro_rules! kinds {
+    () => {
+        "system,system-uncached,cma,cma-uncached,rk-dma-heap-cma"
+    };
+}
+
 /// The defaults of these suites: two devices, which reach all memory below 4 GiB.
 const DEVICES: Guest = Guest {
     targets: &["arm64"],
@@ -79,7 +86,10 @@ pub const SUITES: &[Suite] = &[
                 "--append",
                 "init_on_alloc=0 cma=64M",
             ],
-            command: "device-tests --devices 2 --dma-bits 28 --iommu",
+            command: concat!(
+                "device-tests --devices 2 --dma-bits 28 --iommu --heaps ",
+                kinds!()
+            ),
             ..DEVICES
         }),
     },
@@ -100,7 +110,10 @@ pub const SUITES: &[Suite] = &[
                 "--append",
                 "init_on_alloc=0 cma=64M",
             ],
-            command: "device-tests --devices 2 --dma-bits 28 --iommu",
+            command: concat!(
+                "device-tests --devices 2 --dma-bits 28 --iommu --heaps ",
+                kinds!()
+            ),
             ..DEVICES
         }),
     },
@@ -120,7 +133,7 @@ pub const SUITES: &[Suite] = &[
                 // As in the suite bounce-buffers.
                 "init_on_alloc=0 cma=64M swiotlb=16384,force",
             ],
-            command: "device-tests --devices 2 --copied all",
+            command: "device-tests --devices 2 --copied all --heaps system,cma,rk-dma-heap-cma",
             ..DEVICES
         }),
     },
@@ -143,7 +156,8 @@ pub const SUITES: &[Suite] = &[
                 "--append",
                 "init_on_alloc=0 cma=64M",
             ],
-            command: "device-tests --devices 2 --copied system --refused system-uncached",
+            command: "device-tests --devices 2 --copied system --refused system-uncached \
+                      --heaps system,system-dma32,system-uncached,cma,cma-uncached",
             ..DEVICES
         }),
     },
