@@ -93,6 +93,9 @@ pub const SUITES: &[Suite] = &[
             ..DEVICES
         }),
     },
+    // Open: here `parts` fails on the system heaps, whose pages are scattered. A byte that is the
+    // last one of a page, and the first one of a move that goes on in the next page, is not
+    // written. The same addresses are right behind the SMMU and without an IOMMU.
     Suite {
         name: "devices-virtio-iommu",
         promise: "the same behind an IOMMU of the virtual machine's host",
