@@ -40,6 +40,14 @@ pub struct Arguments {
     #[arg(long, value_name = "KEY=VALUE[,...]")]
     pub machine: Option<String>,
 
+    /// Device in QEMU's format, in addition to the target's (edu,dma_mask=0xffffffff); repeatable
+    #[arg(long, value_name = "MODEL[,KEY=VALUE]...")]
+    pub device: Vec<String>,
+
+    /// IOMMU between the PCI devices and memory
+    #[arg(long, value_name = "KIND")]
+    pub iommu: Option<Iommu>,
+
     /// Arguments appended to the kernel's command line
     #[arg(
         long,
@@ -112,6 +120,15 @@ pub struct Arguments {
     pub command: Vec<String>,
 }
 
+/// An IOMMU of the machine `virt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Iommu {
+    /// Arm's, a part of the machine
+    Smmuv3,
+    /// A virtio device, whose driver init loads
+    Virtio,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +167,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         assert!(parse(&["--smp", "0", "--", "ls"]).is_err());
+        assert!(parse(&["--iommu", "vtd", "--", "ls"]).is_err());
         assert!(parse(&["--timeout", "-1", "--", "ls"]).is_err());
         assert!(parse(&["--expect-report", "(", "--", "ls"]).is_err());
         assert!(parse(&["--no-module", "--module-args", "a=1", "--", "ls"]).is_err());

@@ -44,7 +44,10 @@ use nix::sys::signal::{
 use nix::unistd::Pid;
 use wait_timeout::ChildExt;
 
-use crate::arguments::Arguments;
+use crate::arguments::{
+    Arguments,
+    Iommu, //
+};
 use crate::console::Log;
 use crate::device_tree::DeviceTree;
 use crate::initramfs::Initramfs;
@@ -224,7 +227,10 @@ fn initramfs(
     }
     let mut add_setting =
         |name: &str, content: &str| initramfs.add_file(&format!("vm/{name}"), content, 0o644);
-    add_setting("boot-modules", &target.boot_modules.join(" "));
+    // Without its driver no PCI device behind it is bound to one, the console's ports included.
+    let iommu = (arguments.iommu == Some(Iommu::Virtio)).then_some("virtio-iommu");
+    let boot_modules = target.boot_modules.iter().map(String::as_str).chain(iommu);
+    add_setting("boot-modules", &boot_modules.collect::<Vec<_>>().join(" "));
     add_setting("command", &arguments.command.join(" "));
     if !arguments.no_module {
         add_setting("load", &arguments.module_args);

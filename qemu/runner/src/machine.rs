@@ -12,7 +12,10 @@ use anyhow::{
     Result, //
 };
 
-use crate::arguments::Arguments;
+use crate::arguments::{
+    Arguments,
+    Iommu, //
+};
 use crate::target::Target;
 
 /// Arguments for all targets. The machine stops on a panic or an oops instead of rebooting. The log
@@ -36,7 +39,8 @@ impl Machine<'_> {
         words.join(" ").trim_end().into()
     }
 
-    /// Returns the arguments that determine the device tree: all but kernel and PCI devices.
+    /// Returns the arguments that determine the device tree: all but kernel and PCI devices. The
+    /// tree says which PCI devices are behind an IOMMU, so that is among them.
     ///
     /// Fails if CPUs or memory cannot be divided among the nodes.
     fn hardware(&self) -> Result<Vec<String>> {
@@ -47,12 +51,16 @@ impl Machine<'_> {
             machine,
             icount,
             nodes,
+            iommu,
             ..
         } = self.arguments;
         let mut properties = format!("{},dump-guest-core=off", self.target.machine);
         if let Some(more) = machine {
             properties.push(',');
             properties.push_str(more);
+        }
+        if *iommu == Some(Iommu::Smmuv3) {
+            properties.push_str(",iommu=smmuv3");
         }
         let smp = smp.map_or(self.target.smp.clone(), |smp| smp.to_string());
         let cpu = cpu.as_ref().unwrap_or(&self.target.cpu);
@@ -73,6 +81,9 @@ impl Machine<'_> {
         words.extend(["-smp".into(), cpus, "-m".into(), memory.clone()]);
         if *icount {
             words.extend(["-icount".into(), "shift=0,sleep=off".into()]);
+        }
+        if *iommu == Some(Iommu::Virtio) {
+            words.extend(["-device".into(), "virtio-iommu-pci".into()]);
         }
         Ok(words)
     }
@@ -107,6 +118,9 @@ impl Machine<'_> {
             command.arg("-dtb").arg(file);
         }
         command.args(["-device", "virtio-serial-pci,max_ports=8"]);
+        for device in &self.arguments.device {
+            command.arg("-device").arg(device);
+        }
         Ok(command)
     }
 }
@@ -268,6 +282,18 @@ mod tests {
         );
         assert_eq!(value_of(&line, "-icount"), "shift=0,sleep=off");
         assert!(value_of(&line, "-append").ends_with(" a=1 cma=24M loglevel=8"));
+    }
+
+    #[test]
+    fn devices_are_behind_the_iommu() {
+        let line = command_line(&["--iommu", "smmuv3", "--device", "edu", "--device", "edu"]);
+        assert!(value_of(&line, "-machine").ends_with(",iommu=smmuv3"));
+        assert_eq!(line.iter().filter(|word| *word == "edu").count(), 2);
+
+        // The tree gives its place on the bus, which is that of the first device.
+        let line = command_line(&["--iommu", "virtio", "--device", "edu"]);
+        assert_eq!(value_of(&line, "-device"), "virtio-iommu-pci");
+        assert!(!value_of(&line, "-machine").contains("iommu"));
     }
 
     #[test]

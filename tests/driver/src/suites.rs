@@ -7,6 +7,7 @@ mod alike;
 mod beyond;
 mod contiguous;
 mod debug_nodes;
+mod devices;
 mod heaps;
 mod host;
 mod hostile;
@@ -219,6 +220,7 @@ pub fn all() -> impl Iterator<Item = &'static Suite> {
         hostile::SUITES,
         debug_nodes::SUITES,
         pools::SUITES,
+        devices::SUITES,
         trees::SUITES,
         contiguous::SUITES,
         beyond::SUITES,

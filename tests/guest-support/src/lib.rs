@@ -13,6 +13,7 @@ pub mod checkers;
 pub mod client;
 pub mod cpu;
 pub mod dma_buf;
+pub mod edu;
 pub mod heap;
 pub mod heaps_file;
 pub mod kernel_module;

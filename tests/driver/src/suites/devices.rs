@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Suites of devices that access buffers by an engine of their own.
+//!
+//! QEMU's device `edu` moves 4096 bytes in a tenth of a second of the machine's clock. That clock
+//! counts instructions here, and jumps to the end of a move when the CPUs have nothing to do.
+
+use super::{
+    Environment,
+    Guest,
+    Suite,
+    GUEST, //
+};
+
+/// One heap of each type. The suite `devices` tests all names.
+macro_rules! kinds {
+    () => {
+        "system,system-uncached,cma,cma-uncached,rk-dma-heap-cma"
+    };
+}
+
+/// The defaults of these suites: two devices, which reach all memory below 4 GiB.
+const DEVICES: Guest = Guest {
+    targets: &["arm64"],
+    timeout: 180,
+    ..GUEST
+};
+
+pub const SUITES: &[Suite] = &[
+    Suite {
+        name: "devices",
+        promise: "two devices with a DMA engine and the CPU read in the buffers of each heap what \
+                  the others wrote, whoever maps them first; devices that snoop are not attached \
+                  to uncached ones",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--smp",
+                "1",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-out-of-reach",
+        promise: "no buffer is mapped for devices that no memory is within reach of",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--smp",
+                "1",
+                "--device",
+                "edu",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+                // The kernel warns of the driver, which goes on without a mask that it can use.
+                "--expect-report",
+                "rk-edu .*overflow",
+            ],
+            command: "device-tests --dma-bits 28 --refused all",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-smmu",
+        promise: "behind Arm's IOMMU devices of 28 address bits reach the buffers of each heap, \
+                  and do not write what is mapped for reading",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--smp",
+                "1",
+                "--iommu",
+                "smmuv3",
+                "--device",
+                "edu",
+                "--device",
+                "edu",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: concat!(
+                "device-tests --devices 2 --dma-bits 28 --iommu --heaps ",
+                kinds!()
+            ),
+            ..DEVICES
+        }),
+    },
+    // There is no suite with `--iommu virtio`. `parts` fails there on the system heaps, whose pages
+    // are scattered: a byte is not written if it is the last one of a page, and the first one of a
+    // move that goes on in the next page. The same tests pass behind the SMMU and without an IOMMU.
+    Suite {
+        name: "devices-bounced",
+        promise: "through bounce buffers the bytes of devices and CPU are right",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--smp",
+                "1",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                // As in the suite bounce-buffers.
+                "init_on_alloc=0 cma=64M swiotlb=16384,force",
+            ],
+            command: "device-tests --devices 2 --copied all --heaps system,cma,rk-dma-heap-cma",
+            ..DEVICES
+        }),
+    },
+    Suite {
+        name: "devices-above-4g",
+        promise: "with 6 GiB of RAM devices of 32 address bits reach cached buffers above 4 GiB \
+                  through bounce buffers, uncached ones are not mapped, and others are accessed \
+                  directly",
+        environment: Environment::Guest(Guest {
+            options: &[
+                "--icount",
+                "--smp",
+                "1",
+                "--mem",
+                "6G",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--append",
+                "init_on_alloc=0 cma=64M",
+            ],
+            command: "device-tests --devices 2 --copied system --refused system-uncached \
+                      --heaps system,system-dma32,system-uncached,cma,cma-uncached",
+            ..DEVICES
+        }),
+    },
+];
