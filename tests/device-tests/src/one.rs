@@ -67,11 +67,13 @@ fn each(
 pub fn pieces(size: usize) -> Vec<Range<usize>> {
     const PIECE: usize = 64;
     const ENTRY: usize = 64 << 10;
+    let mut pieces = Vec::new();
     if size <= 2 * page_size() {
-        return std::iter::once(0..size).collect();
+        pieces.push(0..size);
+        return pieces;
     }
     let last = (size - 4096) - size % WORD;
-    let mut pieces = vec![0..PIECE];
+    pieces.push(0..PIECE);
     if last > ENTRY + PIECE {
         pieces.push(ENTRY - PIECE / 2..ENTRY + PIECE / 2);
     }
