@@ -49,3 +49,15 @@ read_target() {
 	fi
 	target_folder=$setup_folder/$target
 }
+
+# commit_without FILE...: prints the commit of the checkout, with -dirty if files differ from it. The
+# FILEs, which a measurement writes, do not count. Without git that is `unknown`.
+commit_without() {
+	local commit
+	if ! commit=$(git -C "$project" rev-parse --short=12 HEAD 2>/dev/null); then
+		printf 'unknown\n'
+		return
+	fi
+	[[ -z $(git -C "$project" status --porcelain -- . "${@/#/:!}") ]] || commit+=-dirty
+	printf '%s\n' "$commit"
+}

@@ -74,6 +74,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
 
+    /// Name of the tested commit in the record
+    #[arg(long, value_name = "NAME", default_value = "unknown")]
+    commit: String,
+
     /// Print the suites and what each one proves, and run none
     #[arg(long)]
     list: bool,
@@ -157,7 +161,7 @@ fn main() -> Result<ExitCode> {
     schedule::print_times(&done, start.elapsed());
     print_failures(&done);
     if let Some(file) = &arguments.record {
-        record(file, &jobs, &done, &paths)?;
+        record(file, arguments.commit.clone(), &jobs, &done, &paths)?;
     }
     if let Some(paths) = paths.values().next() {
         println!("complete output: {}", paths.logs.display());
@@ -179,14 +183,12 @@ fn main() -> Result<ExitCode> {
 /// Records the suites that ran in virtual machines.
 fn record(
     file: &Path,
+    commit: String,
     jobs: &[Job],
     done: &[JobResult<Outcome>],
     paths: &BTreeMap<&str, Paths>,
 ) -> Result<()> {
-    let Some(first) = paths.values().next() else {
-        return Ok(());
-    };
-    let origin = Origin::find(&first.project)?;
+    let origin = Origin::now(commit)?;
     let mut record = Record::read(file)?;
     for Job { target, suite } in jobs {
         let label = Job { target, suite }.label();
