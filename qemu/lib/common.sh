@@ -50,8 +50,8 @@ read_target() {
 	target_folder=$setup_folder/$target
 }
 
-# commit_without FILE...: prints the commit of the checkout, with -dirty if files differ from it. The
-# FILEs, which a measurement writes, do not count. Without git that is `unknown`.
+# commit_without FILE...: prints the commit of the checkout, with -dirty if files differ from it.
+# The FILEs, which a measurement writes, do not count. Without git that is `unknown`.
 commit_without() {
 	local commit
 	if ! commit=$(git -C "$project" rev-parse --short=12 HEAD 2>/dev/null); then
