@@ -164,39 +164,48 @@ impl Pages for RunList {
 ///
 /// # Invariants
 ///
-/// `pages` pages of `node` have been counted. The node exists.
+/// `pages` pages of `node` have been counted. The node exists. If there is none, `pages` is 0.
 #[must_use = "the pages are counted until this is dropped"]
 pub(crate) struct ReclaimableRange {
-    node: c_int,
+    node: Option<c_int>,
     pages: usize,
 }
 
 impl ReclaimableRange {
-    /// Counts the pages of `range`. Does not sleep.
+    /// Counts the pages of `range`, which may be empty. Does not sleep.
     pub(crate) fn new(range: &Preparation) -> Self {
         let Segment { pfn, pages } = range.segment();
-        // SAFETY: The pages of an area have a `struct page`, and their node exists. An area is part
-        // of one zone, and so of one node.
-        let node = unsafe { c::page_node(c::pfn_to_page(pfn)) };
-        // SAFETY: As above.
-        unsafe { c::mod_reclaimable(node, pages as isize) };
-        // INVARIANT: The pages were counted above. The memory of an area is never removed.
-        Self { node, pages }
+        // An empty range may begin where memory ends, so there is no page to look at.
+        let node = (pages > 0).then(|| {
+            // SAFETY: The pages of a range have a `struct page`, and their node exists. A range is
+            // part of one zone, and so of one node.
+            unsafe { c::page_node(c::pfn_to_page(pfn)) }
+        });
+        // INVARIANT: The pages are counted below. The memory of a range is never removed.
+        let this = Self { node, pages };
+        this.count(pages as isize);
+        this
     }
 
     /// Counts `pages` pages from now on, if these are fewer. Does not sleep.
     pub(crate) fn shrink_to(&mut self, pages: usize) {
         let less = self.pages.saturating_sub(pages);
-        // SAFETY: By the type invariants the node exists.
-        unsafe { c::mod_reclaimable(self.node, -(less as isize)) };
+        self.count(-(less as isize));
         // INVARIANT: The other pages were uncounted above.
         self.pages -= less;
+    }
+
+    /// Adds `pages` pages to what the kernel has counted.
+    fn count(&self, pages: isize) {
+        if let Some(node) = self.node {
+            // SAFETY: By the type invariants the node exists.
+            unsafe { c::mod_reclaimable(node, pages) };
+        }
     }
 }
 
 impl Drop for ReclaimableRange {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the node exists.
-        unsafe { c::mod_reclaimable(self.node, -(self.pages as isize)) };
+        self.count(-(self.pages as isize));
     }
 }
