@@ -179,20 +179,14 @@ impl<M: Memory> Buffer<M> {
     }
 
     /// Calls `f` for each segment with the heap's device, if CPU access is synced while no importer
-    /// has the buffer mapped. Does nothing where all devices snoop or have bounce buffers: these
-    /// need no maintenance, and there is none of the memory itself. Fails as `f` does.
+    /// has the buffer mapped. Fails as `f` does.
     #[inline(never)]
     fn for_device(&self, f: impl Fn(&Cleaner, Segment) -> Result) -> Result {
         match self.entry.cleaner() {
-            Some(cleaner)
-                if self.for_addresses
-                    && cleaner.is_effective()
-                    && self.memory.backing() == Backing::Pages =>
-            {
-                self.memory
-                    .segments()
-                    .try_for_each(|segment| f(cleaner, segment))
-            }
+            Some(cleaner) if self.for_addresses && self.memory.backing() == Backing::Pages => self
+                .memory
+                .segments()
+                .try_for_each(|segment| f(cleaner, segment)),
             _ => Ok(()),
         }
     }

@@ -60,6 +60,10 @@ struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     refused: Vec<String>,
 
+    /// Heaps whose buffers cannot be synced while they are mapped for no device; `all`
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    not_synced: Vec<String>,
+
     #[command(flatten)]
     options: Options,
 }
@@ -142,6 +146,9 @@ fn add_heap(tests: &mut Tests, arguments: &Arguments, case: &Case) {
     }
     if lists(&arguments.refused, heap) {
         return add(tests, case, "refused", refused::not_mapped);
+    }
+    if lists(&arguments.not_synced, heap) {
+        return add(tests, case, "not-synced", refused::not_synced);
     }
     let copied = lists(&arguments.copied, heap);
     match copied {

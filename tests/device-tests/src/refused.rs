@@ -12,6 +12,13 @@ use anyhow::{
     Result, //
 };
 use guest_support::client::Direction;
+use guest_support::dma_buf::{
+    SYNC_END,
+    SYNC_READ,
+    SYNC_RW,
+    SYNC_START,
+    SYNC_WRITE, //
+};
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
 use guest_support::pattern::Pattern;
@@ -48,6 +55,24 @@ pub fn not_mapped(case: &Case) -> Result<()> {
             }
             cpu::fill(&buffer, &mapping, Pattern(1))?;
             cpu::check(&buffer, &mapping, &[], Pattern(1), Some(Pattern(1)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel would maintain a bounce buffer, and not the memory, whose address a program passes to a
+/// device. So a sync fails instead of doing nothing.
+pub fn not_synced(case: &Case) -> Result<()> {
+    let heap = Heap::open(&case.heap)?;
+    for size in SIZES {
+        let buffer = heap.allocate(size)?;
+        for flags in [
+            SYNC_START | SYNC_READ,
+            SYNC_START | SYNC_WRITE,
+            SYNC_END | SYNC_RW,
+        ] {
+            let what = format!("{size} bytes, flags {flags:#x}");
+            expect_errno(what, buffer.sync(flags), Errno::EIO)?;
         }
     }
     Ok(())

@@ -93,12 +93,14 @@ pub const SUITES: &[Suite] = &[
             ..DEVICES
         }),
     },
-    // There is no suite with `--iommu virtio`. `parts` fails there on the system heaps, whose pages
-    // are scattered: a byte is not written if it is the last one of a page, and the first one of a
-    // move that goes on in the next page. The same tests pass behind the SMMU and without an IOMMU.
+    // There is no suite with `--iommu virtio`. QEMU's model looks up an address together with the
+    // next one, so it may translate the last byte of a mapping by the mapping behind it. A move that
+    // begins with that byte accesses another page then. `parts` fails because of that on the system
+    // heaps, whose pages are scattered; behind the SMMU and without an IOMMU it passes.
     Suite {
         name: "devices-bounced",
-        promise: "through bounce buffers the bytes of devices and CPU are right",
+        promise: "through bounce buffers the bytes of devices and CPU are right, and syncs fail \
+                  that would have to maintain memory for devices without an attachment",
         environment: Environment::Guest(Guest {
             options: &[
                 "--icount",
@@ -112,7 +114,8 @@ pub const SUITES: &[Suite] = &[
                 // As in the suite bounce-buffers.
                 "init_on_alloc=0 cma=64M swiotlb=16384,force",
             ],
-            command: "device-tests --devices 2 --copied all --heaps system,cma,rk-dma-heap-cma",
+            command: "device-tests --devices 2 --copied all --not-synced rk-dma-heap-cma \
+                      --heaps system,cma,rk-dma-heap-cma",
             ..DEVICES
         }),
     },
