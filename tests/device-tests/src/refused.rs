@@ -60,8 +60,8 @@ pub fn not_mapped(case: &Case) -> Result<()> {
     Ok(())
 }
 
-/// The kernel would maintain a bounce buffer, and not the memory, whose address a program passes to a
-/// device. So a sync fails instead of doing nothing.
+/// The kernel would maintain a bounce buffer, and not the memory, whose address a program passes to
+/// a device. So a sync fails instead of doing nothing.
 pub fn not_synced(case: &Case) -> Result<()> {
     let heap = Heap::open(&case.heap)?;
     for size in SIZES {

@@ -94,9 +94,9 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     // There is no suite with `--iommu virtio`. QEMU's model looks up an address together with the
-    // next one, so it may translate the last byte of a mapping by the mapping behind it. A move that
-    // begins with that byte accesses another page then. `parts` fails because of that on the system
-    // heaps, whose pages are scattered; behind the SMMU and without an IOMMU it passes.
+    // next one, so it may translate the last byte of a mapping by the mapping behind it. A move
+    // that begins with that byte accesses another page then. `parts` fails because of that on the
+    // system heaps, whose pages are scattered; behind the SMMU and without an IOMMU it passes.
     Suite {
         name: "devices-bounced",
         promise: "through bounce buffers the bytes of devices and CPU are right, and syncs fail \
