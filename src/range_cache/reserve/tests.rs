@@ -72,7 +72,10 @@ mod reserve {
         let mut pieces = empty(4 * PAGES)?;
         assert!(insert(&mut pieces, range(PAGES, &cleaner)?));
         prepare(&mut pieces, &cleaner);
-        let small = range(PAGES / 4, &cleaner)?;
+        // The pages on both sides keep it from becoming one piece with the other range.
+        let mut before = range(PAGES, &cleaner)?;
+        let mut small = before.split_off(PAGES / 4);
+        let _behind = small.split_off(PAGES / 4);
         let small_pfn = small.segment().pfn;
         assert!(insert(&mut pieces, small));
         prepare(&mut pieces, &cleaner);
