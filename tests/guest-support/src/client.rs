@@ -105,16 +105,12 @@ pub fn load(parameters: &str) -> Result<()> {
     if is_loaded() {
         return Ok(());
     }
-    kernel_module::load(Path::new(MODULE_FILE), parameters)?
-        .with_context(|| format!("cannot load {MODULE_FILE} with {parameters:?}"))
+    reload(parameters)
 }
 
 /// Loads the driver with `parameters`, after it was unloaded if necessary.
 pub fn reload(parameters: &str) -> Result<()> {
-    if is_loaded() {
-        unload().context("cannot unload the driver")?;
-    }
-    load(parameters)
+    kernel_module::reload(MODULE, Path::new(MODULE_FILE), parameters)
 }
 
 /// Unloads the driver and returns the result of the system call.

@@ -29,11 +29,7 @@ const DIRECTORY: &str = "/dev/rk_edu";
 
 /// Loads the driver with `parameters`, after it was unloaded if necessary.
 pub fn reload(parameters: &str) -> Result<()> {
-    if kernel_module::is_loaded(MODULE) {
-        kernel_module::unload(MODULE).context("cannot unload the driver")?;
-    }
-    kernel_module::load(Path::new(MODULE_FILE), parameters)?
-        .with_context(|| format!("cannot load {MODULE_FILE} with {parameters:?}"))
+    kernel_module::reload(MODULE, Path::new(MODULE_FILE), parameters)
 }
 
 /// An open device of the driver.

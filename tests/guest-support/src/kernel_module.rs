@@ -76,6 +76,15 @@ pub fn load(file: &Path, parameters: &str) -> Result<nix::Result<()>> {
     Ok(finit_module(&module, &parameters, ModuleInitFlags::empty()))
 }
 
+/// Loads a module from a file, after it was unloaded if necessary.
+pub fn reload(name: &str, file: &Path, parameters: &str) -> Result<()> {
+    if is_loaded(name) {
+        unload(name).with_context(|| format!("cannot unload {name}"))?;
+    }
+    load(file, parameters)?
+        .with_context(|| format!("cannot load {} with {parameters:?}", file.display()))
+}
+
 /// Unloads a module and returns the result of the system call.
 pub fn unload(name: &str) -> nix::Result<()> {
     let name = CString::new(name).map_err(|_| nix::errno::Errno::EINVAL)?;

@@ -14,11 +14,6 @@ use super::{
 /// The files in `/tmp` must be large enough for most of memory.
 const BEYOND: &str = "mount -o remount,size=95% /tmp && contiguous-tests --tree configured beyond/";
 
-/// The same for a machine with a reserve.
-const CONTIG_RESERVE: &str =
-    "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
-                              contig-reserve/";
-
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "beyond-no-area",
@@ -130,7 +125,8 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
             options: &["--mem", "1G", "--append", "cma=16M init_on_alloc=0"],
-            command: CONTIG_RESERVE,
+            command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
+                      contig-reserve/",
             share: Share::Empty,
             timeout: 900,
             ..GUEST

@@ -12,10 +12,10 @@ use super::{
     GUEST, //
 };
 
-/// One heap of each type. The suite `devices` tests all names.
-macro_rules! kinds {
-    () => {
-        "system,system-uncached,cma,cma-uncached,rk-dma-heap-cma"
+/// The options of a machine with these kernel arguments, and with more options.
+macro_rules! machine {
+    ($append:literal $(, $option:literal)*) => {
+        &["--icount", "--smp", "1", "--append", $append $(, $option)*]
     };
 }
 
@@ -33,17 +33,13 @@ pub const SUITES: &[Suite] = &[
                   the others wrote, whoever maps them first; devices that snoop are not attached \
                   to uncached ones",
         environment: Environment::Guest(Guest {
-            options: &[
-                "--icount",
-                "--smp",
-                "1",
-                "--device",
-                "edu,dma_mask=0xffffffff",
-                "--device",
-                "edu,dma_mask=0xffffffff",
-                "--append",
+            options: machine!(
                 "init_on_alloc=0 cma=64M",
-            ],
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff"
+            ),
             command: "device-tests --devices 2",
             ..DEVICES
         }),
@@ -52,18 +48,14 @@ pub const SUITES: &[Suite] = &[
         name: "devices-out-of-reach",
         promise: "no buffer is mapped for devices that no memory is within reach of",
         environment: Environment::Guest(Guest {
-            options: &[
-                "--icount",
-                "--smp",
-                "1",
+            // The kernel warns of the driver, which goes on without a mask that it can use.
+            options: machine!(
+                "init_on_alloc=0 cma=64M",
                 "--device",
                 "edu",
-                "--append",
-                "init_on_alloc=0 cma=64M",
-                // The kernel warns of the driver, which goes on without a mask that it can use.
                 "--expect-report",
-                "rk-edu .*overflow",
-            ],
+                "rk-edu .*overflow"
+            ),
             command: "device-tests --dma-bits 28 --refused all",
             ..DEVICES
         }),
@@ -73,23 +65,17 @@ pub const SUITES: &[Suite] = &[
         promise: "behind Arm's IOMMU devices of 28 address bits reach the buffers of each heap, \
                   and do not write what is mapped for reading",
         environment: Environment::Guest(Guest {
-            options: &[
-                "--icount",
-                "--smp",
-                "1",
+            options: machine!(
+                "init_on_alloc=0 cma=64M",
                 "--iommu",
                 "smmuv3",
                 "--device",
                 "edu",
                 "--device",
-                "edu",
-                "--append",
-                "init_on_alloc=0 cma=64M",
-            ],
-            command: concat!(
-                "device-tests --devices 2 --dma-bits 28 --iommu --heaps ",
-                kinds!()
+                "edu"
             ),
+            command: "device-tests --devices 2 --dma-bits 28 --iommu \
+                      --heaps system,system-uncached,cma,cma-uncached,rk-dma-heap-cma",
             ..DEVICES
         }),
     },
@@ -102,18 +88,14 @@ pub const SUITES: &[Suite] = &[
         promise: "through bounce buffers the bytes of devices and CPU are right, and syncs fail \
                   that would have to maintain memory for devices without an attachment",
         environment: Environment::Guest(Guest {
-            options: &[
-                "--icount",
-                "--smp",
-                "1",
-                "--device",
-                "edu,dma_mask=0xffffffff",
-                "--device",
-                "edu,dma_mask=0xffffffff",
-                "--append",
-                // As in the suite bounce-buffers.
+            // As in the suite bounce-buffers.
+            options: machine!(
                 "init_on_alloc=0 cma=64M swiotlb=16384,force",
-            ],
+                "--device",
+                "edu,dma_mask=0xffffffff",
+                "--device",
+                "edu,dma_mask=0xffffffff"
+            ),
             command: "device-tests --devices 2 --copied all --not-synced rk-dma-heap-cma \
                       --heaps system,cma,rk-dma-heap-cma",
             ..DEVICES
@@ -125,19 +107,15 @@ pub const SUITES: &[Suite] = &[
                   through bounce buffers, uncached ones are not mapped, and others are accessed \
                   directly",
         environment: Environment::Guest(Guest {
-            options: &[
-                "--icount",
-                "--smp",
-                "1",
+            options: machine!(
+                "init_on_alloc=0 cma=64M",
                 "--mem",
                 "6G",
                 "--device",
                 "edu,dma_mask=0xffffffff",
                 "--device",
-                "edu,dma_mask=0xffffffff",
-                "--append",
-                "init_on_alloc=0 cma=64M",
-            ],
+                "edu,dma_mask=0xffffffff"
+            ),
             command: "device-tests --devices 2 --copied system --refused system-uncached \
                       --heaps system,system-dma32,system-uncached,cma,cma-uncached",
             ..DEVICES
