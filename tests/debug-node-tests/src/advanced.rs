@@ -139,15 +139,18 @@ fn does_not_wait_for_a_lock() -> Result<()> {
         attachment.hold(3000)?;
         Ok(())
     })?;
-    std::thread::sleep(Duration::from_millis(500));
-    let start = Instant::now();
-    let text = nodes::read("sgt")?;
-    let took = start.elapsed();
+    // A read that waited for the lock would never find the dma-buf in use.
+    let (rows, took) = eventually(Duration::from_secs(2), || {
+        let start = Instant::now();
+        let text = nodes::read("sgt")?;
+        let took = start.elapsed();
+        let rows = nodes::rows(&text, "SGLIST")?;
+        ensure!(rows.len() == 2, "{text}");
+        ensure!(rows[1].rest == " (in use)", "{text}");
+        Ok((rows, took))
+    })?;
     ensure!(took < Duration::from_secs(2), "waited for {took:?}");
-    let rows = nodes::rows(&text, "SGLIST")?;
-    ensure!(rows.len() == 2, "{text}");
-    ensure!(rows[1].rest == " (in use)", "{text}");
-    ensure!(rows[0].rest.contains(".."), "{text}");
+    ensure!(rows[0].rest.contains(".."), "{rows:?}");
     holder.succeed()?;
     let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
     ensure!(rows[1].rest.contains(".."), "{rows:?}");
@@ -170,13 +173,15 @@ fn killed_while_attaching() -> Result<()> {
     let own = Heap::open("system")?.allocate(SIZE)?;
     let buffer = client.export(HELD.as_millis().try_into()?)?;
     let start = Instant::now();
+    // The second one waits for the first one's attempt. It would not for one left behind, so it has
+    // to wait before the first one is killed.
     let mut readers = [reader()?, reader()?];
     for reader in &mut readers {
-        std::thread::sleep(Duration::from_millis(500));
-        ensure!(
-            reader.wait(Duration::ZERO)?.is_none(),
-            "the reader does not wait"
-        );
+        reader
+            .wait_until_blocked()
+            .context("the reader does not wait")?;
+    }
+    for reader in &mut readers {
         reader.kill(Duration::from_secs(1))?;
     }
     // The thread that was left behind is the only one, and others do not wait for it.
@@ -194,7 +199,7 @@ fn killed_while_attaching() -> Result<()> {
         "{:?} passed, so the lock was free already",
         start.elapsed()
     );
-    let rows = eventually(HELD, || {
+    let rows = eventually(HELD * 2, || {
         let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
         ensure!(rows.iter().all(|row| row.rest.contains("..")), "{rows:?}");
         Ok(rows)

@@ -35,7 +35,10 @@ use nix::unistd::{
     ForkResult,
     Pid, //
 };
-use std::fs::File;
+use std::fs::{
+    self,
+    File, //
+};
 use std::io::{
     IoSlice,
     IoSliceMut,
@@ -162,6 +165,21 @@ impl Child {
             other => bail!("unexpected state of a child: {other:?}"),
         };
         Ok(Some(verdict))
+    }
+
+    /// Waits until the child sleeps in the kernel where only a fatal signal or nothing wakes it.
+    /// Fails if it exits, or does not sleep so within [`CHILD_TIMEOUT`].
+    pub fn wait_until_blocked(&mut self) -> Result<()> {
+        eventually(CHILD_TIMEOUT, || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
+            // The name in parentheses may contain anything.
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|rest| rest.chars().next());
+            ensure!(state == Some('D'), "the child is in state {state:?}");
+            Ok(())
+        })
     }
 
     /// Kills the child, and fails if that does not end it within `limit`, multiplied as in
