@@ -7,8 +7,10 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
@@ -91,6 +93,24 @@ static int client_coherent(struct client *client, u64 length)
 	return 0;
 }
 
+static int client_low(struct rk_client_low *request)
+{
+	const gfp_t flags = GFP_KERNEL | __GFP_DMA32 | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	struct page *page, *next;
+	LIST_HEAD(pages);
+
+	while (!fatal_signal_pending(current) && (page = alloc_page(flags))) {
+		list_add(&page->lru, &pages);
+		request->count++;
+		cond_resched();
+	}
+	list_for_each_entry_safe(page, next, &pages, lru) {
+		__free_page(page);
+		cond_resched();
+	}
+	return 0;
+}
+
 /* All arguments; those for an attachment begin with its handle. */
 union client_argument {
 	u32 handle;
@@ -102,6 +122,7 @@ union client_argument {
 	struct rk_client_type_query type_query;
 	struct rk_client_coherent coherent;
 	struct rk_client_occupy occupy;
+	struct rk_client_low low;
 	struct rk_client_late_calls late_calls;
 	struct rk_client_follow follow;
 	struct rk_client_export export;
@@ -122,6 +143,8 @@ static int client_request(struct client_file *this, unsigned int request,
 		return client_coherent(this->client, argument->coherent.length);
 	if (request == RK_CLIENT_OCCUPY)
 		return occupy(&this->occupied, argument->occupy.length);
+	if (request == RK_CLIENT_LOW)
+		return client_low(&argument->low);
 	if (request == RK_CLIENT_EXPORT)
 		return exporter_export(&argument->export);
 	if (request == RK_CLIENT_FOLLOW)

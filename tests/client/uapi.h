@@ -118,6 +118,12 @@ struct rk_client_occupy {
 	__u64 length;
 };
 
+/* Takes all pages below 4 GiB that the kernel gives without killing a process, and frees them. */
+struct rk_client_low {
+	/* out: number of pages */
+	__u64 count;
+};
+
 /* Calls of the driver's own VMA operations for mappings by mmap(): none is right. */
 struct rk_client_late_calls {
 	/* out */
@@ -158,6 +164,7 @@ struct rk_client_export {
 #define RK_CLIENT_HOLD	      _IOW('r', 0x0b, struct rk_client_hold)
 #define RK_CLIENT_COHERENT    _IOW('r', 0x0c, struct rk_client_coherent)
 #define RK_CLIENT_OCCUPY      _IOW('r', 0x0d, struct rk_client_occupy)
+#define RK_CLIENT_LOW	      _IOR('r', 0x0e, struct rk_client_low)
 #define RK_CLIENT_LATE_CALLS  _IOR('r', 0x10, struct rk_client_late_calls)
 #define RK_CLIENT_FOLLOW      _IOWR('r', 0x11, struct rk_client_follow)
 #define RK_CLIENT_EXPORT      _IOWR('r', 0x12, struct rk_client_export)

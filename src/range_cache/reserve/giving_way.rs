@@ -127,14 +127,16 @@ impl Shrink for GivingWay {
     /// Returns 0 as long as there is enough of the page cache, which is reclaimed first: the kernel
     /// asks for a part of everything, also where files alone have filled memory.
     fn count(&self) -> usize {
-        match watermarks::is_short() {
+        match watermarks::is_short() || self.0.ram.low_is_short() {
             true => self.0.reserve.pages(),
             false => 0,
         }
     }
 
+    /// Releases memory below 4 GiB if only that is short.
     fn scan(&self, pages: usize) -> usize {
-        self.0.reserve.release(&self.0.ram, pages, false)
+        let low_only = !watermarks::is_short() && self.0.ram.low_is_short();
+        self.0.reserve.release(&self.0.ram, pages, low_only)
     }
 }
 

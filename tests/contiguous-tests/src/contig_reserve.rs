@@ -71,6 +71,10 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "contig-reserve/all-of-it", all_of_it);
     tests.add_within(LIMIT, "contig-reserve/limit", limit);
     tests.add_within(LIMIT, "contig-reserve/system-heap", system_heap);
+    if memory::total().is_ok_and(|total| total > 3 << 30) {
+        // On a smaller machine all memory is below 4 GiB.
+        tests.add_within(LIMIT, "contig-reserve/low-memory", low_memory);
+    }
     tests.add_within(LIMIT, "contig-reserve/meanwhile", meanwhile);
     tests.add_within(LIMIT, "contig-reserve/under-pressure", under_pressure);
     tests.add_within(LIMIT, "contig-reserve/off", off);
@@ -346,6 +350,33 @@ fn system_heap() -> Result<()> {
         ensure!(with + 8 >= without, "{name}: {with} instead of {without}");
     }
     ensure!(memory::oom_kills()? == killed, "a process was killed");
+    Ok(())
+}
+
+// So do drivers that need memory below 4 GiB, while other memory is free. Nobody is killed for it,
+// so the reserve is not released as the last resort.
+fn low_memory() -> Result<()> {
+    let killed = memory::oom_kills()?;
+    set(0)?;
+    client::load("")?;
+    let client = Client::open()?;
+    // The first time also takes the page cache, which is not there the second time.
+    client.low_memory()?;
+    let without = client.low_memory()?;
+    let filled = Filled::new()?;
+    let free = memory::meminfo("MemFree")?;
+    let with = client.low_memory()?;
+    diagnose(&format!(
+        "{} MiB without it, {} MiB with it, {} MiB free",
+        without / MIB,
+        with / MIB,
+        free / MIB
+    ));
+    ensure!(free > without + 256 * MIB, "there is no other memory");
+    ensure!(with + SIZE / 4 >= without, "{with} instead of {without}");
+    ensure!(memory::oom_kills()? == killed, "a process was killed");
+    drop((filled, client));
+    client::unload().ok();
     Ok(())
 }
 

@@ -219,6 +219,15 @@ impl Client {
         unsafe { raw::occupy(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
+    /// Returns how many bytes below 4 GiB the kernel gives the driver at a time, without killing a
+    /// process for them. They are free again when this returns.
+    pub fn low_memory(&self) -> nix::Result<usize> {
+        let mut argument = raw::Low::default();
+        // SAFETY: The kernel only writes `argument`.
+        unsafe { raw::low(self.0.as_raw_fd(), &mut argument) }?;
+        Ok(argument.count as usize * crate::page_size())
+    }
+
     /// Returns how often the driver's own operations were called for a mapping that the exporter
     /// has set up, since the driver was loaded.
     pub fn late_calls(&self) -> nix::Result<u32> {

@@ -140,7 +140,8 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64"],
             options: &["--mem", "4G", "--append", "cma=0 init_on_alloc=0"],
             command: "contiguous-tests --tree configured contig-reserve/filled \
-                      contig-reserve/used contig-reserve/limit contig-reserve/system-heap",
+                      contig-reserve/used contig-reserve/limit contig-reserve/system-heap \
+                      contig-reserve/low-memory",
             timeout: 900,
             ..GUEST
         }),

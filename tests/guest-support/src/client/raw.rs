@@ -57,6 +57,12 @@ pub struct Coherent {
 
 #[repr(C)]
 #[derive(Default)]
+pub struct Low {
+    pub count: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
 pub struct LateCalls {
     pub count: u32,
 }
@@ -91,6 +97,7 @@ nix::ioctl_readwrite!(memory_type, b'r', 0x0a, TypeQuery);
 nix::ioctl_write_ptr!(hold, b'r', 0x0b, Hold);
 nix::ioctl_write_ptr!(coherent, b'r', 0x0c, Coherent);
 nix::ioctl_write_ptr!(occupy, b'r', 0x0d, Coherent);
+nix::ioctl_read!(low, b'r', 0x0e, Low);
 nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
 nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
 nix::ioctl_readwrite!(export, b'r', 0x12, Export);
