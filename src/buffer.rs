@@ -178,6 +178,11 @@ impl<M: Memory> Buffer<M> {
         })
     }
 
+    /// Returns whether there are devices for which CPU access can be synced that never attach.
+    fn is_synced_for_addresses(&self) -> bool {
+        self.for_addresses && self.entry.is_cleaned() && self.memory.backing() == Backing::Pages
+    }
+
     /// Calls `f` for each segment with the heap's device, if CPU access is synced while no importer
     /// has the buffer mapped. Fails as `f` does.
     #[inline(never)]

@@ -82,7 +82,8 @@ impl Attachment {
 impl<M: Memory> Buffer<M> {
     /// Syncs the buffer for the CPU or for devices, by `sync_table` for attachments with the device
     /// and the direction. If none is mapped, calls `sync_segment` for each segment with the heap's
-    /// device, if that stands for those that never attach. Fails as `sync_segment` does.
+    /// device, if that stands for those that never attach. So it does if no attachment's sync would
+    /// do for these, which may read and write. Fails as `sync_segment` does.
     ///
     /// Devices that access the memory past the caches need the same maintenance, so one of them is
     /// synced. Each copy is synced by itself. What devices wrote to the memory is invalidated
@@ -119,8 +120,15 @@ impl<M: Memory> Buffer<M> {
         if has_copies && purpose == SyncFor::Device {
             Self::sync_copies(attached.iter(), direction, &sync_table);
         }
-        if let Some((device, table, direction)) = one {
-            sync_table(table, device, direction);
+        match one {
+            Some((device, table, direction))
+                if sync_direction(direction).does_for_all(purpose)
+                    || !self.is_synced_for_addresses() =>
+            {
+                sync_table(table, device, direction);
+            }
+            None if !self.is_synced_for_addresses() => (),
+            _ => self.for_device(sync_segment)?,
         }
         if has_copies && purpose == SyncFor::Cpu {
             Self::sync_copies(attached.iter(), direction, &sync_table);

@@ -82,6 +82,9 @@ pub fn add(tests: &mut Tests) {
             without_importers(heap)
         });
     }
+    tests.add("maintenance/beside-a-reader", || {
+        beside_a_reader(FOR_ADDRESSES)
+    });
 }
 
 /// Adds tests with other devices. The last one must come after all with devices that do not snoop.
@@ -246,6 +249,35 @@ fn without_importers(name: &str) -> Result<()> {
     access(&watch, &buffer, &attachment, &segments, mapped).context("mapped")?;
 
     drop((view, attachment, watch, buffer, heap));
+    module.unload()
+}
+
+/// Devices that never attach may have written while the only importer reads: the CPU sees that.
+fn beside_a_reader(name: &str) -> Result<()> {
+    client::load("")?;
+    let client = Client::open()?;
+    let module = Module::load("")?;
+    let heap = Heap::open(name)?;
+    let buffer = heap.allocate(PAGES * page_size())?;
+    let view = buffer.map()?;
+    let reader = client.attach(&buffer)?;
+    reader.map(Direction::ToDevice)?;
+    let segments = reader.segments()?;
+    let watch = Watch::start()?;
+    for flags in [SYNC_RW, SYNC_READ] {
+        watch.trace.clear()?;
+        buffer.sync(SYNC_START | flags)?;
+        let mut events = watch.trace.take()?;
+        // For a device that reads the kernel invalidates nothing.
+        events.retain(|event| {
+            let direction = event.number("direction");
+            direction.is_ok_and(|direction| direction != Direction::ToDevice as u64)
+        });
+        let bytes = (PAGES * page_size()) as u64;
+        expect("begin", maintenance(&events, &segments)?, for_cpu(bytes))?;
+        buffer.sync(SYNC_END | flags)?;
+    }
+    drop((view, reader, watch, buffer, heap));
     module.unload()
 }
 
