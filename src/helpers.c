@@ -224,9 +224,12 @@ bool rk_dma_heap_helper_clear_unshared_pages(unsigned long pfn, unsigned long co
 	if (references != count)
 		return false;
 	if (!IS_ENABLED(CONFIG_HIGHMEM)) {
-		/* Some architectures zero several pages faster than one by one. */
+		/*
+		 * Some architectures zero several pages faster than one by one. The address has no
+		 * tag of KASAN: the pages may have been allocated in several parts.
+		 */
 		if (count)
-			clear_pages(page_address(head), count);
+			clear_pages(kasan_reset_tag(page_address(head)), count);
 		return true;
 	}
 	for (i = 0; i < count; i++)
@@ -254,8 +257,12 @@ void rk_dma_heap_helper_cond_resched(void)
  * belong to the same free block or folio. The page belongs to others, so the result may be outdated
  * at once. The reference keeps the folio from being split or freed while its references are
  * counted. A page that has no reference and is no tail page is free or is about to be.
+ *
+ * Migration waits for the lock of a folio, and for the end of its writeback, as long as that takes:
+ * a file system in user space may never answer. With `idle_only` such a folio counts as allocated.
  */
-static __always_inline enum rk_dma_heap_page_use page_use(unsigned long pfn, unsigned long *count)
+static __always_inline enum rk_dma_heap_page_use page_use(unsigned long pfn, bool idle_only,
+							  unsigned long *count)
 {
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
@@ -274,7 +281,9 @@ static __always_inline enum rk_dma_heap_page_use page_use(unsigned long pfn, uns
 	if (!folio_try_get(folio))
 		return use;
 	if (page_folio(page) == folio && folio_test_lru(folio)) {
-		if (folio_ref_count(folio) > folio_expected_ref_count(folio) + 1)
+		if (idle_only && (folio_test_locked(folio) || folio_test_writeback(folio)))
+			use = RK_PAGE_ALLOCATED;
+		else if (folio_ref_count(folio) > folio_expected_ref_count(folio) + 1)
 			use = RK_PAGE_PINNED;
 		*count = folio_pfn(folio) + folio_nr_pages(folio) - pfn;
 	}
@@ -296,12 +305,14 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_page_use(unsigned long pfn, unsigne
 	unsigned long step, more, total;
 
 	cond_resched();
-	use = page_use(pfn, &total);
+	use = page_use(pfn, false, &total);
 	for (step = wanted; use == RK_PAGE_ALLOCATED && step > 0; step /= 2)
-		while (step <= end - pfn - total && page_use(pfn + total - 1 + step, &more) == use)
+		while (step <= end - pfn - total &&
+		       page_use(pfn + total - 1 + step, false, &more) == use)
 			total += step;
 	if (use == RK_PAGE_MOVABLE)
-		while (total < min3(wanted, end - pfn, 1024) && page_use(pfn + total, &more) == use)
+		while (total < min3(wanted, end - pfn, 1024) &&
+		       page_use(pfn + total, false, &more) == use)
 			total += more;
 	*count = total;
 	return use;
@@ -357,12 +368,12 @@ enum rk_dma_heap_page_use rk_dma_heap_helper_ram_page_use(const void *zone, unsi
 	if (!page || page_zone(page) != zone || PageReserved(page))
 		return RK_PAGE_ALLOCATED;
 	if (folio_ref_count(page_folio(page)))
-		return page_use(pfn, count);
+		return page_use(pfn, true, count);
 	if (PageCompound(page))
 		return RK_PAGE_ALLOCATED;
 	if (!PageBuddy(page))
 		return page_has_type(page) ? RK_PAGE_ALLOCATED : RK_PAGE_MOVABLE;
-	page_use(pfn, count);
+	page_use(pfn, true, count);
 	return RK_PAGE_FREE;
 }
 
