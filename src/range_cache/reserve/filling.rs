@@ -132,8 +132,11 @@ impl Reserve {
                 Step::Prepared => task::reschedule(),
                 Step::Left(ranges) => self.release_ranges(ram, ranges),
                 Step::NoPlace(range) => {
-                    // There are as many pieces as the reserve can have: RAM is in pieces.
-                    self.progress.lock().pace.wait(NO_PLACE_MS);
+                    // There are as many pieces of that size as the reserve can have. If it is one
+                    // that this thread takes, RAM is in pieces.
+                    if range.segment().pages >= SMALL_PIECE.min(RamRanges::step_pages()) {
+                        self.progress.lock().pace.wait(NO_PLACE_MS);
+                    }
                     self.release_ranges(ram, [Some(range)]);
                 }
                 Step::Nothing => return,

@@ -8,6 +8,7 @@
 
 use crate::memory;
 use anyhow::{
+    ensure,
     Context,
     Result, //
 };
@@ -58,6 +59,8 @@ impl PageCache {
         let size = memory::total()?;
         File::create(&this.path)?.set_len(size as u64)?;
         this.read(left)?;
+        let free = memory::meminfo("MemFree")?;
+        ensure!(free < 2 * left, "{free} bytes are free after reading {size}");
         Ok(this)
     }
 
