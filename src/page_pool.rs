@@ -95,6 +95,20 @@ pub(crate) struct MemoryType {
     pub(crate) caching: Caching,
 }
 
+/// Why an allocation has failed.
+enum Failure {
+    /// The pages could not be charged to the memory cgroup of the calling task.
+    NotCharged(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
 /// The statistics of a pool.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PoolStats {
@@ -191,7 +205,40 @@ impl Pool {
     }
 
     /// Allocates `pages` pages into `runs`, which must be empty. Returns how many of them are lent.
+    ///
+    /// If the memory cgroup of the calling task is at its limit, the runs that were taken go back
+    /// to the pool. Attempts in vain would take them from the other users of the pool otherwise.
     fn allocate_runs(&self, runs: &mut Runs, pages: usize, kept: &impl Shrink) -> Result<usize> {
+        self.take_runs(runs, pages, kept)
+            .map_err(|failure| match failure {
+                Failure::NotCharged(error) => {
+                    self.put_back(runs);
+                    error
+                }
+                Failure::Other(error) => error,
+            })
+    }
+
+    /// Puts prepared runs into the pool. Those that do not fit are left. Does not sleep.
+    fn put_back(&self, runs: &mut Runs) {
+        if let Some(charger) = &self.context.charger {
+            pooled_pages::uncharge(charger, runs);
+        }
+        let pages = runs.pages();
+        if pages > 0 && self.context.try_reserve(pages) {
+            self.ready.fetch_add(pages, Relaxed);
+            self.reclaimable.enter(runs, || self.kept());
+            self.depot.lock().append(runs);
+        }
+    }
+
+    /// Moves `pages` pages into `runs`. Returns how many of them are lent.
+    fn take_runs(
+        &self,
+        runs: &mut Runs,
+        pages: usize,
+        kept: &impl Shrink,
+    ) -> Result<usize, Failure> {
         let (mut missing, mut prepared) = (pages, false);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
@@ -204,11 +251,11 @@ impl Pool {
                 break;
             }
             if missing >> order > 0 && !watermarks::can_exist(missing, kept) {
-                return Err(ENOMEM);
+                return Err(ENOMEM.into());
             }
             while missing >> order > 0 {
                 if signal::fatal_pending() {
-                    return Err(EINTR);
+                    return Err(EINTR.into());
                 }
                 match self.prepare_run(index)? {
                     Some(run) => runs.push(run),
@@ -219,11 +266,15 @@ impl Pool {
             }
         }
         if missing > 0 {
-            return Err(ENOMEM);
+            return Err(ENOMEM.into());
         }
         // If all runs were ready, no free memory was used.
         if prepared {
-            return watermarks::ensure_reserve(pages, kept, &self.context.loans);
+            return Ok(watermarks::ensure_reserve(
+                pages,
+                kept,
+                &self.context.loans,
+            )?);
         }
         Ok(0)
     }
@@ -233,7 +284,12 @@ impl Pool {
     ///
     /// May sleep. Fails with `ENOMEM` if the memory cgroup of the calling task is at its limit. At
     /// most [`CHARGE_BATCH`] pages, or one run, were taken beyond it then.
-    fn take_charged(&self, index: usize, wanted: usize, runs: &mut Runs) -> Result<usize> {
+    fn take_charged(
+        &self,
+        index: usize,
+        wanted: usize,
+        runs: &mut Runs,
+    ) -> Result<usize, Failure> {
         let (Some(charger), Some(order)) = (&self.context.charger, ORDERS.get(index)) else {
             return Ok(self.take_ready(index, wanted, runs));
         };
@@ -246,8 +302,9 @@ impl Pool {
                 return Ok(taken);
             }
             taken += count;
-            pooled_pages::charge(charger, &mut fresh)?;
+            let charged = pooled_pages::charge(charger, &mut fresh);
             runs.append(&mut fresh);
+            charged.map_err(Failure::NotCharged)?;
         }
     }
 
@@ -317,13 +374,18 @@ impl Pool {
 
     /// Prepares a run of order `ORDERS[index]` from the backlog, or else from free memory. Returns
     /// `None` if there is none.
-    fn prepare_run(&self, index: usize) -> Result<Option<PageRun>> {
+    fn prepare_run(&self, index: usize) -> Result<Option<PageRun>, Failure> {
         let Some(order) = ORDERS.get(index) else {
             return Ok(None);
         };
         let run = match self.take_backlog(index) {
             Some(mut run) => {
-                self.charge(&mut run)?;
+                if let Err(error) = self.charge(&mut run) {
+                    let mut runs = Runs::new();
+                    runs.push(run);
+                    self.free(&mut runs);
+                    return Err(Failure::NotCharged(error));
+                }
                 self.zero_and_clean(&mut run)?;
                 run
             }
@@ -337,7 +399,7 @@ impl Pool {
                 let Some(mut run) = run else {
                     return Ok(None);
                 };
-                self.charge(&mut run)?;
+                self.charge(&mut run).map_err(Failure::NotCharged)?;
                 // The buddy allocator has zeroed the run.
                 if self.memory_type.caching == Caching::WriteCombined {
                     run.clean(&self.context.cleaner)?;

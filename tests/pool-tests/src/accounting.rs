@@ -266,6 +266,21 @@ fn charged_as_taken() -> Result<()> {
                 "{name}: {taken} bytes were taken, {pooled} pooled"
             );
         }
+        let before = Figures::settled()?.pooled;
+        for _ in 0..20 {
+            Child::run(|| {
+                cgroup.attach()?;
+                let data = AllocationData::read_write(8 * LIMIT as u64);
+                let answer = Heap::open(name)?.allocate_with(&data);
+                expect_errno("more than the limit", answer, Errno::ENOMEM)
+            })?
+            .succeed()?;
+        }
+        let after = Figures::settled()?.pooled;
+        ensure!(
+            after + TOLERANCE >= before,
+            "{name}: {before} bytes were pooled, {after} after attempts in vain"
+        );
     }
     Figures::settled()?;
     module.unload()
