@@ -373,7 +373,7 @@ fn low_memory() -> Result<()> {
         free / MIB
     ));
     ensure!(free > without + 256 * MIB, "there is no other memory");
-    ensure!(with + SIZE / 4 >= without, "{with} instead of {without}");
+    ensure!(with + SIZE / 8 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     drop((filled, client));
     client::unload().ok();
