@@ -284,12 +284,7 @@ impl Pool {
     ///
     /// May sleep. Fails with `ENOMEM` if the memory cgroup of the calling task is at its limit. At
     /// most [`CHARGE_BATCH`] pages, or one run, were taken beyond it then.
-    fn take_charged(
-        &self,
-        index: usize,
-        wanted: usize,
-        runs: &mut Runs,
-    ) -> Result<usize, Failure> {
+    fn take_charged(&self, index: usize, wanted: usize, runs: &mut Runs) -> Result<usize, Failure> {
         let (Some(charger), Some(order)) = (&self.context.charger, ORDERS.get(index)) else {
             return Ok(self.take_ready(index, wanted, runs));
         };

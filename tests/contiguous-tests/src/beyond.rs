@@ -13,6 +13,7 @@ mod little;
 mod low;
 mod pinned;
 mod reloading;
+mod silent;
 
 use crate::areas::{
     self,
@@ -71,6 +72,11 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/killed", killed::killed);
     tests.add_within(LIMIT, "killed/waiting", killed::killed_while_waiting);
     tests.add_within(LIMIT, "beyond/pinned", pinned::pinned);
+    tests.add_within(
+        LIMIT,
+        "beyond/silent-file-system",
+        silent::silent_file_system,
+    );
     if cfg!(target_arch = "x86_64") {
         // On arm64 the memory that is there at boot cannot be taken offline.
         tests.add_within(LIMIT, "beyond/isolated", isolated::isolated);

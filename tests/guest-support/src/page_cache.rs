@@ -60,7 +60,10 @@ impl PageCache {
         File::create(&this.path)?.set_len(size as u64)?;
         this.read(left)?;
         let free = memory::meminfo("MemFree")?;
-        ensure!(free < 2 * left, "{free} bytes are free after reading {size}");
+        ensure!(
+            free < 2 * left,
+            "{free} bytes are free after reading {size}"
+        );
         Ok(this)
     }
 
