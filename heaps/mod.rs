@@ -40,7 +40,6 @@ use crate::{
     parameters::Parameters,
     range_cache::{
         self,
-        RamLimits,
         RangeCache, //
     },
     regions, //
@@ -113,11 +112,8 @@ impl Heaps {
         let lookup = AreaLookup::new();
         let mut heaps = KVec::new();
         let pools = pools(parameters, &cleaner)?;
-        let limits = RamLimits {
-            all: parameters.contiguous_pages(free_memory::total_ram()),
-            below_4g: parameters.contiguous_pages(free_memory::ram_below_4g()),
-        };
-        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), limits)?;
+        let percent = parameters.contig_max_percent();
+        let ranges = RangeCache::new(lookup.as_ref(), cleaner.clone(), pools.set(), percent)?;
         let kept = KeptMemory::new(pools.set(), ranges.clone())?;
         system_heaps(parameters, &pools, &kept, &cleaner, &mut heaps)?;
         area_heaps(lookup.as_ref(), &cleaner, &ranges, &mut heaps)?;

@@ -71,10 +71,10 @@ impl Parameters {
         share(ram, self.max_percent)
     }
 
-    /// Returns the limit for ranges of RAM of all contiguous heaps on a machine with `ram` pages,
-    /// in pages. With 0, only areas are used.
-    pub(crate) fn contiguous_pages(&self, ram: usize) -> usize {
-        share(ram, self.contig_max_percent)
+    /// Returns the share of RAM that ranges of all contiguous heaps may have, in percent. With 0,
+    /// only areas are used.
+    pub(crate) fn contig_max_percent(&self) -> u8 {
+        self.contig_max_percent
     }
 
     /// Returns the limit for prepared pages in all page pools on a machine with `ram` pages, in

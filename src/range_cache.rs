@@ -45,7 +45,6 @@ pub(crate) use heap_range::HeapRange;
 pub(crate) use placement::kernel_order;
 pub(crate) use ram::{
     LeftBeyondArea,
-    RamLimits,
     RamRanges,
     RamRequest, //
 };
@@ -127,18 +126,18 @@ pub(crate) struct RangeRequest {
 }
 
 impl RangeCache {
-    /// Creates an empty cache that is disabled. Up to `ram_limits` are allocated from RAM, before
-    /// which `pools` shrink. May sleep. Fails with `ENOMEM`.
+    /// Creates an empty cache that is disabled. Up to `ram_percent` percent of RAM are allocated
+    /// outside of areas, before which `pools` shrink. May sleep. Fails with `ENOMEM`.
     pub(crate) fn new(
         lookup: Option<&AreaLookup>,
         cleaner: Arc<Cleaner>,
         pools: Arc<PoolSet>,
-        ram_limits: RamLimits,
+        ram_percent: u8,
     ) -> Result<Arc<Self>> {
         let work = DelayedWork::new()?;
         let expiry = DelayedWork::new()?;
         let state = State::new(lookup)?;
-        let ram = RamRanges::new(lookup, pools, ram_limits)?;
+        let ram = RamRanges::new(lookup, pools, ram_percent)?;
         let reserve = Reserve::new(&cleaner)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -153,7 +152,7 @@ impl RangeCache {
         )
     }
 
-    /// Returns the largest number of pages of ranges that are not of an area.
+    /// Returns the largest number of pages of ranges that are not of an area, at present.
     pub(crate) fn ram_limit(&self) -> usize {
         self.ram.limit()
     }

@@ -12,7 +12,7 @@ use kernel::{
 
 /// The pages that are used, and the most that should be.
 pub(super) struct Quota {
-    limit: usize,
+    limit: Atomic<usize>,
     used: Atomic<usize>,
 }
 
@@ -30,32 +30,38 @@ impl Quota {
     /// Creates a quota of `limit` pages, none of which is used.
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            limit,
+            limit: Atomic::new(limit),
             used: Atomic::new(0),
         }
     }
 
     /// Returns the limit in pages.
     pub(super) fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Relaxed)
+    }
+
+    /// Changes the limit. What is used already may exceed it.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Relaxed);
     }
 
     /// Returns the number of pages up to the limit.
     pub(super) fn left(&self) -> usize {
-        self.limit.saturating_sub(self.used.load(Relaxed))
+        self.limit().saturating_sub(self.used.load(Relaxed))
     }
 
     /// Returns whether more pages are used than should be.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.used.load(Relaxed) > self.limit
+        self.used.load(Relaxed) > self.limit()
     }
 
     /// Returns by how much `pages` more pages would exceed the limit, and 0 if they never fit.
     pub(super) fn excess(&self, pages: usize) -> usize {
-        match pages <= self.limit {
+        let limit = self.limit();
+        match pages <= limit {
             true => pages
                 .saturating_add(self.used.load(Relaxed))
-                .saturating_sub(self.limit),
+                .saturating_sub(limit),
             false => 0,
         }
     }
@@ -64,7 +70,7 @@ impl Quota {
     pub(super) fn charge(&self, pages: usize) -> Result<Charge<'_>> {
         let mut used = self.used.load(Relaxed);
         loop {
-            let more = used.checked_add(pages).filter(|more| *more <= self.limit);
+            let more = used.checked_add(pages).filter(|more| *more <= self.limit());
             match self.used.cmpxchg(used, more.ok_or(ENOMEM)?, Relaxed) {
                 // INVARIANT: Counted above.
                 Ok(_) => return Ok(Charge { quota: self, pages }),
@@ -119,6 +125,8 @@ mod tests {
         drop(first);
         assert_eq!(quota.left(), 6);
         assert!(quota.charge(usize::MAX).is_err());
+        quota.set_limit(3);
+        assert_eq!((quota.left(), quota.excess(3)), (0, 4));
         quota.uncharge(4);
         assert_eq!(quota.left(), quota.limit());
         Ok(())

@@ -46,11 +46,15 @@ use crate::{
             Wanted,
             Zone, //
         },
+        free_memory,
         killable_mutex::KillableMutex,
         shrinker::Shrink,
         signal, //
     },
-    decisions::segment::Segment,
+    decisions::{
+        ram_share::share,
+        segment::Segment, //
+    },
     page_pool::PoolSet,
     watermarks, //
 };
@@ -58,7 +62,13 @@ use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
     static_lock_class,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 /// The number of attempts in vain before a request gives up a part of RAM.
@@ -90,20 +100,15 @@ pub(crate) struct LeftBeyondArea {
     pub(crate) reserve: usize,
 }
 
-/// The largest numbers of pages of all ranges.
-#[derive(Clone, Copy)]
-pub(crate) struct RamLimits {
-    /// Anywhere.
-    pub(crate) all: usize,
-    /// Below 4 GiB, for requests that memory above it can serve.
-    pub(crate) below_4g: usize,
-}
-
 /// The ranges of RAM of all heaps.
 #[pin_data]
 pub(crate) struct RamRanges {
     ram: Ram,
     pools: Arc<PoolSet>,
+    /// The largest size of all ranges together, in percent of RAM.
+    percent: u8,
+    /// The pages of RAM from which the limits were computed.
+    ram_pages: Atomic<usize>,
     /// The pages of all ranges, and of those that are being allocated.
     all: Quota,
     /// Those of them that are below 4 GiB.
@@ -136,12 +141,12 @@ struct Part {
 }
 
 impl RamRanges {
-    /// Creates an empty set that has up to `limits` at a time. `pools` shrink before a request
-    /// fails. May sleep. Fails with `ENOMEM`.
+    /// Creates an empty set that has up to `percent` percent of RAM, and of what is below 4 GiB, at
+    /// a time. `pools` shrink before a request fails. May sleep. Fails with `ENOMEM`.
     pub(super) fn new(
         lookup: Option<&AreaLookup>,
         pools: Arc<PoolSet>,
-        limits: RamLimits,
+        percent: u8,
     ) -> Result<impl PinInit<Self>> {
         let mut areas = KVec::new();
         let all = Iterator::chain(Area::default().into_iter(), Area::all());
@@ -152,15 +157,29 @@ impl RamRanges {
         Ok(pin_init!(Self {
             ram,
             pools,
-            all: Quota::new(limits.all),
-            low: Quota::new(limits.below_4g),
+            percent,
+            ram_pages: Atomic::new(0),
+            all: Quota::new(0),
+            low: Quota::new(0),
             attempt <- KillableMutex::new((), c"RamRanges::attempt", static_lock_class!()),
         }))
     }
 
-    /// Returns the limit for all ranges, in pages.
+    /// Returns the limit for all ranges, in pages. Does not sleep.
     pub(crate) fn limit(&self) -> usize {
+        self.follow_ram();
         self.all.limit()
+    }
+
+    /// Adapts the limits if RAM was added or removed, or a balloon has changed its size.
+    fn follow_ram(&self) {
+        let pages = free_memory::total_ram();
+        if self.ram_pages.load(Relaxed) != pages {
+            self.all.set_limit(share(pages, self.percent));
+            self.low
+                .set_limit(share(free_memory::ram_below_4g(), self.percent));
+            self.ram_pages.store(pages, Relaxed);
+        }
     }
 
     /// Returns what requests may still take, with `reserve` pages that give way. Does not sleep.
@@ -221,6 +240,7 @@ impl RamRanges {
         request: &RamRequest,
         give_way: impl Fn(usize, bool),
     ) -> Result<(Charges<'_>, Preparation)> {
+        self.follow_ram();
         let all = self.all.charge(request.pages).or_else(|_| {
             give_way(self.all.excess(request.pages), false);
             self.all.charge(request.pages)

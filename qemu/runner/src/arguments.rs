@@ -32,6 +32,10 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE")]
     pub mem: Option<String>,
 
+    /// Memory in QEMU's format that the guest has in addition once it loads virtio_mem
+    #[arg(long, value_name = "SIZE", conflicts_with = "nodes")]
+    pub hot_add: Option<String>,
+
     /// Number of nodes among which CPUs and memory are divided (NUMA)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=8))]
     pub nodes: Option<u16>,

@@ -25,6 +25,9 @@ use crate::target::Target;
 const KERNEL_ARGUMENTS: &str = "loglevel=6 panic=-1 oops=panic printk.devkmsg=on rdinit=/init \
                                 initcall_blacklist=load_system_certificate_list";
 
+/// The address space for memory that is added, more than any machine here has.
+const MAX_MEMORY: &str = ",maxmem=64G";
+
 /// The virtual machine of a target.
 pub struct Machine<'a> {
     pub target: &'a Target,
@@ -52,6 +55,7 @@ impl Machine<'_> {
             icount,
             nodes,
             iommu,
+            hot_add,
             ..
         } = self.arguments;
         let mut properties = format!("{},dump-guest-core=off", self.target.machine);
@@ -78,7 +82,11 @@ impl Machine<'_> {
             words.extend(divided(*nodes, &smp, memory)?);
             cpus.push_str(&format!(",sockets={nodes}"));
         }
-        words.extend(["-smp".into(), cpus, "-m".into(), memory.clone()]);
+        let mut memory = memory.clone();
+        if hot_add.is_some() {
+            memory.push_str(MAX_MEMORY);
+        }
+        words.extend(["-smp".into(), cpus, "-m".into(), memory]);
         if *icount {
             words.extend(["-icount".into(), "shift=0,sleep=off".into()]);
         }
@@ -118,6 +126,11 @@ impl Machine<'_> {
             command.arg("-dtb").arg(file);
         }
         command.args(["-device", "virtio-serial-pci,max_ports=8"]);
+        if let Some(size) = &self.arguments.hot_add {
+            let backend = format!("memory-backend-ram,id=added,size={size}");
+            let device = format!("virtio-mem-pci,memdev=added,requested-size={size}");
+            command.args(["-object", &backend, "-device", &device]);
+        }
         for device in &self.arguments.device {
             command.arg("-device").arg(device);
         }
@@ -294,6 +307,15 @@ mod tests {
         let line = command_line(&["--iommu", "virtio", "--device", "edu"]);
         assert_eq!(value_of(&line, "-device"), "virtio-iommu-pci");
         assert!(!value_of(&line, "-machine").contains("iommu"));
+    }
+
+    #[test]
+    fn added_memory_has_a_device() {
+        let line = command_line(&["--mem", "1G", "--hot-add", "512M"]);
+        assert_eq!(value_of(&line, "-m"), "1G,maxmem=64G");
+        assert!(line.contains(&"virtio-mem-pci,memdev=added,requested-size=512M".into()));
+        let line = command_line(&["--mem", "1G"]);
+        assert!(!line.iter().any(|word| word.contains("maxmem")));
     }
 
     #[test]

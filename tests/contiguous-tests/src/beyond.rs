@@ -81,6 +81,7 @@ pub fn add(tests: &mut Tests) {
         // On arm64 the memory that is there at boot cannot be taken offline.
         tests.add_within(LIMIT, "beyond/isolated", isolated::isolated);
     }
+    tests.add_within(LIMIT, "added-memory/frames", isolated::added);
     tests.add_within(LIMIT, "beyond/little-memory", little::little_memory);
     tests.add_within(LIMIT, "low-memory/first", low::first);
     tests.add_within(LIMIT, "low-memory/left-to-others", low::left_to_others);

@@ -59,6 +59,27 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "beyond-added",
+        promise:
+            "RAM that is added while frames are taken serves the heaps, and their limit grows \
+                  with it",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &[
+                "--mem",
+                "1G",
+                "--hot-add",
+                "512M",
+                "--append",
+                "cma=0 init_on_alloc=0",
+            ],
+            command: "contiguous-tests --tree configured added-memory/",
+            needs: &["virtio_mem"],
+            timeout: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "beyond-136m",
         promise:
             "a 32-bit machine with 136 MiB and an area of 16 MiB has 48 MiB of contiguous memory",
