@@ -75,6 +75,7 @@ soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \
 		--append init_on_alloc=0 -- \
 		"pool-tests soak/ --soak $$(($(HOURS) * 60)) && \
+		mount -o remount,size=95% /tmp && \
 		contiguous-tests --tree configured beyond/frames"
 
 bench: ## Count the instructions of the kernel's heaps and these; into BENCH_OUTPUT (docs)
