@@ -175,6 +175,9 @@ fn the_picture_names_files_that_exist() {
         .collect();
     assert!(paths.len() > 25, "{paths:?}");
     for path in paths {
-        assert!(project().join(path).exists(), "docs/architecture.svg: {path}");
+        assert!(
+            project().join(path).exists(),
+            "docs/architecture.svg: {path}"
+        );
     }
 }
