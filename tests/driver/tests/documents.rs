@@ -164,3 +164,20 @@ fn links_lead_to_files_and_headings() {
     );
     assert!(checked > 60, "only {checked} links found");
 }
+
+#[test]
+fn the_picture_names_files_that_exist() {
+    let picture = fs::read_to_string(project().join("docs/architecture.svg")).unwrap();
+    let texts = picture.split("<text class=\"file\"").skip(1);
+    let paths: Vec<&str> = texts
+        .filter_map(|text| text.split(['>', '<']).nth(1))
+        .flat_map(|paths| paths.split(", "))
+        .collect();
+    assert!(paths.len() > 25, "{paths:?}");
+    for path in paths {
+        assert!(
+            project().join(path).exists(),
+            "docs/architecture.svg: {path}"
+        );
+    }
+}
