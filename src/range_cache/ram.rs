@@ -221,8 +221,8 @@ impl RamRanges {
         self.low.is_exceeded()
     }
 
-    /// Returns whether memory below 4 GiB is short while there is other memory: what has to be there
-    /// cannot be served then, though memory as a whole is not short. Does not sleep.
+    /// Returns whether memory below 4 GiB is short while there is other memory: requests for what
+    /// has to be there fail then, though memory as a whole is not short. Does not sleep.
     pub(super) fn low_is_short(&self) -> bool {
         let all_is_low = self.ram.zones().all(|zone| zone.is_below_4g());
         let low = self.ram.zones().filter(Zone::is_below_4g);
