@@ -400,21 +400,14 @@ fn meanwhile() -> Result<()> {
 fn under_pressure() -> Result<()> {
     let killed = memory::oom_kills()?;
     let _filled = Filled::new()?;
-    // The kernel keeps some tens of MiB free, also when it kills.
-    let size = memory::meminfo("MemFree")? + SIZE / 2;
+    // How much the kernel reclaims from files first depends on what ran before.
     let mut taken: Vec<Vec<u8>> = Vec::new();
-    let mut least = usize::MAX;
-    while taken.len() * 4 * MIB < size {
-        taken.push(vec![1; 4 * MIB]);
-        least = least.min(reserve()?);
+    while reserve()? > SIZE / 2 {
+        taken.push(vec![1; 2 * MIB]);
     }
-    diagnose(&format!(
-        "{} MiB taken, {} MiB left",
-        size / MIB,
-        least / MIB
-    ));
+    let size = taken.len() * 2;
+    diagnose(&format!("half of the reserve after {size} MiB"));
     ensure!(memory::oom_kills()? == killed, "a process was killed");
-    ensure!(least < SIZE / 8 * 7, "{} MiB were kept", least / MIB);
     drop(taken);
     wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)
 }
