@@ -72,6 +72,7 @@ pub fn add(tests: &mut Tests) {
     tests.add_within(LIMIT, "beyond/killed", killed::killed);
     tests.add_within(LIMIT, "killed/waiting", killed::killed_while_waiting);
     tests.add_within(LIMIT, "beyond/pinned", pinned::pinned);
+    tests.add_within(LIMIT, "device-pins/requests", pinned::pinned_for_device);
     tests.add_within(
         LIMIT,
         "beyond/silent-file-system",

@@ -36,7 +36,8 @@ fn wanted_sizes() -> Result<Vec<usize>> {
     if memory::total()? < 256 * MIB {
         return Ok([[SMALL_FRAME; 12], [MIB; 12]].concat());
     }
-    Ok(vec![FRAME; limit_beyond()?.min(512 * MIB) / FRAME])
+    let frames = (512 * MIB).div_ceil(FRAME).min(limit_beyond()? / FRAME);
+    Ok(vec![FRAME; frames])
 }
 
 /// Allocates as many frames as the machine has to provide. Each has to be there soon, and nobody is

@@ -24,7 +24,7 @@ pub const SUITES: &[Suite] = &[
             targets: &["arm64"],
             options: &["--mem", "1G", "--append", "cma=0 init_on_alloc=0"],
             command: "mount -o remount,size=95% /tmp && contiguous-tests --tree configured \
-                      no-area/ killed/ beyond/",
+                      no-area/ killed/ device-pins/ beyond/",
             timeout: 600,
             ..GUEST
         }),
