@@ -21,11 +21,13 @@ mod large;
 mod latency;
 mod maintenance;
 mod mapping_types;
+mod memory_failure;
 mod prefill;
 mod pressure;
 mod reserve;
 mod soak;
 mod stress;
+mod suspend;
 mod totals;
 mod trace;
 mod tracepoints;
@@ -100,6 +102,8 @@ fn main() -> Result<ExitCode> {
     large::add(&mut tests);
     latency::add(&mut tests);
     carveout_importers::add(&mut tests);
+    memory_failure::add(&mut tests);
+    suspend::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);
     }
