@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A limit for pages that are used.
+//! A limit for pages that are used: a share of RAM.
 
+use crate::decisions::ram_share::share;
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -12,7 +13,9 @@ use kernel::{
 
 /// The pages that are used, and the most that should be.
 pub(super) struct Quota {
-    limit: Atomic<usize>,
+    /// Returns the pages of RAM. They change when RAM is added or removed, and with a balloon.
+    ram: fn() -> usize,
+    percent: u8,
     used: Atomic<usize>,
 }
 
@@ -27,22 +30,18 @@ pub(super) struct Charge<'a> {
 }
 
 impl Quota {
-    /// Creates a quota of `limit` pages, none of which is used.
-    pub(super) fn new(limit: usize) -> Self {
+    /// Creates a quota of `percent` percent of the pages that `ram` returns, none of which is used.
+    pub(super) fn new(percent: u8, ram: fn() -> usize) -> Self {
         Self {
-            limit: Atomic::new(limit),
+            ram,
+            percent,
             used: Atomic::new(0),
         }
     }
 
-    /// Returns the limit in pages.
+    /// Returns the limit in pages, at present. What is used already may exceed it.
     pub(super) fn limit(&self) -> usize {
-        self.limit.load(Relaxed)
-    }
-
-    /// Changes the limit. What is used already may exceed it.
-    pub(super) fn set_limit(&self, limit: usize) {
-        self.limit.store(limit, Relaxed);
+        share((self.ram)(), self.percent)
     }
 
     /// Returns the number of pages up to the limit.
@@ -68,9 +67,9 @@ impl Quota {
 
     /// Counts `pages` pages. Fails with `ENOMEM` if they exceed the limit; others do not notice.
     pub(super) fn charge(&self, pages: usize) -> Result<Charge<'_>> {
-        let mut used = self.used.load(Relaxed);
+        let (limit, mut used) = (self.limit(), self.used.load(Relaxed));
         loop {
-            let more = used.checked_add(pages).filter(|more| *more <= self.limit());
+            let more = used.checked_add(pages).filter(|more| *more <= limit);
             match self.used.cmpxchg(used, more.ok_or(ENOMEM)?, Relaxed) {
                 // INVARIANT: Counted above.
                 Ok(_) => return Ok(Charge { quota: self, pages }),
@@ -112,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_kept_and_charges_end() -> Result {
-        let quota = Quota::new(10);
+        static RAM: Atomic<usize> = Atomic::new(20);
+        let quota = Quota::new(50, || RAM.load(Relaxed));
         let first = quota.charge(6)?;
         assert!(quota.charge(5).is_err());
         assert_eq!(
@@ -125,7 +125,7 @@ mod tests {
         drop(first);
         assert_eq!(quota.left(), 6);
         assert!(quota.charge(usize::MAX).is_err());
-        quota.set_limit(3);
+        RAM.store(6, Relaxed);
         assert_eq!((quota.left(), quota.excess(3)), (0, 4));
         quota.uncharge(4);
         assert_eq!(quota.left(), quota.limit());
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn others_than_who_is_not_bound_by_it_keep_to_the_limit() {
-        let quota = Quota::new(10);
+        let quota = Quota::new(100, || 10);
         let beyond = quota.charge_beyond_limit(12);
         assert_eq!(quota.left(), 0);
         assert!(quota.is_exceeded());

@@ -51,10 +51,7 @@ use crate::{
         shrinker::Shrink,
         signal, //
     },
-    decisions::{
-        ram_share::share,
-        segment::Segment, //
-    },
+    decisions::segment::Segment,
     page_pool::PoolSet,
     watermarks, //
 };
@@ -62,13 +59,7 @@ use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
     static_lock_class,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// The number of attempts in vain before a request gives up a part of RAM.
@@ -105,10 +96,6 @@ pub(crate) struct LeftBeyondArea {
 pub(crate) struct RamRanges {
     ram: Ram,
     pools: Arc<PoolSet>,
-    /// The largest size of all ranges together, in percent of RAM.
-    percent: u8,
-    /// The pages of RAM from which the limits were computed.
-    ram_pages: Atomic<usize>,
     /// The pages of all ranges, and of those that are being allocated.
     all: Quota,
     /// Those of them that are below 4 GiB.
@@ -157,29 +144,15 @@ impl RamRanges {
         Ok(pin_init!(Self {
             ram,
             pools,
-            percent,
-            ram_pages: Atomic::new(0),
-            all: Quota::new(0),
-            low: Quota::new(0),
+            all: Quota::new(percent, free_memory::total_ram),
+            low: Quota::new(percent, free_memory::ram_below_4g),
             attempt <- KillableMutex::new((), c"RamRanges::attempt", static_lock_class!()),
         }))
     }
 
     /// Returns the limit for all ranges, in pages. Does not sleep.
     pub(crate) fn limit(&self) -> usize {
-        self.follow_ram();
         self.all.limit()
-    }
-
-    /// Adapts the limits if RAM was added or removed, or a balloon has changed its size.
-    fn follow_ram(&self) {
-        let pages = free_memory::total_ram();
-        if self.ram_pages.load(Relaxed) != pages {
-            self.all.set_limit(share(pages, self.percent));
-            self.low
-                .set_limit(share(free_memory::ram_below_4g(), self.percent));
-            self.ram_pages.store(pages, Relaxed);
-        }
     }
 
     /// Returns what requests may still take, with `reserve` pages that give way. Does not sleep.
@@ -240,7 +213,6 @@ impl RamRanges {
         request: &RamRequest,
         give_way: impl Fn(usize, bool),
     ) -> Result<(Charges<'_>, Preparation)> {
-        self.follow_ram();
         let all = self.all.charge(request.pages).or_else(|_| {
             give_way(self.all.excess(request.pages), false);
             self.all.charge(request.pages)
