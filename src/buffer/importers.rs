@@ -110,25 +110,20 @@ impl<M: Memory> Buffer<M> {
                 }
             }
         });
+        let does_for_all = |direction| sync_direction(direction).does_for_all(purpose);
         let first = past_caches.next();
-        let one = past_caches.fold(first, |one, other| {
-            match sync_direction(other.2).does_for_all(purpose) {
-                true => Some(other),
-                false => one,
-            }
+        let one = past_caches.fold(first, |one, other| match does_for_all(other.2) {
+            true => Some(other),
+            false => one,
         });
+        let suffices = one.is_some_and(|(_, _, direction)| does_for_all(direction));
         if has_copies && purpose == SyncFor::Device {
             Self::sync_copies(attached.iter(), direction, &sync_table);
         }
         match one {
-            Some((device, table, direction))
-                if sync_direction(direction).does_for_all(purpose)
-                    || !self.is_synced_for_addresses() =>
-            {
-                sync_table(table, device, direction);
-            }
-            None if !self.is_synced_for_addresses() => (),
-            _ => self.for_device(sync_segment)?,
+            _ if !suffices && self.is_synced_for_addresses() => self.for_device(sync_segment)?,
+            Some((device, table, direction)) => sync_table(table, device, direction),
+            None => (),
         }
         if has_copies && purpose == SyncFor::Cpu {
             Self::sync_copies(attached.iter(), direction, &sync_table);
