@@ -226,10 +226,15 @@ impl Pool {
         }
         let pages = runs.pages();
         if pages > 0 && self.context.try_reserve(pages) {
-            self.ready.fetch_add(pages, Relaxed);
-            self.reclaimable.enter(runs, || self.kept());
-            self.depot.lock().append(runs);
+            self.add_ready(runs);
         }
+    }
+
+    /// Moves prepared runs, for which the limit has room, into the depot. Does not sleep.
+    fn add_ready(&self, runs: &mut Runs) {
+        self.ready.fetch_add(runs.pages(), Relaxed);
+        self.reclaimable.enter(runs, || self.kept());
+        self.depot.lock().append(runs);
     }
 
     /// Moves `pages` pages into `runs`. Returns how many of them are lent.

@@ -238,9 +238,7 @@ impl Pool {
                 return false;
             }
         }
-        self.ready.fetch_add(pages, Relaxed);
-        self.reclaimable.enter(&fresh, || self.kept());
-        self.depot.lock().append(&mut fresh);
+        self.add_ready(&mut fresh);
         true
     }
 }
