@@ -105,11 +105,7 @@ impl Filled {
         // That and the pages that a CPU takes at once would be all that is left free here.
         std::fs::write("/proc/sys/vm/watermark_boost_factor", "0")?;
         let mapping = Mapping::anonymous(memory::total()?)?;
-        // SAFETY: Concerns a mapping of this process. Pages are pinned one by one.
-        unsafe {
-            let start = mapping.address() as *mut libc::c_void;
-            libc::madvise(start, mapping.len(), libc::MADV_NOHUGEPAGE);
-        }
+        mapping.in_single_pages()?;
         for offset in (0..mapping.len()).step_by(page) {
             // The kernel uses the area when half of the free memory is in it, or at the end.
             if offset % MIB == 0 && memory::meminfo("MemFree")? < 12 * MIB {

@@ -176,7 +176,7 @@ fn killed_while_attaching() -> Result<()> {
     // The second one waits for the first one's attempt. It would not for one left behind, so it has
     // to wait before the first one is killed.
     let mut readers = [reader()?, reader()?];
-    for reader in &mut readers {
+    for reader in &readers {
         reader
             .wait_until_blocked()
             .context("the reader does not wait")?;

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{
     MRemapFlags,
     MapFlags,
+    MmapAdvise,
     ProtFlags, //
 };
 use std::ffi::c_void;
@@ -48,6 +49,13 @@ impl Mapping {
             start: start.cast(),
             len,
         })
+    }
+
+    /// Lets the kernel use single pages for this mapping, so that each can be pinned or freed alone.
+    pub fn in_single_pages(&self) -> nix::Result<()> {
+        let start = self.start.cast();
+        // SAFETY: Concerns a mapping of this process, whose contents do not change.
+        unsafe { nix::sys::mman::madvise(start, self.len, MmapAdvise::MADV_NOHUGEPAGE) }
     }
 
     /// Creates a shared mapping of a file for reading and writing at an address that is `skew`

@@ -169,7 +169,7 @@ impl Child {
 
     /// Waits until the child sleeps in the kernel where only a fatal signal or nothing wakes it.
     /// Fails if it exits, or does not sleep so within [`CHILD_TIMEOUT`].
-    pub fn wait_until_blocked(&mut self) -> Result<()> {
+    pub fn wait_until_blocked(&self) -> Result<()> {
         eventually(CHILD_TIMEOUT, || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
             // The name in parentheses may contain anything.

@@ -237,6 +237,15 @@ fn charged_as_taken() -> Result<()> {
     let module = Module::load("mem_accounting=1 pool_max_percent=50")?;
     let cgroup = Cgroup::new("pool-tests")?;
     cgroup.set_limit(LIMIT)?;
+    let attempt = |name: &str| -> Result<()> {
+        Child::run(|| {
+            cgroup.attach()?;
+            let data = AllocationData::read_write(8 * LIMIT as u64);
+            let answer = Heap::open(name)?.allocate_with(&data);
+            expect_errno("more than the limit", answer, Errno::ENOMEM)
+        })?
+        .succeed()
+    };
     for name in HEAPS {
         for pooled in [0, 3 * LIMIT] {
             std::fs::write("/proc/sys/vm/drop_caches", "2")?;
@@ -248,13 +257,7 @@ fn charged_as_taken() -> Result<()> {
                 "rk_dma_heap/rk_dma_heap_pool_hit",
                 "rk_dma_heap/rk_dma_heap_pool_miss",
             ])?;
-            Child::run(|| {
-                cgroup.attach()?;
-                let data = AllocationData::read_write(8 * LIMIT as u64);
-                let answer = Heap::open(name)?.allocate_with(&data);
-                expect_errno("more than the limit", answer, Errno::ENOMEM)
-            })?
-            .succeed()?;
+            attempt(name)?;
             let mut taken = 0;
             for event in trace.take()? {
                 taken += (event.number("runs")? as usize) << event.number("order")?;
@@ -268,13 +271,7 @@ fn charged_as_taken() -> Result<()> {
         }
         let before = Figures::settled()?.pooled;
         for _ in 0..20 {
-            Child::run(|| {
-                cgroup.attach()?;
-                let data = AllocationData::read_write(8 * LIMIT as u64);
-                let answer = Heap::open(name)?.allocate_with(&data);
-                expect_errno("more than the limit", answer, Errno::ENOMEM)
-            })?
-            .succeed()?;
+            attempt(name)?;
         }
         let after = Figures::settled()?.pooled;
         ensure!(

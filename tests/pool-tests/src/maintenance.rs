@@ -48,7 +48,7 @@ pub fn add(tests: &mut Tests) {
     views::add(tests);
     for heap in HEAPS {
         tests.add(format!("maintenance/for-importers/{heap}"), move || {
-            for_importers(heap)
+            with_buffer(heap, |client, buffer| for_importers(heap, client, buffer))
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
             handing_out::from_a_pool(heap)
@@ -56,7 +56,7 @@ pub fn add(tests: &mut Tests) {
     }
     for heap in CONTIGUOUS {
         tests.add(format!("maintenance/for-importers/{heap}"), move || {
-            for_importers(heap)
+            with_buffer(heap, |client, buffer| for_importers(heap, client, buffer))
         });
         tests.add(format!("maintenance/handing-out/{heap}"), move || {
             handing_out::contiguous(heap)
@@ -71,19 +71,21 @@ pub fn add(tests: &mut Tests) {
     );
     for heap in ["system", "cma"] {
         tests.add(format!("maintenance/in-any-order/{heap}"), move || {
-            in_any_order(heap)
+            with_buffer(heap, in_any_order)
         });
         tests.add(format!("maintenance/left-mapped/{heap}"), move || {
-            left_mapped(heap)
+            with_buffer(heap, left_mapped)
         });
     }
     for heap in Iterator::chain(HEAPS.into_iter(), CONTIGUOUS) {
         tests.add(format!("maintenance/without-importers/{heap}"), move || {
-            without_importers(heap)
+            with_buffer(heap, |client, buffer| {
+                without_importers(heap, client, buffer)
+            })
         });
     }
     tests.add("maintenance/beside-a-reader", || {
-        beside_a_reader(FOR_ADDRESSES)
+        with_buffer(FOR_ADDRESSES, beside_a_reader)
     });
 }
 
@@ -110,15 +112,23 @@ const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// Maps, accesses and unmaps with one and with two importers, while a process has the buffer
-/// mapped. Each mapping and each access must cover the whole buffer once, or nothing at all.
-fn for_importers(name: &str) -> Result<()> {
+/// Runs `test` with the driver and a buffer of a heap, which this process has mapped. The module can
+/// be unloaded afterwards.
+fn with_buffer(name: &str, test: impl FnOnce(&Client, &Buffer) -> Result<()>) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let buffer = heap.allocate(PAGES * page_size())?;
     let view = buffer.map()?;
+    test(&client, &buffer)?;
+    drop((view, buffer, heap));
+    module.unload()
+}
+
+/// Maps, accesses and unmaps with one and with two importers, while a process has the buffer
+/// mapped. Each mapping and each access must cover the whole buffer once, or nothing at all.
+fn for_importers(name: &str, client: &Client, buffer: &Buffer) -> Result<()> {
     let cached = !name.contains("uncached");
     let bytes = |times: u64| {
         if cached {
@@ -128,10 +138,10 @@ fn for_importers(name: &str) -> Result<()> {
         }
     };
 
-    let first = client.import(&buffer)?;
+    let first = client.import(buffer)?;
     let segments = first.segments()?;
     let watch = Watch::start()?;
-    let second = client.attach(&buffer)?;
+    let second = client.attach(buffer)?;
     expect("attach", watch.take(&segments)?, NONE)?;
     second.map(Direction::Both)?;
     let mapped = Maintenance {
@@ -154,19 +164,16 @@ fn for_importers(name: &str) -> Result<()> {
     };
     expect("unmap once", watch.take(&segments)?, unmapped_once)?;
 
-    access(&watch, &buffer, &second, &segments, bytes(1)).context("two importers")?;
+    access(&watch, buffer, &second, &segments, bytes(1)).context("two importers")?;
     second.unmap()?;
     let unmapped = Maintenance {
         for_device: 0,
         for_cpu: bytes(1),
     };
     expect("unmap", watch.take(&segments)?, unmapped)?;
-    access(&watch, &buffer, &second, &segments, bytes(1)).context("one importer")?;
+    access(&watch, buffer, &second, &segments, bytes(1)).context("one importer")?;
     drop(second);
-    expect("detach", watch.take(&segments)?, NONE)?;
-
-    drop((view, first, watch, buffer, heap));
-    module.unload()
+    expect("detach", watch.take(&segments)?, NONE)
 }
 
 fn access(
@@ -199,13 +206,7 @@ const FOR_ADDRESSES: &str = "rk-dma-heap-cma";
 
 /// CPU access to a buffer that no importer has mapped: no maintenance, except on the heap for
 /// devices that never attach.
-fn without_importers(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let buffer = heap.allocate(PAGES * page_size())?;
-    let view = buffer.map()?;
+fn without_importers(name: &str, client: &Client, buffer: &Buffer) -> Result<()> {
     let bytes = if name == FOR_ADDRESSES {
         (PAGES * page_size()) as u64
     } else {
@@ -218,7 +219,7 @@ fn without_importers(name: &str) -> Result<()> {
     let begun = watch.trace.take()?;
     buffer.sync(SYNC_END | SYNC_RW)?;
     let ended = watch.trace.take()?;
-    let attachment = client.import(&buffer)?;
+    let attachment = client.import(buffer)?;
     let segments = attachment.segments()?;
     attachment.unmap()?;
     let begun = maintenance(&begun, &segments)?;
@@ -227,7 +228,7 @@ fn without_importers(name: &str) -> Result<()> {
     expect("end, never attached", ended, for_device(bytes))?;
 
     watch.trace.clear()?;
-    access(&watch, &buffer, &attachment, &segments, bytes).context("attached, not mapped")?;
+    access(&watch, buffer, &attachment, &segments, bytes).context("attached, not mapped")?;
     drop(attachment);
     watch.trace.clear()?;
     for flags in [SYNC_RW, SYNC_READ] {
@@ -239,28 +240,19 @@ fn without_importers(name: &str) -> Result<()> {
         expect("end, detached", watch.take(&segments)?, for_device(bytes))?;
     }
     // A device that has the buffer mapped stands for all.
-    let attachment = client.import(&buffer)?;
+    let attachment = client.import(buffer)?;
     watch.trace.clear()?;
     let mapped = if name.contains("uncached") {
         0
     } else {
         (PAGES * page_size()) as u64
     };
-    access(&watch, &buffer, &attachment, &segments, mapped).context("mapped")?;
-
-    drop((view, attachment, watch, buffer, heap));
-    module.unload()
+    access(&watch, buffer, &attachment, &segments, mapped).context("mapped")
 }
 
 /// Devices that never attach may have written while the only importer reads: the CPU sees that.
-fn beside_a_reader(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let buffer = heap.allocate(PAGES * page_size())?;
-    let view = buffer.map()?;
-    let reader = client.attach(&buffer)?;
+fn beside_a_reader(client: &Client, buffer: &Buffer) -> Result<()> {
+    let reader = client.attach(buffer)?;
     reader.map(Direction::ToDevice)?;
     let segments = reader.segments()?;
     let watch = Watch::start()?;
@@ -277,21 +269,14 @@ fn beside_a_reader(name: &str) -> Result<()> {
         expect("begin", maintenance(&events, &segments)?, for_cpu(bytes))?;
         buffer.sync(SYNC_END | flags)?;
     }
-    drop((view, reader, watch, buffer, heap));
-    module.unload()
+    Ok(())
 }
 
 /// As long as one device has the buffer mapped, each sync covers it once, in whatever order they
 /// came and whichever has gone.
-fn in_any_order(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let buffer = heap.allocate(PAGES * page_size())?;
-    let unmapped_last = client.import(&buffer)?;
+fn in_any_order(client: &Client, buffer: &Buffer) -> Result<()> {
+    let unmapped_last = client.import(buffer)?;
     let segments = unmapped_last.segments()?;
-    let view = buffer.map()?;
     let watch = Watch::start()?;
     let synced = |devices: usize| -> Result<()> {
         watch.trace.clear()?;
@@ -303,7 +288,7 @@ fn in_any_order(name: &str) -> Result<()> {
     };
     // The last one that was mapped is the first, a middle one, or the last one to be unmapped.
     for order in [[2, 0, 1], [1, 2, 0], [0, 1, 2]] {
-        let others = [(); 3].map(|()| client.attach(&buffer));
+        let others = [(); 3].map(|()| client.attach(buffer));
         let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
         // An attachment that is not mapped changes nothing.
         synced(1)?;
@@ -317,25 +302,17 @@ fn in_any_order(name: &str) -> Result<()> {
         }
     }
     unmapped_last.unmap()?;
-    synced(0)?;
-    drop((view, watch, unmapped_last, buffer, heap));
-    module.unload()
+    synced(0)
 }
 
 /// A driver detaches without unmapping. The buffer is unmapped all the same, and the device is part
 /// of no sync any more, whether others came before or after it.
-fn left_mapped(name: &str) -> Result<()> {
-    client::load("")?;
-    let client = Client::open()?;
-    let module = Module::load("")?;
-    let heap = Heap::open(name)?;
-    let buffer = heap.allocate(PAGES * page_size())?;
-    let view = buffer.map()?;
+fn left_mapped(client: &Client, buffer: &Buffer) -> Result<()> {
     let bytes = (PAGES * page_size()) as u64;
     for others in [[false, false], [true, false], [false, true], [true, true]] {
-        let import = |wanted: bool| wanted.then(|| client.import(&buffer)).transpose();
+        let import = |wanted: bool| wanted.then(|| client.import(buffer)).transpose();
         let before = import(others[0])?;
-        let careless = client.import(&buffer)?;
+        let careless = client.import(buffer)?;
         careless.map(Direction::Both)?;
         let segments = careless.segments()?;
         let after = import(others[1])?;
@@ -355,6 +332,5 @@ fn left_mapped(name: &str) -> Result<()> {
         buffer.sync(SYNC_END | SYNC_RW)?;
         drop((before, after, watch));
     }
-    drop((view, buffer, heap));
-    module.unload()
+    Ok(())
 }

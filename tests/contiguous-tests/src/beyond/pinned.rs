@@ -95,11 +95,7 @@ fn request_between(count: usize, left: usize) -> Result<()> {
 // or succeeds soon, and the held pages keep their content.
 pub fn pinned() -> Result<()> {
     let mapping = Mapping::anonymous(memory::total()?)?;
-    // SAFETY: Concerns a mapping of this process.
-    unsafe {
-        let start = mapping.address() as *mut libc::c_void;
-        libc::madvise(start, mapping.len(), libc::MADV_NOHUGEPAGE);
-    }
+    mapping.in_single_pages()?;
     let left = memory::total()? / 12;
     let mut end = 0;
     while memory::meminfo("MemFree")? > left {

@@ -212,11 +212,7 @@ pub fn silent_file_system() -> Result<()> {
     let mounted = Mounted::new(total / STEP * LOCKED)?;
     let file = File::open(mounted.file())?;
     let mapping = Mapping::anonymous(total)?;
-    // SAFETY: Concerns a mapping of this process.
-    unsafe {
-        let start = mapping.address() as *mut libc::c_void;
-        libc::madvise(start, mapping.len(), libc::MADV_NOHUGEPAGE);
-    }
+    mapping.in_single_pages()?;
     let cached = memory::meminfo("Cached")?;
     let mut steps = 0;
     while memory::meminfo("MemFree")? > total / 12 {
