@@ -9,6 +9,7 @@
 use crate::{
     abstractions::{
         kernel_mapping::KernelMapping,
+        memory_failure,
         signal, //
     },
     decisions::{
@@ -40,7 +41,7 @@ const ZERO_BATCH: usize = 256;
 ///
 /// Only this value allocates and maps the region's pages. The indices that are in use in
 /// `allocator` are those of the pages that a [`CarveoutPages`] owns, counted from the region's
-/// start.
+/// start, and of some whose memory has failed.
 #[pin_data]
 pub(crate) struct Carveout {
     whole: Segment,
@@ -61,10 +62,26 @@ impl Carveout {
     pub(crate) unsafe fn new(region: Extent) -> Result<Arc<Self>> {
         let whole = region.whole_pages()?;
         // INVARIANT: The caller passes ownership of the region, and nothing is allocated yet.
-        Arc::pin_init(
+        let this = Arc::pin_init(
             pin_init!(Self { whole, allocator <- RangeAllocator::new(whole.pages) }),
             GFP_KERNEL,
-        )
+        )?;
+        this.exclude_failed(whole)?;
+        Ok(this)
+    }
+
+    /// Excludes the free pages of `part` whose memory has failed. May sleep. Fails with `ENOMEM`.
+    fn exclude_failed(&self, part: Segment) -> Result {
+        let mut rest = Some(part);
+        while let Some(part) = rest {
+            let intact = memory_failure::intact_pages(part);
+            if intact < part.pages {
+                // Who has allocated it just now finds it too.
+                self.allocator.exclude(part.pfn - self.whole.pfn + intact)?;
+            }
+            rest = part.skip(intact + 1);
+        }
+        Ok(())
     }
 
     /// Returns the size in pages.
@@ -76,18 +93,27 @@ impl Carveout {
     ///
     /// May sleep. Fails with `ENOMEM`, and with `EINTR` on a fatal signal.
     pub(crate) fn allocate(self: &Arc<Self>, pages: usize) -> Result<CarveoutPages> {
-        let first = self.allocator.alloc(pages)?;
-        let segment = Segment {
-            pfn: self.whole.pfn + first,
-            pages,
-        };
-        // INVARIANT: `allocator` has just allocated the pages to this value.
-        let this = CarveoutPages {
-            carveout: self.clone(),
-            segment,
-        };
-        this.zero()?;
-        Ok(this)
+        loop {
+            let first = self.allocator.alloc(pages)?;
+            let segment = Segment {
+                pfn: self.whole.pfn + first,
+                pages,
+            };
+            // INVARIANT: `allocator` has just allocated the pages to this value.
+            let this = CarveoutPages {
+                carveout: self.clone(),
+                segment,
+            };
+            if !memory_failure::has_failed(segment) {
+                this.zero()?;
+                return Ok(this);
+            }
+            drop(this);
+            self.exclude_failed(segment)?;
+            if signal::fatal_pending() {
+                return Err(EINTR);
+            }
+        }
     }
 }
 

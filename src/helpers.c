@@ -51,6 +51,7 @@
 #include <linux/vmstat.h>
 #include <trace/events/cma.h>
 #include <trace/events/dma_buf.h>
+#include <trace/events/memory-failure.h>
 #include <uapi/linux/dma-buf.h>
 #include <uapi/linux/magic.h>
 #include <xen/xen.h>
@@ -203,6 +204,19 @@ unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigne
 
 	for (i = 0; i < count; i++) {
 		if (page_ref_count(head + i) != 1)
+			break;
+	}
+	return i;
+}
+
+unsigned long rk_dma_heap_helper_intact_pages(unsigned long pfn, unsigned long count)
+{
+	unsigned long i;
+
+	for (i = 0; i < count; i++) {
+		struct page *page = pfn_to_online_page(pfn + i);
+
+		if (page && PageHWPoison(page))
 			break;
 	}
 	return i;
@@ -1052,6 +1066,13 @@ void *rk_dma_heap_helper_cma_alloc_finish_probe(
 		      unsigned long pages, unsigned int align, int error))
 {
 	check_trace_callback_type_cma_alloc_finish(probe);
+	return probe;
+}
+
+void *rk_dma_heap_helper_memory_failure_event_probe(void (*probe)(void *data, unsigned long pfn,
+								  int type, int result))
+{
+	check_trace_callback_type_memory_failure_event(probe);
 	return probe;
 }
 

@@ -51,6 +51,12 @@ void rk_dma_heap_helper_cond_resched(void);
 
 unsigned long rk_dma_heap_helper_unshared_pages(const struct page *head, unsigned long count);
 
+/*
+ * Returns the number of page frames before the first one that is marked as failed. Accepts any page
+ * frame number.
+ */
+unsigned long rk_dma_heap_helper_intact_pages(unsigned long pfn, unsigned long count);
+
 /* The use of a page, as far as it concerns an allocation of its page frame. */
 enum rk_dma_heap_page_use {
 	/* Only for page frames of RAM: the head of a free block. */
@@ -234,6 +240,8 @@ void *rk_dma_heap_helper_cma_alloc_start_probe(
 void *rk_dma_heap_helper_cma_alloc_finish_probe(
 	void (*probe)(void *data, const char *name, unsigned long pfn, const struct page *page,
 		      unsigned long pages, unsigned int align, int error));
+void *rk_dma_heap_helper_memory_failure_event_probe(void (*probe)(void *data, unsigned long pfn,
+								  int type, int result));
 /* The index is 0 or 1. */
 unsigned long rk_dma_heap_helper_argument(struct pt_regs *registers, unsigned int index);
 /*

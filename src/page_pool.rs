@@ -341,7 +341,8 @@ impl Pool {
         self.context.unreserve(taken << list.order());
         self.hits.fetch_add(taken, Relaxed);
         trace::pool_hit(self.name, list.order(), taken);
-        taken
+        // Memory may fail while it is in the pool.
+        taken - list.drop_failed()
     }
 
     /// Moves up to `wanted` runs of order `ORDERS[index]` from the depot to `list`, as many as its

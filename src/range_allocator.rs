@@ -5,7 +5,10 @@
 //! The maple tree inside has a lock of its own.
 
 use kernel::{
-    maple_tree::MapleTreeAlloc,
+    maple_tree::{
+        InsertErrorKind,
+        MapleTreeAlloc, //
+    },
     prelude::*, //
 };
 
@@ -21,6 +24,9 @@ use kernel::{
 /// assert_eq!(allocator.alloc(4)?, 4);
 /// allocator.free(0);
 /// assert_eq!(allocator.alloc(3)?, 0);
+/// assert!(allocator.exclude(9)? && !allocator.exclude(7)?);
+/// assert_eq!(allocator.alloc(2), Err(ENOMEM));
+/// assert_eq!(allocator.alloc(1)?, 3);
 /// assert_eq!(allocator.alloc(3), Err(ENOMEM));
 /// ```
 ///
@@ -56,6 +62,20 @@ impl RangeAllocator {
         self.used
             .alloc_range(pages, token, ..self.pages, GFP_KERNEL)
             .map_err(|_| ENOMEM)
+    }
+
+    /// Excludes the page at `index` from all allocations to come. Returns false, and does nothing,
+    /// if it is allocated.
+    ///
+    /// May sleep. Fails with `ENOMEM`.
+    pub(crate) fn exclude(&self, index: usize) -> Result<bool> {
+        let token = KBox::new(1, GFP_KERNEL)?;
+        let result = self.used.insert_range(index..=index, token, GFP_KERNEL);
+        match result.map_err(|error| error.cause) {
+            Ok(()) => Ok(true),
+            Err(InsertErrorKind::Occupied) => Ok(false),
+            Err(_) => Err(ENOMEM),
+        }
     }
 
     /// Frees the allocation that begins at index `first`.

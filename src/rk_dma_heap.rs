@@ -74,9 +74,9 @@
 //! hook and the tracepoint, those of `all_buffers::records::own` by each release of a dma-buf,
 //! those of [`kept`](abstractions::kernel_mapping::kept) mappings by the chain of notifiers.
 //! [`RkDmaHeap::init`] initialises them before anything can reach them.
-//! Beside them are atomic flags in [`all_buffers`], [`buffer`] and `procfs/advanced.rs`, and the
-//! totals of `all_buffers::records` and of kept mappings. All other state
-//! belongs to [`RkDmaHeap`].
+//! Beside them are atomic flags in [`all_buffers`], [`buffer`], `procfs/advanced.rs` and
+//! [`memory_failure`], and the totals of `all_buffers::records` and of kept mappings. All other
+//! state belongs to [`RkDmaHeap`].
 
 mod abstractions;
 mod bindings;
@@ -122,6 +122,7 @@ mod procfs;
 use abstractions::{
     free_memory,
     kernel_mapping::kept::Keeping,
+    memory_failure,
     sysfs, //
 };
 use kernel::{
@@ -214,6 +215,7 @@ struct RkDmaHeap {
     _tracking: Option<buffer::Tracking>,
     _keeping: Keeping,
     _all_buffers: all_buffers::AllBuffers,
+    _failures: memory_failure::Watch,
 }
 
 impl kernel::Module for RkDmaHeap {
@@ -229,6 +231,8 @@ impl kernel::Module for RkDmaHeap {
         // SAFETY: `init()` is called once, and exports nothing before this.
         let keeping = unsafe { Keeping::start() }?;
         let parameters = parameters::Parameters::read()?;
+        // Before there is memory that may fail.
+        let failures = memory_failure::Watch::start()?;
         let all_buffers =
             all_buffers::AllBuffers::start(parameters.track_all, parameters.default_names)?;
         let tracking = match parameters.cache_states {
@@ -290,6 +294,7 @@ impl kernel::Module for RkDmaHeap {
             _tracking: tracking,
             _keeping: keeping,
             _all_buffers: all_buffers,
+            _failures: failures,
         })
     }
 }

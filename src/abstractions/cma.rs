@@ -31,6 +31,7 @@ use crate::{
             BatchDrain, //
         },
         kernel_symbol,
+        memory_failure,
         phys_addr, //
     },
     bindings as c,
@@ -220,7 +221,9 @@ impl AreaLookup {
 ///
 /// Dropping it releases the pages. Does not sleep. Pages of an area to which another user still
 /// holds a reference are leaked instead, with one warning: `cma_release()` would free such a page
-/// nevertheless. Those of RAM are freed with the last reference.
+/// nevertheless. Those of RAM are freed with the last reference. Pages whose memory
+/// [has failed](memory_failure) are leaked too if they are of an area, and dropped by the page
+/// allocator if they are of RAM.
 ///
 /// # Invariants
 ///
@@ -256,6 +259,17 @@ impl Range {
         unsafe { c::unshared_pages(c::pfn_to_page(part.pfn), part.pages) }
     }
 
+    /// Returns the number of pages of `part`, which is a part of the range, before the first one
+    /// that cannot be released, and whether that one's memory has failed. Does not sleep.
+    fn releasable_pages(&self, part: Segment) -> (usize, bool) {
+        let unshared = self.unshared_pages(part);
+        if !memory_failure::is_possible() {
+            return (unshared, false);
+        }
+        let intact = memory_failure::intact_pages(part);
+        (unshared.min(intact), intact <= unshared)
+    }
+
     /// Releases all but the first `left` pages. Does not sleep.
     fn truncate(&mut self, left: usize) {
         if let Some(rest) = self.segment.skip(left) {
@@ -276,14 +290,15 @@ impl Range {
     fn release_to(&self, area: Area, part: Segment) {
         let (mut rest, mut lost) = (Some(part), 0);
         while let Some(part) = rest {
-            let free = part.truncate(self.unshared_pages(part));
+            let (pages, has_failed) = self.releasable_pages(part);
+            let free = part.truncate(pages);
             if free.pages > 0 {
                 // SAFETY: By the type invariants the pages were allocated from the area, and this
                 // value owns them.
                 unsafe { c::cma_release(area.as_raw(), c::pfn_to_page(free.pfn), free.pages) };
             }
-            // The page that follows, if any, is shared.
-            lost += usize::from(free.pages < part.pages);
+            // The page that follows, if any, is shared or has failed.
+            lost += usize::from(free.pages < part.pages && !has_failed);
             rest = part.skip(free.pages + 1);
         }
         if lost > 0 {

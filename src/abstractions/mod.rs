@@ -31,6 +31,7 @@ pub(crate) mod kernel_symbol;
 pub(crate) mod killable_call;
 pub(crate) mod killable_mutex;
 pub(crate) mod memory_cgroup;
+pub(crate) mod memory_failure;
 pub(crate) mod memory_map;
 pub(crate) mod notifier;
 pub(crate) mod once_box;

@@ -15,7 +15,10 @@ pub(crate) use run_list::{
 };
 
 use crate::{
-    abstractions::cache_cleaner::Cleaner,
+    abstractions::{
+        cache_cleaner::Cleaner,
+        memory_failure, //
+    },
     bindings as c,
     decisions::segment::Segment, //
 };
@@ -29,6 +32,7 @@ use core::{
 use kernel::{
     bindings,
     error::Result,
+    pr_notice,
     static_assert,
     sync::atomic::{
         Atomic,
@@ -60,7 +64,9 @@ pub(crate) enum Zone {
 
 /// An owned run of `2^order` physically contiguous pages.
 ///
-/// Dropping it frees the pages, when nobody else refers to them any more.
+/// Dropping it frees the pages, when nobody else refers to them any more. A run of several pages of
+/// which one [has failed](memory_failure) is leaked, with a message: it can only be freed as a
+/// whole, and the page allocator would hand out that page again. A single one it drops itself.
 ///
 /// # Examples
 ///
@@ -161,6 +167,12 @@ impl PageRun {
         references != 1
     }
 
+    /// Returns whether memory of the run has failed. It must not be accessed any more then.
+    #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        memory_failure::is_possible() && memory_failure::has_failed(self.segment())
+    }
+
     /// Returns the page frames of the run.
     #[inline]
     pub(crate) fn segment(&self) -> Segment {
@@ -181,6 +193,14 @@ static_assert!(
 
 impl Drop for PageRun {
     fn drop(&mut self) {
+        if self.order > 0 && self.has_failed() {
+            pr_notice!(
+                "{} pages from PFN {:#x} on are not used again, memory of them has failed\n",
+                self.pages(),
+                self.segment().pfn
+            );
+            return;
+        }
         // SAFETY: By the type invariant this value is the only owner of the run, which was
         // allocated with this order.
         unsafe { bindings::__free_pages(self.head.as_ptr(), self.order) };

@@ -8,6 +8,9 @@
 //! first access to each faults once, and until then a page table walker (`follow_pfnmap_start()`)
 //! finds no entry. The first write after a read may fault again, to make the entry dirty.
 //!
+//! A page whose memory [has failed](memory_failure) is not mapped. An access to it faults, and the
+//! process gets `SIGBUS`.
+//!
 //! # Locks
 //!
 //! The kernel holds the mmap write lock during [`populate`]. During [`Fault::handle`] it holds the
@@ -17,6 +20,7 @@
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
 
 use crate::{
+    abstractions::memory_failure,
     bindings as c,
     decisions::{
         memory::Caching,
@@ -88,7 +92,7 @@ pub(crate) unsafe fn populate(
     } else {
         prot
     };
-    let remap = |address, part: Segment| match part.pages {
+    let remap_intact = |address, part: Segment| match part.pages {
         0 => Ok(()),
         // SAFETY: The VMA is being set up, and the range is inside it. The memory stays allocated
         // by the safety requirements.
@@ -96,8 +100,22 @@ pub(crate) unsafe fn populate(
             bindings::remap_pfn_range(vma.as_ptr(), address, part.pfn, part.bytes(), prot)
         }),
     };
+    let has_failures = memory_failure::is_possible();
+    let remap = |address, part: Segment| -> Result {
+        if !has_failures {
+            return remap_intact(address, part);
+        }
+        let (mut address, mut rest) = (address, Some(part));
+        while let Some(part) = rest {
+            let intact = part.truncate(memory_failure::intact_pages(part));
+            remap_intact(address, intact)?;
+            address += intact.bytes() + (1 << PAGE_SHIFT);
+            rest = part.skip(intact.pages + 1);
+        }
+        Ok(())
+    };
     let mut address = vma.start();
-    let mut needs_faults = false;
+    let mut needs_faults = has_failures;
 
     while address < vma.end() {
         let segment = segments.next().ok_or(EINVAL)?;
@@ -175,8 +193,9 @@ impl Fault {
 
     /// Handles the fault. `rest` returns the remainder of a segment from a page offset in the file.
     ///
-    /// May sleep. Returns `VM_FAULT_FALLBACK` if a huge entry cannot map the address, and
-    /// `VM_FAULT_SIGBUS` if `rest` returns `None`.
+    /// May sleep. Returns `VM_FAULT_FALLBACK` if a huge entry cannot map the address,
+    /// `VM_FAULT_HWPOISON` if memory of the page has failed, and `VM_FAULT_SIGBUS` if `rest` returns
+    /// `None`.
     ///
     /// # Safety
     ///
@@ -227,6 +246,7 @@ impl Fault {
             addresses.len() == HUGE_PAGES << PAGE_SHIFT
                 && rest.pages >= HUGE_PAGES
                 && rest.pfn % HUGE_PAGES == 0
+                && !memory_failure::has_failed(rest.truncate(HUGE_PAGES))
         };
         match rest(page).filter(fits) {
             #[cfg(all(CONFIG_TRANSPARENT_HUGEPAGE, CONFIG_64BIT))]
@@ -248,12 +268,21 @@ impl Fault {
     /// As for [`Fault::handle`].
     unsafe fn insert_pages(&self, rest: impl Fn(usize) -> Option<Segment>) -> bindings::vm_fault_t {
         let (mut addresses, mut page) = self.fault_around();
+        // SAFETY: By the type invariant the fault is valid.
+        let accessed = unsafe { (*self.raw).__bindgen_anon_1.address } >> PAGE_SHIFT;
         while !addresses.is_empty() {
             let Some(part) = rest(page) else {
                 return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
             };
             let part = part.truncate(addresses.len() >> PAGE_SHIFT);
             for pfn in part.pfn..part.pfn + part.pages {
+                if memory_failure::has_failed(Segment { pfn, pages: 1 }) {
+                    if addresses.start >> PAGE_SHIFT == accessed {
+                        return bindings::vm_fault_reason_VM_FAULT_HWPOISON;
+                    }
+                    addresses.start += 1 << PAGE_SHIFT;
+                    continue;
+                }
                 // SAFETY: By the type invariant the VMA is valid and maps page frames. The memory
                 // may be mapped by the safety requirements.
                 let result = unsafe { bindings::vmf_insert_pfn(self.vma(), addresses.start, pfn) };

@@ -83,15 +83,16 @@ impl Pool {
         Some(run)
     }
 
-    /// Returns whether somebody else refers to `run`, and warns once if so. Dropped, such a run is
-    /// freed with the last reference.
+    /// Returns whether `run` can be used again: nobody else refers to it, which is warned of once,
+    /// and its memory has not failed. Dropped, a run to which somebody refers is freed with the
+    /// last reference.
     #[inline]
-    fn is_shared(&self, run: &PageRun) -> bool {
+    fn is_reusable(&self, run: &PageRun) -> bool {
         let is_shared = run.is_shared();
         if is_shared {
             self.warn_about_shared(run);
         }
-        is_shared
+        !is_shared && !run.has_failed()
     }
 
     #[cold]
@@ -106,7 +107,7 @@ impl Pool {
 
     /// Prepares a single page for this CPU's shard, and moves surplus pages to the depot.
     fn refill_this_cpu(&self, page: PageRun) {
-        if self.is_shared(&page) {
+        if !self.is_reusable(&page) {
             return;
         }
         let Some(page) = self.prepare_within_limit(page) else {
@@ -131,13 +132,13 @@ impl Pool {
         }
     }
 
-    /// Takes a run of order `ORDERS[index]` from the backlog, to which nobody else refers.
+    /// Takes a run of order `ORDERS[index]` from the backlog that can be used again.
     pub(super) fn take_backlog(&self, index: usize) -> Option<PageRun> {
         while self.backlog.load(Relaxed) > 0 {
             let run = self.shards.find(|shard| shard.backlog.list(index)?.pop())?;
             self.backlog.fetch_sub(run.pages(), Relaxed);
             self.reclaimable.leave(&run, || self.kept());
-            if !self.is_shared(&run) {
+            if self.is_reusable(&run) {
                 return Some(run);
             }
         }

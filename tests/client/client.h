@@ -83,6 +83,8 @@ int exporter_export(struct rk_client_export *request);
 /* Maps the whole buffer or its beginning into a process by dma_buf_mmap(). */
 int attachment_mmap(struct attachment *attachment, struct vm_area_struct *area);
 u32 mapping_late_calls(void);
+/* EOPNOTSUPP: the kernel does not handle failures of memory. */
+int page_fail(struct rk_client_fail *request);
 int mapping_follow(struct rk_client_follow *request);
 
 /* `attachment` is NULL for RK_CLIENT_USER. */

@@ -126,6 +126,7 @@ union client_argument {
 	struct rk_client_late_calls late_calls;
 	struct rk_client_follow follow;
 	struct rk_client_export export;
+	struct rk_client_fail fail;
 };
 
 static int client_request(struct client_file *this, unsigned int request,
@@ -147,6 +148,8 @@ static int client_request(struct client_file *this, unsigned int request,
 		return client_low(&argument->low);
 	if (request == RK_CLIENT_EXPORT)
 		return exporter_export(&argument->export);
+	if (request == RK_CLIENT_FAIL)
+		return page_fail(&argument->fail);
 	if (request == RK_CLIENT_FOLLOW)
 		return mapping_follow(&argument->follow);
 	if (request == RK_CLIENT_LATE_CALLS) {

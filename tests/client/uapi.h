@@ -150,6 +150,15 @@ struct rk_client_export {
 	__s32 fd;
 };
 
+/* Tells the kernel that the memory of a page has failed: memory_failure(). */
+struct rk_client_fail {
+	__u64 physical_address;
+	/* Whether this process has to be told, as if it had accessed the memory. */
+	__u32 action_required;
+	/* out: what the kernel returned, 0 or a negative error number */
+	__s32 result;
+};
+
 #define RK_CLIENT_ATTACH      _IOWR('r', 0x00, struct rk_client_attach)
 #define RK_CLIENT_DETACH      _IOW('r', 0x01, __u32)
 #define RK_CLIENT_MAP	      _IOW('r', 0x02, struct rk_client_transfer)
@@ -170,5 +179,6 @@ struct rk_client_export {
 #define RK_CLIENT_EXPORT      _IOWR('r', 0x12, struct rk_client_export)
 /* Detaches the buffer and leaves it mapped. */
 #define RK_CLIENT_LEAVE _IOW('r', 0x13, __u32)
+#define RK_CLIENT_FAIL	_IOWR('r', 0x14, struct rk_client_fail)
 
 #endif

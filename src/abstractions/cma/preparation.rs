@@ -12,6 +12,7 @@ use crate::{
             Cleaner,
             WRITE_COMBINED_WORKS, //
         },
+        memory_failure,
         signal, //
     },
     bindings as c,
@@ -172,12 +173,15 @@ impl Preparation {
     /// Prepares some more pages.
     ///
     /// Takes bounded time and does not sleep. Fails with `EBUSY` if another user holds a reference
-    /// to one of the pages, and as [`Cleaner::clean`] does.
+    /// to one of the pages or memory of one has failed, and as [`Cleaner::clean`] does.
     pub(crate) fn step(&mut self, cleaner: &Cleaner) -> Result {
         let Some(rest) = self.range.segment.skip(self.done) else {
             return Ok(());
         };
         let part = rest.truncate(STEP_PAGES);
+        if memory_failure::has_failed(part) {
+            return Err(EBUSY);
+        }
         // SAFETY: By the type invariants of the range it owns these pages.
         if !unsafe { c::clear_unshared_pages(part.pfn, part.pages) } {
             return Err(EBUSY);
@@ -208,9 +212,13 @@ impl Preparation {
     /// Prepares the rest.
     ///
     /// May sleep. Fails with `EBUSY` if another user holds a reference to one of the pages, which
-    /// is impossible for a new range. Fails with `EINTR` if a fatal signal is pending, and as
-    /// [`Cleaner::clean`] does. The range is dropped on failure.
+    /// is impossible for a new range, or if memory of one of all pages has failed. Fails with
+    /// `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does. The range is dropped on
+    /// failure.
     pub(crate) fn finish(mut self, cleaner: &Cleaner) -> Result<PreparedRange> {
+        if memory_failure::has_failed(self.range.segment) {
+            return Err(EBUSY);
+        }
         if let Some(rest) = self.range.segment.skip(self.done) {
             if self.range.is_shared(rest) {
                 return Err(EBUSY);

@@ -9,6 +9,7 @@
 
 use super::PageRun;
 use crate::{
+    abstractions::memory_failure,
     bindings as c,
     decisions::segment::Segment, //
 };
@@ -218,6 +219,22 @@ impl RunList {
         // INVARIANT: `other` is empty. Its old value no longer owns the runs, so it must not free
         // them.
         mem::forget(mem::replace(other, Self::new(other.order)));
+    }
+
+    /// Drops the runs whose memory [has failed](PageRun::has_failed), and returns their number.
+    #[inline]
+    pub(crate) fn drop_failed(&mut self) -> usize {
+        if !memory_failure::is_possible() {
+            return 0;
+        }
+        let (before, mut intact) = (self.runs(), Self::new(self.order));
+        while let Some(run) = self.pop() {
+            if !run.has_failed() {
+                intact.push(run);
+            }
+        }
+        self.append(&mut intact);
+        before - self.runs()
     }
 
     /// Calls `f` for each run until it fails.

@@ -221,6 +221,26 @@ impl Client {
         }
     }
 
+    /// Tells the kernel that the page at a physical address has failed, and returns its answer.
+    /// With `action_required` this process has accessed it.
+    pub fn fail_page(
+        &self,
+        physical_address: u64,
+        action_required: bool,
+    ) -> nix::Result<nix::Result<()>> {
+        let mut argument = raw::Fail {
+            physical_address,
+            action_required: action_required.into(),
+            result: 0,
+        };
+        // SAFETY: The kernel only reads and writes `argument`.
+        unsafe { raw::fail(self.0.as_raw_fd(), &mut argument) }?;
+        Ok(match argument.result {
+            0 => Ok(()),
+            error => Err(Errno::from_raw(-error)),
+        })
+    }
+
     /// Exports a page of the driver. When a device is attached to it for the first time, another
     /// thread holds the reservation lock for that time, from before the core acquires it.
     pub fn export(&self, milliseconds: u32) -> nix::Result<Buffer> {

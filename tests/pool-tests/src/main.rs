@@ -21,6 +21,7 @@ mod large;
 mod latency;
 mod maintenance;
 mod mapping_types;
+mod memory_failure;
 mod prefill;
 mod pressure;
 mod reserve;
@@ -100,6 +101,7 @@ fn main() -> Result<ExitCode> {
     large::add(&mut tests);
     latency::add(&mut tests);
     carveout_importers::add(&mut tests);
+    memory_failure::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);
     }

@@ -218,6 +218,27 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "memory-failure",
+        promise: "a page whose memory has failed never comes back from a pool, the cached ranges, \
+                  the reserve or a carveout, and is not mapped again: who accesses it gets SIGBUS",
+        environment: Environment::Guest(Guest {
+            // The 32-bit kernel does not handle failures of memory.
+            targets: &["arm64"],
+            options: &[
+                "--no-module",
+                "--mem",
+                "1G",
+                "--dtb",
+                "all-regions",
+                "--append",
+                "init_on_alloc=0",
+            ],
+            command: "pool-tests memory-failure/",
+            timeout: 300,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "iommu",
         promise:
             "behind an IOMMU a carveout is normal memory, each heap's memory is reachable for \

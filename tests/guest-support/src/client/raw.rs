@@ -83,6 +83,14 @@ pub struct Export {
     pub fd: i32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+pub struct Fail {
+    pub physical_address: u64,
+    pub action_required: u32,
+    pub result: i32,
+}
+
 nix::ioctl_readwrite!(attach, b'r', 0x00, Attach);
 nix::ioctl_write_ptr!(detach, b'r', 0x01, u32);
 nix::ioctl_write_ptr!(map, b'r', 0x02, Transfer);
@@ -102,3 +110,4 @@ nix::ioctl_read!(late_calls, b'r', 0x10, LateCalls);
 nix::ioctl_readwrite!(follow, b'r', 0x11, Follow);
 nix::ioctl_readwrite!(export, b'r', 0x12, Export);
 nix::ioctl_write_ptr!(leave, b'r', 0x13, u32);
+nix::ioctl_readwrite!(fail, b'r', 0x14, Fail);
