@@ -27,6 +27,7 @@ mod pressure;
 mod reserve;
 mod soak;
 mod stress;
+mod suspend;
 mod totals;
 mod trace;
 mod tracepoints;
@@ -102,6 +103,7 @@ fn main() -> Result<ExitCode> {
     latency::add(&mut tests);
     carveout_importers::add(&mut tests);
     memory_failure::add(&mut tests);
+    suspend::add(&mut tests);
     if let Some(minutes) = arguments.soak {
         soak::add(&mut tests, minutes);
     }

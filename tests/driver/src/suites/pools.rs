@@ -239,6 +239,27 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "suspend",
+        promise: "with pools and reserve full, buffers keep their bytes while all processes are \
+                  frozen for suspend to idle, and for hibernation, which shrinks memory, and \
+                  threads go on",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            options: &[
+                "--no-module",
+                "--mem",
+                "1G",
+                "--dtb",
+                "all-regions",
+                "--append",
+                "init_on_alloc=0",
+            ],
+            command: "pool-tests /freezer",
+            timeout: 400,
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "iommu",
         promise:
             "behind an IOMMU a carveout is normal memory, each heap's memory is reachable for \
