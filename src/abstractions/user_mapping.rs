@@ -194,8 +194,8 @@ impl Fault {
     /// Handles the fault. `rest` returns the remainder of a segment from a page offset in the file.
     ///
     /// May sleep. Returns `VM_FAULT_FALLBACK` if a huge entry cannot map the address,
-    /// `VM_FAULT_HWPOISON` if memory of the page has failed, and `VM_FAULT_SIGBUS` if `rest` returns
-    /// `None`.
+    /// `VM_FAULT_HWPOISON` if memory of the page has failed, and `VM_FAULT_SIGBUS` if `rest`
+    /// returns `None`.
     ///
     /// # Safety
     ///

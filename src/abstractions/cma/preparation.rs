@@ -213,8 +213,8 @@ impl Preparation {
     ///
     /// May sleep. Fails with `EBUSY` if another user holds a reference to one of the pages, which
     /// is impossible for a new range, or if memory of one of all pages has failed. Fails with
-    /// `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does. The range is dropped on
-    /// failure.
+    /// `EINTR` if a fatal signal is pending, and as [`Cleaner::clean`] does. The range is dropped
+    /// on failure.
     pub(crate) fn finish(mut self, cleaner: &Cleaner) -> Result<PreparedRange> {
         if memory_failure::has_failed(self.range.segment) {
             return Err(EBUSY);

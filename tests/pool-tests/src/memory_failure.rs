@@ -216,8 +216,8 @@ fn map(buffer: &Buffer) -> Result<Mapping> {
     Ok(Mapping::aligned(buffer.as_fd(), 0, size, HUGE, 0)?)
 }
 
-// The kernel leaves a failed page mapped where it was, and tells a process that accesses it. Whoever
-// maps the buffer after that gets the other pages.
+// The kernel leaves a failed page mapped where it was, and tells a process that accesses it.
+// Whoever maps the buffer after that gets the other pages.
 fn mapped(source: Source) -> Result<()> {
     with(source.parameters, |client| {
         let buffer = Heap::open(source.heap)?.allocate(source.size)?;
