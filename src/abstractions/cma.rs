@@ -266,7 +266,8 @@ impl Range {
         if !memory_failure::is_possible() {
             return (unshared, false);
         }
-        let intact = memory_failure::intact_pages(part);
+        // What follows the first page that cannot be released is looked at when its turn comes.
+        let intact = memory_failure::intact_pages(part.truncate(unshared.saturating_add(1)));
         (unshared.min(intact), intact <= unshared)
     }
 

@@ -20,8 +20,9 @@ struct allocator_file {
 	/* Held during every request. */
 	struct mutex lock;
 	struct xarray allocations;
-	/* A page to which the driver holds a reference, whoever has allocated it. */
+	/* Pages to which the driver holds references, whoever has allocated them. */
 	struct page *held;
+	u64 held_pages;
 };
 
 /* Allocations that are freed when the driver is unloaded, and their lock. */
@@ -94,12 +95,14 @@ static int keep(struct allocator_file *this, u32 handle)
 	return 0;
 }
 
-static int hold(struct allocator_file *this, u64 address)
+static int hold(struct allocator_file *this, const struct rk_allocator_hold *argument)
 {
 	if (this->held)
 		return -EBUSY;
-	this->held = pfn_to_page(PHYS_PFN(address));
-	get_page(this->held);
+	this->held = pfn_to_page(PHYS_PFN(argument->address));
+	this->held_pages = argument->pages;
+	for (u64 i = 0; i < this->held_pages; i++)
+		get_page(this->held + i);
 	return 0;
 }
 
@@ -107,7 +110,8 @@ static int let_go(struct allocator_file *this)
 {
 	if (!this->held)
 		return -ENOENT;
-	put_page(this->held);
+	for (u64 i = 0; i < this->held_pages; i++)
+		put_page(this->held + i);
 	this->held = NULL;
 	return 0;
 }
@@ -131,7 +135,7 @@ union allocator_argument {
 	struct rk_allocator_heap heap;
 	struct rk_allocator_description description;
 	struct rk_allocator_check check;
-	u64 address;
+	struct rk_allocator_hold hold;
 };
 
 static int check(struct rk_allocator_check *check)
@@ -163,7 +167,7 @@ static int serve(struct allocator_file *this, unsigned int request,
 	case RK_ALLOCATOR_KEEP:
 		return keep(this, argument->handle);
 	case RK_ALLOCATOR_HOLD:
-		return hold(this, argument->address);
+		return hold(this, &argument->hold);
 	case RK_ALLOCATOR_LET_GO:
 		return let_go(this);
 	case RK_ALLOCATOR_ADD_HEAP:

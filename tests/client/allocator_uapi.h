@@ -113,6 +113,11 @@ enum rk_allocator_check_kind {
 	RK_ALLOCATOR_CHECK_PASSING_HEAP,
 };
 
+struct rk_allocator_hold {
+	__u64 address;
+	__u64 pages;
+};
+
 struct rk_allocator_description {
 	char heap[RK_ALLOCATOR_NAME_SIZE];
 	/* out: rk_dma_heap_get_name() */
@@ -153,10 +158,10 @@ struct rk_allocator_description {
 #define RK_ALLOCATOR_REMOVE_HEAP _IO('a', 0x07)
 #define RK_ALLOCATOR_DESCRIBE	 _IOWR('a', 0x08, struct rk_allocator_description)
 /*
- * Holds a reference to the page at a physical address. Fails with EBUSY if the file holds one. The
- * page is mapped by mmap() of one page. The last of both drops the reference.
+ * Holds references to pages from a physical address on. Fails with EBUSY if the file holds some. The
+ * first page is mapped by mmap() of one page. The last of both drops its reference.
  */
-#define RK_ALLOCATOR_HOLD   _IOW('a', 0x09, __u64)
+#define RK_ALLOCATOR_HOLD   _IOW('a', 0x09, struct rk_allocator_hold)
 #define RK_ALLOCATOR_LET_GO _IO('a', 0x0a)
 #define RK_ALLOCATOR_CHECK  _IOW('a', 0x0b, struct rk_allocator_check)
 /* The driver forgets its own heap, without a put. */

@@ -34,6 +34,7 @@ use raw::{
     name,
     AllocationKind,
     CheckArgument,
+    HoldArgument,
     OwnHeap,
     Request,
     NAME_SIZE, //
@@ -290,13 +291,19 @@ impl Allocator {
         unsafe { raw::check(self.0.as_raw_fd(), &argument) }.map(drop)
     }
 
-    /// Lets the driver hold a reference to the page at `address`, at most one at a time.
+    /// Lets the driver hold a reference to the page at `address`, until [`Allocator::let_go`].
     pub fn hold(&self, address: u64) -> nix::Result<()> {
-        // SAFETY: The kernel only reads the address.
-        unsafe { raw::hold(self.0.as_raw_fd(), &address) }.map(drop)
+        self.hold_pages(address, 1)
     }
 
-    /// Lets the driver drop the reference of [`Allocator::hold`].
+    /// Lets the driver hold a reference to each of `pages` pages, until [`Allocator::let_go`].
+    pub fn hold_pages(&self, address: u64, pages: usize) -> nix::Result<()> {
+        let pages = pages as u64;
+        // SAFETY: The kernel only reads the argument.
+        unsafe { raw::hold(self.0.as_raw_fd(), &HoldArgument { address, pages }) }.map(drop)
+    }
+
+    /// Lets the driver drop the references that it holds.
     pub fn let_go(&self) -> nix::Result<()> {
         // SAFETY: The ioctl has no argument.
         unsafe { raw::let_go(self.0.as_raw_fd()) }.map(drop)

@@ -65,6 +65,14 @@ pub struct CheckArgument {
     pub(super) length: u64,
 }
 
+/// Pages to hold.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct HoldArgument {
+    pub(super) address: u64,
+    pub(super) pages: u64,
+}
+
 /// The properties of a heap as the kernel interface reports them, and the number of calls to the
 /// driver's own heap.
 #[repr(C)]
@@ -103,7 +111,7 @@ nix::ioctl_write_ptr!(mapped, b'a', 0x05, Transfer);
 nix::ioctl_write_ptr!(add_heap, b'a', 0x06, OwnHeap);
 nix::ioctl_none!(remove_heap, b'a', 0x07);
 nix::ioctl_readwrite!(describe, b'a', 0x08, Description);
-nix::ioctl_write_ptr!(hold, b'a', 0x09, u64);
+nix::ioctl_write_ptr!(hold, b'a', 0x09, HoldArgument);
 nix::ioctl_none!(let_go, b'a', 0x0a);
 nix::ioctl_write_ptr!(check, b'a', 0x0b, CheckArgument);
 nix::ioctl_none!(forget_heap, b'a', 0x0c);
