@@ -95,20 +95,6 @@ pub(crate) struct MemoryType {
     pub(crate) caching: Caching,
 }
 
-/// Why an allocation has failed.
-enum Failure {
-    /// The pages could not be charged to the memory cgroup of the calling task.
-    NotCharged(Error),
-    /// Anything else.
-    Other(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Other(error)
-    }
-}
-
 /// The statistics of a pool.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PoolStats {
@@ -206,28 +192,34 @@ impl Pool {
 
     /// Allocates `pages` pages into `runs`, which must be empty. Returns how many of them are lent.
     ///
-    /// If the memory cgroup of the calling task is at its limit, the runs that were taken go back
-    /// to the pool. Attempts in vain would take them from the other users of the pool otherwise.
+    /// If that fails, what the pool had goes back to it. Attempts in vain would take it from the
+    /// other users of the pool otherwise.
     fn allocate_runs(&self, runs: &mut Runs, pages: usize, kept: &impl Shrink) -> Result<usize> {
-        self.take_runs(runs, pages, kept)
-            .map_err(|failure| match failure {
-                Failure::NotCharged(error) => {
-                    self.put_back(runs);
-                    error
-                }
-                Failure::Other(error) => error,
-            })
+        let mut pooled = 0;
+        self.take_runs(runs, pages, kept, &mut pooled)
+            .inspect_err(|_| self.put_back(runs, pooled))
     }
 
-    /// Puts prepared runs into the pool. Those that do not fit are left. Does not sleep.
-    fn put_back(&self, runs: &mut Runs) {
+    /// Puts up to `pages` pages of prepared runs into the pool, as many as the limit has room for.
+    /// The others are left. Does not sleep.
+    fn put_back(&self, runs: &mut Runs, pages: usize) {
+        let (mut back, mut missing) = (Runs::new(), pages);
+        for (index, order) in ORDERS.iter().enumerate() {
+            let (Some(from), Some(to)) = (runs.list(index), back.list(index)) else {
+                continue;
+            };
+            for _ in 0..from.runs().min(missing >> order) {
+                if !self.context.try_reserve(1 << order) {
+                    break;
+                }
+                from.move_to(1, to);
+                missing -= 1 << order;
+            }
+        }
         if let Some(charger) = &self.context.charger {
-            pooled_pages::uncharge(charger, runs);
+            pooled_pages::uncharge(charger, &mut back);
         }
-        let pages = runs.pages();
-        if pages > 0 && self.context.try_reserve(pages) {
-            self.add_ready(runs);
-        }
+        self.add_ready(&mut back);
     }
 
     /// Moves prepared runs, for which the limit has room, into the depot. Does not sleep.
@@ -237,13 +229,15 @@ impl Pool {
         self.depot.lock().append(runs);
     }
 
-    /// Moves `pages` pages into `runs`. Returns how many of them are lent.
+    /// Moves `pages` pages into `runs`. Returns how many of them are lent, and adds those that the
+    /// pool had to `pooled`, also on failure.
     fn take_runs(
         &self,
         runs: &mut Runs,
         pages: usize,
         kept: &impl Shrink,
-    ) -> Result<usize, Failure> {
+        pooled: &mut usize,
+    ) -> Result<usize> {
         let (mut missing, mut prepared) = (pages, false);
         // An order that is exhausted is not tried again for this buffer, so the runs are in
         // descending order.
@@ -251,18 +245,18 @@ impl Pool {
             if missing >> order == 0 {
                 continue;
             }
-            missing -= self.take_charged(index, missing >> order, runs)? << order;
+            missing -= self.take_charged(index, missing >> order, runs, pooled)? << order;
             if missing == 0 {
                 break;
             }
             if missing >> order > 0 && !watermarks::can_exist(missing, kept) {
-                return Err(ENOMEM.into());
+                return Err(ENOMEM);
             }
             while missing >> order > 0 {
                 if signal::fatal_pending() {
-                    return Err(EINTR.into());
+                    return Err(EINTR);
                 }
-                match self.prepare_run(index)? {
+                match self.prepare_run(index, pooled)? {
                     Some(run) => runs.push(run),
                     None => break,
                 }
@@ -271,27 +265,34 @@ impl Pool {
             }
         }
         if missing > 0 {
-            return Err(ENOMEM.into());
+            return Err(ENOMEM);
         }
         // If all runs were ready, no free memory was used.
         if prepared {
-            return Ok(watermarks::ensure_reserve(
-                pages,
-                kept,
-                &self.context.loans,
-            )?);
+            return watermarks::ensure_reserve(pages, kept, &self.context.loans);
         }
         Ok(0)
     }
 
     /// Moves up to `wanted` ready runs of order `ORDERS[index]` into `runs`, charges them if
-    /// accounting is on, and returns their number.
+    /// accounting is on, and returns their number. Adds their pages to `pooled`, also on failure.
     ///
     /// May sleep. Fails with `ENOMEM` if the memory cgroup of the calling task is at its limit. At
     /// most [`CHARGE_BATCH`] pages, or one run, were taken beyond it then.
-    fn take_charged(&self, index: usize, wanted: usize, runs: &mut Runs) -> Result<usize, Failure> {
-        let (Some(charger), Some(order)) = (&self.context.charger, ORDERS.get(index)) else {
-            return Ok(self.take_ready(index, wanted, runs));
+    fn take_charged(
+        &self,
+        index: usize,
+        wanted: usize,
+        runs: &mut Runs,
+        pooled: &mut usize,
+    ) -> Result<usize> {
+        let Some(order) = ORDERS.get(index) else {
+            return Ok(0);
+        };
+        let Some(charger) = &self.context.charger else {
+            let taken = self.take_ready(index, wanted, runs);
+            *pooled += taken << order;
+            return Ok(taken);
         };
         let batch = (CHARGE_BATCH >> order).max(1);
         let mut taken = 0;
@@ -302,9 +303,10 @@ impl Pool {
                 return Ok(taken);
             }
             taken += count;
+            *pooled += count << order;
             let charged = pooled_pages::charge(charger, &mut fresh);
             runs.append(&mut fresh);
-            charged.map_err(Failure::NotCharged)?;
+            charged?;
         }
     }
 
@@ -373,9 +375,9 @@ impl Pool {
         moved
     }
 
-    /// Prepares a run of order `ORDERS[index]` from the backlog, or else from free memory. Returns
-    /// `None` if there is none.
-    fn prepare_run(&self, index: usize) -> Result<Option<PageRun>, Failure> {
+    /// Prepares a run of order `ORDERS[index]` from the backlog, whose pages it adds to `pooled`, or
+    /// else from free memory. Returns `None` if there is none.
+    fn prepare_run(&self, index: usize, pooled: &mut usize) -> Result<Option<PageRun>> {
         let Some(order) = ORDERS.get(index) else {
             return Ok(None);
         };
@@ -385,9 +387,10 @@ impl Pool {
                     let mut runs = Runs::new();
                     runs.push(run);
                     self.free(&mut runs);
-                    return Err(Failure::NotCharged(error));
+                    return Err(error);
                 }
                 self.zero_and_clean(&mut run)?;
+                *pooled += 1 << order;
                 run
             }
             None => {
@@ -400,7 +403,7 @@ impl Pool {
                 let Some(mut run) = run else {
                     return Ok(None);
                 };
-                self.charge(&mut run).map_err(Failure::NotCharged)?;
+                self.charge(&mut run)?;
                 // The buddy allocator has zeroed the run.
                 if self.memory_type.caching == Caching::WriteCombined {
                     run.clean(&self.context.cleaner)?;

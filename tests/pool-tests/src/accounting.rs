@@ -50,10 +50,14 @@ pub fn add(tests: &mut Tests) {
     tests.add("accounting/follows-the-allocator", follows_the_allocator);
     tests.add("accounting/limit", limit);
     tests.add("accounting/charged-as-taken", charged_as_taken);
+    tests.add_within(LONG, "accounting/more-than-the-pool", more_than_the_pool);
     tests.add("accounting/off-by-itself", off_by_itself);
 }
 
 const SIZE: usize = 24 * MIB;
+
+/// Time for a test that allocates much.
+const LONG: Duration = Duration::from_secs(120);
 
 /// The kernel charges in batches, and a process has pages of its own.
 const TOLERANCE: usize = 2 * MIB;
@@ -311,4 +315,30 @@ fn off_by_itself() -> Result<()> {
         module.unload()?;
     }
     Ok(())
+}
+
+// What the pool had goes back to it, also if the request took more than the pool may have.
+fn more_than_the_pool() -> Result<()> {
+    const POOLED: usize = 64 * MIB;
+    let module = Module::load("mem_accounting=1 pool_max_percent=10")?;
+    let cgroup = Cgroup::new("pool-tests")?;
+    cgroup.set_limit(3 * POOLED)?;
+    drop(Heap::open("system")?.allocate(POOLED)?);
+    let before = Figures::settled()?.pooled;
+    ensure!(before >= POOLED, "{before} bytes are pooled");
+    for _ in 0..2 {
+        Child::run(|| {
+            cgroup.attach()?;
+            let data = AllocationData::read_write(6 * POOLED as u64);
+            let answer = Heap::open("system")?.allocate_with(&data);
+            expect_errno("more than the limit", answer, Errno::ENOMEM)
+        })?
+        .succeed()?;
+        let after = Figures::settled()?.pooled;
+        ensure!(
+            after + TOLERANCE >= before,
+            "{after} bytes of {before} are left"
+        );
+    }
+    module.unload()
 }
