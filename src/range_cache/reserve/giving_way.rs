@@ -122,21 +122,49 @@ impl RangeCache {
 /// The reserve of a cache, as the kernel takes it back.
 pub(in crate::range_cache) struct GivingWay(pub(in crate::range_cache) Arc<RangeCache>);
 
+/// Which memory is short.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Short {
+    /// Memory as a whole.
+    Everywhere,
+    /// That below 4 GiB alone.
+    Below4G,
+}
+
+impl GivingWay {
+    /// Returns which memory is short, if any is.
+    fn shortage(&self) -> Option<Short> {
+        if watermarks::is_short() {
+            Some(Short::Everywhere)
+        } else {
+            self.0.ram.low_is_short().then_some(Short::Below4G)
+        }
+    }
+}
+
 #[vtable]
 impl Shrink for GivingWay {
     /// Returns 0 as long as there is enough of the page cache, which is reclaimed first: the kernel
     /// asks for a part of everything, also where files alone have filled memory.
     fn count(&self) -> usize {
-        match watermarks::is_short() || self.0.ram.low_is_short() {
-            true => self.0.reserve.pages(),
-            false => 0,
+        let reserve = &self.0.reserve;
+        match reserve.pages() {
+            0 => 0,
+            pages => match self.shortage() {
+                Some(Short::Everywhere) => pages,
+                Some(Short::Below4G) => reserve.with(|pieces| pieces.low_pages()),
+                None => 0,
+            },
         }
     }
 
-    /// Releases memory below 4 GiB if only that is short.
+    /// Releases memory of the kind that is short, as long as it is: the kernel scans in batches, of
+    /// which the first may suffice.
     fn scan(&self, pages: usize) -> usize {
-        let low_only = !watermarks::is_short() && self.0.ram.low_is_short();
-        self.0.reserve.release(&self.0.ram, pages, low_only)
+        self.shortage().map_or(0, |short| {
+            let low_only = short == Short::Below4G;
+            self.0.reserve.release(&self.0.ram, pages, low_only)
+        })
     }
 }
 

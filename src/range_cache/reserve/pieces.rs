@@ -325,6 +325,16 @@ impl Pieces {
         Ok(())
     }
 
+    /// Returns the number of pages of all pieces below 4 GiB.
+    pub(super) fn low_pages(&self) -> usize {
+        let lists = Iterator::chain(iter::once(&self.raw), &self.ready);
+        Iterator::chain(lists.flatten(), self.leaving.iter().flatten())
+            .map(Piece::segment)
+            .filter(|segment| is_low(*segment))
+            .map(|segment| segment.pages)
+            .sum()
+    }
+
     /// Adds a range, to be prepared, if it belongs to a reserve of up to `limit` pages. Returns it
     /// otherwise.
     pub(super) fn insert(&mut self, range: Preparation, limit: usize) -> Result<(), Preparation> {

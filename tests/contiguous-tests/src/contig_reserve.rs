@@ -75,6 +75,7 @@ pub fn add(tests: &mut Tests) {
     if memory::total().is_ok_and(|total| total > 3 << 30) {
         // On a smaller machine all memory is below 4 GiB.
         tests.add_within(LIMIT, "contig-reserve/low-memory", giving_way::low_memory);
+        tests.add_within(LIMIT, "contig-reserve/bit-by-bit", giving_way::bit_by_bit);
     }
     tests.add_within(LIMIT, "contig-reserve/meanwhile", meanwhile);
     tests.add_within(

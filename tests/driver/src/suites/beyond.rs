@@ -162,7 +162,7 @@ pub const SUITES: &[Suite] = &[
             options: &["--mem", "4G", "--append", "cma=0 init_on_alloc=0"],
             command: "contiguous-tests --tree configured contig-reserve/filled \
                       contig-reserve/used contig-reserve/limit contig-reserve/system-heap \
-                      contig-reserve/low-memory",
+                      contig-reserve/low-memory contig-reserve/bit-by-bit",
             timeout: 900,
             ..GUEST
         }),
