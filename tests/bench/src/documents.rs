@@ -63,9 +63,19 @@ const METHOD: &str = include_str!("method.md");
 pub fn update_readme(report: &Report, file: &Path) -> Result<()> {
     let text =
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let limits: Vec<_> = report
+        .lines
+        .iter()
+        .filter_map(|line| line.limit.as_ref())
+        .collect();
     let section = format!(
-        "![Cost of the heaps](docs/bench.svg)\n\n\
+        "{} of {} limits hold. {} of them are the original targets; the others are higher, and \
+        [docs/bench.md](docs/bench.md) says why.\n\n\
+        ![Cost of the heaps](docs/bench.svg)\n\n\
         Instructions of the module's heaps divided by those of the in-tree heaps, on {}:\n\n{}\n",
+        limits.iter().filter(|limit| limit.holds).count(),
+        limits.len(),
+        limits.iter().filter(|limit| limit.reason.is_none()).count(),
         origin(report),
         tables::ratios(report)
     );

@@ -109,7 +109,8 @@ impl Record {
             "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
              <!-- Made by `make compatibility` of compatibility.json, not by hand. -->\n\
              # What ran on which kernel\n\n\
-             Each row is a kernel, with the last run of each suite that was recorded on it.\n\n\
+             `make compatibility` generates this page. Each row is a kernel, with the last run of \
+             each suite that was recorded on it.\n\n\
              | target | kernel | version | suites | passed | failed | skipped | runs |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );

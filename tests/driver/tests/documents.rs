@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Checks that the documents quote messages which the module prints, and that their links lead
-//! somewhere.
+//! Checks that the documents quote the messages that the module prints, all of them, and that their
+//! links lead somewhere.
 
 mod common;
 
@@ -93,6 +93,55 @@ fn messages_of_the_module_are_quoted_as_it_prints_them() {
         }
     }
     assert!(checked > 15, "{checked} parts found");
+}
+
+/// Returns the messages that a source logs, with what is filled in as `{}`.
+fn logged(source: &str) -> Vec<&str> {
+    let levels = ["err!(", "warn!(", "info!(", "warn_once!(", "log_error("];
+    let mut messages = Vec::new();
+    let mut is_call = false;
+    for line in source
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+    {
+        is_call |= levels.iter().any(|level| line.contains(level));
+        if let Some(message) = line.split('"').nth(1).filter(|_| is_call) {
+            messages.push(message);
+            is_call = false;
+        }
+    }
+    messages
+}
+
+#[test]
+fn messages_of_the_module_are_all_explained() {
+    let document = fs::read_to_string(project().join("docs/troubleshooting.md")).unwrap();
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    for folder in ["src", "heaps", "procfs"] {
+        for (file, source) in rust_files_below(folder) {
+            for message in logged(&joined(&source)) {
+                // What follows a semicolon is the cure.
+                let statement = message.trim_end_matches("\\n").split("; ").next().unwrap();
+                let parts = statement.split(['{', '}']).step_by(2);
+                let part = parts.max_by_key(|part| part.len()).unwrap_or_default();
+                let part = part.trim_matches([' ', ':', '=', ',']);
+                // What such a message says is in its arguments, as in `log_error()`.
+                if part.len() > 6 {
+                    checked += 1;
+                    if !document.contains(part) {
+                        missing.push(format!("{file}: {statement}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "docs/troubleshooting.md does not explain these messages:\n{}",
+        missing.join("\n")
+    );
+    assert!(checked > 25, "only {checked} messages found");
 }
 
 /// Returns the links of a document that lead to files of the project, without those in code.
