@@ -19,6 +19,7 @@ pub mod exit;
 pub mod heap_node;
 pub mod heaps;
 pub mod interruption;
+pub mod kernel_iterator;
 pub mod layout;
 pub mod legend;
 pub mod module;

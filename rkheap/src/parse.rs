@@ -12,6 +12,7 @@ pub mod info_file;
 pub mod kernel_log;
 pub mod list_file;
 pub mod maps;
+pub mod records;
 pub mod sum_file;
 pub mod trace_file;
 

@@ -3,11 +3,13 @@
 //! All dma-bufs that this user can see, collected from the module, debugfs, sysfs and procfs.
 
 use crate::buffer::Buffer;
+use crate::kernel_iterator;
 use crate::module;
 use crate::parse::{
     buffers_file,
     bufinfo,
     list_file,
+    records,
     Parsed, //
 };
 use crate::processes;
@@ -33,22 +35,22 @@ impl Survey {
     /// Collects dma-bufs from every source that this user may read.
     pub fn take(system: &System) -> Self {
         let mut survey = Survey::default();
+        let mut own_only = false;
         if let ReadResult::Content(content) = system.read(buffers_file::PATH) {
             let parsed = buffers_file::parse(&String::from_utf8_lossy(&content));
-            let own_only = parsed.own_only;
+            own_only = parsed.own_only;
             survey.complete = parsed.is_complete();
             survey.add(parsed, buffers_file::PATH);
             if !own_only {
                 return survey;
             }
-            survey.remarks.push(
-                "the module tracks only its own buffers (track_all=0, or a kernel without \
-                 kprobes), so other buffers are found only in processes that this user may \
-                 inspect: load the module with track_all=1 on a kernel with kprobes"
-                    .to_owned(),
-            );
         }
-        let own_only = !survey.buffers.is_empty();
+        let listed = system.is_running().then(kernel_iterator::read);
+        if let Some(ReadResult::Content(content)) = listed {
+            let parsed = records::parse(&content);
+            survey.complete = parsed.is_complete();
+            survey.merge(parsed, records::SOURCE);
+        }
         let loaded = module::is_loaded(system);
         if !loaded {
             survey.remarks.push(format!(
@@ -63,26 +65,16 @@ impl Survey {
                 buffers_file::PATH
             ));
         }
-        // Without bufinfo, the lists of a loaded module still have all buffers that a user may see.
-        match system.read(bufinfo::PATH) {
-            ReadResult::Content(content) => {
-                let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
-                survey.complete = parsed.is_complete();
-                survey.merge(parsed, bufinfo::PATH);
-            }
-            ReadResult::Denied if loaded => {}
-            ReadResult::Denied => survey.remarks.push(format!(
-                "{} is readable by root only, so buffers of other users are not shown: use sudo",
-                bufinfo::PATH
-            )),
-            ReadResult::Absent if loaded => {}
-            ReadResult::Absent => survey.remarks.push(format!(
-                "{} is missing: run `mount -t debugfs debugfs /sys/kernel/debug` on a kernel with \
-                 CONFIG_DEBUG_FS",
-                bufinfo::PATH
-            )),
-        }
+        survey.add_bufinfo(system, loaded);
         survey.add_sysfs(system);
+        if own_only && !survey.complete {
+            survey.remarks.push(
+                "the module tracks only its own buffers (track_all=0, or a kernel without \
+                 kprobes), so other buffers are found only in processes that this user may \
+                 inspect: load the module with track_all=1 on a kernel with kprobes"
+                    .to_owned(),
+            );
+        }
         survey.add_processes(system);
         if loaded && !survey.complete {
             survey.add_list(system);
@@ -91,6 +83,33 @@ impl Survey {
             .buffers
             .sort_by_key(|buffer| std::cmp::Reverse(buffer.inode));
         survey
+    }
+
+    /// Adds what the kernel's own list has beyond the buffers that are known: buffers, numbers of
+    /// references, and devices.
+    fn add_bufinfo(&mut self, system: &System, loaded: bool) {
+        let missing = match self.complete {
+            true => "the devices that buffers are attached to",
+            false => "buffers of other users",
+        };
+        match system.read(bufinfo::PATH) {
+            ReadResult::Content(content) => {
+                let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
+                self.complete |= parsed.is_complete();
+                self.merge(parsed, bufinfo::PATH);
+            }
+            // The lists of a loaded module still have all buffers that a user may see.
+            ReadResult::Denied | ReadResult::Absent if loaded => {}
+            ReadResult::Denied => self.remarks.push(format!(
+                "{} is readable by root only, so {missing} are not shown: use sudo",
+                bufinfo::PATH
+            )),
+            ReadResult::Absent => self.remarks.push(format!(
+                "{} is missing, so {missing} are not shown: run `mount -t debugfs debugfs \
+                 /sys/kernel/debug` on a kernel with CONFIG_DEBUG_FS",
+                bufinfo::PATH
+            )),
+        }
     }
 
     /// Adds all buffers of the file `path`.
@@ -110,11 +129,20 @@ impl Survey {
         }
     }
 
-    /// Adds those buffers of the file `path` that are not known yet.
+    /// Adds those buffers of the file `path` that are not known yet, and what it says about others.
     fn merge(&mut self, mut parsed: Parsed<Buffer>, path: &str) {
         parsed
             .items
-            .retain(|buffer| self.by_inode(buffer.inode).is_none());
+            .retain_mut(|found| match self.by_inode(found.inode) {
+                Some(known) => {
+                    known.references = known.references.or(found.references);
+                    if known.devices.is_empty() {
+                        known.devices.append(&mut found.devices);
+                    }
+                    false
+                }
+                None => true,
+            });
         self.add(parsed, path);
     }
 

@@ -196,6 +196,8 @@ fn build_selftest(
         .arg("--directory")
         .arg(kernel_source.join("tools/testing/selftests").join(name))
         .arg(format!("OUTPUT={}", output.display()))
+        // The guest has no libraries.
+        .arg("LDFLAGS=-static")
         .args(arguments.lines().map(with_own_compiler))
         .output()
         .context("cannot run make")?;

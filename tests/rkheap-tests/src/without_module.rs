@@ -15,21 +15,43 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::module;
+use guest_support::module::{
+    self,
+    Module, //
+};
 use guest_support::process::{
     rename_thread,
+    Channel,
     Child, //
 };
 use guest_support::vgem::Vgem;
+use nix::mount::{
+    mount,
+    umount,
+    MsFlags, //
+};
+use nix::unistd::{
+    setgid,
+    setuid,
+    Gid,
+    Uid, //
+};
 use serde_json::Value;
+use std::os::fd::AsFd;
+use std::path::Path;
 
 const SNAPSHOT: &str = "/tmp/rkheap-snapshot";
+const DEBUGFS: &str = "/sys/kernel/debug";
 const LOAD_HINT: &str = "load the module";
 
 pub fn add(tests: &mut Tests) {
     tests.add("without-module/what-is-missing", what_is_missing);
     tests.add("without-module/leak", leak);
+    tests.add("without-module/all-buffers", all_buffers);
+    tests.add("without-module/beside-own-buffers", beside_own_buffers);
+    tests.add("without-module/as-a-user", as_a_user);
     tests.add("without-module/top", top);
 }
 
@@ -86,6 +108,100 @@ fn leak() -> Result<()> {
             "{left}"
         );
         Ok(())
+    })?
+    .succeed()
+}
+
+/// Holds a buffer of a driver as a message that nobody has received, so that no process has it.
+fn in_flight(len: usize) -> Result<(u64, (Channel, Channel))> {
+    let buffer = Vgem::open()?.allocate(len)?;
+    let (from, to) = Channel::pair()?;
+    from.send("held", Some(buffer.as_fd()))?;
+    Ok((buffer.inode()?, (from, to)))
+}
+
+/// Hides debugfs, with the kernel's own list of buffers.
+struct Hidden;
+
+impl Hidden {
+    fn new() -> Result<Self> {
+        umount(DEBUGFS).context("cannot unmount debugfs")?;
+        Ok(Hidden)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let nothing = None::<&str>;
+        mount(nothing, DEBUGFS, Some("debugfs"), MsFlags::empty(), nothing).ok();
+    }
+}
+
+/// Checks that a snapshot has a buffer if and only if the kernel has type information, without which
+/// no iterator can be loaded.
+fn check_snapshot(inode: u64, len: u64) -> Result<()> {
+    let expected = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let output = rkheap("--json snapshot")?;
+    let snapshot = output.expect(0)?.json()?;
+    let complete = snapshot.get("complete") == Some(&Value::Bool(true));
+    ensure!(complete == expected, "complete: {complete}");
+    for buffer in list(&snapshot, "buffers")? {
+        if number(buffer, "inode")? == inode {
+            ensure!(expected, "{buffer}");
+            ensure!(number(buffer, "size")? == len, "{buffer}");
+            ensure!(text(buffer, "exporter")? == "drm", "{buffer}");
+            return Ok(());
+        }
+    }
+    ensure!(!expected, "{inode} is not in {snapshot}");
+    Ok(())
+}
+
+// Root sees all buffers of the system without debugfs, by the kernel's iterator.
+fn all_buffers() -> Result<()> {
+    check()?;
+    let (inode, _held) = in_flight(640 << 10)?;
+    let _hidden = Hidden::new()?;
+    check_snapshot(inode, 640 << 10)
+}
+
+// So it does where the module lists only its own buffers. These keep what the module knows of them.
+fn beside_own_buffers() -> Result<()> {
+    check()?;
+    let module = Module::load("track_all=0")?;
+    let own = Heap::open("system")?.allocate(64 << 10)?;
+    let (inode, held) = in_flight(640 << 10)?;
+    let hidden = Hidden::new()?;
+    check_snapshot(inode, 640 << 10)?;
+    let snapshot = json("snapshot")?;
+    let buffers = list(&snapshot, "buffers")?;
+    let mine = buffers
+        .iter()
+        .filter(|buffer| number(buffer, "inode").ok() == own.inode().ok())
+        .collect::<Vec<_>>();
+    let [mine] = mine[..] else {
+        anyhow::bail!("not once: {snapshot}");
+    };
+    ensure!(
+        number(mine, "pid")? == u64::from(std::process::id()),
+        "{mine}"
+    );
+    drop((own, held, hidden));
+    module.unload()
+}
+
+// An ordinary user may load no program, and is told that buffers are missing.
+fn as_a_user() -> Result<()> {
+    check()?;
+    let _held = in_flight(640 << 10)?;
+    Child::run(|| {
+        setgid(Gid::from_raw(65534))?;
+        setuid(Uid::from_raw(65534))?;
+        let output = rkheap("--json snapshot")?;
+        let snapshot = output.expect(0)?.json()?;
+        ensure!(snapshot.get("complete") == Some(&Value::Bool(false)));
+        ensure!(list(&snapshot, "buffers")?.is_empty(), "{snapshot}");
+        rkheap("snapshot")?.expect(0)?.reports("use sudo")
     })?
     .succeed()
 }

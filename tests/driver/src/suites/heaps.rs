@@ -81,6 +81,20 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
+        name: "udmabuf-selftest",
+        promise: "the kernel's udmabuf selftest passes beside the module, which sees its buffers",
+        environment: Environment::Guest(Guest {
+            targets: &["arm64"],
+            // Its last tests use a file of 1,024 huge pages.
+            options: &["--mem", "4G", "--append", "hugepages=1024"],
+            command: "echo 0 > /proc/rk_dmabuf/peak && \
+                      /share/udmabuf && read bytes rest </proc/rk_dmabuf/peak_bytes && [ $bytes -ge 16384 ] && \
+                      grep -q 'Total: 0 KiB' /proc/rk_dmabuf/size",
+            share: Share::KernelSelftest("drivers/dma-buf"),
+            ..GUEST
+        }),
+    },
+    Suite {
         name: "heaps",
         promise: "device nodes, sysfs and the allocation ioctl match the kernel's own heaps in \
                   every error too; descriptors, mappings and sharing between processes work; \
