@@ -375,8 +375,8 @@ impl Pool {
         moved
     }
 
-    /// Prepares a run of order `ORDERS[index]` from the backlog, whose pages it adds to `pooled`, or
-    /// else from free memory. Returns `None` if there is none.
+    /// Prepares a run of order `ORDERS[index]` from the backlog, which adds its pages to `pooled`,
+    /// or else from free memory. Returns `None` if there is none.
     fn prepare_run(&self, index: usize, pooled: &mut usize) -> Result<Option<PageRun>> {
         let Some(order) = ORDERS.get(index) else {
             return Ok(None);

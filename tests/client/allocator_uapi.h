@@ -158,8 +158,8 @@ struct rk_allocator_description {
 #define RK_ALLOCATOR_REMOVE_HEAP _IO('a', 0x07)
 #define RK_ALLOCATOR_DESCRIBE	 _IOWR('a', 0x08, struct rk_allocator_description)
 /*
- * Holds references to pages from a physical address on. Fails with EBUSY if the file holds some. The
- * first page is mapped by mmap() of one page. The last of both drops its reference.
+ * Holds references to pages from a physical address on. Fails with EBUSY if the file holds some.
+ * The first page is mapped by mmap() of one page. The last of both drops its reference.
  */
 #define RK_ALLOCATOR_HOLD   _IOW('a', 0x09, struct rk_allocator_hold)
 #define RK_ALLOCATOR_LET_GO _IO('a', 0x0a)

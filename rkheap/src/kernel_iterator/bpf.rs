@@ -98,6 +98,7 @@ unsafe fn call(command: bpf_cmd, attributes: &bpf_attr) -> io::Result<OwnedFd> {
     if descriptor < 0 {
         return Err(io::Error::last_os_error());
     }
+    #[allow(clippy::useless_conversion)] // The same type where it has 32 bits.
     let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
     // SAFETY: The call has returned this new descriptor, which nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })

@@ -51,7 +51,7 @@ static long (*const seq_write)(struct seq_file *seq, const void *data,
 static long (*const read_kernel_string)(void *to, __u32 size,
 					const void *from) = (void *)BPF_FUNC_probe_read_kernel_str;
 
-/* The crate that parses this has no sections of iterators. Who loads the program says what it is. */
+/* The crate that parses this knows no sections of iterators. The loader says what it is. */
 SECTION("tp_btf/bpf_iter_dmabuf")
 int dma_bufs(struct bpf_iter__dmabuf *context)
 {
@@ -64,7 +64,7 @@ int dma_bufs(struct bpf_iter__dmabuf *context)
 	record.inode = buffer->file->f_inode->i_ino;
 	record.size = buffer->size;
 	read_kernel_string(record.exporter, sizeof(record.exporter), buffer->exp_name);
-	/* A name that is replaced meanwhile is cut off or empty, but never read beyond its memory. */
+	/* A name that is replaced at this moment may be freed. What is read then is no name. */
 	if (buffer->name)
 		read_kernel_string(record.name, sizeof(record.name), buffer->name);
 	/* Where the record does not fit, the kernel calls the program again in the next read. */

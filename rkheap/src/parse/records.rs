@@ -8,8 +8,8 @@ use crate::buffer::Buffer;
 /// For messages: where the records come from.
 pub const SOURCE: &str = "the kernel's BPF iterator";
 
-/// Inode number, size in bytes, exporter, name: two numbers in the machine's byte order, two strings
-/// that end with a zero.
+/// Inode number, size in bytes, exporter, name: two numbers in the machine's byte order, and two
+/// strings that end with a zero.
 const SIZE: usize = 8 + 8 + 64 + 32;
 
 /// Parses the records.

@@ -51,7 +51,7 @@ impl Mapping {
         })
     }
 
-    /// Lets the kernel use single pages for this mapping, so that each can be pinned or freed alone.
+    /// Lets the kernel use single pages for this mapping, so that each can be pinned or freed.
     pub fn in_single_pages(&self) -> nix::Result<()> {
         let start = self.start.cast();
         // SAFETY: Concerns a mapping of this process, whose contents do not change.

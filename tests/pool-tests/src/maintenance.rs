@@ -112,8 +112,8 @@ const CONTIGUOUS: [&str; 3] = ["cma", "cma-uncached", "rk-dma-heap-cma"];
 
 const PAGES: usize = 256 + 16 + 3;
 
-/// Runs `test` with the driver and a buffer of a heap, which this process has mapped. The module can
-/// be unloaded afterwards.
+/// Runs `test` with the driver and a buffer of a heap, which this process has mapped. The module
+/// can be unloaded afterwards.
 fn with_buffer(name: &str, test: impl FnOnce(&Client, &Buffer) -> Result<()>) -> Result<()> {
     client::load("")?;
     let client = Client::open()?;

@@ -137,8 +137,8 @@ impl Drop for Hidden {
     }
 }
 
-/// Checks that a snapshot has a buffer if and only if the kernel has type information, without which
-/// no iterator can be loaded.
+/// Checks that a snapshot has a buffer if and only if the kernel has type information, without
+/// which no iterator can be loaded.
 fn check_snapshot(inode: u64, len: u64) -> Result<()> {
     let expected = Path::new("/sys/kernel/btf/vmlinux").exists();
     let output = rkheap("--json snapshot")?;
