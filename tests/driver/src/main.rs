@@ -199,7 +199,7 @@ fn record(
             continue;
         };
         if matches!(suite.environment, Environment::Guest(_)) {
-            let run = origin.run(&paths.target, done.result.count)?;
+            let run = origin.run(&paths.target, done.result.count, done.elapsed)?;
             record.add(target, suite.name, run);
         }
     }

@@ -18,6 +18,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// The last run of a suite on a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Run {
     pub passed: usize,
     pub failed: usize,
     pub skipped: usize,
+    /// How long it took, in seconds. Older records do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// The last runs, by target and suite.
@@ -59,7 +63,7 @@ impl Origin {
     }
 
     /// Returns the run of a suite on the target whose set-up is in `target`.
-    pub fn run(&self, target: &Path, count: Count) -> Result<Run> {
+    pub fn run(&self, target: &Path, count: Count, elapsed: Duration) -> Result<Run> {
         let read = |name: &str| -> Result<String> {
             let path = target.join("kernel").join(name);
             let text = fs::read_to_string(&path);
@@ -74,6 +78,7 @@ impl Origin {
             passed: count.passed,
             failed: count.failed,
             skipped: count.skipped,
+            seconds: Some(elapsed.as_secs()),
         })
     }
 }
@@ -137,16 +142,22 @@ impl Record {
                 );
             }
         }
-        page += "\n## Suites\n\nThe number of tests that passed, of all that ran.\n";
+        page += "\n## Suites\n\n\
+                 The number of tests that passed, of all that ran, and the time of all in minutes, \
+                 in QEMU without KVM on two cores, beside other suites.\n";
         for (target, suites) in &self.0 {
             let _ = writeln!(page, "\n### {target}\n");
-            let _ = writeln!(page, "| suite | kernel | passed | day | commit |");
-            let _ = writeln!(page, "| --- | --- | --- | --- | --- |");
+            let _ = writeln!(page, "| suite | kernel | passed | minutes | day | commit |");
+            let _ = writeln!(page, "| --- | --- | --- | --- | --- | --- |");
             for (suite, run) in suites {
                 let all = run.passed + run.failed + run.skipped;
+                let minutes = run.seconds.map_or_else(
+                    || "-".to_owned(),
+                    |seconds| format!("{:.1}", seconds as f64 / 60.0),
+                );
                 let _ = writeln!(
                     page,
-                    "| {suite} | {} | {} of {all} | {} | {} |",
+                    "| {suite} | {} | {} of {all} | {minutes} | {} | {} |",
                     run.kernel, run.passed, run.date, run.commit
                 );
             }
@@ -178,6 +189,7 @@ mod tests {
             passed,
             failed: 0,
             skipped: 1,
+            seconds: (passed == 6).then_some(90),
         }
     }
 
@@ -192,7 +204,7 @@ mod tests {
         assert!(page.contains(row), "{page}");
         assert!(!page.contains("7.2"), "{page}");
         assert!(
-            page.contains("| pools | 7.3 | 6 of 7 | 2026-01-03 | c0ffee |"),
+            page.contains("| pools | 7.3 | 6 of 7 | 1.5 | 2026-01-03 | c0ffee |"),
             "{page}"
         );
     }
