@@ -88,7 +88,7 @@ pub const SUITES: &[Suite] = &[
             // Its last tests use a file of 1,024 huge pages.
             options: &["--mem", "4G", "--append", "hugepages=1024"],
             command: "echo 0 > /proc/rk_dmabuf/peak && /share/udmabuf && \
-                      read bytes rest < /proc/rk_dmabuf/peak_bytes && [ $bytes -ge 16384 ] && \
+                      read name bytes unit < /proc/rk_dmabuf/peak_bytes && [ $bytes -ge 16384 ] && \
                       grep -q 'Total: 0 KiB' /proc/rk_dmabuf/size",
             share: Share::KernelSelftest("drivers/dma-buf"),
             ..GUEST
