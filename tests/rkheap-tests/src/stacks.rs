@@ -28,6 +28,17 @@ use serde_json::Value;
 const LEAKING_COMMAND: &str = "rkheap alloc system 1M --count 2 --hold 30 >/dev/null 2>&1 & \
                                rkheap alloc cma 1M --hold 30 >/dev/null 2>&1 & usleep 1500000";
 
+/// Whether the kernel finds more than the innermost function. On 32-bit Arm it needs tables for
+/// that, which Rust code does not have.
+const FINDS_CALLERS: bool = !cfg!(target_arch = "arm");
+
+/// Functions that led to each buffer.
+const FUNCTIONS: &[&str] = if FINDS_CALLERS {
+    &["dma_buf_export", "rk_dma_heap::", "sys_ioctl"]
+} else {
+    &["rk_dma_heap::"]
+};
+
 pub fn add(tests: &mut Tests) {
     tests.add("leak/stacks/of-each-buffer", of_each_buffer);
     tests.add("leak/stacks/as-text", as_text);
@@ -96,7 +107,7 @@ fn of_each_buffer() -> Result<()> {
     let mut of_system = Vec::new();
     for left in left {
         let functions = kernel_stack(left)?;
-        for part in ["dma_buf_export", "rk_dma_heap::", "sys_ioctl"] {
+        for part in FUNCTIONS {
             ensure!(
                 functions.iter().any(|name| name.contains(part)),
                 "{part}: {left}"
@@ -123,13 +134,19 @@ fn as_text() -> Result<()> {
     diagnose(&output.stdout);
     let rows = rows(&output);
     ensure!(rows.len() == 2, "{rows:?}");
-    for line in ["stack 1, the", "stack 2, the", "  dma_buf_export"] {
+    for line in ["stack 1, the", "stack 2, the"] {
         ensure!(
             output.stdout.contains(&format!("\n{line}")),
             "{line}: {output:?}"
         );
     }
-    ensure!(output.stdout.contains("::CmaHeap as "), "{output:?}");
+    for function in FUNCTIONS {
+        ensure!(output.stdout.contains(function), "{function}: {output:?}");
+    }
+    ensure!(
+        !FINDS_CALLERS || output.stdout.contains("::CmaHeap as "),
+        "{output:?}"
+    );
     has_no_address(&output.stdout)?;
     // Nor is there one without the option, and no column for stacks.
     let output = run(["leak", "--", "true"])?;
@@ -147,6 +164,8 @@ fn of_programs_that_run() -> Result<()> {
     let output = rkheap(&line)?;
     output.expect(0)?;
     ensure!(rows(&output).len() == 1, "{output:?}");
-    ensure!(output.stdout.contains("\n  dma_buf_export\n"), "{output:?}");
+    for function in FUNCTIONS {
+        ensure!(output.stdout.contains(function), "{function}: {output:?}");
+    }
     nothing_records()
 }
