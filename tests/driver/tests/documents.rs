@@ -81,7 +81,13 @@ fn messages_of_the_module_are_quoted_as_it_prints_them() {
         .collect();
     let document = fs::read_to_string(project().join("docs/troubleshooting.md")).unwrap();
     let mut checked = 0;
-    for heading in ["Heaps that are missing", "Drivers", "Debug nodes"] {
+    let headings = [
+        "Load parameters",
+        "Heaps that are missing",
+        "Drivers",
+        "Debug nodes",
+    ];
+    for heading in headings {
         for message in messages(&document, heading) {
             for part in parts(&message) {
                 // A consequence is a constant of its own.
