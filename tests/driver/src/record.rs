@@ -143,8 +143,9 @@ impl Record {
             }
         }
         page += "\n## Suites\n\n\
-                 The number of tests that passed, of all that ran, and the time of all in minutes, \
-                 in QEMU without KVM on two cores, beside other suites.\n";
+                 The number of tests that passed, of all, those that were skipped included, and \
+                 the time of all in minutes, in QEMU without KVM on two cores, beside other \
+                 suites.\n";
         for (target, suites) in &self.0 {
             let _ = writeln!(page, "\n### {target}\n");
             let _ = writeln!(page, "| suite | kernel | passed | minutes | day | commit |");

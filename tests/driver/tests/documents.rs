@@ -81,7 +81,13 @@ fn messages_of_the_module_are_quoted_as_it_prints_them() {
         .collect();
     let document = fs::read_to_string(project().join("docs/troubleshooting.md")).unwrap();
     let mut checked = 0;
-    for heading in ["Heaps that are missing", "Drivers", "Debug nodes"] {
+    let headings = [
+        "Load parameters",
+        "Heaps that are missing",
+        "Drivers",
+        "Debug nodes",
+    ];
+    for heading in headings {
         for message in messages(&document, heading) {
             for part in parts(&message) {
                 // A consequence is a constant of its own.
@@ -142,6 +148,51 @@ fn messages_of_the_module_are_all_explained() {
         missing.join("\n")
     );
     assert!(checked > 25, "only {checked} messages found");
+}
+
+/// Returns the names under which `tests/README.md` has the suites in a source of the test driver.
+fn suites(file: &str, source: &str) -> Vec<String> {
+    let names = source.lines().filter_map(|line| {
+        let name = line.trim().strip_prefix("name: \"")?;
+        name.strip_suffix("\",")
+    });
+    let documented = |name: &str| {
+        if !file.ends_with("trees.rs") {
+            // The same suite with checkers.
+            name.trim_end_matches("-checked").to_owned()
+        } else if name.starts_with("board-") {
+            "board-NAME".to_owned()
+        } else {
+            "tree-NAME".to_owned()
+        }
+    };
+    names.map(documented).collect()
+}
+
+#[test]
+fn the_tests_readme_names_each_suite() {
+    let document = fs::read_to_string(project().join("tests/README.md")).unwrap();
+    let mut missing = Vec::new();
+    let mut checked = 0;
+    for (file, source) in rust_files_below("tests/driver/src/suites") {
+        for suite in suites(&file, &source) {
+            checked += 1;
+            if !document.contains(&format!("**{suite}**")) {
+                missing.push(suite);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "tests/README.md lacks {missing:?}");
+    assert!(checked > 90, "{checked} suites found");
+}
+
+#[test]
+fn suites_are_found_in_sources() {
+    let source =
+        "Suite {\n    name: \"pools\",\n}\n    name: \"pools-checked\",\n    needs: \"\",\n";
+    assert_eq!(suites("pools.rs", source), ["pools", "pools"]);
+    let source = "tree! {\n    name: \"no-map\",\n}\n    name: \"board-a\",\n";
+    assert_eq!(suites("trees.rs", source), ["tree-NAME", "board-NAME"]);
 }
 
 /// Returns the links of a document that lead to files of the project, without those in code.
