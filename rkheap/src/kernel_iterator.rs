@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel's BPF iterator over all dma-bufs (`kernel/bpf/dmabuf_iter.c`), since Linux 6.16. It
-//! needs the type information of the kernel in `/sys/kernel/btf/vmlinux`, and `CAP_BPF` and
-//! `CAP_PERFMON`.
+//! needs the type information of the kernel in `/sys/kernel/btf/vmlinux`, and is for root.
 
 mod bpf;
 
-use crate::system::ReadResult;
 use aya_obj::btf::{
     Btf,
     BtfKind, //
 };
 use aya_obj::Object;
-use std::fs::File;
+use nix::unistd::geteuid;
 use std::io::{
     self,
+    ErrorKind,
     Read, //
 };
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 /// The type information of the running kernel.
 const KERNEL_TYPES: &str = "/sys/kernel/btf/vmlinux";
@@ -32,23 +33,29 @@ static OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/dma_bufs.bpf.o")));
 
 /// Reads the records of all dma-bufs, which [`crate::parse::records`] parses.
-pub fn read() -> ReadResult {
-    match open().and_then(read_all) {
-        Ok(records) => ReadResult::Content(records),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ReadResult::Denied,
-        Err(_) => ReadResult::Absent,
+///
+/// # Errors
+///
+/// `PermissionDenied` unless the user is root; any other error says why the kernel's iterator cannot
+/// be used.
+pub fn read() -> io::Result<Vec<u8>> {
+    if !geteuid().is_root() {
+        return Err(ErrorKind::PermissionDenied.into());
     }
-}
-
-fn read_all(mut iterator: File) -> io::Result<Vec<u8>> {
+    // The program is loaded once for all readings.
+    static LINK: OnceLock<io::Result<OwnedFd>> = OnceLock::new();
+    let link = match LINK.get_or_init(attach) {
+        Ok(link) => link,
+        Err(error) => return Err(io::Error::new(error.kind(), error.to_string())),
+    };
     let mut records = Vec::new();
-    iterator.read_to_end(&mut records)?;
+    bpf::create_iterator(link)?.read_to_end(&mut records)?;
     Ok(records)
 }
 
-/// Loads the program for the running kernel, and opens the iterator. Nothing of it stays after the
-/// file is closed.
-fn open() -> io::Result<File> {
+/// Loads the program for the running kernel, and attaches it to its iterator. Nothing of it stays
+/// when this process ends.
+fn attach() -> io::Result<OwnedFd> {
     let mut object = Object::parse(&OBJECT.0).map_err(io::Error::other)?;
     let types = std::fs::read(KERNEL_TYPES)?;
     let kernel = Btf::parse(&types, object.endianness).map_err(io::Error::other)?;
@@ -63,5 +70,5 @@ fn open() -> io::Result<File> {
         .and_then(|program| object.functions.get(&program.function_key()))
         .ok_or_else(|| io::Error::other("the object file has no program"))?;
     let program = bpf::load_iterator(&program.instructions, &object.license, target)?;
-    bpf::create_iterator(&bpf::create_link(&program)?)
+    bpf::create_link(&program)
 }

@@ -18,6 +18,7 @@ use crate::system::{
     System, //
 };
 use crate::text;
+use std::io::ErrorKind;
 
 const SYSFS: &str = "/sys/kernel/dmabuf/buffers";
 
@@ -27,6 +28,8 @@ pub struct Survey {
     pub buffers: Vec<Buffer>,
     /// Whether `buffers` holds all dma-bufs of the system.
     pub complete: bool,
+    /// Whether the module knows, and its sums count, its own buffers only.
+    own_only: bool,
     /// What is missing and how to get it.
     pub remarks: Vec<String>,
 }
@@ -35,19 +38,18 @@ impl Survey {
     /// Collects dma-bufs from every source that this user may read.
     pub fn take(system: &System) -> Self {
         let mut survey = Survey::default();
-        let mut own_only = false;
         if let ReadResult::Content(content) = system.read(buffers_file::PATH) {
             let parsed = buffers_file::parse(&String::from_utf8_lossy(&content));
-            own_only = parsed.own_only;
+            survey.own_only = parsed.own_only;
             survey.complete = parsed.is_complete();
             survey.add(parsed, buffers_file::PATH);
-            if !own_only {
+            if !survey.own_only {
                 return survey;
             }
         }
         let listed = system.is_running().then(kernel_iterator::read);
-        if let Some(ReadResult::Content(content)) = listed {
-            let parsed = records::parse(&content);
+        if let Some(Ok(content)) = &listed {
+            let parsed = records::parse(content);
             survey.complete = parsed.is_complete();
             survey.merge(parsed, records::SOURCE);
         }
@@ -58,7 +60,7 @@ impl Survey {
                  unknown: {}",
                 module::LOAD_HINT
             ));
-        } else if !own_only {
+        } else if !survey.own_only {
             survey.remarks.push(format!(
                 "{} is readable by root only, so creators, ages and processes of other users are \
                  not shown: use sudo",
@@ -66,8 +68,15 @@ impl Survey {
             ));
         }
         survey.add_bufinfo(system, loaded);
+        if let Some(Err(error)) = listed {
+            if !survey.complete && error.kind() != ErrorKind::PermissionDenied {
+                survey
+                    .remarks
+                    .push(format!("{} cannot be used: {error}", records::SOURCE));
+            }
+        }
         survey.add_sysfs(system);
-        if own_only && !survey.complete {
+        if survey.own_only && !survey.complete {
             survey.remarks.push(
                 "the module tracks only its own buffers (track_all=0, or a kernel without \
                  kprobes), so other buffers are found only in processes that this user may \
@@ -95,8 +104,12 @@ impl Survey {
         match system.read(bufinfo::PATH) {
             ReadResult::Content(content) => {
                 let parsed = bufinfo::parse(&String::from_utf8_lossy(&content));
-                self.complete |= parsed.is_complete();
-                self.merge(parsed, bufinfo::PATH);
+                if self.complete {
+                    self.add_devices(parsed.items);
+                } else {
+                    self.complete = parsed.is_complete();
+                    self.merge(parsed, bufinfo::PATH);
+                }
             }
             // The lists of a loaded module still have all buffers that a user may see.
             ReadResult::Denied | ReadResult::Absent if loaded => {}
@@ -129,21 +142,33 @@ impl Survey {
         }
     }
 
-    /// Adds those buffers of the file `path` that are not known yet, and what it says about others.
+    /// Adds those buffers of the file `path` that are not known yet.
     fn merge(&mut self, mut parsed: Parsed<Buffer>, path: &str) {
         parsed
             .items
-            .retain_mut(|found| match self.by_inode(found.inode) {
-                Some(known) => {
-                    known.references = known.references.or(found.references);
-                    if known.devices.is_empty() {
-                        known.devices.append(&mut found.devices);
-                    }
-                    false
-                }
-                None => true,
-            });
+            .retain(|buffer| self.by_inode(buffer.inode).is_none());
         self.add(parsed, path);
+    }
+
+    /// Adds the devices of known buffers. A name can forge rows of the kernel's list, so it adds no
+    /// buffer, and what it says of another size or exporter is not believed.
+    fn add_devices(&mut self, listed: Vec<Buffer>) {
+        for found in listed {
+            if let Some(known) = self.by_inode(found.inode) {
+                let is_same = (known.size, &known.exporter) == (found.size, &found.exporter);
+                if is_same && known.devices.is_empty() {
+                    known.devices = found.devices;
+                }
+            }
+        }
+    }
+
+    /// Returns the buffers that the sums of the module count. Of others it does not know the age.
+    pub fn into_counted(mut self) -> Vec<Buffer> {
+        if self.own_only {
+            self.buffers.retain(|buffer| buffer.age_ms.is_some());
+        }
+        self.buffers
     }
 
     fn by_inode(&mut self, inode: Option<u64>) -> Option<&mut Buffer> {
@@ -236,5 +261,50 @@ impl Survey {
             }
         }
         self.buffers.extend(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffer(inode: u64, size: u64, age_ms: Option<u64>) -> Buffer {
+        Buffer {
+            inode: Some(inode),
+            size,
+            exporter: "system".into(),
+            age_ms,
+            ..Buffer::default()
+        }
+    }
+
+    #[test]
+    fn a_forged_row_adds_no_buffer_and_no_device() {
+        let mut survey = Survey {
+            buffers: vec![buffer(7, 4096, None), buffer(8, 4096, None)],
+            complete: true,
+            ..Survey::default()
+        };
+        let listed = |inode, size| Buffer {
+            devices: vec!["gpu".into()],
+            ..buffer(inode, size, None)
+        };
+        survey.add_devices(vec![listed(7, 4096), listed(8, 1), listed(9, 4096)]);
+        let [first, second] = &survey.buffers[..] else {
+            panic!("{survey:?}");
+        };
+        assert_eq!(first.devices, ["gpu"]);
+        assert!(second.devices.is_empty());
+    }
+
+    #[test]
+    fn sums_count_own_buffers_where_the_module_knows_no_others() {
+        let survey = |own_only| Survey {
+            buffers: vec![buffer(7, 4096, Some(5)), buffer(8, 8192, None)],
+            own_only,
+            ..Survey::default()
+        };
+        assert_eq!(survey(false).into_counted().len(), 2);
+        assert_eq!(survey(true).into_counted(), [buffer(7, 4096, Some(5))]);
     }
 }

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_limit_is_kept_and_charges_end() -> Result {
-        static RAM: Atomic<usize> = Atomic::new(20);
+        static RAM: Atomic<usize> = Atomic::new(0);
+        RAM.store(20, Relaxed);
         let quota = Quota::new(50, || RAM.load(Relaxed));
         let first = quota.charge(6)?;
         assert!(quota.charge(5).is_err());

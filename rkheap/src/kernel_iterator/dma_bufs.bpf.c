@@ -5,8 +5,9 @@
  * The structures have only the members that are read. Their offsets are those of the running
  * kernel, which the loader finds in its type information.
  */
-#include <linux/bpf.h>
-#include <linux/types.h>
+typedef unsigned long long u64;
+typedef long long s64;
+typedef unsigned int u32;
 
 #define LATER	      __attribute__((preserve_access_index))
 #define SECTION(name) __attribute__((section(name), used))
@@ -15,7 +16,16 @@ struct inode {
 	unsigned long i_ino;
 } LATER;
 
+struct atomic_number {
+	long counter;
+} LATER;
+
+struct references {
+	struct atomic_number refcnt;
+} LATER;
+
 struct file {
+	struct references f_ref;
 	struct inode *f_inode;
 } LATER;
 
@@ -40,16 +50,16 @@ struct bpf_iter__dmabuf {
 
 /* parse/records.rs has the same layout. */
 struct record {
-	__u64 inode;
-	__u64 size;
+	u64 inode;
+	u64 size;
+	s64 references;
 	char exporter[64];
 	char name[32];
 };
 
-static long (*const seq_write)(struct seq_file *seq, const void *data,
-			       __u32 size) = (void *)BPF_FUNC_seq_write;
-static long (*const read_kernel_string)(void *to, __u32 size,
-					const void *from) = (void *)BPF_FUNC_probe_read_kernel_str;
+/* The numbers of the helpers in enum bpf_func_id of <linux/bpf.h>. */
+static long (*const seq_write)(struct seq_file *seq, const void *data, u32 size) = (void *)127;
+static long (*const read_kernel_string)(void *to, u32 size, const void *from) = (void *)115;
 
 /* The crate that parses this knows no sections of iterators. The loader says what it is. */
 SECTION("tp_btf/bpf_iter_dmabuf")
@@ -63,6 +73,8 @@ int dma_bufs(struct bpf_iter__dmabuf *context)
 		return 0;
 	record.inode = buffer->file->f_inode->i_ino;
 	record.size = buffer->size;
+	/* The counter begins with 0 for one reference, and the iterator holds another one. */
+	record.references = buffer->file->f_ref.refcnt.counter;
 	read_kernel_string(record.exporter, sizeof(record.exporter), buffer->exp_name);
 	/* A name that is replaced at this moment may be freed. What is read then is no name. */
 	if (buffer->name)

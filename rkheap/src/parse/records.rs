@@ -8,9 +8,9 @@ use crate::buffer::Buffer;
 /// For messages: where the records come from.
 pub const SOURCE: &str = "the kernel's BPF iterator";
 
-/// Inode number, size in bytes, exporter, name: two numbers in the machine's byte order, and two
-/// strings that end with a zero.
-const SIZE: usize = 8 + 8 + 64 + 32;
+/// Inode number, size in bytes, number of references, exporter, name: three numbers in the machine's
+/// byte order, and two strings that end with a zero.
+const SIZE: usize = 3 * 8 + 64 + 32;
 
 /// Parses the records.
 pub fn parse(bytes: &[u8]) -> Parsed<Buffer> {
@@ -24,6 +24,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<Buffer> {
 fn record(bytes: &[u8]) -> Option<Buffer> {
     let (inode, rest) = bytes.split_first_chunk()?;
     let (size, rest) = rest.split_first_chunk()?;
+    let (references, rest) = rest.split_first_chunk()?;
     let (exporter, rest) = rest.split_first_chunk::<64>()?;
     let (name, _) = rest.split_first_chunk::<32>()?;
     Some(Buffer {
@@ -31,6 +32,7 @@ fn record(bytes: &[u8]) -> Option<Buffer> {
         size: u64::from_ne_bytes(*size),
         exporter: string(exporter).unwrap_or_default(),
         name: string(name),
+        references: u64::try_from(i64::from_ne_bytes(*references)).ok(),
         ..Buffer::default()
     })
 }
@@ -47,9 +49,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes(inode: u64, size: u64, exporter: &str, name: &str) -> Vec<u8> {
-        let mut bytes = [inode.to_ne_bytes(), size.to_ne_bytes()].concat();
+        let mut bytes = [inode, size, 2].map(u64::to_ne_bytes).concat();
         bytes.extend(exporter.bytes());
-        bytes.resize(8 + 8 + 64, 0);
+        bytes.resize(3 * 8 + 64, 0);
         bytes.extend(name.bytes());
         bytes.resize(SIZE, 0);
         bytes
@@ -64,7 +66,7 @@ mod tests {
             panic!("{parsed:?}");
         };
         assert_eq!((first.inode, first.size), (Some(7), 4096));
-        assert_eq!(first.exporter, "system");
+        assert_eq!((&first.exporter[..], first.references), ("system", Some(2)));
         assert_eq!(first.name.as_deref(), Some("a\nb"));
         assert_eq!((second.inode, second.size), (Some(8), 1 << 33));
         assert_eq!(second.name, None);

@@ -118,11 +118,17 @@ struct Filled;
 
 impl Filled {
     fn new() -> Result<Self> {
-        set(SIZE)?;
-        wait_until("not filled", |reserve| reserve >= SIZE)?;
+        Self::to(SIZE, SIZE)
+    }
+
+    /// Sets the size to `size`, and waits until there are `least` bytes.
+    fn to(size: usize, least: usize) -> Result<Self> {
+        let this = Filled;
+        set(size)?;
+        wait_until("not filled", |reserve| reserve >= least)?;
         // What was added last is zeroed.
         std::thread::sleep(Duration::from_secs(1));
-        Ok(Filled)
+        Ok(this)
     }
 }
 

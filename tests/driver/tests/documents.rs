@@ -103,7 +103,14 @@ fn messages_of_the_module_are_quoted_as_it_prints_them() {
 
 /// Returns the messages that a source logs, with what is filled in as `{}`.
 fn logged(source: &str) -> Vec<&str> {
-    let levels = ["err!(", "warn!(", "info!(", "warn_once!(", "log_error("];
+    let levels = [
+        "err!(",
+        "warn!(",
+        "notice!(",
+        "info!(",
+        "warn_once!(",
+        "log_error(",
+    ];
     let mut messages = Vec::new();
     let mut is_call = false;
     for line in source

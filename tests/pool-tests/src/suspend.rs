@@ -164,8 +164,10 @@ fn wait_until_full() -> Result<()> {
 /// Fails unless the thread prepares what is freed.
 fn pools_go_on() -> Result<()> {
     let heap = Heap::open("system-dma32")?;
-    heap.allocate(16 * MIB)?.map()?.fill(Pattern(3), 0);
+    let buffer = heap.allocate(16 * MIB)?;
+    buffer.map()?.fill(Pattern(3), 0);
     let before = memory::pooled()?;
+    drop(buffer);
     eventually(FILL, || {
         let after = memory::pooled()?;
         ensure!(after > before, "{before} and {after} bytes are ready");

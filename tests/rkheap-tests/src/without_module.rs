@@ -137,10 +137,15 @@ impl Drop for Hidden {
     }
 }
 
+/// Returns whether the kernel has type information.
+fn has_types() -> bool {
+    Path::new("/sys/kernel/btf/vmlinux").exists()
+}
+
 /// Checks that a snapshot has a buffer if and only if the kernel has type information, without
 /// which no iterator can be loaded.
 fn check_snapshot(inode: u64, len: u64) -> Result<()> {
-    let expected = Path::new("/sys/kernel/btf/vmlinux").exists();
+    let expected = has_types();
     let output = rkheap("--json snapshot")?;
     let snapshot = output.expect(0)?.json()?;
     let complete = snapshot.get("complete") == Some(&Value::Bool(true));
@@ -150,6 +155,8 @@ fn check_snapshot(inode: u64, len: u64) -> Result<()> {
             ensure!(expected, "{buffer}");
             ensure!(number(buffer, "size")? == len, "{buffer}");
             ensure!(text(buffer, "exporter")? == "drm", "{buffer}");
+            // That of the message.
+            ensure!(number(buffer, "references")? == 1, "{buffer}");
             return Ok(());
         }
     }
@@ -162,7 +169,14 @@ fn all_buffers() -> Result<()> {
     check()?;
     let (inode, _held) = in_flight(640 << 10)?;
     let _hidden = Hidden::new()?;
-    check_snapshot(inode, 640 << 10)
+    check_snapshot(inode, 640 << 10)?;
+    let top = json("top --count 1")?;
+    let rows = list(&top, "rows")?;
+    let is_of_kernel = rows
+        .iter()
+        .any(|row| row.get("key") == Some(&"kernel".into()));
+    ensure!(is_of_kernel == has_types(), "{top}");
+    Ok(())
 }
 
 // So it does where the module lists only its own buffers. These keep what the module knows of them.

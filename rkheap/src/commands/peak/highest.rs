@@ -87,7 +87,7 @@ pub struct Highest {
 
 /// Looks at the sum until `body` ends. Returns its result, and the highest sum.
 pub fn during<T>(system: &System, body: impl FnOnce() -> T) -> (T, Highest) {
-    let first = Survey::take(system).buffers;
+    let first = Survey::take(system).into_counted();
     let before = first.iter().filter_map(|buffer| buffer.inode).collect();
     let (end, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -100,7 +100,7 @@ pub fn during<T>(system: &System, body: impl FnOnce() -> T) -> (T, Highest) {
             };
             while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 if size() > Some(highest.0) {
-                    let buffers = Survey::take(system).buffers;
+                    let buffers = Survey::take(system).into_counted();
                     let bytes = total_size(&buffers);
                     if bytes > highest.0 {
                         highest = (bytes, buffers);

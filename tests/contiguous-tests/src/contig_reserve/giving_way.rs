@@ -122,31 +122,23 @@ pub fn under_pressure() -> Result<()> {
     wait_until("not filled again", |reserve| reserve >= SIZE / 4 * 3)
 }
 
-// Where memory below 4 GiB is short by some MiB, some MiB of that are released, however often the
-// kernel asks, and nothing else.
+// Where memory below 4 GiB is short, nothing above it is released, however often the kernel asks.
 pub fn bit_by_bit() -> Result<()> {
     const LARGE: usize = 780 * MIB;
     const HIGH: usize = 32 * MIB;
-    set(LARGE)?;
-    wait_until("not filled", |reserve| reserve >= LARGE / 10 * 9)?;
+    let filled = Filled::to(LARGE, LARGE / 10 * 9)?;
     let heap = Heap::open("system-dma32")?;
     let mut held = Vec::new();
     while memory::free_below_4g()? > 256 * MIB {
         held.push(heap.allocate(32 * MIB)?);
     }
-    let mut least = reserve()?;
     while let Ok(buffer) = heap.allocate(4 * MIB) {
         held.push(buffer);
         std::fs::write("/proc/sys/vm/drop_caches", "2")?;
-        let left = reserve()?;
-        ensure!(
-            left + 64 * MIB >= least || left >= HIGH,
-            "{left} bytes of {least} are left at once"
-        );
-        least = left;
     }
-    diagnose(&format!("{} MiB above 4 GiB are left", least / MIB));
-    ensure!(least >= HIGH, "{least} bytes are left");
-    drop(held);
-    set(0)
+    let left = reserve()?;
+    diagnose(&format!("{} MiB above 4 GiB are left", left / MIB));
+    ensure!(left >= HIGH, "{left} bytes are left");
+    drop((held, filled));
+    Ok(())
 }
