@@ -79,8 +79,8 @@ fn not_installed(system: &System, release: &str) -> Finding {
             "module",
             format!("DKMS has rk_dma_heap, but has not built it for kernel {shown}"),
             format!(
-                "sudo apt install linux-headers-{shown}, then sudo dkms autoinstall, and read what \
-                 it says"
+                "sudo apt install linux-headers-{shown}, and linux-source of the same version: the \
+                 package then builds it, or says why not"
             ),
         );
     }
