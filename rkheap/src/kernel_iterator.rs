@@ -36,8 +36,8 @@ static OBJECT: &Aligned<[u8]> =
 ///
 /// # Errors
 ///
-/// `PermissionDenied` unless the user is root; any other error says why the kernel's iterator cannot
-/// be used.
+/// `PermissionDenied` unless the user is root. Any other error says why the kernel's iterator
+/// cannot be used.
 pub fn read() -> io::Result<Vec<u8>> {
     if !geteuid().is_root() {
         return Err(ErrorKind::PermissionDenied.into());

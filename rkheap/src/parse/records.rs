@@ -8,8 +8,8 @@ use crate::buffer::Buffer;
 /// For messages: where the records come from.
 pub const SOURCE: &str = "the kernel's BPF iterator";
 
-/// Inode number, size in bytes, number of references, exporter, name: three numbers in the machine's
-/// byte order, and two strings that end with a zero.
+/// Inode number, size in bytes, number of references, exporter, name: three numbers in the
+/// machine's byte order, and two strings that end with a zero.
 const SIZE: usize = 3 * 8 + 64 + 32;
 
 /// Parses the records.
