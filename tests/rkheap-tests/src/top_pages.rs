@@ -98,12 +98,12 @@ fn filter_and_help() -> Result<()> {
     Ok(())
 }
 
-// The figure is what the kernel counts, and the sparkline rises with it.
 /// Returns the size of the default area. The tree of the suite has another one of 24 MiB.
 fn default_area() -> Result<usize> {
     Ok(memory::meminfo("CmaTotal")? - (24 << 20))
 }
 
+// The figure is what the kernel counts, and the sparkline rises with it.
 fn areas() -> Result<()> {
     let (heap, size) = (Heap::open("cma")?, default_area()?);
     let of_area = format!(" of {} MiB", size >> 20);
