@@ -16,6 +16,7 @@ mod hopeless;
 mod interface;
 mod kept;
 mod layout;
+mod low_zones;
 mod migration;
 mod pinned;
 mod placement;

@@ -7,7 +7,6 @@
 //! [`free_and_reclaimable`] drops all caches and adds up the free and the reclaimable memory. Its
 //! accuracy is a few hundred pages.
 
-use crate::page_size;
 use crate::process::eventually;
 use anyhow::{
     ensure,
@@ -92,25 +91,6 @@ fn free_and_meminfo() -> Result<(usize, String)> {
         }
         pages = after;
     }
-}
-
-/// Returns the free memory below 4 GiB, in bytes.
-pub fn free_below_4g() -> Result<usize> {
-    let zones = std::fs::read_to_string("/proc/zoneinfo")?;
-    let low = zones
-        .split("Node ")
-        .filter(|zone| zone.lines().next().is_some_and(|line| line.contains("DMA")));
-    let mut pages = 0;
-    for zone in low {
-        let free = zone
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("pages free"));
-        pages += free
-            .context("a zone has no free pages")?
-            .trim()
-            .parse::<usize>()?;
-    }
-    Ok(pages * page_size())
 }
 
 /// Returns the bytes in the page pools of the heaps; 0 if no pools exist.

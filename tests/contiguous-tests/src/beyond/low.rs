@@ -9,6 +9,7 @@ use super::{
     FRAME,
     MIB, //
 };
+use crate::low_zones::LowZone;
 use anyhow::{
     ensure,
     Context,
@@ -21,50 +22,6 @@ use guest_support::memory;
 use guest_support::page_size;
 
 const END: u64 = 1 << 32;
-
-/// A zone below 4 GiB, as `/proc/zoneinfo` describes it.
-struct LowZone {
-    text: String,
-}
-
-impl LowZone {
-    /// Returns those that have memory.
-    fn all() -> Result<Vec<Self>> {
-        let text = std::fs::read_to_string("/proc/zoneinfo")?;
-        let mut zones = Vec::new();
-        for zone in text.split("Node ").filter(|zone| zone.contains("zone   ")) {
-            let name = zone.lines().next().unwrap_or_default();
-            let text = zone.to_owned();
-            let zone = LowZone { text };
-            if name.contains("DMA") && zone.number("managed")? > 0 {
-                zones.push(zone);
-            }
-        }
-        ensure!(!zones.is_empty(), "no zone below 4 GiB");
-        Ok(zones)
-    }
-
-    /// Returns what follows `prefix` on a line.
-    fn value(&self, prefix: &str) -> Result<&str> {
-        let mut lines = self.text.lines();
-        let value = lines.find_map(|line| line.trim().strip_prefix(prefix));
-        Ok(value.with_context(|| format!("no {prefix}"))?.trim())
-    }
-
-    fn number(&self, prefix: &str) -> Result<usize> {
-        Ok(self.value(prefix)?.parse()?)
-    }
-
-    /// Returns the pages that the kernel keeps from allocations that may be anywhere: the watermark
-    /// high and the protection.
-    fn kept(&self) -> Result<usize> {
-        let protection = self.value("protection: (")?.trim_end_matches(')');
-        let pages = protection
-            .split(", ")
-            .filter_map(|pages| pages.parse::<usize>().ok());
-        Ok(self.number("high")? + pages.max().context("no protection")?)
-    }
-}
 
 /// Returns the pages of the zones below 4 GiB that are free, and those that the kernel keeps there
 /// from allocations that may be anywhere.

@@ -12,6 +12,7 @@ use super::{
     MIB,
     SIZE, //
 };
+use crate::low_zones;
 use anyhow::{
     ensure,
     Context,
@@ -24,6 +25,9 @@ use guest_support::client::{
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
 use guest_support::memory;
+
+/// How often a figure is taken until it is as expected.
+const ROUNDS: usize = 3;
 
 // A request that needs the memory gets it, though no piece is as large. So does one below 4 GiB.
 pub fn all_of_it() -> Result<()> {
@@ -88,20 +92,26 @@ pub fn low_memory() -> Result<()> {
     // The first time also takes the page cache, which is not there the second time.
     client.low_memory()?;
     let without = client.low_memory()?;
-    let filled = Filled::new()?;
-    let free = memory::meminfo("MemFree")?;
-    let with = client.low_memory()?;
-    diagnose(&format!(
-        "{} MiB without it, {} MiB with it, {} MiB free",
-        without / MIB,
-        with / MIB,
-        free / MIB
-    ));
-    ensure!(free > without + 256 * MIB, "there is no other memory");
-    // What others use varies by 20 MiB, and 84 MiB were missing before it gave way.
-    ensure!(with + SIZE / 3 >= without, "{with} instead of {without}");
+    let mut with = 0;
+    // What others use varies by 20 MiB. Each round begins with a filled reserve.
+    for _ in 0..ROUNDS {
+        let _filled = Filled::new()?;
+        let free = memory::meminfo("MemFree")?;
+        with = client.low_memory()?;
+        diagnose(&format!(
+            "{} MiB without it, {} MiB with it, {} MiB free",
+            without / MIB,
+            with / MIB,
+            free / MIB
+        ));
+        ensure!(free > without + 256 * MIB, "there is no other memory");
+        if with + SIZE / 8 >= without {
+            break;
+        }
+    }
+    ensure!(with + SIZE / 8 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
-    drop((filled, client));
+    drop(client);
     client::unload().ok();
     Ok(())
 }
@@ -129,7 +139,7 @@ pub fn bit_by_bit() -> Result<()> {
     let filled = Filled::to(LARGE, LARGE / 10 * 9)?;
     let heap = Heap::open("system-dma32")?;
     let mut held = Vec::new();
-    while memory::free_below_4g()? > 256 * MIB {
+    while low_zones::free()? > 256 * MIB {
         held.push(heap.allocate(32 * MIB)?);
     }
     while let Ok(buffer) = heap.allocate(4 * MIB) {
