@@ -110,6 +110,13 @@ fn differences(defined: &Table, listed: &Table) -> Vec<String> {
     found
 }
 
+/// Checks a table of the page against `defined`, in which more than `least` names were found.
+#[track_caller]
+fn check(what: &str, defined: &Table, least: usize, heading: &str, columns: &[usize]) {
+    assert!(defined.len() > least, "{defined:?}");
+    assert_same(what, defined, &table(&read(PAGE), heading, columns));
+}
+
 #[track_caller]
 fn assert_same(what: &str, defined: &Table, listed: &Table) {
     let found = differences(defined, listed);
@@ -246,22 +253,13 @@ fn threads() -> Table {
 
 #[test]
 fn load_parameters_are_those_of_the_module() {
-    let defined = parameters();
-    assert!(defined.len() > 10, "{defined:?}");
-    let listed = table(&read(PAGE), "parameter |", &[1, 2, 3, 4]);
-    assert_same(
-        "load parameters (unit, values, default, change later)",
-        &defined,
-        &listed,
-    );
+    let what = "load parameters (unit, values, default, change later)";
+    check(what, &parameters(), 10, "parameter |", &[1, 2, 3, 4]);
 }
 
 #[test]
 fn files_are_those_of_the_module() {
-    let defined = files();
-    assert!(defined.len() > 16, "{defined:?}");
-    let listed = table(&read(PAGE), "file | mode", &[1]);
-    assert_same("files (mode)", &defined, &listed);
+    check("files (mode)", &files(), 16, "file | mode", &[1]);
     // Those that may be written say what, and no others.
     for (path, said) in table(&read(PAGE), "file | mode", &[1, 3]) {
         assert_eq!(
@@ -319,24 +317,12 @@ fn columns_are_those_that_the_files_print() {
 
 #[test]
 fn tracepoints_are_those_of_the_header() {
-    let defined = tracepoints();
-    assert!(defined.len() > 5, "{defined:?}");
-    assert_same(
-        "tracepoints (fields)",
-        &defined,
-        &table(&read(PAGE), "event |", &[1]),
-    );
+    check("tracepoints (fields)", &tracepoints(), 5, "event |", &[1]);
 }
 
 #[test]
 fn threads_are_those_that_the_module_starts() {
-    let defined = threads();
-    assert!(defined.len() > 5, "{defined:?}");
-    assert_same(
-        "kernel threads",
-        &defined,
-        &table(&read(PAGE), "thread |", &[]),
-    );
+    check("kernel threads", &threads(), 5, "thread |", &[]);
 }
 
 #[test]

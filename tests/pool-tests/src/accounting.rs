@@ -235,21 +235,22 @@ fn limit() -> Result<()> {
     module.unload()
 }
 
+/// Lets a process of a cgroup allocate more than the cgroup's limit.
+fn attempt_in_vain(cgroup: &Cgroup, heap: &str, size: usize) -> Result<()> {
+    Child::run(|| {
+        cgroup.attach()?;
+        let answer = Heap::open(heap)?.allocate_with(&AllocationData::read_write(size as u64));
+        expect_errno("more than the limit", answer, Errno::ENOMEM)
+    })?
+    .succeed()
+}
+
 // A process takes no more memory from others than its cgroup may have.
 fn charged_as_taken() -> Result<()> {
     const LIMIT: usize = 32 * MIB;
     let module = Module::load("mem_accounting=1 pool_max_percent=50")?;
     let cgroup = Cgroup::new("pool-tests")?;
     cgroup.set_limit(LIMIT)?;
-    let attempt = |name: &str| -> Result<()> {
-        Child::run(|| {
-            cgroup.attach()?;
-            let data = AllocationData::read_write(8 * LIMIT as u64);
-            let answer = Heap::open(name)?.allocate_with(&data);
-            expect_errno("more than the limit", answer, Errno::ENOMEM)
-        })?
-        .succeed()
-    };
     for name in HEAPS {
         for pooled in [0, 3 * LIMIT] {
             std::fs::write("/proc/sys/vm/drop_caches", "2")?;
@@ -261,7 +262,7 @@ fn charged_as_taken() -> Result<()> {
                 "rk_dma_heap/rk_dma_heap_pool_hit",
                 "rk_dma_heap/rk_dma_heap_pool_miss",
             ])?;
-            attempt(name)?;
+            attempt_in_vain(&cgroup, name, 8 * LIMIT)?;
             let mut taken = 0;
             for event in trace.take()? {
                 taken += (event.number("runs")? as usize) << event.number("order")?;
@@ -275,7 +276,7 @@ fn charged_as_taken() -> Result<()> {
         }
         let before = Figures::settled()?.pooled;
         for _ in 0..20 {
-            attempt(name)?;
+            attempt_in_vain(&cgroup, name, 8 * LIMIT)?;
         }
         let after = Figures::settled()?.pooled;
         ensure!(
@@ -327,13 +328,7 @@ fn more_than_the_pool() -> Result<()> {
     let before = Figures::settled()?.pooled;
     ensure!(before >= POOLED, "{before} bytes are pooled");
     for _ in 0..2 {
-        Child::run(|| {
-            cgroup.attach()?;
-            let data = AllocationData::read_write(6 * POOLED as u64);
-            let answer = Heap::open("system")?.allocate_with(&data);
-            expect_errno("more than the limit", answer, Errno::ENOMEM)
-        })?
-        .succeed()?;
+        attempt_in_vain(&cgroup, "system", 6 * POOLED)?;
         let after = Figures::settled()?.pooled;
         ensure!(
             after + TOLERANCE >= before,

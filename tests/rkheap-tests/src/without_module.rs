@@ -22,6 +22,7 @@ use guest_support::module::{
     Module, //
 };
 use guest_support::process::{
+    become_ordinary_user,
     rename_thread,
     Channel,
     Child, //
@@ -31,12 +32,6 @@ use nix::mount::{
     mount,
     umount,
     MsFlags, //
-};
-use nix::unistd::{
-    setgid,
-    setuid,
-    Gid,
-    Uid, //
 };
 use serde_json::Value;
 use std::os::fd::AsFd;
@@ -142,41 +137,52 @@ fn has_types() -> bool {
     Path::new("/sys/kernel/btf/vmlinux").exists()
 }
 
-/// Checks that a snapshot has a buffer if and only if the kernel has type information, without
-/// which no iterator can be loaded.
-fn check_snapshot(inode: u64, len: u64) -> Result<()> {
-    let expected = has_types();
-    let output = rkheap("--json snapshot")?;
-    let snapshot = output.expect(0)?.json()?;
+/// The size of the buffer that no process has.
+const LEN: usize = 640 << 10;
+
+/// Takes a snapshot while debugfs is hidden and no process has a buffer of [`LEN`] bytes, and calls
+/// `body` with it. The snapshot has this buffer if and only if the kernel has type information,
+/// without which no iterator can be loaded.
+fn without_debugfs(body: impl FnOnce(&Value) -> Result<()>) -> Result<()> {
+    let (inode, _held) = in_flight(LEN)?;
+    let _hidden = Hidden::new()?;
+    let snapshot = json("snapshot")?;
     let complete = snapshot.get("complete") == Some(&Value::Bool(true));
-    ensure!(complete == expected, "complete: {complete}");
-    for buffer in list(&snapshot, "buffers")? {
+    ensure!(complete == has_types(), "complete: {complete}");
+    let found = of_inode(&snapshot, inode)?;
+    ensure!(found.is_some() == has_types(), "{snapshot}");
+    if let Some(buffer) = found {
+        ensure!(number(buffer, "size")? == LEN as u64, "{buffer}");
+        ensure!(text(buffer, "exporter")? == "drm", "{buffer}");
+        // That of the message.
+        ensure!(number(buffer, "references")? == 1, "{buffer}");
+    }
+    body(&snapshot)
+}
+
+/// Returns the buffer with an inode number, which a snapshot has once at most.
+fn of_inode(snapshot: &Value, inode: u64) -> Result<Option<&Value>> {
+    let mut found = None;
+    for buffer in list(snapshot, "buffers")? {
         if number(buffer, "inode")? == inode {
-            ensure!(expected, "{buffer}");
-            ensure!(number(buffer, "size")? == len, "{buffer}");
-            ensure!(text(buffer, "exporter")? == "drm", "{buffer}");
-            // That of the message.
-            ensure!(number(buffer, "references")? == 1, "{buffer}");
-            return Ok(());
+            ensure!(found.is_none(), "twice: {snapshot}");
+            found = Some(buffer);
         }
     }
-    ensure!(!expected, "{inode} is not in {snapshot}");
-    Ok(())
+    Ok(found)
 }
 
 // Root sees all buffers of the system without debugfs, by the kernel's iterator.
 fn all_buffers() -> Result<()> {
     check()?;
-    let (inode, _held) = in_flight(640 << 10)?;
-    let _hidden = Hidden::new()?;
-    check_snapshot(inode, 640 << 10)?;
-    let top = json("top --count 1")?;
-    let rows = list(&top, "rows")?;
-    let is_of_kernel = rows
-        .iter()
-        .any(|row| row.get("key") == Some(&"kernel".into()));
-    ensure!(is_of_kernel == has_types(), "{top}");
-    Ok(())
+    without_debugfs(|_| {
+        let top = json("top --count 1")?;
+        let is_of_kernel = list(&top, "rows")?
+            .iter()
+            .any(|row| row.get("key") == Some(&"kernel".into()));
+        ensure!(is_of_kernel == has_types(), "{top}");
+        Ok(())
+    })
 }
 
 // So it does where the module lists only its own buffers. These keep what the module knows of them.
@@ -184,33 +190,24 @@ fn beside_own_buffers() -> Result<()> {
     check()?;
     let module = Module::load("track_all=0")?;
     let own = Heap::open("system")?.allocate(64 << 10)?;
-    let (inode, held) = in_flight(640 << 10)?;
-    let hidden = Hidden::new()?;
-    check_snapshot(inode, 640 << 10)?;
-    let snapshot = json("snapshot")?;
-    let buffers = list(&snapshot, "buffers")?;
-    let mine = buffers
-        .iter()
-        .filter(|buffer| number(buffer, "inode").ok() == own.inode().ok())
-        .collect::<Vec<_>>();
-    let [mine] = mine[..] else {
-        anyhow::bail!("not once: {snapshot}");
-    };
-    ensure!(
-        number(mine, "pid")? == u64::from(std::process::id()),
-        "{mine}"
-    );
-    drop((own, held, hidden));
+    without_debugfs(|snapshot| {
+        let mine = of_inode(snapshot, own.inode()?)?.context("the own buffer is missing")?;
+        ensure!(
+            number(mine, "pid")? == u64::from(std::process::id()),
+            "{mine}"
+        );
+        Ok(())
+    })?;
+    drop(own);
     module.unload()
 }
 
 // An ordinary user may load no program, and is told that buffers are missing.
 fn as_a_user() -> Result<()> {
     check()?;
-    let _held = in_flight(640 << 10)?;
+    let _held = in_flight(LEN)?;
     Child::run(|| {
-        setgid(Gid::from_raw(65534))?;
-        setuid(Uid::from_raw(65534))?;
+        become_ordinary_user()?;
         let output = rkheap("--json snapshot")?;
         let snapshot = output.expect(0)?.json()?;
         ensure!(snapshot.get("complete") == Some(&Value::Bool(false)));

@@ -18,6 +18,17 @@ use super::{
 /// Targets with enough CPUs and memory for the pools.
 const LARGE: &[&str] = &["arm64"];
 
+/// A machine that has memory of all types, for programs that load the module themselves.
+const ALL_MEMORY: &[&str] = &[
+    "--no-module",
+    "--mem",
+    "1G",
+    "--dtb",
+    "all-regions",
+    "--append",
+    "init_on_alloc=0",
+];
+
 pub const SUITES: &[Suite] = &[
     Suite {
         name: "pools",
@@ -224,15 +235,7 @@ pub const SUITES: &[Suite] = &[
         environment: Environment::Guest(Guest {
             // The 32-bit kernel does not handle failures of memory.
             targets: &["arm64"],
-            options: &[
-                "--no-module",
-                "--mem",
-                "1G",
-                "--dtb",
-                "all-regions",
-                "--append",
-                "init_on_alloc=0",
-            ],
+            options: ALL_MEMORY,
             command: "pool-tests memory-failure/",
             timeout: 300,
             ..GUEST
@@ -245,15 +248,7 @@ pub const SUITES: &[Suite] = &[
                   threads go on",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
-            options: &[
-                "--no-module",
-                "--mem",
-                "1G",
-                "--dtb",
-                "all-regions",
-                "--append",
-                "init_on_alloc=0",
-            ],
+            options: ALL_MEMORY,
             command: "pool-tests /freezer",
             timeout: 400,
             ..GUEST
