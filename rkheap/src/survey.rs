@@ -94,8 +94,8 @@ impl Survey {
         survey
     }
 
-    /// Adds what the kernel's own list has beyond the buffers that are known: buffers, numbers of
-    /// references, and devices.
+    /// Adds what the kernel's own list has beyond what is known: buffers, if some may be missing,
+    /// and devices.
     fn add_bufinfo(&mut self, system: &System, loaded: bool) {
         let missing = match self.complete {
             true => "the devices that buffers are attached to",

@@ -170,6 +170,7 @@ impl PageRun {
     /// Returns whether memory of the run has failed. It must not be accessed any more then.
     #[inline]
     pub(crate) fn has_failed(&self) -> bool {
+        // First, since finding the page frame takes a call.
         memory_failure::is_possible() && memory_failure::has_failed(self.segment())
     }
 

@@ -17,14 +17,11 @@ use guest_support::errno_of;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
-use guest_support::process::Child;
-use nix::errno::Errno;
-use nix::unistd::{
-    setgid,
-    setuid,
-    Gid,
-    Uid, //
+use guest_support::process::{
+    become_ordinary_user,
+    Child, //
 };
+use nix::errno::Errno;
 use std::fs::OpenOptions;
 
 pub fn add(tests: &mut Tests) {
@@ -35,8 +32,7 @@ pub fn add(tests: &mut Tests) {
 /// Runs `body` as an unprivileged user.
 fn as_unprivileged(body: impl FnOnce() -> Result<()>) -> Result<()> {
     Child::run(|| {
-        setgid(Gid::from_raw(65534))?;
-        setuid(Uid::from_raw(65534))?;
+        become_ordinary_user()?;
         body()
     })?
     .succeed()

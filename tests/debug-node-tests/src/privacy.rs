@@ -19,16 +19,11 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::process::{
+    become_ordinary_user,
     Channel,
     Child, //
 };
 use nix::errno::Errno;
-use nix::unistd::{
-    setgid,
-    setuid,
-    Gid,
-    Uid, //
-};
 use std::fs::OpenOptions;
 use std::os::fd::AsFd;
 use std::process::Command;
@@ -74,11 +69,7 @@ impl Reader {
     /// Changes this process to this reader.
     fn become_it(self) -> Result<()> {
         match self {
-            Reader::Ordinary => {
-                setgid(Gid::from_raw(65534))?;
-                setuid(Uid::from_raw(65534))?;
-                Ok(())
-            }
+            Reader::Ordinary => Ok(become_ordinary_user()?),
             Reader::Powerless => drop_capabilities(),
             Reader::Namespace => enter_namespace(),
         }

@@ -31,9 +31,13 @@ use nix::sys::wait::{
 };
 use nix::unistd::{
     fork,
+    setgid,
     setpgid,
+    setuid,
     ForkResult,
-    Pid, //
+    Gid,
+    Pid,
+    Uid, //
 };
 use std::fs::{
     self,
@@ -235,6 +239,13 @@ pub fn rename_thread(name: &str) -> Result<()> {
     // The null byte makes the write non-empty for an empty name.
     let name = format!("{name}\0");
     std::fs::write("/proc/thread-self/comm", name).context("cannot rename the thread")
+}
+
+/// Changes this process to an ordinary user, who owns nothing.
+pub fn become_ordinary_user() -> nix::Result<()> {
+    const NOBODY: u32 = 65534;
+    setgid(Gid::from_raw(NOBODY))?;
+    setuid(Uid::from_raw(NOBODY))
 }
 
 /// One end of a socket pair that passes words and descriptors between processes.

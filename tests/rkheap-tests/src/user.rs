@@ -24,17 +24,12 @@ use guest_support::dma_buf::{
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::process::{
+    become_ordinary_user,
     eventually,
     Child,
     CHILD_TIMEOUT, //
 };
 use nix::sys::prctl::set_dumpable;
-use nix::unistd::{
-    setgid,
-    setuid,
-    Gid,
-    Uid, //
-};
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -77,8 +72,7 @@ fn with_own_buffer(body: impl FnOnce(u64) -> Result<()>) -> Result<()> {
         let own = Heap::open("system")?.allocate(64 << 10)?;
         own.set_name("mine", SetName::Pointer64)?;
         let inode = own.inode()?;
-        setgid(Gid::from_raw(65534))?;
-        setuid(Uid::from_raw(65534))?;
+        become_ordinary_user()?;
         // Changing the UID clears this flag, without which /proc/PID belongs to root.
         set_dumpable(true)?;
         body(inode)
