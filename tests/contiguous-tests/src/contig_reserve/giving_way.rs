@@ -136,7 +136,7 @@ pub fn under_pressure() -> Result<()> {
 pub fn bit_by_bit() -> Result<()> {
     const LARGE: usize = 780 * MIB;
     const HIGH: usize = 32 * MIB;
-    let filled = Filled::to(LARGE, LARGE / 10 * 9)?;
+    let filled = Filled::to(LARGE, LARGE - 8 * MIB)?;
     let heap = Heap::open("system-dma32")?;
     let mut held = Vec::new();
     while low_zones::free()? > 256 * MIB {
