@@ -27,6 +27,7 @@ use guest_support::module::{
 };
 use guest_support::pattern::Pattern;
 use guest_support::process::{
+    before,
     eventually,
     Child, //
 };
@@ -163,15 +164,48 @@ fn reader() -> Result<Child> {
     Child::run(|| nodes::read("sgt").map(drop))
 }
 
+/// How long another thread holds the reservation lock.
+const HELD: Duration = Duration::from_secs(8);
+
+/// The time after which a reader gives up, which has to be killed before.
+const READER_WAITS: Duration = Duration::from_secs(3);
+
+/// Fails unless `sgt` has one row for each buffer, with its ranges.
+fn ensure_ranges(buffers: usize) -> Result<()> {
+    let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
+    ensure!(rows.len() == buffers, "{rows:?}");
+    ensure!(rows.iter().all(|row| row.rest.contains("..")), "{rows:?}");
+    Ok(())
+}
+
 // Another thread acquires the reservation lock after the reader has looked at it. The reader can be
 // killed, and what it has begun is finished without it.
 fn killed_while_attaching() -> Result<()> {
-    const HELD: Duration = Duration::from_secs(8);
     let module = Module::load("advanced=1")?;
     client::load("")?;
     let client = Client::open()?;
     let own = Heap::open("system")?.allocate(SIZE)?;
-    let buffer = client.export(HELD.as_millis().try_into()?)?;
+    let buffer = before(READER_WAITS, || {
+        // What an earlier attempt has begun is finished.
+        eventually(HELD * 2, || ensure_ranges(1))?;
+        let buffer = client.export(HELD.as_millis().try_into()?)?;
+        kill_readers()?;
+        Ok(buffer)
+    })?;
+    eventually(HELD * 2, || ensure_ranges(2))?;
+    for buffer in [&own, &buffer] {
+        let devices = dma_buf::attached_devices(buffer)?;
+        ensure!(devices.is_empty(), "{devices:?} are still attached");
+    }
+    drop((own, buffer));
+    drop(client);
+    client::unload().context("the exporter cannot be unloaded")?;
+    module.unload()
+}
+
+/// Kills two readers while they wait, and looks at `sgt` while the thread that was left behind
+/// still does.
+fn kill_readers() -> Result<()> {
     let start = Instant::now();
     // The second one waits for the first one's attempt. It would not for one left behind, so it has
     // to wait before the first one is killed.
@@ -199,18 +233,5 @@ fn killed_while_attaching() -> Result<()> {
         "{:?} passed, so the lock was free already",
         start.elapsed()
     );
-    let rows = eventually(HELD * 2, || {
-        let rows = nodes::rows(&nodes::read("sgt")?, "SGLIST")?;
-        ensure!(rows.iter().all(|row| row.rest.contains("..")), "{rows:?}");
-        Ok(rows)
-    })?;
-    ensure!(rows.len() == 2, "{rows:?}");
-    for buffer in [&own, &buffer] {
-        let devices = dma_buf::attached_devices(buffer)?;
-        ensure!(devices.is_empty(), "{devices:?} are still attached");
-    }
-    drop((own, buffer));
-    drop(client);
-    client::unload().context("the exporter cannot be unloaded")?;
-    module.unload()
+    Ok(())
 }
