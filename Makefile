@@ -59,7 +59,8 @@ test-kernels: ## Run all suites on further kernels of Debian; FILTER=short-cut: 
 
 compatibility: ## Run all suites on all kernels; into docs/compatibility.md
 	@TESTS_RECORD=docs/compatibility.json \
-		$(MAKE) --keep-going test-wide test-checked test-kernels
+		$(MAKE) --keep-going test-wide test-checked test-kernels \
+		CHECKED_TARGETS='$(CHECKED_TARGETS) debug-rt'
 
 deb: ## Build the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)

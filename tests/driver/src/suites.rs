@@ -174,10 +174,11 @@ const MODULE_LOADED: &[&str] = &["arm64", "armhf", "debug"];
 /// checkers that has no dma-heap core.
 const MODULE_LOADED_BY_TEST: &[&str] = &["arm64", "armhf", "debug-own"];
 
-/// Kernels with every checker: `debug` has the kernel's dma-heap core, `debug-own` has not.
+/// Kernels with every checker: `debug` has the kernel's dma-heap core, `debug-own` has not, and
+/// `debug-rt` is `debug-own` with real-time preemption.
 /// Booting and the search for leaks take most of the time there, so suites of one program share a
 /// machine. Their names end in `-checked`, `-of-each-kind` or `-in-one`.
-const CHECKED: &[&str] = &["debug", "debug-own"];
+const CHECKED: &[&str] = &["debug", "debug-own", "debug-rt"];
 
 /// Factor of all timeouts: how many times slower than usual a machine may be. They are for suites
 /// that hang.

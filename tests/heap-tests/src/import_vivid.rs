@@ -89,6 +89,9 @@ fn other_exporter() -> Result<Buffer> {
     Vgem::open()?.allocate(512 * page_size())
 }
 
+/// One MiB.
+const MIB: usize = 1 << 20;
+
 /// Returns a picture that fits into contiguous memory of any heap, or one that needs several runs.
 fn picture(access: Access) -> PixFormat {
     let pixel_format = match access {
@@ -100,13 +103,13 @@ fn picture(access: Access) -> PixFormat {
 
 /// Allocates a buffer for the larger picture and some more, with runs of every order.
 fn mixed(heap: &str) -> Result<Buffer> {
-    let large = (1280 * 720 * 2usize).next_multiple_of(256 * page_size());
+    let large = (1280 * 720 * 2usize).next_multiple_of(MIB);
     Heap::open(heap)?.allocate(large + (16 + 3) * page_size())
 }
 
 /// Allocates a contiguous buffer for the smaller picture.
 fn contiguous(heap: &str) -> Result<Buffer> {
-    Heap::open(heap)?.allocate(256 * page_size())
+    Heap::open(heap)?.allocate(MIB)
 }
 
 fn check_attached(buffer: &Buffer, expected: &[&str]) -> Result<()> {

@@ -34,7 +34,8 @@ pub fn add(tests: &mut Tests) {
 const CPUS: &str = "/sys/devices/system/cpu";
 const NODES: &str = "/sys/devices/system/node";
 
-const PARAMETERS: &str = "pool_max_percent=60 pool_max_mib=1048576";
+/// Load parameters with which the pools may keep most of memory.
+pub const PARAMETERS: &str = "pool_max_percent=60 pool_max_mib=1048576";
 
 /// The number of buffers per CPU. Descriptors for more are not available.
 const BUFFERS: usize = 100;
@@ -42,19 +43,19 @@ const BUFFERS: usize = 100;
 /// The difference in free memory, in bytes, that slabs and page tables may cause.
 const SLACK: usize = 24 * MIB;
 
-fn drop_caches() -> Result<()> {
+pub fn drop_caches() -> Result<()> {
     Ok(fs::write("/proc/sys/vm/drop_caches", "3")?)
 }
 
 /// Returns a heap with a pool. Beside a kernel's own heap `system` it is another one.
-fn pooled_heap() -> Result<Heap> {
+pub fn pooled_heap() -> Result<Heap> {
     let all = figures::read()?.into_iter().map(|(name, _)| name);
     let name = all.into_iter().find(|name| name.starts_with("system"));
     Heap::open(&name.context("no heap has a pool")?)
 }
 
 /// Unloads the module, if the kernel supports that, and in any case empties the pools.
-fn end(module: Module) -> Result<()> {
+pub fn end(module: Module) -> Result<()> {
     drop_caches()?;
     let kept = Figures::settled()?.kept();
     ensure!(kept == 0, "the pools keep {kept} bytes");
@@ -65,7 +66,7 @@ fn end(module: Module) -> Result<()> {
 }
 
 /// Returns the numbers in the names of the folders in `parent` that begin with `prefix`.
-fn numbered(parent: &str, prefix: &str) -> Result<Vec<usize>> {
+pub fn numbered(parent: &str, prefix: &str) -> Result<Vec<usize>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(parent).with_context(|| format!("cannot list {parent}"))? {
         let name = entry?.file_name();

@@ -24,6 +24,7 @@ mod mapping_types;
 mod memory_failure;
 mod prefill;
 mod pressure;
+mod removed;
 mod reserve;
 mod soak;
 mod stress;
@@ -100,6 +101,7 @@ fn main() -> Result<ExitCode> {
     dma32::add(&mut tests);
     importers::add(&mut tests);
     large::add(&mut tests);
+    removed::add(&mut tests);
     latency::add(&mut tests);
     carveout_importers::add(&mut tests);
     memory_failure::add(&mut tests);

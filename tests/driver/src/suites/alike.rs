@@ -15,7 +15,7 @@ pub struct Alike<'a> {
 /// Areas that are no multiples of 32 MiB. With pages of 16 KiB a block of pages has that size.
 pub const SMALL_BLOCKS: &str = "blocks of up to 4 MiB";
 
-/// Further kernels of Debian.
+/// Further kernels of Debian, and one with checkers.
 const KERNELS: &[(&str, Alike<'static>)] = &[
     ("rt-arm64", all_of("arm64")),
     (
@@ -34,6 +34,7 @@ const KERNELS: &[(&str, Alike<'static>)] = &[
     ),
     ("deb14-arm64", all_of("arm64")),
     ("rt-amd64", all_of("amd64")),
+    ("debug-rt", all_of("debug-own")),
 ];
 
 const fn all_of(target: &str) -> Alike<'_> {
@@ -65,7 +66,8 @@ mod tests {
     use super::super::{
         all,
         Environment,
-        Part, //
+        Part,
+        CHECKED, //
     };
     use super::*;
 
@@ -110,8 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn each_further_kernel_has_a_short_cut() {
-        for (target, _) in KERNELS {
+    fn each_further_kernel_of_debian_has_a_short_cut() {
+        for (target, _) in KERNELS
+            .iter()
+            .filter(|(target, _)| !CHECKED.contains(target))
+        {
             assert_eq!(
                 all()
                     .filter(|suite| suite.name.starts_with("short-cut") && suite.runs_on(target))

@@ -186,7 +186,7 @@ pub const SUITES: &[Suite] = &[
                 "--smp",
                 "8",
                 "--mem",
-                "8G",
+                "16G",
                 "--nodes",
                 "2",
                 "--append",
@@ -195,6 +195,19 @@ pub const SUITES: &[Suite] = &[
             command: "pool-tests large/",
             timeout: 400,
             exclusive: true,
+            ..GUEST
+        }),
+    },
+    Suite {
+        name: "removed-memory",
+        promise: "a block of memory that the pools keep pages of stays online, and goes offline \
+                  once they are empty; heaps work without it",
+        environment: Environment::Guest(Guest {
+            // The 64-bit Arm kernel does not remove memory that was present at boot.
+            targets: &["amd64"],
+            options: &["--no-module", "--append", "init_on_alloc=0", "--mem", "2G"],
+            command: "pool-tests removed/",
+            timeout: 300,
             ..GUEST
         }),
     },
