@@ -26,7 +26,7 @@
 //! Reference: <https://docs.kernel.org/driver-api/dma-buf.html>
 
 mod cpu_mapping;
-#[cfg(CONFIG_KUNIT)]
+#[cfg(any(CONFIG_KUNIT, rk_sample))]
 pub(crate) mod example;
 mod importers;
 mod operations;

@@ -13,6 +13,7 @@ mod leftovers;
 mod module;
 mod parameters;
 mod race;
+mod sample;
 
 use anyhow::{
     ensure,
@@ -46,6 +47,7 @@ fn main() -> Result<ExitCode> {
         busy::add(&mut tests);
         parameters::add(&mut tests);
         race::add(&mut tests);
+        sample::add(&mut tests);
     } else {
         beside::add(&mut tests);
     }

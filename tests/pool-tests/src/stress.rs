@@ -65,8 +65,10 @@ fn max_held() -> Result<usize> {
 
 const TOLERANCE: usize = 4 * MIB;
 
+/// Returns a size of a page up to 32 MiB.
 fn random_size(random: &mut fastrand::Rng) -> usize {
-    let pages = 1usize << random.usize(0..=12);
+    let largest = (16 * MIB / page_size()).ilog2();
+    let pages = 1usize << random.u32(0..=largest);
     (pages + random.usize(0..pages)) * page_size()
 }
 
