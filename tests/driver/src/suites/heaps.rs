@@ -85,8 +85,8 @@ pub const SUITES: &[Suite] = &[
         promise: "the kernel's udmabuf selftest passes beside the module, which sees its buffers",
         environment: Environment::Guest(Guest {
             targets: &["arm64"],
-            // Its last tests use a file of 1,024 huge pages.
-            options: &["--mem", "4G", "--append", "hugepages=1024"],
+            // Its last tests use a file of 1,024 huge pages of 2 MiB.
+            options: &["--mem", "4G", "--append", "hugepagesz=2M hugepages=1024"],
             command: "echo 0 > /proc/rk_dmabuf/peak && /share/udmabuf && \
                       read name bytes unit < /proc/rk_dmabuf/peak_bytes && [ $bytes -ge 16384 ] && \
                       grep -q 'Total: 0 KiB' /proc/rk_dmabuf/size",

@@ -5,6 +5,8 @@
 // Each test program uses only some of these functions.
 #![allow(dead_code)]
 
+pub mod imports;
+
 use std::{
     fs,
     path::{

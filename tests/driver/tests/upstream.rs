@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Checks that `docs/upstream.md` has each abstraction, with what it needs, who uses it, and names
+//! that exist.
+
+mod common;
+
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    fs, //
+};
+
+use common::{
+    imports::imports,
+    project,
+    rust_files_below, //
+};
+
+const PAGE: &str = "docs/upstream.md";
+
+/// A row of the page.
+struct Row {
+    interface: Vec<String>,
+    needs: BTreeSet<String>,
+    users: BTreeSet<String>,
+}
+
+/// Returns the words in code of a cell.
+fn code(cell: &str) -> impl Iterator<Item = String> + '_ {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
+/// Returns the rows of all tables, by the abstraction.
+fn rows(page: &str) -> BTreeMap<String, Row> {
+    let mut rows = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("| [`")) {
+        let cells: Vec<_> = line.split('|').collect();
+        let name = code(cells[1]).next().unwrap();
+        let row = Row {
+            interface: code(cells[2]).collect(),
+            needs: code(cells[3]).collect(),
+            users: code(cells[4]).collect(),
+        };
+        assert!(
+            rows.insert(name.clone(), row).is_none(),
+            "{name} is there twice"
+        );
+    }
+    rows
+}
+
+/// Returns the unit that a path belongs to: `abstractions::NAME`, a folder of policy, or a file of
+/// the machinery.
+fn unit(path: &[String]) -> Option<String> {
+    match path.first()?.as_str() {
+        "abstractions" => (path.len() > 1).then(|| path[..2].join("::")),
+        "decisions" | "bindings" => None,
+        first => Some(first.to_owned()),
+    }
+}
+
+/// Returns what each abstraction imports of the others, and who else imports it.
+fn found() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
+    let files: Vec<_> = ["src", "heaps", "procfs"]
+        .into_iter()
+        .flat_map(rust_files_below)
+        .collect();
+    let name = |unit: &str| unit.strip_prefix("abstractions::").map(str::to_owned);
+    let edges = imports(&files, unit);
+    let mut found: BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    for (from, to) in &edges {
+        let from_name = name(from);
+        if let Some(from) = &from_name {
+            found.entry(from.clone()).or_default();
+        }
+        for to in to.iter().filter_map(|to| name(to)) {
+            match &from_name {
+                Some(from) => found.entry(from.clone()).or_default().0.insert(to),
+                None => found.entry(to).or_default().1.insert(from.clone()),
+            };
+        }
+    }
+    found
+}
+
+#[test]
+fn each_abstraction_is_described() {
+    let page = fs::read_to_string(project().join(PAGE)).unwrap();
+    let rows = rows(&page);
+    let files = rust_files_below("src/abstractions");
+    let found = found();
+    assert!(found.len() > 40, "only {} are found", found.len());
+    let names = |list: Vec<&String>| list.into_iter().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(
+        names(rows.keys().collect()),
+        names(found.keys().collect()),
+        "{PAGE}"
+    );
+    for (name, (needs, users)) in &found {
+        let row = &rows[name];
+        assert_eq!(&row.needs, needs, "{PAGE}: what {name} needs");
+        assert_eq!(&row.users, users, "{PAGE}: who uses {name}");
+        let sources: String = rust_files_below(&format!("src/abstractions/{name}"))
+            .into_iter()
+            .map(|(_, text)| text)
+            .chain(fs::read_to_string(
+                project().join(format!("src/abstractions/{name}.rs")),
+            ))
+            .collect();
+        for item in &row.interface {
+            let item = item.trim_end_matches(['(', ')', '!']);
+            assert!(sources.contains(item), "{PAGE}: {name} has no {item}");
+        }
+    }
+}
