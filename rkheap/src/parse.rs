@@ -13,6 +13,7 @@ pub mod kernel_log;
 pub mod list_file;
 pub mod maps;
 pub mod records;
+pub mod stat;
 pub mod sum_file;
 pub mod trace_file;
 

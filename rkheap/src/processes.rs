@@ -9,7 +9,8 @@ use crate::buffer::{
 };
 use crate::parse::{
     fdinfo,
-    maps, //
+    maps,
+    stat, //
 };
 use crate::system::System;
 use std::collections::BTreeMap;
@@ -24,10 +25,22 @@ pub struct Scan {
     pub denied: usize,
 }
 
-/// Returns the PIDs of all processes.
+/// Returns the PIDs of all processes that have not ended.
 pub fn pids(system: &System) -> Vec<u32> {
     let names = system.names("/proc");
-    names.iter().filter_map(|name| name.parse().ok()).collect()
+    let pids = names.iter().filter_map(|name| name.parse().ok());
+    pids.filter(|pid| runs(system, *pid)).collect()
+}
+
+/// Returns whether a process exists and has not ended. One that has ended is in `/proc` until its
+/// parent waits for it, which may be never. One whose state cannot be read counts as running.
+pub fn runs(system: &System, pid: u32) -> bool {
+    let folder = format!("/proc/{pid}");
+    let text = system.text(&format!("{folder}/stat"));
+    match text.as_deref().and_then(stat::has_ended) {
+        Some(has_ended) => !has_ended,
+        None => system.exists(&folder),
+    }
 }
 
 /// Returns the descriptors of a process that refer to the dma-buf `inode`, sorted.
@@ -115,5 +128,28 @@ pub fn scan(system: &System) -> Scan {
     Scan {
         buffers: buffers.into_values().collect(),
         denied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_have_ended_are_not_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let system = System::new(root.path());
+        for (pid, state) in [(1, "S"), (2, "Z"), (3, "R"), (4, "X")] {
+            let folder = system.path(&format!("/proc/{pid}"));
+            fs::create_dir_all(&folder).unwrap();
+            let stat = format!("{pid} (a) S) {state} 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9\n");
+            fs::write(folder.join("stat"), stat).unwrap();
+        }
+        for name in ["5", "self"] {
+            fs::create_dir_all(system.path(&format!("/proc/{name}"))).unwrap();
+        }
+        // The state of 5 cannot be read.
+        assert_eq!(pids(&system), [1, 3, 5]);
+        assert!(runs(&system, 5) && !runs(&system, 2) && !runs(&system, 6));
     }
 }

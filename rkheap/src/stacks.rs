@@ -7,6 +7,7 @@ use crate::parse::trace_file::{
     self,
     Stack, //
 };
+use crate::processes;
 use crate::system::System;
 use crate::text;
 use anyhow::{
@@ -149,7 +150,7 @@ fn remove_stale(system: &System) {
         let pid = name
             .strip_prefix(PREFIX)
             .and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !system.exists(&format!("/proc/{pid}"))) {
+        if pid.is_some_and(|pid| !processes::runs(system, pid)) {
             let _ = fs::remove_dir(system.path(&format!("{INSTANCES}/{name}")));
         }
     }
@@ -214,10 +215,15 @@ mod tests {
     fn instances_of_ended_processes_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let instances = root.path().join(INSTANCES.trim_start_matches('/'));
-        for name in ["rkheap-1", "rkheap-2", "rkheap-x", "other-2"] {
+        for name in ["rkheap-1", "rkheap-2", "rkheap-3", "rkheap-x", "other-2"] {
             fs::create_dir_all(instances.join(name)).unwrap();
         }
-        fs::create_dir_all(root.path().join("proc/1")).unwrap();
+        for pid in ["1", "3"] {
+            fs::create_dir_all(root.path().join("proc").join(pid)).unwrap();
+        }
+        // Its parent has not waited for it.
+        let ended = "3 (rkheap) Z 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 9\n";
+        fs::write(root.path().join("proc/3/stat"), ended).unwrap();
         let system = System::new(root.path());
         remove_stale(&system);
         assert_eq!(system.names(INSTANCES), ["other-2", "rkheap-1", "rkheap-x"]);

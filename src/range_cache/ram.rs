@@ -164,18 +164,20 @@ impl RamRanges {
             let zones = self.ram.zones().filter(|zone| zone.is_below_4g() == is_low);
             zones.map(|zone| zone.spare_pages(below_4g)).sum()
         };
-        let spare = match below_4g {
-            true => spare(true),
-            false => spare(true)
-                .min(self.low.left())
-                .saturating_add(spare(false)),
+        let pools = self.pools.count();
+        let (share_of_low, high) = match below_4g {
+            true => (usize::MAX, 0),
+            false => (self.low.left(), spare(false)),
         };
-        let spare = spare.saturating_add(self.pools.count());
+        // What the kernel needs may be low memory beyond the share: it does not reduce the share.
+        let spare = spare(true)
+            .saturating_add(high)
+            .saturating_add(pools)
+            .saturating_sub(watermarks::reserve());
+        let most = share_of_low.saturating_add(high).saturating_add(pools);
         LeftBeyondArea {
             limit: self.all.left().saturating_add(reserve),
-            spare: spare
-                .saturating_sub(watermarks::reserve())
-                .saturating_add(reserve),
+            spare: spare.min(most).saturating_add(reserve),
             reserve,
         }
     }

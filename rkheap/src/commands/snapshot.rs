@@ -43,7 +43,7 @@ pub struct Snapshot {
     /// The sum of the sizes of all dma-bufs in bytes, if the module is loaded.
     #[serde(default)]
     pub total_bytes: Option<u64>,
-    /// The PIDs of all processes.
+    /// The PIDs of all processes that had not ended before the buffers were listed.
     pub processes: Vec<u32>,
     pub buffers: Vec<Buffer>,
 }
@@ -52,6 +52,8 @@ impl Snapshot {
     /// Takes a snapshot. Also returns the survey, for its remarks. Fails with [`Missing`] if
     /// `/proc` is not mounted.
     pub fn take(system: &System) -> Result<(Self, Survey)> {
+        // A process that is not among these has released its buffers.
+        let processes = processes::pids(system);
         let survey = Survey::take(system);
         // A buffer without an inode number cannot be identified later.
         let (buffers, unidentified): (Vec<Buffer>, Vec<Buffer>) = survey
@@ -65,7 +67,7 @@ impl Snapshot {
             complete: survey.complete,
             unidentified: unidentified.len(),
             total_bytes: total(system),
-            processes: processes::pids(system),
+            processes,
             buffers,
         };
         if snapshot.processes.is_empty() {

@@ -68,6 +68,7 @@ pub fn add(tests: &mut Tests) {
         frames::frames_after_files,
     );
     tests.add_within(LIMIT, "beyond/limit", limit::limit);
+    tests.add("no-area/estimate", limit::estimate);
     tests.add_within(LIMIT, "no-area/refused", limit::refused);
     tests.add_within(LIMIT, "beyond/killed", killed::killed);
     tests.add_within(LIMIT, "killed/waiting", killed::killed_while_waiting);

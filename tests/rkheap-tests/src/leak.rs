@@ -54,6 +54,7 @@ pub fn add(tests: &mut Tests) {
     tests.add("leak/watch/growth", growth);
     tests.add("leak/watch/limit", limit);
     tests.add("leak/watch/until-the-process-ends", until_the_process_ends);
+    tests.add("leak/watch/until-a-zombie", until_a_zombie);
 }
 
 /// Kills the holders of a buffer.
@@ -336,7 +337,7 @@ fn until_the_process_ends() -> Result<()> {
         Ok(())
     })?;
     let pid = child.pid();
-    // Without a wait the process would stay as a zombie.
+    // With a wait the process is not even a zombie afterwards.
     let waiter = std::thread::spawn(move || child.succeed());
     let output = rkheap(&format!("leak --watch --pid {pid} --interval 0.1"))?;
     output.expect(0)?.reports("has ended")?;
@@ -348,4 +349,26 @@ fn until_the_process_ends() -> Result<()> {
     rkheap(&format!("leak --watch --pid {pid}"))?
         .expect(3)?
         .reports("there is no process")
+}
+
+// The parent of a process that has ended may not wait for it as long as it runs itself.
+fn until_a_zombie() -> Result<()> {
+    let child = Child::run(|| {
+        // What follows the name in `/proc/PID/stat` is the state.
+        rename_thread("a) S 1 (")?;
+        let _buffer = Heap::open("system")?.allocate(1 << 20)?;
+        sleep(Duration::from_secs(1));
+        Ok(())
+    })?;
+    let pid = child.pid();
+    // The count ends the command if it does not notice the end of the process.
+    let watch = format!("leak --watch --pid {pid} --interval 0.1 --count 100");
+    let output = rkheap(&watch)?;
+    output.expect(0)?.reports("has ended")?;
+    ensure!(
+        output.stdout.ends_with("nothing was left behind\n"),
+        "{output:?}"
+    );
+    rkheap(&watch)?.expect(3)?.reports("there is no process")?;
+    child.succeed()
 }

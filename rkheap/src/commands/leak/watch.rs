@@ -104,7 +104,7 @@ pub fn run(system: &System, output: Output, options: &Leak) -> Result<Status> {
         pid.is_some_and(|pid| !snapshot.processes.contains(&pid))
     };
     if let (true, Some(pid)) = (ended(&before), options.pid) {
-        return Err(Missing(format!("there is no process {pid}")).into());
+        return Err(Missing(format!("there is no process {pid}, or it has ended")).into());
     }
     let mut count = 0;
     let too_much = loop {

@@ -16,6 +16,7 @@ use anyhow::{
 };
 use guest_support::expect_errno;
 use guest_support::heap::Heap;
+use guest_support::heaps_file;
 use guest_support::ktap::diagnose;
 use guest_support::page_size;
 use nix::errno::Errno;
@@ -61,6 +62,21 @@ pub fn limit() -> Result<()> {
             "{got} bytes, limit {limit}, areas {areas}"
         );
     }
+    Ok(())
+}
+
+// Where all memory is below 4 GiB, the share of it is the limit of all: as long as more can be
+// spared, the estimate of what is available is not less than what is left up to the limit.
+pub fn estimate() -> Result<()> {
+    let column = |heap: &str, name: &str| {
+        heaps_file::size(heap, name)?.with_context(|| format!("{heap} has no {name}"))
+    };
+    let (left, spare) = (column("cma", "left")?, column("cma", "spare")?);
+    let all = column("cma-dma32", "spare")?;
+    diagnose(&format!("left {left}, spare {spare}, for cma-dma32 {all}"));
+    ensure!(all > left + 64 * MIB, "memory is short");
+    // The two numbers of pages are rounded on their own.
+    ensure!(spare + MIB > left, "spare {spare}, left {left}");
     Ok(())
 }
 
