@@ -57,7 +57,8 @@ module! {
     license: "GPL v2",
 }
 
-/// `_IO('R', 0)`: exports a dma-buf of as many pages as the argument says, and returns a descriptor.
+/// `_IO('R', 0)`: exports a dma-buf of as many pages as the argument says, and returns its
+/// descriptor.
 const EXPORT: u32 = (b'R' as u32) << 8;
 
 /// The largest number of pages of a dma-buf.

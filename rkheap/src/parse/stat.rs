@@ -23,7 +23,7 @@ mod tests {
 
     fn stat(name: &str, state: &str, threads: u32) -> String {
         format!(
-            "143 ({name}) {state} 1 143 143 0 -1 4194316 0 0 0 0 0 0 0 0 20 0 {threads} 0 2910 0 0\n"
+            "143 ({name}) {state} 1 143 143 0 -1 4194316 0 0 0 0 0 0 0 0 20 0 {threads} 0 2910 0\n"
         )
     }
 
