@@ -91,6 +91,7 @@ fn each_abstraction_is_described() {
     let page = fs::read_to_string(project().join(PAGE)).unwrap();
     let rows = rows(&page);
     let files = rust_files_below("src/abstractions");
+    let files = rust_files_below("src/abstractions");
     let found = found();
     assert!(found.len() > 40, "only {} are found", found.len());
     let names = |list: Vec<&String>| list.into_iter().cloned().collect::<BTreeSet<_>>();
@@ -103,12 +104,11 @@ fn each_abstraction_is_described() {
         let row = &rows[name];
         assert_eq!(&row.needs, needs, "{PAGE}: what {name} needs");
         assert_eq!(&row.users, users, "{PAGE}: who uses {name}");
-        let sources: String = rust_files_below(&format!("src/abstractions/{name}"))
-            .into_iter()
-            .map(|(_, text)| text)
-            .chain(fs::read_to_string(
-                project().join(format!("src/abstractions/{name}.rs")),
-            ))
+        let prefixes = ["/", "."].map(|end| format!("src/abstractions/{name}{end}"));
+        let sources: String = files
+            .iter()
+            .filter(|(file, _)| prefixes.iter().any(|prefix| file.starts_with(prefix)))
+            .map(|(_, text)| text.as_str())
             .collect();
         for item in &row.interface {
             let item = item.trim_end_matches(['(', ')', '!']);
