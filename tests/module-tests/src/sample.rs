@@ -70,7 +70,7 @@ fn sample() -> Result<()> {
     ensure!(buffer.info()?.exporter == "rk_dma_heap_example");
     // The module sees the buffer of another one.
     let total = fs::read_to_string("/proc/rk_dmabuf/size")?;
-    let expected = format!("Total: {} KiB", 4 * page_size() >> 10);
+    let expected = format!("Total: {} KiB", (4 * page_size()) >> 10);
     ensure!(total.contains(&expected), "{total}");
     ensure!(fs::read_to_string(EXPORTED)? == "1\n");
 
