@@ -49,8 +49,9 @@ fn open(names: &[String]) -> Result<Vec<Heap>> {
 /// Returns a size from one page to 4 MiB, logarithmically distributed with a preference for small
 /// sizes, and rarely a power of two.
 fn random_size(random: &mut fastrand::Rng) -> usize {
-    let largest = random.usize(0..=9);
-    let pages = 1 << random.usize(0..=largest);
+    const LARGEST: usize = 2 << 20;
+    let largest = random.u32(0..=(LARGEST / page_size()).ilog2());
+    let pages = 1 << random.u32(0..=largest);
     page_size() * (pages + random.usize(0..pages))
 }
 
