@@ -65,7 +65,7 @@ const EXPORT: u32 = (b'R' as u32) << 8;
 const MAX_PAGES: usize = 1024;
 
 /// The number of dma-bufs that were exported.
-static EXPORTED: Atomic<u64> = Atomic::new(0);
+static EXPORTED: Atomic<u32> = Atomic::new(0);
 
 /// An open file of the device.
 struct Opened;

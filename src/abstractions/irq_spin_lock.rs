@@ -2,9 +2,9 @@
 
 //! Spin locks that are held with the local interrupts disabled.
 //!
-//! The locks of the `kernel` crate leave interrupts enabled. Callers of an exported function may
-//! hold a lock that interrupt handlers acquire as well, so a lock that is acquired there must not
-//! be interrupted by such a handler.
+//! The locks that the `kernel` crate of 7.2 has leave interrupts enabled. Callers of an exported
+//! function may hold a lock that interrupt handlers acquire as well, so a lock that is acquired
+//! there must not be interrupted by such a handler.
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 

@@ -91,7 +91,6 @@ fn each_abstraction_is_described() {
     let page = fs::read_to_string(project().join(PAGE)).unwrap();
     let rows = rows(&page);
     let files = rust_files_below("src/abstractions");
-    let files = rust_files_below("src/abstractions");
     let found = found();
     assert!(found.len() > 40, "only {} are found", found.len());
     let names = |list: Vec<&String>| list.into_iter().cloned().collect::<BTreeSet<_>>();
