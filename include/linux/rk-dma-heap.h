@@ -11,6 +11,8 @@
  * optional looks them up with symbol_get(), and calls symbol_put() when it needs neither them nor
  * what it has allocated any more.
  *
+ * The Rockchip heap is rk-dma-heap-cma.
+ *
  * A reference to a heap does not keep the module loaded. A driver may leave its references when it
  * is unloaded. The first put without a reference is warned of; all such puts are ignored.
  */
