@@ -100,7 +100,7 @@ struct rk_dma_heap *rk_dma_heap_find(const char *name);
  * or opened its device node: they get -ENODEV. When the function returns, none of the heap's
  * operations is being called, and none is called any more. The same happens to a heap that its
  * driver has not put when the driver has been unloaded. While the driver's exit function is
- * running, nothing is allocated from the heap.
+ * running, nothing is allocated from the heap, unless the kernel has no kprobes.
  */
 void rk_dma_heap_put(struct rk_dma_heap *heap);
 
