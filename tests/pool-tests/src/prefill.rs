@@ -128,28 +128,42 @@ fn given_back() -> Result<()> {
     memory::is_back(before, tolerance)
 }
 
-// A heap that does not use the pool gets what the pool has in advance, before a request fails. The
-// number of buffers does not show that: it varies by a dozen without it too, because the kernel
-// gives up sooner or later.
+// A heap that does not use the pool has as much memory as without: what the pool has in advance is
+// given back before a request fails.
 fn other_heap() -> Result<()> {
+    // The number of buffers varies by a dozen without the pool too, because the kernel gives up
+    // sooner or later. So the best of some attempts counts.
+    const ATTEMPTS: usize = 4;
     let _module = Module::load(PARAMETERS)?;
     let killed = memory::oom_kills()?;
     let heap = Heap::open("system-dma32")?;
+    // What the first count leaves in its pool is there in the second one too.
+    heap.exhaust(4 * MIB)?;
     let without = heap.exhaust(4 * MIB)?.len();
-    set(SIZE)?;
-    wait_for(SIZE)?;
-    let before = pool()?;
-    let held = heap.exhaust(4 * MIB)?;
-    let after = pool()?;
-    diagnose(&format!(
-        "{without} buffers without it, {} with it, then {after:?}",
-        held.len()
-    ));
-    ensure!(after.kept() <= SIZE / 8, "it keeps {after:?}");
-    ensure!(
-        after.reclaimed >= before.reclaimed + SIZE / 8 * 7,
-        "{before:?}, then {after:?}"
-    );
+    let mut with = 0;
+    for _ in 0..ATTEMPTS {
+        set(0)?;
+        set(SIZE)?;
+        wait_for(SIZE)?;
+        let before = pool()?;
+        let held = heap.exhaust(4 * MIB)?;
+        let after = pool()?;
+        diagnose(&format!(
+            "{without} buffers without it, {} with it, then {after:?}",
+            held.len()
+        ));
+        ensure!(after.kept() <= SIZE / 8, "it keeps {after:?}");
+        ensure!(
+            after.reclaimed >= before.reclaimed + SIZE / 8 * 7,
+            "{before:?}, then {after:?}"
+        );
+        with = held.len().max(with);
+        // Without giving way, 16 would be missing.
+        if with + 8 >= without {
+            break;
+        }
+    }
+    ensure!(with + 8 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
 }
