@@ -11,6 +11,7 @@ use std::{
 };
 
 use common::{
+    code,
     project,
     rust_files_below, //
 };
@@ -64,15 +65,6 @@ fn rows(page: &str, heading: &str) -> Vec<Vec<String>> {
         "{PAGE} has no table with the heading {heading:?}"
     );
     rows
-}
-
-/// Returns the words in code of a cell.
-fn code(cell: &str) -> Vec<String> {
-    cell.split('`')
-        .skip(1)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
 }
 
 /// Returns a table by the name in its first column, with the cells of `columns`, without the marks

@@ -14,6 +14,7 @@ use std::{
 };
 
 use common::{
+    code,
     imports::imports,
     project,
     rust_files_below, //
@@ -28,21 +29,16 @@ struct Row {
     users: BTreeSet<String>,
 }
 
-/// Returns the words in code of a cell.
-fn code(cell: &str) -> impl Iterator<Item = String> + '_ {
-    cell.split('`').skip(1).step_by(2).map(str::to_owned)
-}
-
 /// Returns the rows of all tables, by the abstraction.
 fn rows(page: &str) -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for line in page.lines().filter(|line| line.starts_with("| [`")) {
         let cells: Vec<_> = line.split('|').collect();
-        let name = code(cells[1]).next().unwrap();
+        let name = code(cells[1]).swap_remove(0);
         let row = Row {
-            interface: code(cells[2]).collect(),
-            needs: code(cells[3]).collect(),
-            users: code(cells[4]).collect(),
+            interface: code(cells[2]),
+            needs: code(cells[3]).into_iter().collect(),
+            users: code(cells[4]).into_iter().collect(),
         };
         assert!(
             rows.insert(name.clone(), row).is_none(),

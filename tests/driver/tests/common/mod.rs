@@ -60,3 +60,12 @@ pub fn rust_files_below(folder: &str) -> Vec<(String, String)> {
     files.sort();
     files
 }
+
+/// Returns the words in code of a cell of a table.
+pub fn code(cell: &str) -> Vec<String> {
+    cell.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
