@@ -20,6 +20,7 @@ use nix::sys::mman::{
 use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::ptr::NonNull;
 
 /// The unit of access.
@@ -53,6 +54,10 @@ impl Mapping {
 
     /// Lets the kernel use single pages for this mapping, so that each can be pinned or freed.
     pub fn in_single_pages(&self) -> nix::Result<()> {
+        // A kernel without transparent huge pages uses nothing else, and does not know the advice.
+        if !Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+            return Ok(());
+        }
         let start = self.start.cast();
         // SAFETY: Concerns a mapping of this process, whose contents do not change.
         unsafe { nix::sys::mman::madvise(start, self.len, MmapAdvise::MADV_NOHUGEPAGE) }
