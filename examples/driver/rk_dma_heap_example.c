@@ -171,24 +171,24 @@ static void example_frame_exit(void *data)
 	rk_dma_heap_buffer_free(this->frame);
 }
 
-/* Access by the CPU: begin, map, access, unmap, end. Each begin that succeeds needs its end. */
+/* Access by the CPU: map, begin, access, end, unmap. Each begin that succeeds needs its end. */
 static int example_frame_fill(struct example *this)
 {
 	struct iosys_map map;
 	size_t i;
-	int ret, end;
+	int ret;
 
-	ret = dma_buf_begin_cpu_access(this->frame, DMA_TO_DEVICE);
+	ret = dma_buf_vmap_unlocked(this->frame, &map);
 	if (ret)
 		return ret;
-	ret = dma_buf_vmap_unlocked(this->frame, &map);
+	ret = dma_buf_begin_cpu_access(this->frame, DMA_TO_DEVICE);
 	if (!ret) {
 		for (i = 0; i < FRAME_SIZE; i += sizeof(u32))
 			iosys_map_wr(&map, i, u32, i);
-		dma_buf_vunmap_unlocked(this->frame, &map);
+		ret = dma_buf_end_cpu_access(this->frame, DMA_TO_DEVICE);
 	}
-	end = dma_buf_end_cpu_access(this->frame, DMA_TO_DEVICE);
-	return ret ?: end;
+	dma_buf_vunmap_unlocked(this->frame, &map);
+	return ret;
 }
 
 /*
@@ -274,7 +274,31 @@ detach:
 	return ret;
 }
 
-static int example_copy_mapped(struct example *this, struct dma_buf *buffer)
+/* Copies between mappings. Each begin that succeeds needs its end. */
+static int example_copy_mapped(struct example *this, const struct iosys_map *source,
+			       struct dma_buf *buffer, struct iosys_map *target)
+{
+	int ret, end;
+
+	ret = dma_buf_begin_cpu_access(this->frame, DMA_FROM_DEVICE);
+	if (ret)
+		return ret;
+	ret = dma_buf_begin_cpu_access(buffer, DMA_TO_DEVICE);
+	if (!ret) {
+		/* Buffers of heaps are memory, those of other exporters may be registers. */
+		iosys_map_memcpy_to(target, 0, source->vaddr,
+				    min_t(size_t, buffer->size, FRAME_SIZE));
+		ret = dma_buf_end_cpu_access(buffer, DMA_TO_DEVICE);
+	}
+	end = dma_buf_end_cpu_access(this->frame, DMA_FROM_DEVICE);
+	return ret ?: end;
+}
+
+/*
+ * The hardware would have done this. Where devices pass buffers on, mapping before begin costs
+ * less (docs/drivers.md, "Who syncs").
+ */
+static int example_copy_by_cpu(struct example *this, struct dma_buf *buffer)
 {
 	struct iosys_map source, target;
 	int ret;
@@ -284,31 +308,11 @@ static int example_copy_mapped(struct example *this, struct dma_buf *buffer)
 		return ret;
 	ret = dma_buf_vmap_unlocked(buffer, &target);
 	if (!ret) {
-		/* Buffers of heaps are memory, those of other exporters may be registers. */
-		iosys_map_memcpy_to(&target, 0, source.vaddr,
-				    min_t(size_t, buffer->size, FRAME_SIZE));
+		ret = example_copy_mapped(this, &source, buffer, &target);
 		dma_buf_vunmap_unlocked(buffer, &target);
 	}
 	dma_buf_vunmap_unlocked(this->frame, &source);
 	return ret;
-}
-
-/* The hardware would have done this. */
-static int example_copy_by_cpu(struct example *this, struct dma_buf *buffer)
-{
-	int ret, end;
-
-	ret = dma_buf_begin_cpu_access(this->frame, DMA_FROM_DEVICE);
-	if (ret)
-		return ret;
-	ret = dma_buf_begin_cpu_access(buffer, DMA_TO_DEVICE);
-	if (!ret) {
-		ret = example_copy_mapped(this, buffer);
-		end = dma_buf_end_cpu_access(buffer, DMA_TO_DEVICE);
-		ret = ret ?: end;
-	}
-	end = dma_buf_end_cpu_access(this->frame, DMA_FROM_DEVICE);
-	return ret ?: end;
 }
 
 static int example_copy(struct example *this, s32 fd)

@@ -119,7 +119,7 @@ int rk_dma_heap_set_dev(struct device *heap_dev);
  * rk_dma_heap_buffer_alloc() - allocate a dma-buf
  * @heap: heap to allocate from
  * @len: size in bytes, rounded up to whole pages
- * @fd_flags: access mode of the dma-buf's file
+ * @fd_flags: O_CLOEXEC and access mode of the dma-buf's file
  * @heap_flags: 0 or RK_DMA_HEAP_UNCACHED
  * @name: name of the dma-buf, or NULL for the name of the calling thread
  *
@@ -141,7 +141,7 @@ void rk_dma_heap_buffer_free(struct dma_buf *dmabuf);
  * rk_dma_heap_bufferfd_alloc() - allocate a dma-buf for the calling process
  * @heap: heap to allocate from
  * @len: size in bytes, rounded up to whole pages
- * @fd_flags: flags of the file descriptor
+ * @fd_flags: O_CLOEXEC and access mode of the dma-buf's file
  * @heap_flags: 0 or RK_DMA_HEAP_UNCACHED
  * @name: name of the dma-buf, or NULL for the name of the calling thread
  *
@@ -231,8 +231,8 @@ void *rk_dma_heap_get_drvdata(struct rk_dma_heap *heap);
  * the heap's node. It is valid until the caller drops its reference.
  *
  * Where all DMA goes through bounce buffers (swiotlb=force, confidential guests), a mapping for
- * this device is one. To maintain the caches over the memory itself, pass its physical address to
- * dma_sync_single_for_device() and dma_sync_single_for_cpu().
+ * this device is a bounce buffer. To maintain the caches over the memory itself, pass its physical
+ * address to dma_sync_single_for_device() and dma_sync_single_for_cpu().
  *
  * Return: a device for DMA mappings of the heap's memory, or NULL if there is no such heap.
  */
@@ -298,9 +298,9 @@ void *rk_vmap_contig_pfn(unsigned long pfn, unsigned int count, pgprot_t prot);
 
 /*
  * The functions of Android's kernels, for the module's heaps of /dev/dma_heap. A driver may look
- * them up with symbol_get(). dma_heap_find() and dma_heap_put() do not sleep. The flags have the
- * types of Rockchip's kernels, also where Android's own have 64 bits for heap_flags: no flag
- * exists, and on 32-bit arm the two are passed in different registers.
+ * them up with symbol_get(). dma_heap_find() and dma_heap_put() do not sleep. heap_flags has 32
+ * bits, as in Rockchip's kernels; in Android's own it has 64. On 32-bit arm the two are passed in
+ * different registers, so compile a driver with this header. No flag exists, so nothing is lost.
  *
  * The module leaves out those that the kernel exports itself. A driver for such a kernel defines
  * RK_KERNEL_HAS_NAME for each of them, if the kernel's declaration is another one.

@@ -60,7 +60,7 @@ fn needs(stack: Stack) -> Needs {
         },
         Stack::Libcamera => Needs {
             subject: "libcamera",
-            heaps: &["linux,cma", "reserved", "default_cma_region", "system"],
+            heaps: &["linux,cma", "reserved", "system"],
             devices: &["/dev/media0"],
             device_cure: "no camera was found: connect it, and load its driver and its overlay",
         },

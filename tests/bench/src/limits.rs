@@ -73,18 +73,18 @@ pub fn find(row: &str, size: usize) -> Option<&'static Limit> {
 
 const EXPORT_COST: &str = "docs/profile.md: every heap needs 2,628 of the in-tree heap's 3,910 \
     instructions to export a dma-buf and to install a descriptor. This is a ratio of 0.67, 0.31 \
-    and 0.033. The aim leaves 420 instructions for everything else, but 710 are needed: 145 check \
+    and 0.033. The aim leaves 420 instructions for everything else, but 740 are needed: 145 check \
     the request and find the heap, 220 take memory from the pool, and 200 add the buffer to the \
     module's list of its own buffers with its allocating process and time. Without that list the \
     ratio would be 0.81";
 const TRACKING_COST: &str = "tracking and naming a buffer takes 390 instructions per allocation \
-    and 255 per close, see the table of tracking costs. Without them 4 KiB cold is 1.13, \
+    and 150 per close, see the table of tracking costs. Without them 4 KiB cold is 1.13, \
     allocate and close 0.95, and contiguous memory 1.00. The rest are checks: an allocation that \
     must not trigger the OOM killer checks the kernel's reserves, and an interruptible one checks \
     for pending signals";
 const ZEROED_AT_CLOSE: &str = "docs/profile.md: every heap needs 2,054 of the in-tree heap's \
     2,459 instructions. The module zeroes the page at close, which takes 285 instructions; the \
-    in-tree heap zeroes it at allocation. Untracking the buffer takes 255. Deferring the page to \
+    in-tree heap zeroes it at allocation. Untracking the buffer takes 150. Deferring the page to \
     the kernel thread would cost more than zeroing it";
 const VIEW_COUNT: &str = "65 instructions check whether a 2 MiB entry fits, and 40 count the \
     mapping as a view of the CPU when it is made and when it is gone. Without a view, devices get \
@@ -107,7 +107,7 @@ const CPU_ACCESS: &str = "32 instructions per ioctl: the module looks at what th
     hold, at the direction in which each importer has mapped the buffer, and at the kernel \
     mapping. Each further importer takes 15 per ioctl, and the in-tree heap 367 for 4 KiB";
 const ATTACH_COST: &str = "docs/profile.md: 2,962 instructions that do not depend on the size, \
-    in place of the 2,962 that the in-tree heap takes besides cache maintenance; maintenance takes \
+    in place of the 2,900 to 3,000 that the in-tree heap takes besides cache maintenance; maintenance takes \
     none. All but 500 are the kernel's and the driver's own. Filling the scatter list in place and \
     counting its entries by list of runs saved 175; 2,680 would leave 220 for the attachment, its \
     scatter list, the lock of the importers, and the look at how the device accesses memory";
@@ -115,7 +115,7 @@ const SCATTER_LIST: &str = "docs/profile.md: each attachment has a scatter list 
     with 163 instructions for each entry of 2 MiB, 110 of them the DMA interface's, and 340 for \
     its memory. Maintenance takes none. Filling an entry by one call and counting the entries by \
     list of runs saved 40 per entry; fewer entries need larger runs or a list that attachments \
-    share. A contiguous buffer of this size has a ratio of 0.0006";
+    share. A contiguous buffer of this size has a ratio of 0.0007";
 const CACHE_STATE: &str = "80 instructions when a buffer is mapped and unmapped, for how the \
     device accesses the memory. Without a view of the CPU they save the maintenance, which takes \
     512 for 4 KiB";

@@ -185,9 +185,9 @@ fn killed_while_attaching() -> Result<()> {
     client::load("")?;
     let client = Client::open()?;
     let own = Heap::open("system")?.allocate(SIZE)?;
-    let buffer = before(READER_WAITS, || {
-        // What an earlier attempt has begun is finished.
-        eventually(HELD * 2, || ensure_ranges(1))?;
+    // What an earlier attempt has begun is finished before the next one.
+    let idle = || eventually(HELD * 2, || ensure_ranges(1));
+    let buffer = before(READER_WAITS, idle, || {
         let buffer = client.export(HELD.as_millis().try_into()?)?;
         kill_readers()?;
         Ok(buffer)

@@ -45,8 +45,8 @@ pub struct Outcome {
     pub count: Count,
     /// Lines about failed and skipped tests, to be printed.
     pub remarks: Vec<String>,
-    /// Whether the suite was not begun, since the time was up.
-    pub left_out: bool,
+    /// Why the suite was not begun.
+    pub left_out: Option<&'static str>,
 }
 
 impl Outcome {
@@ -58,20 +58,20 @@ impl Outcome {
     }
 
     /// Returns the outcome of a suite that was not begun, which counts as one skipped test.
-    pub fn left_out() -> Outcome {
+    pub fn left_out(reason: &'static str) -> Outcome {
         Outcome {
             count: Count {
                 skipped: 1,
                 ..Count::default()
             },
-            left_out: true,
+            left_out: Some(reason),
             ..Outcome::default()
         }
     }
 
     /// Returns whether the suite did what it should: its tests passed, or it was left out.
     pub fn is_success(&self) -> bool {
-        self.left_out || self.count.is_success()
+        self.left_out.is_some() || self.count.is_success()
     }
 
     /// Adds one failure.
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_counted_and_no_failure() {
-        let outcome = Outcome::left_out();
+        let outcome = Outcome::left_out("the time is up");
         assert!(outcome.is_success());
         assert_eq!(outcome.count.to_string(), "0 passed, 0 failed, 1 skipped");
         assert!(!Outcome::failure("reason".to_owned()).is_success());

@@ -153,8 +153,10 @@ fn main() -> Result<ExitCode> {
         paths.insert(target.as_str(), Paths::find(target)?);
     }
     let end = arguments.until.map(Duration::from_secs);
+    let memory = host_memory()?;
     let done = schedule::run(&jobs, arguments.jobs, |job| match paths.get(job.target) {
-        _ if is_over(end) => Outcome::left_out(),
+        _ if is_over(end) => Outcome::left_out("the time is up"),
+        _ if needs_more_than(memory, job) => Outcome::left_out("the host has too little memory"),
         Some(paths) => run(job, paths, arguments.jobs > 1),
         None => Outcome::default(),
     });
@@ -194,7 +196,7 @@ fn record(
         let label = Job { target, suite }.label();
         let result = done
             .iter()
-            .find(|done| done.label == label && !done.result.left_out);
+            .find(|done| done.label == label && done.result.left_out.is_none());
         let (Some(done), Some(paths)) = (result, paths.get(target)) else {
             continue;
         };
@@ -204,6 +206,26 @@ fn record(
         }
     }
     record.write(file)
+}
+
+/// Returns the memory of this machine in GiB, rounded up.
+fn host_memory() -> Result<u64> {
+    const KIB_IN_GIB: u64 = 1 << 20;
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .context("no MemTotal in /proc/meminfo")?;
+    Ok(kib.parse::<u64>()?.div_ceil(KIB_IN_GIB))
+}
+
+/// Returns whether the machine of a suite has more memory than so many GiB.
+fn needs_more_than(gib: u64, job: &Job) -> bool {
+    match &job.suite.environment {
+        Environment::Host { .. } => false,
+        Environment::Guest(guest) => guest.memory() > gib,
+    }
 }
 
 /// Returns whether `end`, which is the time since 1970, has come.
@@ -238,8 +260,10 @@ fn run(job: &Job, paths: &Paths, concurrent: bool) -> Outcome {
 /// Prints the failed suites once more, because their first report may be far up, and those that
 /// were left out.
 fn print_failures(done: &[JobResult<Outcome>]) {
-    for JobResult { label, .. } in done.iter().filter(|done| done.result.left_out) {
-        println!("left out, the time is up: {label}");
+    for JobResult { label, result, .. } in done {
+        if let Some(reason) = result.left_out {
+            println!("left out, {reason}: {label}");
+        }
     }
     let failed = done.iter().filter(|done| !done.result.is_success());
     for (index, JobResult { label, result, .. }) in failed.enumerate() {

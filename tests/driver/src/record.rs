@@ -143,9 +143,9 @@ impl Record {
             }
         }
         page += "\n## Suites\n\n\
-                 The number of tests that passed, of all, those that were skipped included, and \
-                 the time of all in minutes, in QEMU without KVM on two cores, beside other \
-                 suites.\n";
+                 *passed* is the number of tests that passed, of all tests of the suite; those \
+                 that were skipped count among all. *minutes* is the time of the suite in QEMU \
+                 without KVM, on two cores, while other suites ran.\n";
         for (target, suites) in &self.0 {
             let _ = writeln!(page, "\n### {target}\n");
             let _ = writeln!(page, "| suite | kernel | passed | minutes | day | commit |");

@@ -107,6 +107,16 @@ impl Part {
 }
 
 impl Guest {
+    /// Returns the memory that the options ask for in GiB, rounded up, or 0 if they name none.
+    pub fn memory(&self) -> u64 {
+        let size = self.options.windows(2).find(|pair| pair[0] == "--mem");
+        let size = size.map_or("", |pair| pair[1]);
+        let in_units = |unit| size.strip_suffix(unit)?.parse::<u64>().ok();
+        in_units('G')
+            .or(in_units('M').map(|mib| mib.div_ceil(1024)))
+            .unwrap_or(0)
+    }
+
     /// Returns the timeout on `target` in seconds.
     pub fn timeout_on(&self, target: &str) -> u32 {
         let checked = match CHECKED.contains(&target) {
@@ -272,6 +282,20 @@ mod tests {
                 "{}",
                 suite.name
             );
+        }
+    }
+
+    #[test]
+    fn memory_is_what_the_options_say() {
+        let memory = |options| Guest { options, ..GUEST }.memory();
+        assert_eq!(memory(&["--smp", "8", "--mem", "16G"]), 16);
+        assert_eq!(memory(&["--mem", "1500M"]), 2);
+        assert_eq!(memory(NO_MODULE), 0);
+        for suite in all() {
+            if let Environment::Guest(guest) = &suite.environment {
+                let names_memory = guest.options.contains(&"--mem");
+                assert_eq!(guest.memory() > 0, names_memory, "{}", suite.name);
+            }
         }
     }
 

@@ -82,6 +82,22 @@ fn found() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
     found
 }
 
+/// Returns whether each name of a path is there as a whole word.
+fn has_name(sources: &str, path: &str) -> bool {
+    path.split("::").all(|name| {
+        sources
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .any(|word| word == name)
+    })
+}
+
+#[test]
+fn a_part_of_a_word_is_no_name() {
+    assert!(has_name("fn map_pages(", "map_pages"));
+    assert!(!has_name("fn map_pages(", "map"));
+    assert!(has_name("impl Pool { fn take() }", "Pool::take"));
+}
+
 #[test]
 fn each_abstraction_is_described() {
     let page = fs::read_to_string(project().join(PAGE)).unwrap();
@@ -107,7 +123,7 @@ fn each_abstraction_is_described() {
             .collect();
         for item in &row.interface {
             let item = item.trim_end_matches(['(', ')', '!']);
-            assert!(sources.contains(item), "{PAGE}: {name} has no {item}");
+            assert!(has_name(&sources, item), "{PAGE}: {name} has no {item}");
         }
     }
 }

@@ -336,15 +336,22 @@ pub fn eventually<T>(limit: Duration, mut condition: impl FnMut() -> Result<T>) 
 
 /// Calls `attempt` until it succeeds or has failed five times, for what only counts if it is done
 /// before `limit` is over. An attempt that fails earlier is the last: the machine was fast enough.
-pub fn before<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+/// `prepare` is called before each attempt, and its time does not count.
+pub fn before<T>(
+    limit: Duration,
+    mut prepare: impl FnMut() -> Result<()>,
+    mut attempt: impl FnMut() -> Result<T>,
+) -> Result<T> {
     const ATTEMPTS: u32 = 5;
     for _ in 1..ATTEMPTS {
+        prepare()?;
         let start = Instant::now();
         let result = attempt();
         if result.is_ok() || start.elapsed() < limit {
             return result;
         }
     }
+    prepare()?;
     attempt()
 }
 
@@ -356,14 +363,34 @@ mod tests {
     // fork.
 
     #[test]
+    fn the_time_to_prepare_does_not_count() {
+        let limit = Duration::from_millis(50);
+        let prepare = || {
+            std::thread::sleep(limit * 2);
+            Ok(())
+        };
+        let mut count = 0;
+        let result: Result<()> = before(limit, prepare, || {
+            count += 1;
+            bail!("at once");
+        });
+        assert!(result.is_err());
+        assert_eq!(count, 1);
+    }
+
+    #[test]
     fn an_attempt_that_is_too_slow_is_repeated() {
         let attempts = |limit, succeeds_at| {
             let mut count = 0;
-            let result = before(limit, || {
-                count += 1;
-                ensure!(count == succeeds_at);
-                Ok(())
-            });
+            let result = before(
+                limit,
+                || Ok(()),
+                || {
+                    count += 1;
+                    ensure!(count == succeeds_at);
+                    Ok(())
+                },
+            );
             (count, result.is_ok())
         };
         let hour = Duration::from_secs(3600);

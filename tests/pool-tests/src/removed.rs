@@ -19,6 +19,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::checkers;
 use guest_support::ktap::{
     diagnose,
     Tests, //
@@ -33,13 +34,17 @@ use std::time::{
 };
 
 pub fn add(tests: &mut Tests) {
-    tests.add_within(Duration::from_secs(200), "removed/blocks", blocks);
+    tests.add_within(Duration::from_secs(600), "removed/blocks", blocks);
 }
 
 const MEMORY: &str = "/sys/devices/system/memory";
 
-/// The longest time that the kernel may take to refuse or remove a block.
-const LIMIT: Duration = Duration::from_secs(10);
+/// The longest time that the kernel may take to refuse or remove a block. It tries again and again
+/// to migrate what it can, for which a second suffices. A slow host gets more.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What the programs need.
+const RESERVED: usize = 256 * MIB;
 
 /// A block of memory. Those that a test has taken offline are online again when this is dropped.
 struct Block(usize);
@@ -54,7 +59,11 @@ impl Block {
         let start = Instant::now();
         let answer = self.set("offline");
         let took = start.elapsed();
-        ensure!(took < LIMIT, "block {} took {took:?}", self.0);
+        ensure!(
+            took < LIMIT * checkers::timeout_factor(),
+            "block {} took {took:?}",
+            self.0
+        );
         match answer {
             Ok(()) => Ok(true),
             Err(error) => match error.kind() {
@@ -90,8 +99,9 @@ fn blocks() -> Result<()> {
     drop_caches()?;
     let total = memory::total()?;
     let empty = removable()?;
-    // All but what the programs need.
-    let size = (memory::free()? - 256 * MIB).min(total / 2) / 2;
+    let free = memory::free()?;
+    ensure!(free > RESERVED, "only {free} bytes are free");
+    let size = (free - RESERVED).min(total / 2) / 2;
     let fill = || -> Result<Figures> {
         let buffers = [heap.allocate(size)?, heap.allocate(size)?];
         for buffer in &buffers {
@@ -115,8 +125,9 @@ fn blocks() -> Result<()> {
         .collect();
     ensure!(!busy.is_empty(), "the pools keep pages of no block");
     let after = Figures::settled()?;
+    // The kernel may be short of memory in between: the shrinker is no error.
     ensure!(
-        after.kept() == full.kept(),
+        after.kept() <= full.kept() && after.kept() >= full.kept() / 8 * 7,
         "{full:?}, after the attempts {after:?}"
     );
 

@@ -25,9 +25,11 @@ pub const HEAD: &str = "<!-- SPDX-License-Identifier: GPL-2.0 -->\n\
     `make profile` generates this page.\n\n\
     Counted by a QEMU plugin on the kernel of `make bench`, for the in-tree heap, this module \
     with\n`track_all=0 default_names=0`, and this module with default parameters. The instructions \
-    common to\nall sides are the minimum cost of a heap: the system call, the export of a dma-buf \
-    and the descriptor;\nor those of an importing driver, which makes four calls. Functions that \
-    the kernel frees after\nloading count for the one before them.\n";
+    common to\nall sides are the minimum. For an allocation and a close that is the cost of any \
+    heap: the system call,\nthe export of a dma-buf and the descriptor. For an import it is what \
+    the kernel and the importing driver\ntake in four calls. Interrupts and other threads that \
+    run meanwhile count too. Functions that the kernel\nfrees after loading count for the one \
+    before them.\n";
 
 /// Instructions by function.
 pub type Profile = BTreeMap<String, f64>;

@@ -7,6 +7,7 @@ use crate::program::{
     list,
     number,
     rkheap,
+    rkheap_and,
     run,
     text,
     ProgramOutput, //
@@ -25,6 +26,7 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::process::{
     rename_thread,
+    Channel,
     Child, //
 };
 use nix::sys::signal::{
@@ -330,22 +332,42 @@ fn limit() -> Result<()> {
     output.expect(1)?.reports("grown by more than 2 MiB")
 }
 
-fn until_the_process_ends() -> Result<()> {
+/// Starts a process of this name that keeps a buffer until a word comes.
+fn keeper(name: &str) -> Result<(Child, Channel)> {
+    let (own, other) = Channel::pair()?;
     let child = Child::run(|| {
+        rename_thread(name)?;
         let _buffer = Heap::open("system")?.allocate(1 << 20)?;
-        sleep(Duration::from_secs(1));
+        other.send("allocated", None)?;
+        other.expect("end")?;
         Ok(())
     })?;
-    let pid = child.pid();
-    // With a wait the process is not even a zombie afterwards.
-    let waiter = std::thread::spawn(move || child.succeed());
-    let output = rkheap(&format!("leak --watch --pid {pid} --interval 0.1"))?;
+    own.expect("allocated")?;
+    Ok((child, own))
+}
+
+/// Checks what `rkheap` says of a process that has ended and left nothing.
+fn ensure_ended(output: &ProgramOutput) -> Result<()> {
     output.expect(0)?.reports("has ended")?;
     ensure!(
         output.stdout.ends_with("nothing was left behind\n"),
         "{output:?}"
     );
-    waiter.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    Ok(())
+}
+
+fn until_the_process_ends() -> Result<()> {
+    let (child, channel) = keeper("keeper")?;
+    let pid = child.pid();
+    // With a wait the process is not even a zombie afterwards.
+    let output = rkheap_and(
+        &format!("leak --watch --pid {pid} --interval 0.1"),
+        move || {
+            channel.send("end", None)?;
+            child.succeed()
+        },
+    )?;
+    ensure_ended(&output)?;
     rkheap(&format!("leak --watch --pid {pid}"))?
         .expect(3)?
         .reports("there is no process")
@@ -353,22 +375,13 @@ fn until_the_process_ends() -> Result<()> {
 
 // The parent of a process that has ended may not wait for it as long as it runs itself.
 fn until_a_zombie() -> Result<()> {
-    let child = Child::run(|| {
-        // What follows the name in `/proc/PID/stat` is the state.
-        rename_thread("a) S 1 (")?;
-        let _buffer = Heap::open("system")?.allocate(1 << 20)?;
-        sleep(Duration::from_secs(1));
-        Ok(())
-    })?;
+    // What follows the name in `/proc/PID/stat` is the state.
+    let (child, channel) = keeper("a) S 1 (")?;
     let pid = child.pid();
     // The count ends the command if it does not notice the end of the process.
     let watch = format!("leak --watch --pid {pid} --interval 0.1 --count 100");
-    let output = rkheap(&watch)?;
-    output.expect(0)?.reports("has ended")?;
-    ensure!(
-        output.stdout.ends_with("nothing was left behind\n"),
-        "{output:?}"
-    );
+    let output = rkheap_and(&watch, || channel.send("end", None))?;
+    ensure_ended(&output)?;
     rkheap(&watch)?.expect(3)?.reports("there is no process")?;
     child.succeed()
 }

@@ -9,8 +9,14 @@ use anyhow::{
 };
 use serde_json::Value;
 use std::ffi::OsStr;
+use std::io::{
+    BufRead,
+    BufReader,
+    Read, //
+};
 use std::process::{
     Command,
+    Output,
     Stdio, //
 };
 
@@ -32,11 +38,26 @@ pub fn run<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Pr
         .stdin(Stdio::null())
         .output()
         .context("cannot run rkheap")?;
-    Ok(ProgramOutput {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    Ok(output.into())
+}
+
+/// Runs `rkheap` with the words of `line`, and calls `then` once it has printed a line of output.
+pub fn rkheap_and(line: &str, then: impl FnOnce() -> Result<()>) -> Result<ProgramOutput> {
+    let mut program = Command::new(PROGRAM)
+        .args(line.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run rkheap")?;
+    let mut stdout = BufReader::new(program.stdout.take().context("no standard output")?);
+    let mut bytes = Vec::new();
+    stdout.read_until(b'\n', &mut bytes)?;
+    then()?;
+    stdout.read_to_end(&mut bytes)?;
+    let mut output = program.wait_with_output()?;
+    output.stdout = bytes;
+    Ok(output.into())
 }
 
 /// Runs `rkheap` with the words of `line`.
@@ -49,6 +70,16 @@ pub fn json(line: &str) -> Result<Value> {
     let output = rkheap(&format!("--json {line}"))?;
     output.expect(0)?;
     output.json()
+}
+
+impl From<Output> for ProgramOutput {
+    fn from(output: Output) -> Self {
+        ProgramOutput {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl ProgramOutput {
