@@ -31,9 +31,9 @@ pub fn write(report: &Report, file: &Path) -> Result<()> {
         # Cost of the heaps\n\n\
         Measured by `make bench` on {}. [bench.json](bench.json) contains all figures. \
         `ratio` is ours divided by in-tree, `aim` is the target, and `at most` is the limit that \
-        `make bench` checks. In the rows of the longest allocation, and of 100,000 against 100, the \
-        column in-tree has what the row compares with: the module's own median, or its own figure \
-        with 100 buffers.\n\n\
+        `make bench` checks. In the rows of the longest allocation, and of 100,000 against 100, \
+        the column in-tree has what the row compares with: the module's own median, or its own \
+        figure with 100 buffers.\n\n\
         ![The figures as charts](bench.svg)\n\n\
         ## Instructions\n\n",
         origin(report)

@@ -107,10 +107,11 @@ const CPU_ACCESS: &str = "32 instructions per ioctl: the module looks at what th
     hold, at the direction in which each importer has mapped the buffer, and at the kernel \
     mapping. Each further importer takes 15 per ioctl, and the in-tree heap 367 for 4 KiB";
 const ATTACH_COST: &str = "docs/profile.md: 2,962 instructions that do not depend on the size, \
-    in place of the 2,900 to 3,000 that the in-tree heap takes besides cache maintenance; maintenance takes \
-    none. All but 500 are the kernel's and the driver's own. Filling the scatter list in place and \
-    counting its entries by list of runs saved 175; 2,680 would leave 220 for the attachment, its \
-    scatter list, the lock of the importers, and the look at how the device accesses memory";
+    in place of the 2,900 to 3,000 that the in-tree heap takes besides cache maintenance; \
+    maintenance takes none. All but 500 are the kernel's and the driver's own. \
+    Filling the scatter list in place and counting its entries by list of runs saved 175; 2,680 \
+    would leave 220 for the attachment, its scatter list, the lock of the importers, and the \
+    look at how the device accesses memory";
 const SCATTER_LIST: &str = "docs/profile.md: each attachment has a scatter list of its own, \
     with 163 instructions for each entry of 2 MiB, 110 of them the DMA interface's, and 340 for \
     its memory. Maintenance takes none. Filling an entry by one call and counting the entries by \

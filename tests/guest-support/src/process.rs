@@ -66,7 +66,7 @@ use std::time::{
 };
 
 /// Timeout of a child that should exit immediately.
-pub const CHILD_TIMEOUT: Duration = Duration::from_secs(20);
+pub const CHILD_TIMEOUT: Duration = Duration::from_secs(40);
 
 const EXIT_FAILED: i32 = 1;
 /// The exit status of a skipped kernel selftest.
