@@ -113,24 +113,40 @@ fn vendor() -> Result<()> {
 }
 
 /// Checks that a driver keeps the module loaded until it is unloaded, and not beyond that. Nothing
-/// else may use the module. Loads it again.
+/// else may use the module, but a kernel that cannot remove its heaps. Loads it again if it can.
 pub fn keeps_module_loaded<D>(
     load: impl FnOnce() -> Result<D>,
     unload: impl FnOnce(D) -> Result<()>,
 ) -> Result<()> {
     let _ = allocator::unload();
+    let idle = kernel_module::users(MODULE)?;
     let driver = load()?;
-    expect_errno(
-        "the module, which the driver is linked to",
-        kernel_module::unload(MODULE),
-        Errno::EAGAIN,
-    )?;
+    ensure_used(idle, "the driver is linked to it")?;
     unload(driver)?;
-    unload_and_load("the driver has gone")
+    unload_and_load(idle, "the driver has gone")
 }
 
-/// Unloads the module, which nothing must use, and loads it again.
-fn unload_and_load(why_unused: &'static str) -> Result<()> {
+/// Checks that something uses the module beside what used it while it was idle.
+fn ensure_used(idle: usize, why: &'static str) -> Result<()> {
+    let users = kernel_module::users(MODULE)?;
+    ensure!(users > idle, "{users} users, {idle} while idle: {why}");
+    expect_errno(why, kernel_module::unload(MODULE), Errno::EAGAIN)
+}
+
+/// Checks that nothing uses the module but what used it while it was idle. Then unloads it and
+/// loads it again, unless the kernel keeps it loaded because it cannot remove heaps.
+fn unload_and_load(idle: usize, why_unused: &'static str) -> Result<()> {
+    eventually(Duration::from_secs(2), || {
+        let users = kernel_module::users(MODULE)?;
+        ensure!(
+            users == idle,
+            "{users} users instead of {idle}: {why_unused}"
+        );
+        Ok(())
+    })?;
+    if idle > 0 {
+        return Ok(());
+    }
     eventually(Duration::from_secs(2), || {
         kernel_module::unload(MODULE).context(why_unused)
     })?;

@@ -49,6 +49,13 @@ pub fn exists(name: &str) -> bool {
     }
 }
 
+/// Returns how many others use a loaded module.
+pub fn users(name: &str) -> Result<usize> {
+    let file = format!("/sys/module/{name}/refcnt");
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    Ok(text.trim().parse()?)
+}
+
 /// Loads a module of the running kernel and its dependencies with `modprobe`. A test on a kernel
 /// that is built without it is skipped.
 pub fn probe(name: &str, parameters: &[&str]) -> Result<()> {
