@@ -412,7 +412,7 @@ static int example_probe(struct platform_device *pdev)
 	if (ret)
 		return ret;
 
-	/* What the hardware can address, and how long a segment may be: the kernel assumes 64 KiB. */
+	/* What the hardware can address, and how long a segment may be, or 64 KiB is assumed. */
 	ret = dma_set_mask_and_coherent(dev, DMA_BIT_MASK(32));
 	if (ret)
 		return dev_err_probe(dev, ret, "no DMA\n");

@@ -205,8 +205,8 @@ fn read_in_advance(file: &File, offset: usize, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Allocates all of the area, if there is one. The kernel itself waits for pages that are being read
-/// in an area, so this test is about other memory.
+/// Allocates all of the area, if there is one. The kernel itself waits for pages that are being
+/// read in an area, so this test is about other memory.
 fn fill_area() -> Result<Vec<Buffer>> {
     const NAME: &str = "cma";
     let heap = Heap::open(NAME)?;
