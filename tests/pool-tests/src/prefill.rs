@@ -131,39 +131,43 @@ fn given_back() -> Result<()> {
 // A heap that does not use the pool has as much memory as without: what the pool has in advance is
 // given back before a request fails.
 fn other_heap() -> Result<()> {
-    // The number of buffers varies by a dozen without the pool too, because the kernel gives up
-    // sooner or later. So the best of some attempts counts.
-    const ATTEMPTS: usize = 4;
+    // The number of buffers varies by a dozen, since pages in the lists of the CPUs, from which the
+    // kernel takes single pages first, do not count as free. So both are counted in turn, and the
+    // best of some attempts counts.
+    const ATTEMPTS: usize = 10;
     let _module = Module::load(PARAMETERS)?;
     let killed = memory::oom_kills()?;
     let heap = Heap::open("system-dma32")?;
-    // What the first count leaves in its pool is there in the second one too.
+    // What the first count leaves in the heap's own pool is there in the others too.
     heap.exhaust(4 * MIB)?;
-    let without = heap.exhaust(4 * MIB)?.len();
-    let mut with = 0;
+    // Without giving way, 16 would be missing.
+    const TOLERATED: usize = 8;
+    let mut missing = usize::MAX;
     for _ in 0..ATTEMPTS {
         set(0)?;
+        let without = heap.exhaust(4 * MIB)?.len();
         set(SIZE)?;
         wait_for(SIZE)?;
         let before = pool()?;
-        let held = heap.exhaust(4 * MIB)?;
+        let with = heap.exhaust(4 * MIB)?.len();
         let after = pool()?;
         diagnose(&format!(
-            "{without} buffers without it, {} with it, then {after:?}",
-            held.len()
+            "{without} buffers without it, {with} with it, then {after:?}"
         ));
         ensure!(after.kept() <= SIZE / 8, "it keeps {after:?}");
         ensure!(
             after.reclaimed >= before.reclaimed + SIZE / 8 * 7,
             "{before:?}, then {after:?}"
         );
-        with = held.len().max(with);
-        // Without giving way, 16 would be missing.
-        if with + 8 >= without {
+        missing = without.saturating_sub(with).min(missing);
+        if missing <= TOLERATED {
             break;
         }
     }
-    ensure!(with + 8 >= without, "{with} instead of {without}");
+    ensure!(
+        missing <= TOLERATED,
+        "{missing} are missing in each attempt"
+    );
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
 }
