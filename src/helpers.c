@@ -86,12 +86,28 @@ unsigned long rk_dma_heap_helper_ram_pages_below_4g(void)
 }
 
 /*
+ * Returns by how many pages the page allocator has raised the watermarks of a zone, or may at any
+ * moment. When it has to take pages of another migration type, it raises them by a page block, but
+ * not where the zone has less than four. Where it has more than 64, that is less than the reserve
+ * that the heaps leave anyway.
+ */
+static unsigned long zone_boost(const struct zone *zone)
+{
+	unsigned long managed = zone_managed_pages(zone);
+	unsigned long boost = READ_ONCE(zone->watermark_boost);
+
+	if (pageblock_nr_pages * 4 > managed || pageblock_nr_pages * 64 <= managed)
+		return boost;
+	return max(boost, pageblock_nr_pages);
+}
+
+/*
  * Returns the number of pages that a zone has above a watermark for allocations that may also come
  * from the zones up to `highest`: the kernel keeps a part of each lower zone for those that may
- * not. The watermarks include what the page allocator has raised them by at present. Half of the
- * page cache counts as available, because it is reclaimed first. Per-CPU page lists do not count:
- * the page allocator ignores them in this decision, and below the watermark high each CPU may move
- * more pages to its list.
+ * not. The watermark high includes what the page allocator may raise it by at any moment, and the
+ * watermark min what it has raised it by at present. Half of the page cache counts as available,
+ * because it is reclaimed first. Per-CPU page lists do not count: the page allocator ignores them
+ * in this decision, and below the watermark high each CPU may move more pages to its list.
  */
 static unsigned long zone_spare_pages(struct zone *zone, enum zone_watermarks mark,
 				      enum zone_type highest)
@@ -99,9 +115,11 @@ static unsigned long zone_spare_pages(struct zone *zone, enum zone_watermarks ma
 	unsigned long cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
 			       zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
 	unsigned long available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
+	unsigned long boost =
+		mark == WMARK_HIGH ? zone_boost(zone) : READ_ONCE(zone->watermark_boost);
 	unsigned long reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				 READ_ONCE(zone->nr_free_highatomic) + wmark_pages(zone, mark) +
-				 zone->lowmem_reserve[highest];
+				 READ_ONCE(zone->nr_free_highatomic) + zone->_watermark[mark] +
+				 boost + zone->lowmem_reserve[highest];
 
 	return available - min(available, reserved);
 }

@@ -29,9 +29,10 @@ use std::time::{
 /// Returns the sizes of the buffers that a heap has to provide together: 512 MiB of frames where
 /// RAM permits it.
 ///
-/// A machine of 136 MiB provides 48 MiB, a quarter of it in smaller buffers. Most page blocks of 8
-/// MiB have memory of the kernel in them, so they cannot be taken as a whole, and the page
-/// allocator has pieces of powers of two: each frame of 3 MiB takes one of 4 MiB and leaves 1 MiB.
+/// A machine of 128 MiB beside its programs provides 48 MiB, a quarter of it in smaller buffers.
+/// Most page blocks of 8 MiB have memory of the kernel in them, so they cannot be taken as a whole,
+/// and the page allocator has pieces of powers of two: each frame of 3 MiB takes one of 4 MiB and
+/// leaves 1 MiB.
 fn wanted_sizes() -> Result<Vec<usize>> {
     if memory::total()? < 256 * MIB {
         return Ok([[SMALL_FRAME; 12], [MIB; 12]].concat());

@@ -80,14 +80,15 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
-        name: "beyond-136m",
+        name: "beyond-small",
         promise:
-            "a 32-bit machine with 136 MiB and an area of 16 MiB has 48 MiB of contiguous memory",
+            "a 32-bit machine with 128 MiB beside its programs, and an area of 16 MiB, has 48 MiB \
+             of contiguous memory",
         environment: Environment::Guest(Guest {
             targets: &["armhf"],
             options: &[
                 "--mem",
-                "136M",
+                "152M",
                 "--append",
                 "cma=16M init_on_alloc=0",
                 "--module-args",
@@ -100,11 +101,11 @@ pub const SUITES: &[Suite] = &[
         }),
     },
     Suite {
-        name: "beyond-136m-no-area",
-        promise: "a 32-bit machine with 136 MiB and without an area has the heaps",
+        name: "beyond-small-no-area",
+        promise: "a 32-bit machine with 128 MiB beside its programs, and no area, has the heaps",
         environment: Environment::Guest(Guest {
             targets: &["armhf"],
-            options: &["--mem", "136M", "--append", "cma=0 init_on_alloc=0"],
+            options: &["--mem", "152M", "--append", "cma=0 init_on_alloc=0"],
             command: "contiguous-tests --tree configured beyond/heaps beyond/too-large \
                       beyond/page-array beyond/returned",
             timeout: 600,
