@@ -22,7 +22,7 @@ use guest_support::heap::Heap;
 use guest_support::heaps_file;
 use guest_support::mib_file::CONTIG_RESERVE;
 use guest_support::page_cache::PageCache;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::time::Duration;
 
 /// Long enough for the thread to zero what was freed.

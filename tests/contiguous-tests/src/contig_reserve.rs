@@ -33,7 +33,7 @@ use guest_support::memory;
 use guest_support::mib_file::CONTIG_RESERVE;
 use guest_support::page_cache::PageCache;
 use guest_support::pattern::Pattern;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use std::path::Path;
 use std::time::{

@@ -31,7 +31,7 @@ use guest_support::kernel_module::{
     Loaded, //
 };
 use guest_support::ktap::Tests;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     expect_errno,
     page_size, //

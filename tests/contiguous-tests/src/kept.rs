@@ -22,7 +22,7 @@ use guest_support::ktap::{
 };
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::fs;
 use std::thread::sleep;
 use std::time::{

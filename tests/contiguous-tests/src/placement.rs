@@ -34,10 +34,10 @@ use guest_support::ktap::{
     Tests, //
 };
 use guest_support::process::{
-    eventually,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use guest_support::{
     expect_errno,
     page_size, //

@@ -17,7 +17,7 @@ use guest_support::allocator::{
 use guest_support::kernel_module;
 use guest_support::ktap::Tests;
 use guest_support::pattern::Pattern;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     expect_errno,
     page_size, //

@@ -26,10 +26,10 @@ use guest_support::module::{
     Module, //
 };
 use guest_support::pattern::Pattern;
-use guest_support::process::{
+use guest_support::process::Child;
+use guest_support::retry::{
     before,
-    eventually,
-    Child, //
+    eventually, //
 };
 use guest_support::{
     errno_of,

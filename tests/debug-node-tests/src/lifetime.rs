@@ -24,10 +24,8 @@ use guest_support::ktap::{
     Tests, //
 };
 use guest_support::module::Module;
-use guest_support::process::{
-    eventually,
-    Child, //
-};
+use guest_support::process::Child;
+use guest_support::retry::eventually;
 use guest_support::vgem::Vgem;
 use std::fs::{
     File,

@@ -10,6 +10,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::dma_buf::{
     Buffer,
     SetName, //
@@ -20,7 +21,6 @@ use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::process::{
     become_ordinary_user,
-    Channel,
     Child, //
 };
 use nix::errno::Errno;

@@ -16,6 +16,7 @@ use anyhow::{
     ensure,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::client::{
     self,
     Client, //
@@ -29,7 +30,6 @@ use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::process::{
     rename_thread,
-    Channel,
     Child,
     CHILD_TIMEOUT, //
 };
@@ -125,7 +125,7 @@ fn names_the_leaking_process() -> Result<()> {
     ensure!(older >= record.number("age_ms")? + 300, "{older} ms");
     child.signal(Signal::SIGKILL)?;
     child.wait(CHILD_TIMEOUT)?;
-    guest_support::process::eventually(Duration::from_secs(2), || {
+    guest_support::retry::eventually(Duration::from_secs(2), || {
         ensure!(size()? == before, "{} KiB are left", size()? - before);
         Ok(())
     })

@@ -11,7 +11,7 @@ use anyhow::{
 };
 use guest_support::ktap::diagnose;
 use guest_support::memory::lock_this_process;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use std::fs;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use guest_support::dma_buf::{
     Totals, //
 };
 use guest_support::ktap::diagnose;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     memory,
     module, //

@@ -8,11 +8,11 @@
 
 use crate::dma_buf;
 use crate::process::{
-    eventually,
     Child,
     Skipped,
     Verdict, //
 };
+use crate::retry::eventually;
 use anyhow::{
     ensure,
     Result, //

@@ -9,6 +9,7 @@
 //! The library does not depend on a page size, an architecture or the name of a heap.
 
 pub mod allocator;
+pub mod channel;
 pub mod checkers;
 pub mod client;
 pub mod cpu;
@@ -25,6 +26,7 @@ pub mod module;
 pub mod page_cache;
 pub mod pattern;
 pub mod process;
+pub mod retry;
 pub mod tracing;
 pub mod udmabuf;
 pub mod v4l2;

@@ -7,7 +7,7 @@
 //! [`free_and_reclaimable`] drops all caches and adds up the free and the reclaimable memory. Its
 //! accuracy is a few hundred pages.
 
-use crate::process::eventually;
+use crate::retry::eventually;
 use anyhow::{
     ensure,
     Context,

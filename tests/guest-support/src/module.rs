@@ -7,7 +7,7 @@ use crate::kernel_module::{
     KernelLog, //
 };
 use crate::ktap::skip;
-use crate::process::eventually;
+use crate::retry::eventually;
 use anyhow::{
     Context,
     Result, //

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Child processes that run a closure, and channels that pass descriptors between processes.
+//! Child processes that run a closure.
 
 use crate::checkers;
+use crate::retry::eventually;
 use anyhow::{
     bail,
     ensure,
@@ -12,17 +13,6 @@ use anyhow::{
 use nix::sys::signal::{
     kill,
     Signal, //
-};
-use nix::sys::socket::{
-    recvmsg,
-    sendmsg,
-    socketpair,
-    AddressFamily,
-    ControlMessage,
-    ControlMessageOwned,
-    MsgFlags,
-    SockFlag,
-    SockType, //
 };
 use nix::sys::wait::{
     waitpid,
@@ -44,17 +34,8 @@ use std::fs::{
     File, //
 };
 use std::io::{
-    IoSlice,
-    IoSliceMut,
     Read,
     Write, //
-};
-use std::os::fd::{
-    AsFd,
-    AsRawFd,
-    BorrowedFd,
-    FromRawFd,
-    OwnedFd, //
 };
 use std::panic::{
     catch_unwind,
@@ -248,157 +229,12 @@ pub fn become_ordinary_user() -> nix::Result<()> {
     setuid(Uid::from_raw(NOBODY))
 }
 
-/// One end of a socket pair that passes words and descriptors between processes.
-#[derive(Debug)]
-pub struct Channel(OwnedFd);
-
-impl Channel {
-    /// Creates two connected ends. Each process keeps one and drops the other.
-    pub fn pair() -> Result<(Channel, Channel)> {
-        let (a, b) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )?;
-        Ok((Channel(a), Channel(b)))
-    }
-
-    /// Sends a word and optionally a descriptor (`SCM_RIGHTS`).
-    pub fn send(&self, word: &str, fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        let raw: Vec<_> = fd.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let control: &[ControlMessage] = if raw.is_empty() { &[] } else { &rights };
-        let data = [IoSlice::new(word.as_bytes())];
-        sendmsg::<()>(
-            self.0.as_raw_fd(),
-            &data,
-            control,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
-        Ok(())
-    }
-
-    /// Waits for a word and returns the descriptor that was sent with it, if any.
-    pub fn expect(&self, word: &str) -> Result<Option<OwnedFd>> {
-        let mut bytes = [0; 64];
-        let mut control = nix::cmsg_space!(i32);
-        let mut data = [IoSliceMut::new(&mut bytes)];
-        let message = recvmsg::<()>(
-            self.0.as_raw_fd(),
-            &mut data,
-            Some(&mut control),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        )?;
-        let mut fds = Vec::new();
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = part {
-                // SAFETY: The kernel has installed these descriptors; nothing else owns them.
-                fds.extend(
-                    raw.into_iter()
-                        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-                );
-            }
-        }
-        let len = message.bytes;
-        ensure!(len > 0, "the other process exited, expected {word:?}");
-        let received = String::from_utf8_lossy(&bytes[..len]);
-        ensure!(received == word, "received {received:?}, expected {word:?}");
-        Ok(fds.pop())
-    }
-
-    /// Waits for a word and returns the descriptor that was sent with it.
-    pub fn expect_fd(&self, word: &str) -> Result<OwnedFd> {
-        self.expect(word)?
-            .with_context(|| format!("received no descriptor with {word:?}"))
-    }
-}
-
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-/// Retries until `condition` succeeds, for work that the kernel completes asynchronously. Returns
-/// the last error after `limit`, multiplied by [`checkers::timeout_factor`].
-pub fn eventually<T>(limit: Duration, mut condition: impl FnMut() -> Result<T>) -> Result<T> {
-    let limit = limit * checkers::timeout_factor();
-    let start = Instant::now();
-    loop {
-        match condition() {
-            Err(_) if start.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
-            result => return result,
-        }
-    }
-}
-
-/// Calls `attempt` until it succeeds or has failed five times, for what only counts if it is done
-/// before `limit` is over. An attempt that fails earlier is the last: the machine was fast enough.
-/// `prepare` is called before each attempt, and its time does not count.
-pub fn before<T>(
-    limit: Duration,
-    mut prepare: impl FnMut() -> Result<()>,
-    mut attempt: impl FnMut() -> Result<T>,
-) -> Result<T> {
-    const ATTEMPTS: u32 = 5;
-    for _ in 1..ATTEMPTS {
-        prepare()?;
-        let start = Instant::now();
-        let result = attempt();
-        if result.is_ok() || start.elapsed() < limit {
-            return result;
-        }
-    }
-    prepare()?;
-    attempt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     // The test runner is multi-threaded. These children only call functions that are safe after a
     // fork.
-
-    #[test]
-    fn the_time_to_prepare_does_not_count() {
-        let limit = Duration::from_millis(50);
-        let prepare = || {
-            std::thread::sleep(limit * 2);
-            Ok(())
-        };
-        let mut count = 0;
-        let result: Result<()> = before(limit, prepare, || {
-            count += 1;
-            bail!("at once");
-        });
-        assert!(result.is_err());
-        assert_eq!(count, 1);
-    }
-
-    #[test]
-    fn an_attempt_that_is_too_slow_is_repeated() {
-        let attempts = |limit, succeeds_at| {
-            let mut count = 0;
-            let result = before(
-                limit,
-                || Ok(()),
-                || {
-                    count += 1;
-                    ensure!(count == succeeds_at);
-                    Ok(())
-                },
-            );
-            (count, result.is_ok())
-        };
-        let hour = Duration::from_secs(3600);
-        assert_eq!(attempts(hour, 1), (1, true));
-        assert_eq!(attempts(hour, 2), (1, false));
-        assert_eq!(attempts(Duration::ZERO, 3), (3, true));
-        assert_eq!(attempts(Duration::ZERO, 6), (5, false));
-    }
 
     #[test]
     fn child_result_is_reported() {
@@ -441,17 +277,5 @@ mod tests {
         let (_reader, writer) = nix::unistd::pipe().unwrap();
         let skip = || Err(anyhow::Error::new(Skipped("no device".into())));
         assert_eq!(report_outcome(skip, File::from(writer)), EXIT_SKIPPED);
-    }
-
-    #[test]
-    fn descriptors_are_passed() {
-        let (sender, receiver) = Channel::pair().unwrap();
-        let file = File::open("/dev/null").unwrap();
-        sender.send("take", Some(file.as_fd())).unwrap();
-        assert!(receiver.expect_fd("take").is_ok());
-        sender.send("other", None).unwrap();
-        assert!(receiver.expect("word").is_err());
-        drop(sender);
-        assert!(receiver.expect("word").is_err());
     }
 }

@@ -5,7 +5,7 @@
 //! contiguous buffers.
 
 use crate::kernel_module;
-use crate::process::eventually;
+use crate::retry::eventually;
 use crate::v4l2::{
     Device,
     CAP_VIDEO_CAPTURE,

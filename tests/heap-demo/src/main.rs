@@ -24,7 +24,7 @@ use guest_support::heap::{
 };
 use guest_support::mapping::Mapping;
 use guest_support::pattern::Pattern;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     memory,
     page_size, //

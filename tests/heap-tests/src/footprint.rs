@@ -12,7 +12,7 @@ use guest_support::dma_buf::{
     Totals, //
 };
 use guest_support::memory;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::time::Duration;
 
 /// Tolerated difference of free memory: slab pages with a few objects, page tables and kernel

@@ -32,10 +32,10 @@ use guest_support::mapping::WORD;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::{
-    eventually,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use nix::sys::signal::Signal;
 
 pub const CASES: &[Case] = &[

@@ -15,6 +15,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::client::{
     Attachment,
     Client,
@@ -28,11 +29,10 @@ use guest_support::heap::{
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::{
-    eventually,
-    Channel,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 
 pub const CASES: &[Case] = &[

@@ -29,10 +29,10 @@ use guest_support::ktap::{
     Tests, //
 };
 use guest_support::process::{
-    eventually,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use guest_support::v4l2::{
     BufferType,
     Device,

@@ -7,6 +7,7 @@ use anyhow::{
     ensure,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::dma_buf::{
     self,
     Buffer, //
@@ -15,11 +16,10 @@ use guest_support::heap::Heap;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::{
-    eventually,
-    Channel,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use nix::sys::signal::Signal;
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -8,12 +8,12 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::dma_buf::Buffer;
 use guest_support::expect_errno;
 use guest_support::ktap::Tests;
 use guest_support::pattern::Pattern;
 use guest_support::process::{
-    Channel,
     Child,
     CHILD_TIMEOUT, //
 };

@@ -14,7 +14,7 @@ use anyhow::{
 };
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::vgem::Vgem;
 use std::fs;
 use std::time::Duration;

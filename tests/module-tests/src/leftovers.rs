@@ -16,7 +16,7 @@ use guest_support::ktap::{
     diagnose,
     Tests, //
 };
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     expect_errno,
     memory, //

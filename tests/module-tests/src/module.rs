@@ -13,7 +13,7 @@ use guest_support::heap::{
 };
 use guest_support::kernel_module;
 use guest_support::module::FILE;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::path::Path;
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{
     AllocationData,
@@ -25,11 +26,8 @@ use guest_support::ktap::{
     Tests, //
 };
 use guest_support::module::Module;
-use guest_support::process::{
-    eventually,
-    Channel,
-    Child, //
-};
+use guest_support::process::Child;
+use guest_support::retry::eventually;
 use guest_support::{
     expect_errno,
     memory,

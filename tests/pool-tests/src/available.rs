@@ -25,10 +25,8 @@ use guest_support::module::{
     Module, //
 };
 use guest_support::page_size;
-use guest_support::process::{
-    eventually,
-    Skipped, //
-};
+use guest_support::process::Skipped;
+use guest_support::retry::eventually;
 use std::time::Duration;
 
 pub fn add(tests: &mut Tests) {

@@ -8,7 +8,7 @@ use anyhow::{
     Context,
     Result, //
 };
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::path::{
     Path,
     PathBuf, //

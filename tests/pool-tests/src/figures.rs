@@ -7,7 +7,7 @@ use anyhow::{
     Context,
     Result, //
 };
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::iter::Sum;
 use std::ops::Add;
 use std::time::Duration;

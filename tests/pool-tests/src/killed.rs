@@ -19,10 +19,8 @@ use guest_support::ktap::{
 };
 use guest_support::memory;
 use guest_support::module::Module;
-use guest_support::process::{
-    eventually,
-    Child, //
-};
+use guest_support::process::Child;
+use guest_support::retry::eventually;
 use guest_support::tracing::FailedIoctls;
 use nix::errno::Errno;
 use std::time::{

@@ -31,10 +31,10 @@ use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
 use guest_support::process::{
-    eventually,
     Child,
     Verdict, //
 };
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use nix::sys::resource::{
     setrlimit,

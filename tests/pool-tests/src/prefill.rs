@@ -21,7 +21,7 @@ use guest_support::mib_file::POOL_PREFILL;
 use guest_support::module::Module;
 use guest_support::page_cache::PageCache;
 use guest_support::page_size;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use std::time::Duration;
 

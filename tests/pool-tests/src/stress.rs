@@ -36,10 +36,10 @@ use guest_support::memory;
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::process::{
-    eventually,
     Child,
     Verdict, //
 };
+use guest_support::retry::eventually;
 use std::time::{
     Duration,
     Instant, //

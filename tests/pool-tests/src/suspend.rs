@@ -26,10 +26,8 @@ use guest_support::mib_file::{
 };
 use guest_support::module::Module;
 use guest_support::pattern::Pattern;
-use guest_support::process::{
-    eventually,
-    Child, //
-};
+use guest_support::process::Child;
+use guest_support::retry::eventually;
 use std::fs;
 use std::time::{
     Duration,

@@ -23,7 +23,7 @@ use guest_support::heap::{
 };
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use guest_support::{
     memory,
     page_size, //

@@ -21,7 +21,7 @@ use guest_support::heap::{
 use guest_support::ktap::Tests;
 use guest_support::module::Module;
 use guest_support::page_size;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::path::Path;
 use std::time::Duration;
 

@@ -21,7 +21,7 @@ use guest_support::ktap::{
 };
 use guest_support::memory;
 use guest_support::module::Module;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use std::time::{
     Duration,
     Instant, //

@@ -17,7 +17,7 @@ use anyhow::{
 use guest_support::dma_buf;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::sys::signal::{
     kill,
     Signal, //

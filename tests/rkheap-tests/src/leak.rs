@@ -17,6 +17,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::client::{
     self,
     Client, //
@@ -26,7 +27,6 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::process::{
     rename_thread,
-    Channel,
     Child, //
 };
 use nix::sys::signal::{

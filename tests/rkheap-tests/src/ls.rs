@@ -22,7 +22,7 @@ use guest_support::heap::{
 use guest_support::ktap::Tests;
 use guest_support::{
     memory,
-    process::eventually, //
+    retry::eventually, //
 };
 use serde_json::Value;
 use std::time::Duration;

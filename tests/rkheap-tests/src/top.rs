@@ -13,7 +13,7 @@ use guest_support::ktap::{
     diagnose,
     Tests, //
 };
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use nix::poll::{
     poll,

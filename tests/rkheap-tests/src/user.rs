@@ -25,10 +25,10 @@ use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::process::{
     become_ordinary_user,
-    eventually,
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use nix::sys::prctl::set_dumpable;
 use serde_json::Value;
 use std::fs::Permissions;

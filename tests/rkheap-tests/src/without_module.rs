@@ -15,6 +15,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::heap::Heap;
 use guest_support::ktap::Tests;
 use guest_support::module::{
@@ -24,7 +25,6 @@ use guest_support::module::{
 use guest_support::process::{
     become_ordinary_user,
     rename_thread,
-    Channel,
     Child, //
 };
 use guest_support::vgem::Vgem;

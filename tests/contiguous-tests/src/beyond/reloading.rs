@@ -29,7 +29,7 @@ use guest_support::kernel_module;
 use guest_support::ktap::diagnose;
 use guest_support::memory;
 use guest_support::pattern::Pattern;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use std::path::Path;
 use std::time::Duration;

@@ -39,11 +39,11 @@ use guest_support::mapping::Mapping;
 use guest_support::memory;
 use guest_support::page_size;
 use guest_support::process::{
-    eventually,
     Child,
     Verdict,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::eventually;
 use nix::mount::{
     umount2,
     MntFlags, //

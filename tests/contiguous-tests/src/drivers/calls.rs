@@ -20,7 +20,7 @@ use guest_support::heap::{
     Heap, //
 };
 use guest_support::ktap::Tests;
-use guest_support::process::eventually;
+use guest_support::retry::eventually;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::sync::atomic::{
