@@ -20,14 +20,21 @@ use crate::areas::{
     Range, //
 };
 use crate::replay::HEAP;
-use anyhow::Result;
+use anyhow::{
+    Context,
+    Result, //
+};
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::{
     AllocationData,
     Heap, //
 };
+use guest_support::heaps_file;
 use guest_support::ktap::Tests;
-use guest_support::memory;
+use guest_support::{
+    memory,
+    page_size, //
+};
 use std::path::Path;
 use std::time::Duration;
 
@@ -121,6 +128,24 @@ fn exists(name: &str) -> bool {
 
 fn allocate(heap: &Heap, size: usize) -> nix::Result<Buffer> {
     heap.allocate_with(&AllocationData::read_write(size as u64))
+}
+
+/// Allocates all of the default area, if there is one, so that its heaps take other memory.
+fn fill_area() -> Result<Vec<Buffer>> {
+    const NAME: &str = "cma";
+    let heap = Heap::open(NAME)?;
+    let mut held = Vec::new();
+    for size in [4 * MIB, MIB, 64 << 10, page_size()] {
+        loop {
+            let buffer = allocate(&heap, size)?;
+            let beyond = heaps_file::size(NAME, "beyond")?.context("no column for other memory")?;
+            if beyond > 0 {
+                break;
+            }
+            held.push(buffer);
+        }
+    }
+    Ok(held)
 }
 
 /// Returns the ranges of a buffer, if this machine has the driver that tells them.

@@ -33,26 +33,33 @@ pub const HEAD: &str =
     timer of the kernel is set under it. Tracked buffers of the system heaps take \
     none\nuntil pages go to that thread.\n";
 
-/// Functions that acquire a lock that is common to all CPUs, and the lock.
-const COMMON: &[(&str, &str)] = &[
-    ("CmaHeap>::allocate_range", "the range cache"),
-    ("heap_range::HeapRange", "the range cache"),
-    ("DelayedWork>::queue_at", "a thread that is to be woken"),
+/// Functions that acquire a lock that is common to all CPUs, which of their acquisitions in an
+/// operation that is, and the lock.
+const COMMON: &[(&str, usize, &str)] = &[
+    ("CmaHeap>::allocate_range", 1, "the range cache"),
+    ("heap_range::HeapRange", 1, "the range cache"),
+    ("DelayedWork>::queue_at", 1, "a thread that is to be woken"),
     (
         "PooledPages",
+        2,
         "the second one is that of a thread that is to be woken",
     ),
-    ("kthread_queue_delayed_work", "the kernel's of that thread"),
-    ("kthread_mod_delayed_work", "the kernel's of that thread"),
-    ("__cma_alloc_frozen", "the area"),
-    ("__cma_release_frozen", "the area"),
-    ("free_one_page", "a zone"),
-    ("get_page_from_freelist", "a zone, for a large block"),
+    (
+        "kthread_queue_delayed_work",
+        1,
+        "the kernel's of that thread",
+    ),
+    ("kthread_mod_delayed_work", 1, "the kernel's of that thread"),
+    ("__cma_alloc_frozen", 1, "the area"),
+    ("__cma_release_frozen", 1, "the area"),
+    ("free_one_page", 1, "a zone"),
+    ("get_page_from_freelist", 1, "a zone, for a large block"),
     (
         "dma_buf_export",
+        1,
         "the first one is that of the list of all dma-bufs",
     ),
-    ("dma_buf_file_release", "the list of all dma-bufs"),
+    ("dma_buf_file_release", 1, "the list of all dma-bufs"),
 ];
 
 /// Returns the table of the locks that each side acquires: acquisitions per operation, and the
@@ -64,11 +71,14 @@ pub fn table(operation: &Operation, sides: &[Locks]) -> Result<String> {
     }
     text += "  acquired by\n";
     let names: BTreeSet<&String> = sides.iter().flat_map(BTreeMap::keys).collect();
-    let is_usual = |name: &&String| {
-        let mut sides = sides.iter().filter_map(|locks| locks.get(*name));
-        sides.any(|used| 2 * used.acquisitions >= operation.rounds)
-    };
-    for name in names.into_iter().filter(is_usual) {
+    // Whether the first or the second acquisition of an operation is in at least half of them.
+    let is_usual = |count: usize, which: usize| 2 * count >= (2 * which - 1) * operation.rounds;
+    for name in names {
+        let uses = sides.iter().filter_map(|locks| locks.get(name));
+        let most = uses.map(|used| used.acquisitions).max().unwrap_or(0);
+        if !is_usual(most, 1) {
+            continue;
+        }
         text += "    ";
         for locks in sides {
             match locks.get(name) {
@@ -79,17 +89,12 @@ pub fn table(operation: &Operation, sides: &[Locks]) -> Result<String> {
                 None => write!(text, "{:>18}", "")?,
             }
         }
-        let acquired = name;
         let name = readable(name);
-        let is_one = !sides.iter().any(|locks| {
-            let used = locks.get(&**acquired);
-            used.is_some_and(|used| used.acquisitions >= 2 * operation.rounds)
-        });
-        let mut common = COMMON.iter().filter(|(function, lock)| {
-            name.contains(function) && !(is_one && lock.starts_with("the second one"))
-        });
+        let mut common = COMMON
+            .iter()
+            .filter(|(function, which, _)| name.contains(function) && is_usual(most, *which));
         match common.next() {
-            Some((_, lock)) => writeln!(text, "  {name}: common, {lock}")?,
+            Some((_, _, lock)) => writeln!(text, "  {name}: common, {lock}")?,
             None => writeln!(text, "  {name}")?,
         }
     }

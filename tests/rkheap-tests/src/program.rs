@@ -52,8 +52,12 @@ pub fn rkheap_and(line: &str, then: impl FnOnce() -> Result<()>) -> Result<Progr
         .context("cannot run rkheap")?;
     let mut stdout = BufReader::new(program.stdout.take().context("no standard output")?);
     let mut bytes = Vec::new();
-    stdout.read_until(b'\n', &mut bytes)?;
-    then()?;
+    let read = stdout.read_until(b'\n', &mut bytes);
+    if let Err(error) = read.map_err(Into::into).and_then(|_| then()) {
+        program.kill()?;
+        program.wait()?;
+        return Err(error);
+    }
     stdout.read_to_end(&mut bytes)?;
     let mut output = program.wait_with_output()?;
     output.stdout = bytes;

@@ -4,7 +4,7 @@
 
 use super::{
     allocate,
-    of_areas,
+    fill_area,
     range,
     FRAME,
     MIB, //
@@ -15,10 +15,8 @@ use anyhow::{
     Context,
     Result, //
 };
-use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
-use guest_support::memory;
 use guest_support::page_size;
 
 const END: u64 = 1 << 32;
@@ -36,22 +34,6 @@ fn of_low_zones() -> Result<(usize, usize)> {
 
 /// Sizes from the page allocator, and such as are taken from other users.
 const SIZES: [usize; 3] = [64 << 10, MIB, FRAME];
-
-/// Fills the area.
-fn fill_area() -> Result<Vec<Buffer>> {
-    let heap = Heap::open("cma")?;
-    let mut held = Vec::new();
-    for size in [4 * MIB, MIB, 64 << 10, page_size()] {
-        while memory::meminfo("CmaFree")? >= size {
-            let buffer = heap.allocate(size)?;
-            held.push(buffer);
-            if held.len() > 2 * of_areas()? / (64 << 10) {
-                break;
-            }
-        }
-    }
-    Ok(held)
-}
 
 // Without a promise, memory is below 4 GiB nevertheless as long as it can be spared: drivers of
 // devices with 32-bit addresses import these buffers.

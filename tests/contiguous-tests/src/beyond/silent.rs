@@ -4,6 +4,7 @@
 
 use super::{
     allocate,
+    fill_area,
     limit_beyond,
     FRAME,
     MIB, //
@@ -31,9 +32,7 @@ use fuser::{
     Request,
     Session, //
 };
-use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
-use guest_support::heaps_file;
 use guest_support::ktap::diagnose;
 use guest_support::mapping::Mapping;
 use guest_support::memory;
@@ -205,28 +204,13 @@ fn read_in_advance(file: &File, offset: usize, size: usize) -> Result<()> {
     Ok(())
 }
 
-/// Allocates all of the area, if there is one. The kernel itself waits for pages that are being
-/// read in an area, so this test is about other memory.
-fn fill_area() -> Result<Vec<Buffer>> {
-    const NAME: &str = "cma";
-    let heap = Heap::open(NAME)?;
-    let mut held = Vec::new();
-    loop {
-        let buffer = allocate(&heap, MIB)?;
-        let beyond = heaps_file::size(NAME, "beyond")?.context("no column for other memory")?;
-        if beyond > 0 {
-            return Ok(held);
-        }
-        held.push(buffer);
-    }
-}
-
 // Pages are being read all over memory, and never are. Requests succeed elsewhere or fail soon,
 // and none waits for one that waits for such a page. With the file system, what it held is gone.
 pub fn silent_file_system() -> Result<()> {
     const STEP: usize = MIB;
     const LOCKED: usize = MIB / 16;
     let total = memory::total()?;
+    // The kernel itself waits for pages that are being read in an area.
     let _area = fill_area()?;
     let mounted = Mounted::new(total / STEP * LOCKED)?;
     let file = File::open(mounted.file())?;
