@@ -25,7 +25,10 @@ use std::sync::atomic::{
 };
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 use anyhow::{
     ensure,
@@ -77,8 +80,9 @@ use crate::verdict::{
 /// Number of console lines that are printed if the machine died.
 const LOG_TAIL: usize = 40;
 
-/// Maximum time from the start of the machine to its init. A boot takes 3 to 20 s.
-const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// Maximum time between two lines on the console until init runs. A boot takes 3 to 20 s, but
+/// minutes on a host that is busy.
+const BOOT_SILENCE: Duration = Duration::from_secs(90);
 
 /// Runs the machine, prints COMMAND's output, and returns the exit status.
 pub fn run(arguments: &Arguments) -> Result<u8> {
@@ -140,9 +144,9 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         None
     };
     let mut child = start(command, inherited)?;
-    let console = collect(console, Arc::default());
-    let booted = Arc::new(AtomicBool::new(false));
-    let control = collect(control, booted.clone());
+    let boot = Boot::default();
+    let console = collect(console, boot.printed.clone());
+    let control = collect(control, boot.booted.clone());
     let streams = [
         pump_out(output, io::stdout()),
         pump_out(errors, io::stderr()),
@@ -156,7 +160,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         .map(|terminal| attach(terminal, &child))
         .transpose()?;
 
-    let timed_out = wait(&mut child, arguments, &booted)?;
+    let timed_out = wait(&mut child, arguments, &boot)?;
     for stream in streams.into_iter().chain(screen) {
         join(stream)?;
     }
@@ -283,19 +287,38 @@ fn attach(terminal: UnixStream, child: &Child) -> Result<JoinHandle<()>> {
     Ok(screen)
 }
 
-/// Waits for the machine to end, or kills it after the timeout, or if its kernel has not started
-/// init after [`BOOT_LIMIT`]. Returns whether it was killed.
-fn wait(child: &mut Child, arguments: &Arguments, booted: &AtomicBool) -> Result<bool> {
+/// What is known of a machine that boots.
+#[derive(Default)]
+struct Boot {
+    /// The kernel has printed something since this was last reset.
+    printed: Arc<AtomicBool>,
+    /// Init runs.
+    booted: Arc<AtomicBool>,
+}
+
+impl Boot {
+    /// Returns whether neither init runs nor the kernel has printed anything since the last call.
+    fn hangs(&self) -> bool {
+        !self.booted.load(Ordering::Relaxed) && !self.printed.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Waits for the machine to end, or kills it after the timeout, or if its kernel prints nothing for
+/// [`BOOT_SILENCE`] before it starts init. Returns whether it was killed.
+fn wait(child: &mut Child, arguments: &Arguments, boot: &Boot) -> Result<bool> {
     if arguments.timeout == 0 || arguments.shell {
         child.wait()?;
         return Ok(false);
     }
-    let limit = Duration::from_secs(arguments.timeout);
-    let boot = limit.min(BOOT_LIMIT);
-    if child.wait_timeout(boot)?.is_some()
-        || booted.load(Ordering::Relaxed) && child.wait_timeout(limit - boot)?.is_some()
-    {
-        return Ok(false);
+    let end = Instant::now() + Duration::from_secs(arguments.timeout);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if child.wait_timeout(left.min(BOOT_SILENCE))?.is_some() {
+            return Ok(false);
+        }
+        if left <= BOOT_SILENCE || boot.hangs() {
+            break;
+        }
     }
     child.kill()?;
     child.wait()?;

@@ -81,7 +81,7 @@ pub fn pump_in(mut to: UnixStream) {
     });
 }
 
-/// Collects the guest's output until the guest ends, and sets `heard` at its first byte.
+/// Collects the guest's output until the guest ends, and sets `heard` whenever there is some.
 pub fn collect(mut from: UnixStream, heard: Arc<AtomicBool>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut all = Vec::new();
