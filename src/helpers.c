@@ -87,19 +87,20 @@ unsigned long rk_dma_heap_helper_ram_pages_below_4g(void)
 
 /*
  * Returns by how many pages the page allocator has raised the watermarks of a zone, or may at any
- * moment. When it has to take pages of another migration type, it raises them by a page block, but
- * not where the zone has less than four. Where it has more than 64, that is less than the reserve
- * that the heaps leave anyway.
+ * moment: by a page block each time it has to take pages of another migration type, but never where
+ * the zone has less than four of them.
  */
 static unsigned long zone_boost(const struct zone *zone)
 {
-	unsigned long managed = zone_managed_pages(zone);
 	unsigned long boost = READ_ONCE(zone->watermark_boost);
 
-	if (pageblock_nr_pages * 4 > managed || pageblock_nr_pages * 64 <= managed)
+	if (pageblock_nr_pages * 4 > zone_managed_pages(zone))
 		return boost;
 	return max(boost, pageblock_nr_pages);
 }
+
+/* The largest number of pages by which a CPU has changed a counter of a zone without adding it. */
+#define MAX_STAT_THRESHOLD 125
 
 /*
  * Returns the number of pages that a zone has above a watermark for allocations that may also come
@@ -108,28 +109,34 @@ static unsigned long zone_boost(const struct zone *zone)
  * watermark min what it has raised it by at present. Half of the page cache counts as available,
  * because it is reclaimed first. Per-CPU page lists do not count: the page allocator ignores them
  * in this decision, and below the watermark high each CPU may move more pages to its list.
+ *
+ * Not `exact`, the result is at most the exact one, and the counters of the CPUs are not read, each
+ * of which is in another cache line.
  */
 static unsigned long zone_spare_pages(struct zone *zone, enum zone_watermarks mark,
-				      enum zone_type highest)
+				      enum zone_type highest, bool exact)
 {
 	unsigned long cached = zone_page_state(zone, NR_ZONE_INACTIVE_FILE) +
 			       zone_page_state(zone, NR_ZONE_ACTIVE_FILE);
-	unsigned long available = zone_page_state_snapshot(zone, NR_FREE_PAGES) + cached / 2;
 	unsigned long boost =
 		mark == WMARK_HIGH ? zone_boost(zone) : READ_ONCE(zone->watermark_boost);
-	unsigned long reserved = zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES) +
-				 READ_ONCE(zone->nr_free_highatomic) + zone->_watermark[mark] +
+	unsigned long reserved = READ_ONCE(zone->nr_free_highatomic) + zone->_watermark[mark] +
 				 boost + zone->lowmem_reserve[highest];
+	unsigned long available = cached / 2;
 
+	if (exact) {
+		available += zone_page_state_snapshot(zone, NR_FREE_PAGES);
+		reserved += zone_page_state_snapshot(zone, NR_FREE_CMA_PAGES);
+	} else {
+		available += zone_page_state(zone, NR_FREE_PAGES);
+		reserved += zone_page_state(zone, NR_FREE_CMA_PAGES) +
+			    2 * MAX_STAT_THRESHOLD * num_online_cpus();
+	}
 	return available - min(available, reserved);
 }
 
-/*
- * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it falls
- * below a watermark: below min it triggers the OOM killer. Zones are checked from the largest one
- * down, which is usually sufficient alone.
- */
-bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem)
+/* Zones are checked from the largest one down, which is usually sufficient alone. */
+static bool zones_suffice(unsigned long wanted, bool above_high, bool highmem, bool exact)
 {
 	const enum zone_watermarks mark = above_high ? WMARK_HIGH : WMARK_MIN;
 	unsigned long pages = 0;
@@ -141,12 +148,22 @@ bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high
 
 			if (!populated_zone(zone))
 				continue;
-			pages += zone_spare_pages(zone, mark, ZONE_NORMAL);
+			pages += zone_spare_pages(zone, mark, ZONE_NORMAL, exact);
 			if (pages >= wanted)
 				return true;
 		}
 	}
 	return false;
+}
+
+/*
+ * Returns whether the page allocator can serve GFP_KERNEL allocations of this size before it falls
+ * below a watermark: below min it triggers the OOM killer.
+ */
+bool rk_dma_heap_helper_free_pages_suffice(unsigned long wanted, bool above_high, bool highmem)
+{
+	return zones_suffice(wanted, above_high, highmem, false) ||
+	       zones_suffice(wanted, above_high, highmem, true);
 }
 
 unsigned int rk_dma_heap_helper_nr_node_ids(void)
@@ -378,7 +395,7 @@ unsigned long rk_dma_heap_helper_zone_spare_pages(void *zone, bool below_4g)
 {
 	const gfp_t gfp = below_4g ? GFP_USER | GFP_DMA32 : GFP_HIGHUSER;
 
-	return zone_spare_pages(zone, WMARK_HIGH, gfp_zone(gfp));
+	return zone_spare_pages(zone, WMARK_HIGH, gfp_zone(gfp), true);
 }
 
 /*

@@ -31,12 +31,14 @@ pub(crate) fn ram_below_4g() -> usize {
 }
 
 /// A level of free memory at which the page allocator acts. It raises all levels for a while on
-/// fragmentation; the present value counts.
+/// fragmentation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Watermark {
-    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain.
+    /// Below it, ordinary allocations reclaim, and trigger the OOM killer if that is in vain. The
+    /// present value counts.
     Min,
-    /// Below it, the kernel reclaims in the background.
+    /// Below it, the kernel reclaims in the background. Includes a page block, by which it may be
+    /// raised at any moment.
     High,
 }
 

@@ -253,7 +253,7 @@ impl Zone {
     }
 
     /// Returns the number of pages that the zone can spare: free ones and half of the page cache,
-    /// above the watermark high and what the kernel keeps there for allocations that cannot come
+    /// above [`Watermark::High`](crate::abstractions::free_memory::Watermark) and what the kernel keeps there for allocations that cannot come
     /// from higher zones. That is nothing if the memory has to be `below_4g` itself. Does not
     /// sleep.
     pub(crate) fn spare_pages(&self, below_4g: bool) -> usize {
