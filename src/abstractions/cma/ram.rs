@@ -253,9 +253,9 @@ impl Zone {
     }
 
     /// Returns the number of pages that the zone can spare: free ones and half of the page cache,
-    /// above [`Watermark::High`](crate::abstractions::free_memory::Watermark) and what the kernel keeps there for allocations that cannot come
-    /// from higher zones. That is nothing if the memory has to be `below_4g` itself. Does not
-    /// sleep.
+    /// above [`Watermark::High`](crate::abstractions::free_memory::Watermark::High) and what the
+    /// kernel keeps there for allocations that cannot come from higher zones. That is nothing if
+    /// the memory has to be `below_4g` itself. Does not sleep.
     pub(crate) fn spare_pages(&self, below_4g: bool) -> usize {
         // SAFETY: By the type invariants the zone is valid.
         unsafe { c::zone_spare_pages(self.zone.as_ptr(), below_4g) }
