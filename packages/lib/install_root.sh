@@ -10,7 +10,7 @@ install_more=base-passwd,base-files,apt,systemd-sysv,udev,kmod,passwd,dbus
 
 # make_install_root: creates root.tar in the current folder.
 make_install_root() {
-	local release=$1 scripts=$2 stable backports sources setting options=()
+	local release=$1 scripts=$project/packages/guest stable backports sources setting options=()
 	open_archive "$cache/apt/$target" "$debian_arch"
 	sources=("deb $(mirror) $stable main" "deb $(mirror) $backports main")
 	while read -r setting; do
@@ -43,6 +43,6 @@ need_install_root() {
 	stage "$target/install-root" \
 		"Debian root for $debian_arch to install into (in a virtual machine: minutes)" \
 		"install-root-$target" make_install_root "$(<"$target_folder/kernel/release")" \
-		"$project/packages/guest" "$install_packages,$install_more" \
+		"$install_packages,$install_more" \
 		"$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
 }
