@@ -20,7 +20,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
-	deb test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json \
+	deb release test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json \
 	clean distclean help
 
 ifdef KDIR
@@ -71,6 +71,9 @@ test-install: ## Install and remove the packages in a Debian with systemd and ud
 
 test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
+
+release: ## Check, build twice, and tag a release: make release VERSION=x.y.z
+	@packages/release '$(VERSION)' $(TEST_TARGETS) $(CHECKED_TARGETS) $(KERNEL_TARGETS)
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \

@@ -9,11 +9,15 @@ project_version() {
 }
 
 # The version of all packages: that of the project, followed by the date and the name of the
-# commit. The same commit gives the same packages.
+# commit unless that is tagged as the release. The same commit gives the same packages.
 package_version() {
 	local version
 	version=$(project_version)
 	[[ -n $version ]] || die "Cargo.toml names no version"
+	if [[ $(git -C "$project" tag --points-at HEAD 2>/dev/null) == *"v$version"* ]]; then
+		printf '%s' "$version"
+		return
+	fi
 	if git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
 		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
 			--abbrev=7 HEAD)
