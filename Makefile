@@ -6,6 +6,7 @@ TARGET ?= arm64
 TEST_TARGETS ?= arm64 amd64 armhf
 CHECKED_TARGETS ?= debug-own debug
 KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 rt-amd64
+PACKAGE_TARGETS ?= arm64 armhf amd64
 HOURS ?= 1
 MEM ?= 1G
 MINUTES ?= 3
@@ -18,10 +19,19 @@ KERNEL_TARGETS := $(TARGET)
 endif
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
+# What a release is made of: packages, and tests on these kernels.
+RELEASE_ARGUMENTS = --packages '$(PACKAGE_TARGETS)' '$(VERSION)' \
+	$(TEST_TARGETS) $(CHECKED_TARGETS) $(KERNEL_TARGETS)
+
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
+<<<<<<< HEAD
 	deb test-install test-dkms test-secure-boot fuzz soak bench profile shell fmt lint doc \
 	rust-project.json clean distclean help
+=======
+	deb release release-check test-release test-install test-dkms fuzz soak bench profile \
+	shell fmt lint doc rust-project.json clean distclean help
+>>>>>>> f8635d5110896472511043b81940bdb15adfd431
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -72,8 +82,19 @@ test-install: ## Install and remove the packages in a Debian with systemd and ud
 test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
 
+<<<<<<< HEAD
 test-secure-boot: ## Boot the packages with Secure Boot, and enroll their key (arm64)
 	@packages/test-secure-boot
+=======
+release-check: ## Say what keeps this commit from being the release VERSION
+	@packages/release --check $(RELEASE_ARGUMENTS)
+
+release: ## Check, build twice, compare, and tag: make release VERSION=x.y.z
+	@packages/release $(RELEASE_ARGUMENTS)
+
+test-release: ## Test make release in a clone, with small packages and with those of arm64
+	@packages/test-release --packages
+>>>>>>> f8635d5110896472511043b81940bdb15adfd431
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \

@@ -9,21 +9,31 @@ project_version() {
 }
 
 # The version of all packages: that of the project, followed by the date and the name of the
-# commit. The same commit gives the same packages.
+# commit unless that is tagged as the release. The same commit gives the same packages. The source
+# of a release, which is no clone, has the version of the release.
 package_version() {
 	local version
 	version=$(project_version)
 	[[ -n $version ]] || die "Cargo.toml names no version"
-	if git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
+	if is_clone && ! git -C "$project" tag --points-at HEAD | grep -qxF "v$version"; then
 		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
 			--abbrev=7 HEAD)
 	fi
 	printf '%s' "$version"
 }
 
+# Whether the project has commits of its own: not those of a folder above it.
+is_clone() {
+	[[ -e $project/.git ]] && git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1
+}
+
 # Time of the commit in seconds, for all files in the packages.
 commit_time() {
-	git -C "$project" show -s --format=%ct HEAD 2>/dev/null || stat -c %Y "$project/Cargo.toml"
+	if is_clone; then
+		git -C "$project" show -s --format=%ct HEAD
+	else
+		stat -c %Y "$project/Cargo.toml"
+	fi
 }
 
 # deb_begin NAME ARCHITECTURE SECTION: creates the folder of the package, in `folder`.
@@ -62,7 +72,9 @@ deb_end() {
 		"$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" |
 		gzip -9n >"$work/changelog.gz"
 	deb_file "$work/changelog.gz" "usr/share/doc/$name/changelog.gz"
-	size=$(du -sk --apparent-size "$folder" | cut -f 1)
+	# Not by du, for which the size of a folder is that in this file system.
+	size=$(find "$folder" -printf '%y %s\n' |
+		awk '{ sum += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print sum }')
 	{
 		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" \
 			"Architecture: $architecture" "Maintainer: $maintainer" \

@@ -78,6 +78,14 @@ struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "unknown")]
     commit: String,
 
+    /// Run only the suites that need no virtual machine
+    #[arg(long)]
+    host: bool,
+
+    /// Print what FILE records of the targets, and the suites that it lacks; run none
+    #[arg(long, value_name = "FILE")]
+    recorded: Option<PathBuf>,
+
     /// Print the suites and what each one proves, and run none
     #[arg(long)]
     list: bool,
@@ -119,6 +127,10 @@ impl Paths {
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(file) = &arguments.recorded {
+        print_recorded(file, &arguments.target)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // Suites on the host do not depend on the target: they run once.
     let first = arguments.target.first();
     let mut jobs = Vec::new();
@@ -133,6 +145,7 @@ fn main() -> Result<ExitCode> {
             };
             if selected
                 && arguments.part.includes(part)
+                && (!arguments.host || matches!(suite.environment, Environment::Host { .. }))
                 && suite.name.contains(&arguments.filter)
                 && suite.runs_on(target)
             {
@@ -205,7 +218,24 @@ fn record(
             record.add(target, suite.name, run);
         }
     }
+    record.keep(|target, name| {
+        suites::all().any(|suite| suite.name == name && suite.runs_on(target))
+    });
     record.write(file)
+}
+
+/// Prints what is recorded of the targets, and which suites lack a run that a release needs.
+fn print_recorded(file: &Path, targets: &[String]) -> Result<()> {
+    let mut needed = Vec::new();
+    for target in targets {
+        for suite in suites::all().filter(|suite| suite.is_released_on(target)) {
+            needed.push((target.as_str(), suite.name));
+        }
+    }
+    for line in Record::read(file)?.lines(targets, &needed) {
+        println!("{line}");
+    }
+    Ok(())
 }
 
 /// Returns the memory of this machine in GiB, rounded up.

@@ -98,6 +98,45 @@ impl Record {
         suites.insert(suite.to_owned(), run);
     }
 
+    /// Removes the runs of suites that do not exist any more: nothing would replace them.
+    pub fn keep(&mut self, exists: impl Fn(&str, &str) -> bool) {
+        for (target, suites) in &mut self.0 {
+            suites.retain(|suite, _| exists(target, suite));
+        }
+        self.0.retain(|_, suites| !suites.is_empty());
+    }
+
+    /// Returns a line for each run on `targets`, and for each target and suite of `needed`, sorted:
+    /// target, suite, commit (`-` without a run) and result, separated by tabs.
+    pub fn lines(&self, targets: &[String], needed: &[(&str, &str)]) -> Vec<String> {
+        let mut lines: Vec<_> = needed
+            .iter()
+            .filter(|(target, suite)| !self.has(target, suite))
+            .map(|(target, suite)| format!("{target}\t{suite}\t-\tnot recorded"))
+            .collect();
+        for (target, suites) in &self.0 {
+            if !targets.contains(target) {
+                continue;
+            }
+            for (suite, run) in suites {
+                let result = match (run.passed, run.failed) {
+                    (0, 0) => "nothing passed".to_owned(),
+                    (_, 0) => "passed".to_owned(),
+                    (_, failed) => format!("{failed} failed"),
+                };
+                lines.push(format!("{target}\t{suite}\t{}\t{result}", run.commit));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
+    fn has(&self, target: &str, suite: &str) -> bool {
+        self.0
+            .get(target)
+            .is_some_and(|suites| suites.contains_key(suite))
+    }
+
     /// Writes the file, and the page beside it.
     pub fn write(&self, path: &Path) -> Result<()> {
         let json = serde_json::to_string_pretty(self)? + "\n";
@@ -221,5 +260,54 @@ mod tests {
         assert!(folder.path().join("compatibility.md").exists());
         fs::write(&path, "{").unwrap();
         assert!(Record::read(&path).is_err());
+    }
+
+    #[test]
+    fn the_page_of_the_project_is_made_of_its_record() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let json = docs.join("compatibility.json");
+        let page = fs::read_to_string(docs.join("compatibility.md")).unwrap();
+        let record = Record::read(&json).unwrap();
+        assert!(
+            record.page() == page,
+            "docs/compatibility.md is not what `make compatibility` makes of compatibility.json"
+        );
+        // Nobody has edited the file either, as far as its form can tell.
+        let text = serde_json::to_string_pretty(&record).unwrap() + "\n";
+        assert!(fs::read_to_string(&json).unwrap() == text);
+        assert!(!record.0.is_empty());
+    }
+
+    #[test]
+    fn runs_of_suites_that_are_gone_are_removed() {
+        let mut record = Record::default();
+        record.add("arm64", "pools", run("7.3", "2026-01-03", 6));
+        record.add("arm64", "gone", run("7.3", "2026-01-03", 6));
+        record.add("gone", "pools", run("7.3", "2026-01-03", 6));
+        record.keep(|target, suite| (target, suite) == ("arm64", "pools"));
+        let mut expected = Record::default();
+        expected.add("arm64", "pools", run("7.3", "2026-01-03", 6));
+        assert_eq!(record, expected);
+    }
+
+    #[test]
+    fn a_line_says_what_is_recorded_and_what_is_not() {
+        let mut record = Record::default();
+        record.add("arm64", "heaps", run("7.3", "2026-01-03", 6));
+        record.add("arm64", "pools", run("7.3", "2026-01-03", 0));
+        record.add("armhf", "pools", run("7.3", "2026-01-03", 6));
+        let mut failed = run("7.3", "2026-01-03", 6);
+        failed.failed = 2;
+        record.add("arm64", "demo", failed);
+        let needed = [("arm64", "heaps"), ("arm64", "reserve"), ("amd64", "pools")];
+        let lines = record.lines(&["arm64".to_owned(), "amd64".to_owned()], &needed);
+        let expected = [
+            "amd64\tpools\t-\tnot recorded",
+            "arm64\tdemo\tc0ffee\t2 failed",
+            "arm64\theaps\tc0ffee\tpassed",
+            "arm64\tpools\tc0ffee\tnothing passed",
+            "arm64\treserve\t-\tnot recorded",
+        ];
+        assert_eq!(lines, expected);
     }
 }

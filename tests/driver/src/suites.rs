@@ -148,6 +148,14 @@ impl Suite {
         }
     }
 
+    /// Returns whether a release needs a recorded run of the suite on `target`: of all that
+    /// continuous integration runs in virtual machines.
+    pub fn is_released_on(&self, target: &str) -> bool {
+        let is_guest = matches!(self.environment, Environment::Guest(_));
+        let is_short_cut = self.name.starts_with("short-cut");
+        is_guest && self.runs_on(target) && (self.part_on(target) != Part::Kernels || is_short_cut)
+    }
+
     /// Returns whether the suite runs on `target`.
     pub fn runs_on(&self, target: &str) -> bool {
         match &self.environment {
@@ -282,6 +290,25 @@ mod tests {
                 "{}",
                 suite.name
             );
+        }
+    }
+
+    #[test]
+    fn a_release_needs_all_but_the_further_kernels_other_suites() {
+        let needed = |target| {
+            all()
+                .filter(move |suite| suite.is_released_on(target))
+                .count()
+        };
+        for target in ["rt-arm64", "arm64-16k", "cloud-arm64", "rt-amd64"] {
+            assert_eq!(needed(target), 1, "{target}");
+        }
+        for target in ["arm64", "armhf", "amd64", "debug", "debug-own"] {
+            let runs = |suite: &&Suite| {
+                matches!(suite.environment, Environment::Guest(_)) && suite.runs_on(target)
+            };
+            assert_eq!(needed(target), all().filter(runs).count(), "{target}");
+            assert!(needed(target) > 1, "{target}");
         }
     }
 
