@@ -54,6 +54,14 @@ deb_script() {
 	chmod 755 "$folder/DEBIAN/$1"
 }
 
+# What lintian reports and is meant to be so, with the reasons.
+deb_overrides() {
+	local own=$project/packages/overrides/${name%-"${release:-}"}
+	cat "$project/packages/overrides/all" >"$work/overrides"
+	[[ ! -f $own ]] || cat "$own" >>"$work/overrides"
+	deb_file "$work/overrides" "usr/share/lintian/overrides/$name"
+}
+
 # deb_end SUMMARY: builds the package. Reads further lines of the description from standard input.
 deb_end() {
 	local summary=$1 line size
@@ -62,6 +70,7 @@ deb_end() {
 		"$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" |
 		gzip -9n >"$work/changelog.gz"
 	deb_file "$work/changelog.gz" "usr/share/doc/$name/changelog.gz"
+	deb_overrides
 	size=$(du -sk --apparent-size "$folder" | cut -f 1)
 	{
 		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" \
