@@ -99,7 +99,8 @@ fn dkms_skips_the_kernels_that_the_script_refuses() {
     let script = read("packages/dkms/build-module");
     let conf = read("packages/dkms/dkms.conf");
     let range = script.split("\noldest=").nth(1).unwrap();
-    let (oldest, newest) = range.lines().next().unwrap().split_once(" newest=").unwrap();
+    let range = range.lines().next().unwrap();
+    let (oldest, newest) = range.split_once(" newest=").unwrap();
     assert_eq!(value(&conf, "\nBUILD_EXCLUSIVE_KERNEL_MIN=\""), oldest);
     assert_eq!(
         value(&conf, "\nBUILD_EXCLUSIVE_KERNEL_MAX=\""),
