@@ -64,6 +64,14 @@ deb_script() {
 	chmod 755 "$folder/DEBIAN/$1"
 }
 
+# What lintian reports and is meant to be so, with the reasons.
+deb_overrides() {
+	local own=$project/packages/overrides/${name%-"${release:-}"}
+	cat "$project/packages/overrides/all" >"$work/overrides"
+	[[ ! -f $own ]] || cat "$own" >>"$work/overrides"
+	deb_file "$work/overrides" "usr/share/lintian/overrides/$name"
+}
+
 # deb_end SUMMARY: builds the package. Reads further lines of the description from standard input.
 deb_end() {
 	local summary=$1 line size
@@ -72,6 +80,7 @@ deb_end() {
 		"$(date --utc --rfc-email --date="@$SOURCE_DATE_EPOCH")" |
 		gzip -9n >"$work/changelog.gz"
 	deb_file "$work/changelog.gz" "usr/share/doc/$name/changelog.gz"
+	deb_overrides
 	# Not by du, for which the size of a folder is that in this file system.
 	size=$(find "$folder" -printf '%y %s\n' |
 		awk '{ sum += $1 == "f" ? int(($2 + 1023) / 1024) : 1 } END { print sum }')
