@@ -25,13 +25,8 @@ RELEASE_ARGUMENTS = --packages '$(PACKAGE_TARGETS)' '$(VERSION)' \
 
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
-<<<<<<< HEAD
-	deb test-install test-dkms test-secure-boot fuzz soak bench profile shell fmt lint doc \
-	rust-project.json clean distclean help
-=======
-	deb release release-check test-release test-install test-dkms fuzz soak bench profile \
-	shell fmt lint doc rust-project.json clean distclean help
->>>>>>> f8635d5110896472511043b81940bdb15adfd431
+	deb release release-check test-release test-install test-secure-boot test-dkms fuzz soak \
+	bench profile shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -82,10 +77,9 @@ test-install: ## Install and remove the packages in a Debian with systemd and ud
 test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
 
-<<<<<<< HEAD
 test-secure-boot: ## Boot the packages with Secure Boot, and enroll their key (arm64)
 	@packages/test-secure-boot
-=======
+
 release-check: ## Say what keeps this commit from being the release VERSION
 	@packages/release --check $(RELEASE_ARGUMENTS)
 
@@ -94,7 +88,6 @@ release: ## Check, build twice, compare, and tag: make release VERSION=x.y.z
 
 test-release: ## Test make release in a clone, with small packages and with those of arm64
 	@packages/test-release --packages
->>>>>>> f8635d5110896472511043b81940bdb15adfd431
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \
