@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""enroll_key.py LOG PASSWORD COMMAND...: runs a virtual machine whose serial port is the terminal of
-this command, and enrolls the key that waits for it: presses the keys on the screens of MokManager, a
-part of shim, as its user would. Then waits for the end of the machine. LOG receives all output. Fails
-if a screen does not come, and names it."""
+"""enroll_key.py LOG PASSWORD COMMAND...: runs a virtual machine whose serial port is the terminal
+of this command, and enrolls the key that waits for it: presses the keys on the screens of
+MokManager, a part of shim, as its user would. Then waits for the end of the machine. LOG receives
+all output. Fails if a screen does not come, and names it."""
 
 import re
 import sys
