@@ -16,7 +16,7 @@ package_version() {
 	version=$(project_version)
 	[[ -n $version ]] || die "Cargo.toml names no version"
 	if is_clone && ! git -C "$project" tag --points-at HEAD | grep -qxF "v$version"; then
-		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
+		version+=~git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
 			--abbrev=7 HEAD)
 	fi
 	printf '%s' "$version"

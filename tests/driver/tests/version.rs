@@ -143,7 +143,7 @@ fn packages_take_the_version() {
     let version = output(Command::new("bash").args(["-euc", script]));
     let suffix = version.strip_prefix(VERSION);
     assert!(
-        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with("+git")),
+        suffix.is_some_and(|suffix| suffix.is_empty() || suffix.starts_with("~git")),
         "{version}"
     );
 }
