@@ -3,20 +3,22 @@
 #
 # Builds a Debian package from a folder. dpkg-deb is the Debian root's.
 
+maintainer='The rk_dma_heap authors <rk-dma-heap@localhost>'
+
 # The version of the project, which Cargo.toml states.
 project_version() {
 	sed -n 's/^version = "\([^"]*\)"$/\1/p' "$project/Cargo.toml"
 }
 
-# The version of all packages: that of the project, followed by the date and the name of the
-# commit. The same commit gives the same packages.
+# The version of all packages: that of the project, followed by the time and the name of the commit.
+# The same commit gives the same packages, and a later one has a version that apt regards as newer.
 package_version() {
 	local version
 	version=$(project_version)
 	[[ -n $version ]] || die "Cargo.toml names no version"
 	if git -C "$project" rev-parse --quiet --verify HEAD >/dev/null 2>&1; then
-		version+=+git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
-			--abbrev=7 HEAD)
+		version+=+git$(TZ=UTC git -C "$project" show -s --format=%cd.%h \
+			--date=format-local:%Y%m%d%H%M%S --abbrev=7 HEAD)
 	fi
 	printf '%s' "$version"
 }
@@ -26,9 +28,9 @@ commit_time() {
 	git -C "$project" show -s --format=%ct HEAD 2>/dev/null || stat -c %Y "$project/Cargo.toml"
 }
 
-# deb_begin NAME ARCHITECTURE SECTION: creates the folder of the package, in `folder`.
+# deb_begin NAME ARCHITECTURE SECTION [PRIORITY]: creates the folder of the package, in `folder`.
 deb_begin() {
-	name=$1 architecture=$2 section=$3
+	name=$1 architecture=$2 section=$3 priority=${4:-optional}
 	folder=$work/$name
 	fields=()
 	mkdir -p "$folder/DEBIAN"
@@ -67,7 +69,7 @@ deb_end() {
 		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" \
 			"Architecture: $architecture" "Maintainer: $maintainer" \
 			"Installed-Size: $size" "${fields[@]}" "Section: $section" \
-			"Priority: optional" "Description: $summary"
+			"Priority: $priority" "Description: $summary"
 		while read -r line; do
 			printf ' %s\n' "${line:-.}"
 		done
