@@ -42,6 +42,13 @@ deb_file() {
 	install -D -m "${3:-644}" "$1" "$folder/$2"
 }
 
+# deb_setting SOURCE DESTINATION: adds a file below /etc, which is the administrator's: dpkg keeps
+# changes in it, and keeps the file until the package is purged.
+deb_setting() {
+	deb_file "$1" "$2"
+	printf '/%s\n' "$2" >>"$folder/DEBIAN/conffiles"
+}
+
 # deb_field NAME VALUE: adds a line to the control file.
 deb_field() {
 	fields+=("$1: $2")
@@ -74,8 +81,10 @@ deb_end() {
 			printf ' %s\n' "${line:-.}"
 		done
 	} >"$folder/DEBIAN/control"
-	(cd "$folder" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' |
-		sort -z | xargs -0 md5sum) >"$work/md5sums"
+	# dpkg records the sums of settings itself.
+	(cd "$folder" && find . \( -path ./DEBIAN -o -path ./etc \) -prune -o \
+		-type f -printf '%P\0' | sort -z | xargs -0 --no-run-if-empty md5sum) \
+		>"$work/md5sums"
 	mv "$work/md5sums" "$folder/DEBIAN/md5sums"
 	find "$folder" -type d -exec chmod 755 {} +
 	find "$folder" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
