@@ -66,9 +66,17 @@ write_indexes() {
 	mv "$work/Release" "$new/Release"
 	sign <"$new/Release" >"$new/InRelease"
 	gpg --armor --export "$ARCHIVE_KEY" >"$work/key"
-	mv "$work/key" "$archive/rk-dma-heap.asc"
+	write_source "$work/key" >"$work/sources"
+	mv "$work/sources" "$archive/rk-dma-heap.sources"
 	rm -rf "$archive/dists"
 	mv "$work/dists" "$archive"
+}
+
+# write_source KEY: prints what a board needs in /etc/apt/sources.list.d, with the public key.
+write_source() {
+	printf '%s\n' 'Types: deb' "URIs: ${ARCHIVE_URL:-http://$(uname -n):8000}" \
+		"Suites: $archive_suite" 'Components: main' 'Signed-By:'
+	sed 's/^$/./; s/^/ /' "$1"
 }
 
 # prune N: removes all but the newest N kernels of each flavour, and all but the newest N versions
