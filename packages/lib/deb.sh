@@ -49,6 +49,12 @@ deb_setting() {
 	printf '/%s\n' "$2" >>"$folder/DEBIAN/conffiles"
 }
 
+# deb_override TAG REASON: silences a tag of lintian.
+deb_override() {
+	mkdir -p "$folder/usr/share/lintian/overrides"
+	printf '# %s\n%s: %s\n' "$2" "$name" "$1" >>"$folder/usr/share/lintian/overrides/$name"
+}
+
 # deb_field NAME VALUE: adds a line to the control file.
 deb_field() {
 	fields+=("$1: $2")

@@ -6,6 +6,12 @@
 # The suite that the board's line names.
 archive_suite=trixie
 
+# in_version KERNEL-VERSION: prints it as a part of a package's version, where a hyphen would begin
+# a Debian revision.
+in_version() {
+	printf '%s' "${1//-/+}"
+}
+
 # What writes the indexes. It is not in the build root: another list of packages would be another
 # root.
 fetch_repository_tools() {
