@@ -7,6 +7,9 @@ TEST_TARGETS ?= arm64 amd64 armhf
 CHECKED_TARGETS ?= debug-own debug
 KERNEL_TARGETS ?= rt-arm64 arm64-16k cloud-arm64 rt-amd64
 PACKAGE_TARGETS ?= arm64 armhf amd64
+# The flavours of Debian's kernels.
+ARCHIVE_TARGETS ?= arm64 rt-arm64 arm64-16k cloud-arm64 armhf armhf@linux-image-armmp-lpae \
+	amd64 rt-amd64 amd64@linux-image-cloud-amd64
 HOURS ?= 1
 MEM ?= 1G
 MINUTES ?= 3
@@ -25,8 +28,8 @@ RELEASE_ARGUMENTS = --packages '$(PACKAGE_TARGETS)' '$(VERSION)' \
 
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
-	deb release release-check test-release test-install test-secure-boot test-dkms fuzz soak \
-	bench profile shell fmt lint doc rust-project.json clean distclean help
+	deb release release-check archive test-release test-archive test-install test-secure-boot \
+	test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -70,6 +73,13 @@ compatibility: ## Run all suites on all kernels; into docs/compatibility.md
 deb: ## Build the Debian packages for TARGET: arm64, armhf or amd64
 	@packages/build $(TARGET)
 	@packages/check $(TARGET)
+
+archive: ## Update build/archive, an APT repository for all kernels; KEEP=2 removes older ones
+	@packages/archive $(if $(KEEP),--keep '$(KEEP)') $(if $(FILTER),--filter '$(FILTER)') \
+		$(ARCHIVE_TARGETS)
+
+test-archive: ## Test the APT repository with apt, and a kernel's upgrade in a Debian that boots
+	@packages/test-archive $(TARGET)
 
 test-install: ## Install and remove the packages in a Debian with systemd and udev
 	@packages/test-install $(TARGET)

@@ -3,21 +3,24 @@
 #
 # Builds a Debian package from a folder. dpkg-deb is the Debian root's.
 
+maintainer='The rk_dma_heap authors <rk-dma-heap@localhost>'
+
 # The version of the project, which Cargo.toml states.
 project_version() {
 	sed -n 's/^version = "\([^"]*\)"$/\1/p' "$project/Cargo.toml"
 }
 
-# The version of all packages: that of the project, followed by the date and the name of the
-# commit unless that is tagged as the release. The same commit gives the same packages. The source
+# The version of all packages: that of the project, followed by the time and the name of the commit
+# unless that is tagged as the release. The same commit gives the same packages, a later one has a
+# version that apt regards as newer, and the release is newer than all commits before it. The source
 # of a release, which is no clone, has the version of the release.
 package_version() {
 	local version
 	version=$(project_version)
 	[[ -n $version ]] || die "Cargo.toml names no version"
 	if is_clone && ! git -C "$project" tag --points-at HEAD | grep -qxF "v$version"; then
-		version+=~git$(git -C "$project" show -s --format=%cd.%h --date=format:%Y%m%d \
-			--abbrev=7 HEAD)
+		version+=~git$(TZ=UTC git -C "$project" show -s --format=%cd.%h \
+			--date=format-local:%Y%m%d%H%M%S --abbrev=7 HEAD)
 	fi
 	printf '%s' "$version"
 }
@@ -36,9 +39,9 @@ commit_time() {
 	fi
 }
 
-# deb_begin NAME ARCHITECTURE SECTION: creates the folder of the package, in `folder`.
+# deb_begin NAME ARCHITECTURE SECTION [PRIORITY]: creates the folder of the package, in `folder`.
 deb_begin() {
-	name=$1 architecture=$2 section=$3
+	name=$1 architecture=$2 section=$3 priority=${4:-optional}
 	folder=$work/$name
 	fields=()
 	mkdir -p "$folder/DEBIAN"
@@ -48,6 +51,19 @@ deb_begin() {
 # deb_file SOURCE DESTINATION [MODE]: adds a file.
 deb_file() {
 	install -D -m "${3:-644}" "$1" "$folder/$2"
+}
+
+# deb_setting SOURCE DESTINATION: adds a file below /etc, which is the administrator's: dpkg keeps
+# changes in it, and keeps the file until the package is purged.
+deb_setting() {
+	deb_file "$1" "$2"
+	printf '/%s\n' "$2" >>"$folder/DEBIAN/conffiles"
+}
+
+# deb_override TAG REASON: silences a tag of lintian.
+deb_override() {
+	mkdir -p "$folder/usr/share/lintian/overrides"
+	printf '# %s\n%s: %s\n' "$2" "$name" "$1" >>"$folder/usr/share/lintian/overrides/$name"
 }
 
 # deb_field NAME VALUE: adds a line to the control file.
@@ -88,13 +104,15 @@ deb_end() {
 		printf '%s\n' "Package: $name" "Source: rk-dma-heap" "Version: $version" \
 			"Architecture: $architecture" "Maintainer: $maintainer" \
 			"Installed-Size: $size" "${fields[@]}" "Section: $section" \
-			"Priority: optional" "Description: $summary"
+			"Priority: $priority" "Description: $summary"
 		while read -r line; do
 			printf ' %s\n' "${line:-.}"
 		done
 	} >"$folder/DEBIAN/control"
-	(cd "$folder" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' |
-		sort -z | xargs -0 md5sum) >"$work/md5sums"
+	# dpkg records the sums of settings itself.
+	(cd "$folder" && find . \( -path ./DEBIAN -o -path ./etc \) -prune -o \
+		-type f -printf '%P\0' | sort -z | xargs -0 --no-run-if-empty md5sum) \
+		>"$work/md5sums"
 	mv "$work/md5sums" "$folder/DEBIAN/md5sums"
 	find "$folder" -type d -exec chmod 755 {} +
 	find "$folder" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +

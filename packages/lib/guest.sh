@@ -50,12 +50,15 @@ report_results() {
 	failed=$((failed + $(grep -c '^not ok ' "$1" || true)))
 }
 
-# run_steps ROOT.tar LOGS STEP...: boots one machine per step. The first one gets that root and the
-# `additions`, each further one the root that its predecessor wrote to the disk.
+# run_steps ROOT.tar LOGS STEP[:TARGET]...: boots one machine per step, with the kernel of TARGET
+# from that step on. The first one gets that root and the `additions`, each further one the root
+# that its predecessor wrote to the disk.
 run_steps() {
 	local archive=$1 logs=$2 step
 	shift 2
 	for step; do
+		[[ $step != *:* ]] || read_target "${step#*:}"
+		step=${step%%:*}
 		printf '%s:\n' "$step"
 		run_root "$archive" "$logs/$step" 1200 \
 			"rdinit=/sbin/init systemd.wants=install-test@$step.service" \
