@@ -378,27 +378,27 @@ fn ensure_ended(output: &ProgramOutput) -> Result<()> {
 fn until_the_process_ends() -> Result<()> {
     let (child, channel) = keeper("keeper")?;
     let pid = child.pid();
+    let watch = watch(pid);
     // With a wait the process is not even a zombie afterwards.
-    let output = rkheap_and(
-        &format!("leak --watch --pid {pid} --interval 0.1"),
-        move || {
-            channel.send("end", None)?;
-            child.succeed()
-        },
-    )?;
+    let output = rkheap_and(&watch, move || {
+        channel.send("end", None)?;
+        child.succeed()
+    })?;
     ensure_ended(&output)?;
-    rkheap(&format!("leak --watch --pid {pid}"))?
-        .expect(3)?
-        .reports("there is no process")
+    rkheap(&watch)?.expect(3)?.reports("there is no process")
+}
+
+/// Returns the arguments to watch a process. The count ends the command if it does not notice the
+/// end of the process.
+fn watch(pid: Pid) -> String {
+    format!("leak --watch --pid {pid} --interval 0.1 --count 100")
 }
 
 // The parent of a process that has ended may not wait for it as long as it runs itself.
 fn until_a_zombie() -> Result<()> {
     // What follows the name in `/proc/PID/stat` is the state.
     let (child, channel) = keeper("a) S 1 (")?;
-    let pid = child.pid();
-    // The count ends the command if it does not notice the end of the process.
-    let watch = format!("leak --watch --pid {pid} --interval 0.1 --count 100");
+    let watch = watch(child.pid());
     let output = rkheap_and(&watch, || channel.send("end", None))?;
     ensure_ended(&output)?;
     rkheap(&watch)?.expect(3)?.reports("there is no process")?;
