@@ -200,6 +200,17 @@ impl Drop for Child {
     }
 }
 
+/// Shortens a report to what a pipe takes while nobody reads it, which is what is done until the
+/// child has exited.
+fn truncate(text: &mut String) {
+    const MAX: usize = 32 << 10;
+    if text.len() > MAX {
+        let end = (0..=MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" ...");
+    }
+}
+
 fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
     let error = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
@@ -207,7 +218,9 @@ fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
         // The panic hook has printed the message.
         Err(_) => anyhow::anyhow!("panicked"),
     };
-    let _ = write!(report, "{error:#}");
+    let mut text = format!("{error:#}");
+    truncate(&mut text);
+    let _ = report.write_all(text.as_bytes());
     if error.is::<Skipped>() {
         EXIT_SKIPPED
     } else {
@@ -270,6 +283,19 @@ mod tests {
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         assert_eq!((status, text.as_str()), (EXIT_FAILED, "a reason"));
+    }
+
+    #[test]
+    fn a_long_reason_fits_in_a_pipe() {
+        // A byte before, so that no character ends at the limit.
+        let reason = format!("x{}", "é".repeat(100_000));
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let fails = || Err(anyhow::Error::msg(reason.clone()));
+        assert_eq!(report_outcome(fails, File::from(writer)), EXIT_FAILED);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        let start = text.strip_suffix(" ...").unwrap();
+        assert!(reason.starts_with(start) && start.len() > 30_000);
     }
 
     #[test]
