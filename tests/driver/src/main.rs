@@ -175,7 +175,8 @@ fn main() -> Result<ExitCode> {
     println!("{total}");
     // A run of which everything was left out has not failed.
     let all_succeeded = !done.is_empty() && done.iter().all(|done| done.result.is_success());
-    Ok(if total.is_success() || all_succeeded {
+    let has_failed = done.iter().any(|done| done.result.has_failed());
+    Ok(if !has_failed && (total.is_success() || all_succeeded) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -257,15 +258,17 @@ fn run(job: &Job, paths: &Paths, concurrent: bool) -> Outcome {
     outcome
 }
 
-/// Prints the failed suites once more, because their first report may be far up, and those that
-/// were left out.
+/// Prints the failed suites once more, because their first report may be far up, and those of which
+/// nothing ran.
 fn print_failures(done: &[JobResult<Outcome>]) {
     for JobResult { label, result, .. } in done {
         if let Some(reason) = result.left_out {
             println!("left out, {reason}: {label}");
+        } else if !result.is_success() && !result.has_failed() {
+            println!("each test was skipped: {label}");
         }
     }
-    let failed = done.iter().filter(|done| !done.result.is_success());
+    let failed = done.iter().filter(|done| done.result.has_failed());
     for (index, JobResult { label, result, .. }) in failed.enumerate() {
         if index == 0 {
             println!("failed suites:");
