@@ -20,6 +20,7 @@ use guest_support::process::{
     Verdict, //
 };
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
