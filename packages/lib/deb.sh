@@ -82,10 +82,11 @@ deb_script() {
 
 # What lintian reports and is meant to be so, with the reasons.
 deb_overrides() {
-	local own=$project/packages/overrides/${name%-"${release:-}"}
-	cat "$project/packages/overrides/all" >"$work/overrides"
-	[[ ! -f $own ]] || cat "$own" >>"$work/overrides"
-	deb_file "$work/overrides" "usr/share/lintian/overrides/$name"
+	local file=usr/share/lintian/overrides/$name part
+	for part in "$project"/packages/overrides/{all,"${name%-"${release:-}"}"} "$folder/$file"; do
+		[[ ! -f $part ]] || cat "$part"
+	done >"$work/overrides"
+	deb_file "$work/overrides" "$file"
 }
 
 # deb_end SUMMARY: builds the package. Reads further lines of the description from standard input.

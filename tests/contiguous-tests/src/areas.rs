@@ -14,6 +14,7 @@ use guest_support::client::{
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
 use guest_support::kernel_module::KernelLog;
+use guest_support::ktap::diagnose;
 use guest_support::{
     memory,
     page_size, //
@@ -138,8 +139,9 @@ pub fn held_while_loaded<D>(
 pub fn retry(test: impl Fn() -> Result<()>) -> Result<()> {
     const ATTEMPTS: usize = 5;
     for _ in 1..ATTEMPTS {
-        if test().is_ok() {
-            return Ok(());
+        match test() {
+            Ok(()) => return Ok(()),
+            Err(error) => diagnose(&format!("once more: {error:#}")),
         }
     }
     test()

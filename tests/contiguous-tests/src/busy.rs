@@ -247,27 +247,28 @@ fn larger_buffer(name: &str, area: TestArea) -> Result<()> {
         Ok(start.elapsed())
     };
     let _busy = busy(2)?;
-    let mut expected = Duration::ZERO;
-    let mut needed = Duration::ZERO;
-    for pause in PREPARING_MS.into_iter().take(rounds()) {
-        kept::switch_to("0")?;
-        free_buffer(&heap, area)?;
-        expected += allocate()?;
-        kept::switch_to("1")?;
-        free_buffer(&heap, area)?;
-        // The thread prepares the range, as far as it runs.
-        sleep(Duration::from_millis(pause));
-        needed += allocate()
-            .with_context(|| format!("{wanted} bytes, {pause} ms after a buffer was freed"))?;
+    for _ in 0..ROUNDS {
+        let mut expected = Duration::ZERO;
+        let mut needed = Duration::ZERO;
+        for pause in PREPARING_MS.into_iter().take(rounds()) {
+            kept::switch_to("0")?;
+            free_buffer(&heap, area)?;
+            expected += allocate()?;
+            kept::switch_to("1")?;
+            free_buffer(&heap, area)?;
+            // The thread prepares the range, as far as it runs.
+            sleep(Duration::from_millis(pause));
+            needed += allocate()
+                .with_context(|| format!("{wanted} bytes, {pause} ms after a buffer was freed"))?;
+        }
+        diagnose(&format!(
+            "{name}: {wanted} bytes in {needed:?}; with nothing kept in {expected:?}"
+        ));
+        if needed <= 2 * expected + SLACK * checkers::timeout_factor() {
+            return Ok(());
+        }
     }
-    diagnose(&format!(
-        "{name}: {wanted} bytes in {needed:?}; with nothing kept in {expected:?}"
-    ));
-    ensure!(
-        needed <= 2 * expected + SLACK,
-        "{needed:?}, with nothing kept {expected:?}"
-    );
-    Ok(())
+    bail!("each time more than twice as long as with nothing kept")
 }
 
 // Whoever takes over a range that is being zeroed finds zeros in all of it.

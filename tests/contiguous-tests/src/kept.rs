@@ -22,7 +22,10 @@ use guest_support::ktap::{
 };
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use guest_support::retry::eventually;
+use guest_support::retry::{
+    before,
+    eventually, //
+};
 use std::fs;
 use std::thread::sleep;
 use std::time::{
@@ -214,25 +217,28 @@ fn switched_off(name: &str, area: TestArea) -> Result<()> {
 }
 
 fn reclaimed(name: &str, area: TestArea) -> Result<()> {
-    begin()?;
     let heap = Heap::open(name)?;
-    let before = available(area)?;
-    let freed = Instant::now();
-    drop(heap.allocate(4 << 20)?);
-    fs::write("/proc/sys/vm/drop_caches", "2")?;
-    // A range that the thread is preparing is released shortly afterwards.
-    loop {
-        let (now, elapsed) = (available(area)?, freed.elapsed());
-        if elapsed >= KEEP_TIME {
-            bail!(
-                "{now} bytes available after {elapsed:?}, expected {before}; ranges have expired"
-            );
+    before(KEEP_TIME, begin, || {
+        let before = available(area)?;
+        let buffer = heap.allocate(4 << 20)?;
+        let freed = Instant::now();
+        drop(buffer);
+        fs::write("/proc/sys/vm/drop_caches", "2")?;
+        // A range that the thread is preparing is released shortly afterwards.
+        loop {
+            let (now, elapsed) = (available(area)?, freed.elapsed());
+            if elapsed >= KEEP_TIME {
+                bail!(
+                    "{now} bytes available after {elapsed:?}, expected {before}; \
+                     ranges have expired"
+                );
+            }
+            if now >= before {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(5));
         }
-        if now >= before {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(5));
-    }
+    })
 }
 
 fn page_arrays() -> Result<()> {

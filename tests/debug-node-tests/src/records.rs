@@ -33,6 +33,10 @@ use guest_support::process::{
     Child,
     CHILD_TIMEOUT, //
 };
+use guest_support::retry::{
+    before,
+    eventually, //
+};
 use guest_support::vgem::Vgem;
 use nix::errno::Errno;
 use nix::sys::resource::{
@@ -50,7 +54,10 @@ use std::os::fd::{
     OwnedFd, //
 };
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 pub fn add(tests: &mut Tests) {
     tests.add("buffers/every-exporter", every_exporter);
@@ -291,26 +298,47 @@ fn reader_can_be_killed() -> Result<()> {
     let _module = Module::load("")?;
     client::load("")?;
     let buffer = Vgem::open()?.allocate(SIZE)?;
-    let _busy = Child::run(|| {
-        let client = Client::open()?;
-        let attachment = client.attach(&buffer)?;
-        std::thread::scope(|scope| {
-            let holder = scope.spawn(|| attachment.hold(8000));
-            std::thread::sleep(Duration::from_millis(300));
-            drop(buffer.map()?);
-            holder.join().map_err(|_| anyhow::anyhow!("panicked"))??;
+    let unprepared = || Ok(());
+    let (waited, killed) = before(HELD, unprepared, || {
+        let start = Instant::now();
+        let (ours, theirs) = Channel::pair()?;
+        let busy = Child::run(|| map_while_locked(&buffer, theirs))?;
+        ours.expect("locked")?;
+        busy.wait_until_blocked()?;
+        let mut reader = Child::run(|| {
+            // The processes are visited when the node is opened.
+            File::open(nodes::path("buffers"))?;
             Ok(())
-        })
+        })?;
+        let waited = reader.wait(Duration::from_millis(500))?.is_none();
+        let killed = reader.kill(Duration::from_secs(2));
+        let passed = start.elapsed();
+        ensure!(passed < HELD, "{passed:?} passed, so the lock was free");
+        Ok((waited, killed))
     })?;
-    std::thread::sleep(Duration::from_millis(800));
-    let mut reader = Child::run(|| {
-        // The processes are visited when the node is opened.
-        File::open(nodes::path("buffers"))?;
+    ensure!(waited, "the reader has not waited for the process");
+    killed
+}
+
+/// How long the reservation lock is held.
+const HELD: Duration = Duration::from_secs(8);
+
+/// Maps a buffer while another thread holds its reservation lock, and sends a word before.
+fn map_while_locked(buffer: &Buffer, channel: Channel) -> Result<()> {
+    let client = Client::open()?;
+    let attachment = client.attach(buffer)?;
+    std::thread::scope(|scope| {
+        let milliseconds = HELD.as_millis().try_into()?;
+        let holder = scope.spawn(move || attachment.hold(milliseconds));
+        // `sgt` shows whether somebody holds the lock.
+        eventually(HELD, || {
+            let text = nodes::read("sgt")?;
+            ensure!(text.contains(" (in use)"), "nobody holds the lock: {text}");
+            Ok(())
+        })?;
+        channel.send("locked", None)?;
+        drop(buffer.map()?);
+        holder.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         Ok(())
-    })?;
-    ensure!(
-        reader.wait(Duration::from_millis(500))?.is_none(),
-        "the reader has not waited for the process"
-    );
-    reader.kill(Duration::from_secs(2))
+    })
 }

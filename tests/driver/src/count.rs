@@ -74,6 +74,12 @@ impl Outcome {
         self.left_out.is_some() || self.count.is_success()
     }
 
+    /// Returns whether a test of the suite failed, or none ran although the suite was not left out.
+    pub fn has_failed(&self) -> bool {
+        let none_ran = self.count == Count::default() && self.left_out.is_none();
+        self.count.failed > 0 || none_ran
+    }
+
     /// Adds one failure.
     pub fn fail(&mut self, reason: String) {
         self.count.failed += 1;
@@ -114,6 +120,17 @@ mod tests {
         assert_eq!(outcome.count.to_string(), "0 passed, 0 failed, 1 skipped");
         assert!(!Outcome::failure("reason".to_owned()).is_success());
         assert!(!Outcome::default().is_success());
+    }
+
+    #[test]
+    fn a_suite_of_skipped_tests_has_neither_failed_nor_succeeded() {
+        let mut outcome = Outcome::default();
+        assert!(outcome.has_failed());
+        outcome.count.skipped = 2;
+        assert!(!outcome.has_failed() && !outcome.is_success());
+        outcome.fail("reason".to_owned());
+        assert!(outcome.has_failed());
+        assert!(!Outcome::left_out("the time is up").has_failed());
     }
 
     #[test]

@@ -59,11 +59,12 @@ pub fn run(
     let kernel_source = paths.target.join("tree/source");
     let log = paths.logs.join(format!("{target}-{name}.log"));
     let errors = log.with_extension("err");
+    let timeout = guest.timeout_on(target).to_string();
     let mut command = Command::new(paths.project.join("qemu/vm"));
     command
         .current_dir(&paths.project)
         .args(["--target", target])
-        .args(["--timeout", &guest.timeout_on(target).to_string()])
+        .args(["--timeout", &timeout])
         .args(guest.options);
     match guest.share {
         Share::Nothing => {}
@@ -84,7 +85,12 @@ pub fn run(
     command
         .arg("--console")
         .arg(log.with_extension("console"))
-        .args(["--", guest.command])
+        .arg("--")
+        // A test that hangs fails before the machine is killed.
+        .arg(format!(
+            "export MACHINE_SECONDS={timeout}; {}",
+            guest.command
+        ))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(File::create(&errors)?);

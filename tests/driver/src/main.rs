@@ -44,7 +44,8 @@ use schedule::{
 };
 use suites::{
     Environment,
-    Part, //
+    Part,
+    USUAL_MEMORY, //
 };
 
 /// Run the test suites; the last line of output is `N passed, N failed, N skipped`
@@ -166,12 +167,14 @@ fn main() -> Result<ExitCode> {
         paths.insert(target.as_str(), Paths::find(target)?);
     }
     let end = arguments.until.map(Duration::from_secs);
-    let memory = host_memory()?;
-    let done = schedule::run(&jobs, arguments.jobs, |job| match paths.get(job.target) {
-        _ if is_over(end) => Outcome::left_out("the time is up"),
-        _ if needs_more_than(memory, job) => Outcome::left_out("the host has too little memory"),
-        Some(paths) => run(job, paths, arguments.jobs > 1),
-        None => Outcome::default(),
+    let memory = memory_for_guests()?;
+    let done = schedule::run(&jobs, arguments.jobs, memory, |job| {
+        match paths.get(job.target) {
+            _ if is_over(end) => Outcome::left_out("the time is up"),
+            _ if job.memory() > memory => Outcome::left_out("the host has too little memory"),
+            Some(paths) => run(job, paths, arguments.jobs > 1),
+            None => Outcome::default(),
+        }
     });
     schedule::print_times(&done, start.elapsed());
     print_failures(&done);
@@ -188,7 +191,8 @@ fn main() -> Result<ExitCode> {
     println!("{total}");
     // A run of which everything was left out has not failed.
     let all_succeeded = !done.is_empty() && done.iter().all(|done| done.result.is_success());
-    Ok(if total.is_success() || all_succeeded {
+    let has_failed = done.iter().any(|done| done.result.has_failed());
+    Ok(if !has_failed && (total.is_success() || all_succeeded) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -238,24 +242,19 @@ fn print_recorded(file: &Path, targets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the memory of this machine in GiB, rounded up.
-fn host_memory() -> Result<u64> {
-    const KIB_IN_GIB: u64 = 1 << 20;
+/// Returns the memory of this machine that virtual machines may use, in MiB.
+fn memory_for_guests() -> Result<u64> {
+    /// What is left to everything else.
+    const HELD_BACK_MIB: u64 = 1024;
     let text = std::fs::read_to_string("/proc/meminfo")?;
     let kib = text
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:"))
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
         .context("no MemTotal in /proc/meminfo")?;
-    Ok(kib.parse::<u64>()?.div_ceil(KIB_IN_GIB))
-}
-
-/// Returns whether the machine of a suite has more memory than so many GiB.
-fn needs_more_than(gib: u64, job: &Job) -> bool {
-    match &job.suite.environment {
-        Environment::Host { .. } => false,
-        Environment::Guest(guest) => guest.memory() > gib,
-    }
+    let mib = (kib.parse::<u64>()? / 1024).saturating_sub(HELD_BACK_MIB);
+    // On a small host, machines without an own size run one by one.
+    Ok(mib.max(USUAL_MEMORY))
 }
 
 /// Returns whether `end`, which is the time since 1970, has come.
@@ -287,15 +286,17 @@ fn run(job: &Job, paths: &Paths, concurrent: bool) -> Outcome {
     outcome
 }
 
-/// Prints the failed suites once more, because their first report may be far up, and those that
-/// were left out.
+/// Prints the failed suites once more, because their first report may be far up, and those of which
+/// nothing ran.
 fn print_failures(done: &[JobResult<Outcome>]) {
     for JobResult { label, result, .. } in done {
         if let Some(reason) = result.left_out {
             println!("left out, {reason}: {label}");
+        } else if !result.is_success() && !result.has_failed() {
+            println!("each test was skipped: {label}");
         }
     }
-    let failed = done.iter().filter(|done| !done.result.is_success());
+    let failed = done.iter().filter(|done| done.result.has_failed());
     for (index, JobResult { label, result, .. }) in failed.enumerate() {
         if index == 0 {
             println!("failed suites:");

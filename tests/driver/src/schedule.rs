@@ -2,11 +2,11 @@
 
 //! Runs suites concurrently and measures how long each takes.
 
-use std::sync::atomic::{
-    AtomicUsize,
-    Ordering, //
+use std::sync::{
+    Condvar,
+    Mutex,
+    PoisonError, //
 };
-use std::sync::Mutex;
 use std::thread;
 use std::time::{
     Duration,
@@ -44,6 +44,35 @@ impl Job<'_> {
             Environment::Guest(guest) => guest.exclusive,
         }
     }
+
+    /// Returns the memory of the job's machine in MiB.
+    pub fn memory(&self) -> u64 {
+        match &self.suite.environment {
+            Environment::Host { .. } => 0,
+            Environment::Guest(guest) => guest.memory(),
+        }
+    }
+}
+
+/// The jobs that wait, and the memory in MiB that no job uses.
+struct Queue<'a> {
+    waiting: Vec<&'a Job<'a>>,
+    unused: u64,
+}
+
+impl<'a> Queue<'a> {
+    /// Takes the first job for whose machine there is enough memory.
+    fn take(&mut self, total: u64) -> Option<&'a Job<'a>> {
+        let fits = |job: &&Job| memory_of(job, total) <= self.unused;
+        let job = self.waiting.remove(self.waiting.iter().position(fits)?);
+        self.unused -= memory_of(job, total);
+        Some(job)
+    }
+}
+
+/// Returns the memory in MiB that a job takes of `total`. A job that needs more has all of it.
+fn memory_of(job: &Job, total: u64) -> u64 {
+    job.memory().min(total)
 }
 
 /// The result of a job.
@@ -54,10 +83,12 @@ pub struct JobResult<T> {
 }
 
 /// Runs all jobs with `run` and returns their results in the order of completion. Exclusive jobs
-/// run first, one by one; then up to `concurrency` jobs run at the same time.
+/// run first, one by one; then up to `concurrency` jobs run at the same time, as long as their
+/// machines have no more than `memory` MiB together.
 pub fn run<T: Send>(
     jobs: &[Job],
     concurrency: usize,
+    memory: u64,
     run: impl Fn(&Job) -> T + Sync,
 ) -> Vec<JobResult<T>> {
     let (exclusive, concurrent): (Vec<&Job>, Vec<&Job>) =
@@ -71,12 +102,32 @@ pub fn run<T: Send>(
         }
     };
     let mut done: Vec<_> = exclusive.into_iter().map(timed).collect();
-    let (next, finished) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let queue = Mutex::new(Queue {
+        waiting: concurrent,
+        unused: memory,
+    });
+    let (freed, finished) = (Condvar::new(), Mutex::new(Vec::new()));
+    // Returns the next job once there is memory for one.
+    let next = || {
+        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match queue.take(memory) {
+                None if !queue.waiting.is_empty() => {
+                    queue = freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                next => return next,
+            }
+        }
+    };
     thread::scope(|scope| {
         for _ in 0..concurrency.max(1) {
             scope.spawn(|| {
-                while let Some(job) = concurrent.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(job) = next() {
                     let result = timed(job);
+                    let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                    queue.unused += memory_of(job, memory);
+                    freed.notify_all();
+                    drop(queue);
                     if let Ok(mut finished) = finished.lock() {
                         finished.push(result);
                     }
@@ -87,7 +138,7 @@ pub fn run<T: Send>(
     done.extend(
         finished
             .into_inner()
-            .unwrap_or_else(|error| error.into_inner()),
+            .unwrap_or_else(PoisonError::into_inner),
     );
     done
 }
@@ -115,6 +166,11 @@ mod tests {
         Guest,
         GUEST, //
     };
+    use std::sync::atomic::{
+        AtomicU64,
+        AtomicUsize,
+        Ordering, //
+    };
 
     fn suite(name: &'static str, exclusive: bool) -> Suite {
         Suite {
@@ -137,7 +193,7 @@ mod tests {
             .map(|suite| Job { target: "t", suite })
             .collect();
         let (running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let done = run(&jobs, 2, |job| {
+        let done = run(&jobs, 2, 4096, |job| {
             let now = running.fetch_add(1, Ordering::SeqCst) + 1;
             assert!(!job.is_exclusive() || now == 1);
             peak.fetch_max(now, Ordering::SeqCst);
@@ -150,5 +206,35 @@ mod tests {
         assert_eq!(names, ["a", "b", "c", "d"]);
         assert_eq!(peak.into_inner(), 2);
         assert_eq!(done[0].label, "t/b");
+    }
+
+    #[test]
+    fn machines_share_the_memory() {
+        let sized = |name, options| Suite {
+            name,
+            promise: "",
+            environment: Environment::Guest(Guest { options, ..GUEST }),
+        };
+        let suites = [
+            sized("a", &["--mem", "3G"]),
+            sized("b", &["--mem", "3G"]),
+            sized("c", &["--mem", "1G"]),
+            // More than there is: `run` leaves it out.
+            sized("d", &["--mem", "9G"]),
+        ];
+        let jobs: Vec<_> = suites
+            .iter()
+            .map(|suite| Job { target: "t", suite })
+            .collect();
+        let (used, peak) = (AtomicU64::new(0), AtomicU64::new(0));
+        let done = run(&jobs, 4, 4096, |job| {
+            let mib = memory_of(job, 4096);
+            let now = used.fetch_add(mib, Ordering::SeqCst) + mib;
+            peak.fetch_max(now, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(50));
+            used.fetch_sub(mib, Ordering::SeqCst);
+        });
+        assert_eq!(done.len(), 4);
+        assert_eq!(peak.into_inner(), 4096);
     }
 }

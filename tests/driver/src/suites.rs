@@ -107,14 +107,15 @@ impl Part {
 }
 
 impl Guest {
-    /// Returns the memory that the options ask for in GiB, rounded up, or 0 if they name none.
+    /// Returns the memory of the machine in MiB: what the options ask for, or [`USUAL_MEMORY`], and
+    /// what is added later.
     pub fn memory(&self) -> u64 {
-        let size = self.options.windows(2).find(|pair| pair[0] == "--mem");
-        let size = size.map_or("", |pair| pair[1]);
-        let in_units = |unit| size.strip_suffix(unit)?.parse::<u64>().ok();
-        in_units('G')
-            .or(in_units('M').map(|mib| mib.div_ceil(1024)))
-            .unwrap_or(0)
+        let size_of = |option| {
+            let size = self.options.windows(2).find(|pair| pair[0] == option)?[1];
+            let in_units = |unit| size.strip_suffix(unit)?.parse::<u64>().ok();
+            in_units('G').map(|gib| gib * 1024).or(in_units('M'))
+        };
+        size_of("--mem").unwrap_or(USUAL_MEMORY) + size_of("--hot-add").unwrap_or(0)
     }
 
     /// Returns the timeout on `target` in seconds.
@@ -201,6 +202,9 @@ const CHECKED: &[&str] = &["debug", "debug-own", "debug-rt"];
 /// Factor of all timeouts: how many times slower than usual a machine may be. They are for suites
 /// that hang.
 const SLOW_MACHINE: u32 = 3;
+
+/// The memory of a machine in MiB, where neither the options nor a small target state another.
+pub const USUAL_MEMORY: u64 = 1024;
 
 /// Factor of all timeouts on [`CHECKED`].
 const CHECKED_TIMEOUT_FACTOR: u32 = 4;
@@ -315,13 +319,17 @@ mod tests {
     #[test]
     fn memory_is_what_the_options_say() {
         let memory = |options| Guest { options, ..GUEST }.memory();
-        assert_eq!(memory(&["--smp", "8", "--mem", "16G"]), 16);
-        assert_eq!(memory(&["--mem", "1500M"]), 2);
-        assert_eq!(memory(NO_MODULE), 0);
+        assert_eq!(memory(&["--smp", "8", "--mem", "16G"]), 16 << 10);
+        assert_eq!(memory(&["--mem", "1500M", "--hot-add", "512M"]), 2012);
+        assert_eq!(memory(NO_MODULE), USUAL_MEMORY);
         for suite in all() {
             if let Environment::Guest(guest) = &suite.environment {
-                let names_memory = guest.options.contains(&"--mem");
-                assert_eq!(guest.memory() > 0, names_memory, "{}", suite.name);
+                for pair in guest.options.windows(2) {
+                    if ["--mem", "--hot-add"].contains(&pair[0]) {
+                        let units = ['G', 'M'];
+                        assert!(pair[1].ends_with(units), "{}: {pair:?}", suite.name);
+                    }
+                }
             }
         }
     }

@@ -20,7 +20,6 @@ use guest_support::process::{
     Verdict, //
 };
 use nix::errno::Errno;
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -76,7 +75,6 @@ fn fork_child(
 ) -> Result<Child> {
     Child::run(|| {
         process.fork()?;
-        set_pdeathsig(Signal::SIGKILL)?;
         body(process)
     })
 }

@@ -5,6 +5,7 @@
 //! C header: `include/uapi/linux/dma-heap.h`
 
 use crate::dma_buf::Buffer;
+use crate::expect_errno;
 use anyhow::{
     bail,
     Context,
@@ -28,6 +29,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{
     Path,
     PathBuf, //
+};
+use std::time::{
+    Duration,
+    Instant, //
 };
 
 /// The directory of the heaps' device nodes.
@@ -198,6 +203,20 @@ impl Heap {
     pub fn allocate(&self, len: usize) -> Result<Buffer> {
         self.allocate_with(&AllocationData::read_write(len as u64))
             .with_context(|| format!("cannot allocate {len} bytes from {}", self.path.display()))
+    }
+
+    /// Returns the time in which a request for `len` bytes fails with `ENOMEM`. The shortest of
+    /// some tries counts, because the machine may be busy.
+    pub fn refusal(&self, len: u64) -> Result<Duration> {
+        const TRIES: usize = 4;
+        let mut shortest = Duration::MAX;
+        for _ in 0..TRIES {
+            let start = Instant::now();
+            let answer = self.allocate_with(&AllocationData::read_write(len));
+            shortest = start.elapsed().min(shortest);
+            expect_errno(format!("{len:#x} bytes"), answer, Errno::ENOMEM)?;
+        }
+        Ok(shortest)
     }
 
     /// Allocates buffers of `len` bytes until that fails with `ENOMEM`.

@@ -6,6 +6,7 @@
 //! does not affect the next one. After each test the number of DMA-BUFs in the system must be the
 //! same as before.
 
+use crate::checkers;
 use crate::dma_buf;
 use crate::process::{
     Child,
@@ -15,6 +16,7 @@ use crate::process::{
 use crate::retry::eventually;
 use anyhow::{
     ensure,
+    Context,
     Result, //
 };
 use std::io::Write;
@@ -30,6 +32,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many times slower than usual a machine may be. The timeouts are for tests that hang; what a
 /// test promises about time, it measures itself.
 const SLOW_MACHINE: u32 = 3;
+
+/// The variable that says for how long the machine runs before it is killed, in seconds. The driver
+/// sets it.
+const MACHINE_SECONDS: &str = "MACHINE_SECONDS";
 
 /// The duration of a test is reported if it is longer than this.
 const REPORT_THRESHOLD: Duration = Duration::from_secs(2);
@@ -125,11 +131,35 @@ impl Tests {
     }
 }
 
+/// Returns how long a test may run, so that it is named before the machine is killed. Without the
+/// driver nobody kills it.
+fn time_left() -> Result<Option<Duration>> {
+    let Ok(seconds) = std::env::var(MACHINE_SECONDS) else {
+        return Ok(None);
+    };
+    let uptime = std::fs::read_to_string("/proc/uptime")?;
+    left_of(&seconds, &uptime).map(Some)
+}
+
+/// Returns the time that is left of so many seconds at this `/proc/uptime`, of which a tenth is for
+/// the start of the machine and for what follows the test.
+fn left_of(seconds: &str, uptime: &str) -> Result<Duration> {
+    let end = Duration::from_secs(seconds.parse().context(MACHINE_SECONDS)?) / 10 * 9;
+    let uptime = uptime.split(' ').next().unwrap_or_default();
+    let uptime = Duration::from_secs_f64(uptime.parse().context("/proc/uptime")?);
+    Ok(end.saturating_sub(uptime))
+}
+
 impl Test {
     fn run(&self) -> Result<Verdict> {
+        let mut limit = self.limit * SLOW_MACHINE;
+        if let Some(left) = time_left()? {
+            ensure!(!left.is_zero(), "the time of the machine is over");
+            // What waits multiplies it.
+            limit = limit.min(left / checkers::timeout_factor());
+        }
         let before = dma_buf::totals()?;
         let mut child = Child::run(&self.body)?;
-        let limit = self.limit * SLOW_MACHINE;
         let verdict = match child.wait(limit)? {
             Some(verdict) => verdict,
             None => Verdict::Failed(format!("still running after {limit:?}")),
@@ -164,4 +194,17 @@ pub fn diagnose(text: &str) {
 /// Returns an error that marks the test as skipped.
 pub fn skip(reason: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Skipped(reason.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_ends_before_its_machine() {
+        let left = |uptime| left_of("600", uptime).unwrap().as_secs();
+        assert_eq!(left("40.00 60.52\n"), 500);
+        assert_eq!(left("541.00 60.52\n"), 0);
+        assert!(left_of("many", "1.00 1.00\n").is_err());
+    }
 }

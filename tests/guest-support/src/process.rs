@@ -10,6 +10,7 @@ use anyhow::{
     Context,
     Result, //
 };
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{
     kill,
     Signal, //
@@ -74,7 +75,8 @@ pub enum Verdict {
     Killed(Signal),
 }
 
-/// A child process in its own process group; killed when dropped.
+/// A child process in its own process group; killed when dropped, or when the thread that started
+/// it ends.
 #[derive(Debug)]
 #[must_use]
 pub struct Child {
@@ -90,6 +92,7 @@ impl Child {
     /// released in the child.
     pub fn run(body: impl FnOnce() -> Result<()>) -> Result<Child> {
         let (receiver, sender) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let parent = Pid::this();
         // SAFETY: This process is single-threaded, so the child may call any function.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { child } => {
@@ -104,7 +107,13 @@ impl Child {
             ForkResult::Child => {
                 drop(receiver);
                 let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                let status = report_outcome(body, File::from(sender));
+                let status = report_outcome(
+                    || {
+                        die_with(parent)?;
+                        body()
+                    },
+                    File::from(sender),
+                );
                 // SAFETY: Exits without running the exit handlers of the parent.
                 unsafe { libc::_exit(status) }
             }
@@ -200,6 +209,25 @@ impl Drop for Child {
     }
 }
 
+/// Lets the kernel kill this process when its parent ends, even if that is killed and cannot do it
+/// itself. A process group would not do: each child has one of its own.
+fn die_with(parent: Pid) -> Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    ensure!(Pid::parent() == parent, "the parent has ended");
+    Ok(())
+}
+
+/// Shortens a report to what a pipe takes while nobody reads it, which is what is done until the
+/// child has exited.
+fn truncate(text: &mut String) {
+    const MAX: usize = 32 << 10;
+    if text.len() > MAX {
+        let end = (0..=MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" ...");
+    }
+}
+
 fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
     let error = match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => return 0,
@@ -207,7 +235,9 @@ fn report_outcome(body: impl FnOnce() -> Result<()>, mut report: File) -> i32 {
         // The panic hook has printed the message.
         Err(_) => anyhow::anyhow!("panicked"),
     };
-    let _ = write!(report, "{error:#}");
+    let mut text = format!("{error:#}");
+    truncate(&mut text);
+    let _ = report.write_all(text.as_bytes());
     if error.is::<Skipped>() {
         EXIT_SKIPPED
     } else {
@@ -226,7 +256,9 @@ pub fn rename_thread(name: &str) -> Result<()> {
 pub fn become_ordinary_user() -> nix::Result<()> {
     const NOBODY: u32 = 65534;
     setgid(Gid::from_raw(NOBODY))?;
-    setuid(Uid::from_raw(NOBODY))
+    setuid(Uid::from_raw(NOBODY))?;
+    // The kernel has forgotten it.
+    set_pdeathsig(Signal::SIGKILL)
 }
 
 #[cfg(test)]
@@ -251,6 +283,27 @@ mod tests {
     }
 
     #[test]
+    fn a_child_ends_with_its_parent() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut parent = Child::run(|| {
+            let _child = Child::run(|| loop {
+                std::thread::sleep(CHILD_TIMEOUT);
+            })?;
+            nix::unistd::write(&writer, b".")?;
+            loop {
+                std::thread::sleep(CHILD_TIMEOUT);
+            }
+        })
+        .unwrap();
+        drop(writer);
+        let mut reader = File::from(reader);
+        reader.read_exact(&mut [0]).unwrap();
+        parent.kill(CHILD_TIMEOUT).unwrap();
+        // Both had the other end.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
     fn kill_expects_the_child_to_run() {
         let mut killed = Child::run(|| loop {
             std::thread::sleep(CHILD_TIMEOUT);
@@ -270,6 +323,19 @@ mod tests {
         let mut text = String::new();
         File::from(reader).read_to_string(&mut text).unwrap();
         assert_eq!((status, text.as_str()), (EXIT_FAILED, "a reason"));
+    }
+
+    #[test]
+    fn a_long_reason_fits_in_a_pipe() {
+        // A byte before, so that no character ends at the limit.
+        let reason = format!("x{}", "é".repeat(100_000));
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let fails = || Err(anyhow::Error::msg(reason.clone()));
+        assert_eq!(report_outcome(fails, File::from(writer)), EXIT_FAILED);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).unwrap();
+        let start = text.strip_suffix(" ...").unwrap();
+        assert!(reason.starts_with(start) && start.len() > 30_000);
     }
 
     #[test]

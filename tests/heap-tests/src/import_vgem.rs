@@ -9,6 +9,7 @@ use anyhow::{
     ensure,
     Result, //
 };
+use guest_support::channel::Channel;
 use guest_support::dma_buf::{
     self,
     Buffer,
@@ -32,10 +33,7 @@ use nix::poll::{
     PollTimeout, //
 };
 use std::os::fd::AsFd;
-use std::time::{
-    Duration,
-    Instant, //
-};
+use std::time::Duration;
 
 pub const CASES: &[Case] = &[
     Case::new("vgem", keeps_content),
@@ -145,15 +143,16 @@ fn fence_is_waited_for(heap: &str) -> Result<()> {
         ensure!(ready.is_empty(), "{ready:?} while a device is writing");
     }
 
-    let delay = Duration::from_millis(200);
-    let reader = Child::run(|| {
-        let start = Instant::now();
+    let (ours, theirs) = Channel::pair()?;
+    let mut reader = Child::run(|| {
+        let channel = theirs;
+        channel.send("starts", None)?;
         buffer.sync(SYNC_START | SYNC_READ)?;
-        let waited = start.elapsed();
-        ensure!(waited >= delay / 2, "SYNC_START waited only {waited:?}");
         Ok(buffer.sync(SYNC_END | SYNC_READ)?)
     })?;
-    std::thread::sleep(delay);
+    ours.expect("starts")?;
+    let ended = reader.wait(Duration::from_millis(200))?;
+    ensure!(ended.is_none(), "SYNC_START has not waited: {ended:?}");
     vgem.signal(fence)?;
     reader.succeed()?;
 

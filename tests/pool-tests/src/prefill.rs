@@ -149,8 +149,10 @@ fn other_heap() -> Result<()> {
         set(SIZE)?;
         wait_for(SIZE)?;
         let before = pool()?;
-        let with = heap.exhaust(4 * MIB)?.len();
+        let held = heap.exhaust(4 * MIB)?;
+        let with = held.len();
         let after = pool()?;
+        drop(held);
         diagnose(&format!(
             "{without} buffers without it, {with} with it, then {after:?}"
         ));

@@ -22,7 +22,6 @@ use guest_support::mapping::Mapping;
 use guest_support::module::Module;
 use guest_support::process::Child;
 use guest_support::{
-    expect_errno,
     memory,
     page_size, //
 };
@@ -223,24 +222,8 @@ fn small_buffers_until_none_is_left() -> Result<()> {
 /// Maximum time for a request that does not fit.
 const MAX_TIME: Duration = Duration::from_millis(1000);
 
-/// Maximum time for a request of more than all free memory, for which nothing is allocated. The
-/// shortest of [`TRIES`] counts, because the machine may be busy.
+/// Maximum time for a request of more than all free memory, for which nothing is allocated.
 const MAX_TIME_AT_ONCE: Duration = Duration::from_millis(20);
-
-const TRIES: usize = 4;
-
-/// Returns the shortest time in which the heap refuses a buffer.
-fn refusal(heap: &Heap, len: usize) -> Result<Duration> {
-    let times = (0..TRIES).map(|_| {
-        let start = Instant::now();
-        let answer = heap.allocate_with(&AllocationData::read_write(len as u64));
-        let elapsed = start.elapsed();
-        expect_errno(format!("{len} bytes"), answer, Errno::ENOMEM)?;
-        Ok(elapsed)
-    });
-    let times = times.collect::<Result<Vec<_>>>()?;
-    times.into_iter().min().context("no try")
-}
 
 // The request is within the limit of the heaps, but there is not as much memory.
 fn large_buffers_fail_at_once() -> Result<()> {
@@ -262,7 +245,7 @@ fn large_buffers_fail_at_once() -> Result<()> {
             (now / 4 * 5, MAX_TIME_AT_ONCE),
             (memory::total()? / 2, MAX_TIME_AT_ONCE),
         ] {
-            let elapsed = refusal(&heap, len).with_context(|| name.clone())?;
+            let elapsed = heap.refusal(len as u64).with_context(|| name.clone())?;
             diagnose(&format!(
                 "{name}: {} of {} free KiB refused after {elapsed:?}",
                 len >> 10,

@@ -58,6 +58,12 @@ impl Event {
     }
 }
 
+/// Returns the events of a trace.
+fn parse(text: &str) -> Vec<Event> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(Event::parse).collect()
+}
+
 /// A tracing instance; removed on drop.
 #[derive(Debug)]
 pub struct Trace {
@@ -108,8 +114,12 @@ impl Trace {
         }
         self.clear()?;
         self.write("tracing_on", "1")?;
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        Ok(lines.filter_map(Event::parse).collect())
+        Ok(parse(&text))
+    }
+
+    /// Returns the events that are recorded so far, in order.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        Ok(parse(&std::fs::read_to_string(self.path.join("trace"))?))
     }
 }
 

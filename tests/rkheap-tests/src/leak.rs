@@ -38,9 +38,25 @@ use serde_json::Value;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Starts a program that keeps its buffer, and one that frees its buffer.
-const LEAKING_COMMAND: &str = "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
-                        rkheap alloc cma 1M --hold 0 >/dev/null; usleep 1500000";
+/// Starts a program that keeps its buffer, and one that frees its buffer. The buffer is older than
+/// a second at the end.
+fn leaking_command() -> String {
+    let listed = until_listed(1);
+    format!(
+        "rkheap alloc system 3M --name lost --hold 30 >/dev/null 2>&1 & \
+         rkheap alloc cma 1M --hold 0 >/dev/null; {listed}; usleep 1500000"
+    )
+}
+
+/// Returns a shell command that waits until so many buffers with the name `lost` exist, for as long
+/// as the programs keep them at most.
+pub fn until_listed(buffers: usize) -> String {
+    format!(
+        "for i in $(seq 300); do \
+         [ $(grep -c ' lost ' /proc/rk_dmabuf/buffers) = {buffers} ] && break; usleep 100000; done"
+    )
+}
+
 const SNAPSHOT: &str = "/tmp/rkheap-snapshot";
 
 pub fn add(tests: &mut Tests) {
@@ -71,7 +87,7 @@ pub fn kill_holders(left: &Value) -> Result<()> {
 }
 
 fn by_process_name_and_age() -> Result<()> {
-    let output = run(["--json", "leak", "--", "sh", "-c", LEAKING_COMMAND])?;
+    let output = run(["--json", "leak", "--", "sh", "-c", &leaking_command()])?;
     output.expect(1)?;
     let report = output.json()?;
     let all = list(&report, "left")?;
@@ -102,7 +118,7 @@ fn by_process_name_and_age() -> Result<()> {
 }
 
 fn as_text() -> Result<()> {
-    let output = run(["leak", "--", "sh", "-c", LEAKING_COMMAND])?;
+    let output = run(["leak", "--", "sh", "-c", &leaking_command()])?;
     output.expect(1)?;
     let line = output.stdout.lines().last().unwrap_or_default();
     let words: Vec<_> = line.split_whitespace().collect();
@@ -245,8 +261,11 @@ fn command_fails() -> Result<()> {
         .expect(5)?
         .reports("cannot run /none")?;
     // A leak takes precedence.
-    let line = "rkheap alloc system 4K --hold 30 >/dev/null 2>&1 & usleep 700000; kill -9 $$";
-    let output = run(["--json", "leak", "--", "sh", "-c", line])?;
+    let line = format!(
+        "rkheap alloc system 4K --name lost --hold 30 >/dev/null 2>&1 & {}; kill -9 $$",
+        until_listed(1)
+    );
+    let output = run(["--json", "leak", "--", "sh", "-c", &line])?;
     output.expect(1)?;
     let report = output.json()?;
     kill_holders(list(&report, "left")?.first().context("nothing")?)?;
@@ -359,27 +378,27 @@ fn ensure_ended(output: &ProgramOutput) -> Result<()> {
 fn until_the_process_ends() -> Result<()> {
     let (child, channel) = keeper("keeper")?;
     let pid = child.pid();
+    let watch = watch(pid);
     // With a wait the process is not even a zombie afterwards.
-    let output = rkheap_and(
-        &format!("leak --watch --pid {pid} --interval 0.1"),
-        move || {
-            channel.send("end", None)?;
-            child.succeed()
-        },
-    )?;
+    let output = rkheap_and(&watch, move || {
+        channel.send("end", None)?;
+        child.succeed()
+    })?;
     ensure_ended(&output)?;
-    rkheap(&format!("leak --watch --pid {pid}"))?
-        .expect(3)?
-        .reports("there is no process")
+    rkheap(&watch)?.expect(3)?.reports("there is no process")
+}
+
+/// Returns the arguments to watch a process. The count ends the command if it does not notice the
+/// end of the process.
+fn watch(pid: Pid) -> String {
+    format!("leak --watch --pid {pid} --interval 0.1 --count 100")
 }
 
 // The parent of a process that has ended may not wait for it as long as it runs itself.
 fn until_a_zombie() -> Result<()> {
     // What follows the name in `/proc/PID/stat` is the state.
     let (child, channel) = keeper("a) S 1 (")?;
-    let pid = child.pid();
-    // The count ends the command if it does not notice the end of the process.
-    let watch = format!("leak --watch --pid {pid} --interval 0.1 --count 100");
+    let watch = watch(child.pid());
     let output = rkheap_and(&watch, || channel.send("end", None))?;
     ensure_ended(&output)?;
     rkheap(&watch)?.expect(3)?.reports("there is no process")?;

@@ -4,7 +4,8 @@
 
 use crate::leak::{
     growing,
-    kill_holders, //
+    kill_holders,
+    until_listed, //
 };
 use crate::program::{
     list,
@@ -25,8 +26,13 @@ use guest_support::ktap::{
 use serde_json::Value;
 
 /// Starts programs that keep three buffers of two heaps.
-const LEAKING_COMMAND: &str = "rkheap alloc system 1M --count 2 --hold 30 >/dev/null 2>&1 & \
-                               rkheap alloc cma 1M --hold 30 >/dev/null 2>&1 & usleep 1500000";
+fn leaking_command() -> String {
+    let listed = until_listed(3);
+    format!(
+        "rkheap alloc system 1M --count 2 --name lost --hold 30 >/dev/null 2>&1 & \
+         rkheap alloc cma 1M --name lost --hold 30 >/dev/null 2>&1 & {listed}"
+    )
+}
 
 /// Whether the kernel finds more than the innermost function. On 32-bit Arm it needs tables for
 /// that, which Rust code does not have.
@@ -112,7 +118,7 @@ fn of_each_buffer() -> Result<()> {
         "--",
         "sh",
         "-c",
-        LEAKING_COMMAND,
+        &leaking_command(),
     ])?;
     let report = output.expect(1)?.json()?;
     let left = list(&report, "left")?;
@@ -142,7 +148,7 @@ fn of_each_buffer() -> Result<()> {
 }
 
 fn as_text() -> Result<()> {
-    let output = run(["leak", "--stacks", "--", "sh", "-c", LEAKING_COMMAND])?;
+    let output = run(["leak", "--stacks", "--", "sh", "-c", &leaking_command()])?;
     output.expect(1)?;
     end_holders(list(&rkheap("snapshot")?.json()?, "buffers")?);
     diagnose(&output.stdout);

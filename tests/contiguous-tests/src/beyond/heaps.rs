@@ -3,7 +3,6 @@
 //! Which heaps have memory outside of the areas, and what buffers and page arrays are made of it.
 
 use super::{
-    allocate,
     exists,
     limit_beyond,
     of_areas,
@@ -19,7 +18,7 @@ use anyhow::{
     Result, //
 };
 use guest_support::allocator::Allocator;
-use guest_support::expect_errno;
+use guest_support::checkers;
 use guest_support::heap::{
     self,
     Heap, //
@@ -27,11 +26,7 @@ use guest_support::heap::{
 use guest_support::memory;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
-use nix::errno::Errno;
-use std::time::{
-    Duration,
-    Instant, //
-};
+use std::time::Duration;
 
 /// Time in which a request fails that the machine can never satisfy.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -71,14 +66,9 @@ pub fn heaps() -> Result<()> {
 pub fn too_large() -> Result<()> {
     let heap = Heap::open("cma")?;
     for size in [of_areas()?.max(limit_beyond()?) + MIB, usize::MAX / 2] {
-        let start = Instant::now();
-        expect_errno(
-            format!("{size} bytes"),
-            allocate(&heap, size),
-            Errno::ENOMEM,
-        )?;
-        let time = start.elapsed();
-        ensure!(time < AT_ONCE, "{size} bytes: failed after {time:?}");
+        let time = heap.refusal(size as u64)?;
+        let limit = AT_ONCE * checkers::timeout_factor();
+        ensure!(time < limit, "{size} bytes: failed after {time:?}");
     }
     Ok(())
 }

@@ -51,8 +51,7 @@ pub fn killed() -> Result<()> {
         }
     }
     ensure!(while_allocating == ROUNDS);
-    let lost = before.saturating_sub(memory::free_and_reclaimable()?);
-    ensure!(lost < 4 * MIB, "{lost} bytes are lost");
+    memory::is_back(before, 4 * MIB)?;
     files.check()?;
     // The limit counts nothing of them.
     drop(files);

@@ -35,11 +35,15 @@ pub fn add(tests: &mut Tests) {
     tests.add("drivers/removed-under-a-call", removed_under_a_call);
 }
 
-/// Adds a heap whose allocations take `delay_ms`, and opens its node.
-fn slow_heap(allocator: &Allocator, name: &str, delay_ms: u32) -> Result<Heap> {
+/// How long an operation lasts: longer than all that a test does meanwhile.
+const CALL: Duration = Duration::from_secs(5);
+
+/// Adds a heap whose allocations take [`CALL`], and opens its node.
+fn slow_heap(allocator: &Allocator, name: &str) -> Result<Heap> {
+    let delay = CALL * checkers::timeout_factor();
     let options = HeapOptions {
         contiguous: true,
-        delay_ms,
+        delay_ms: delay.as_millis().try_into()?,
         ..HeapOptions::default()
     };
     allocator.add_heap_with(name, options)?;
@@ -49,10 +53,10 @@ fn slow_heap(allocator: &Allocator, name: &str, delay_ms: u32) -> Result<Heap> {
 fn calls_in_flight() -> Result<()> {
     const NAME: &str = "slow-heap";
     let allocator = Allocator::open()?;
-    let heap = slow_heap(&allocator, NAME, 500)?;
+    let heap = slow_heap(&allocator, NAME)?;
     std::thread::scope(|scope| {
         let call = scope.spawn(|| heap.allocate_with(&AllocationData::read_write(1)).map(drop));
-        eventually(Duration::from_secs(5), || {
+        eventually(CALL, || {
             ensure!(allocator.describe(NAME)?.buffers == 1);
             Ok(())
         })?;
@@ -105,15 +109,15 @@ fn removed_under_a_call() -> Result<()> {
     const NAME: &str = "left-heap";
     let allocator = Allocator::open()?;
     let other = Allocator::open()?;
-    let heap = slow_heap(&allocator, NAME, 1000)?;
+    let heap = slow_heap(&allocator, NAME)?;
     std::thread::scope(|scope| {
         let call = scope.spawn(|| heap.allocate_with(&AllocationData::read_write(1)).map(drop));
-        eventually(Duration::from_secs(1), || {
+        eventually(CALL, || {
             ensure!(allocator.describe(NAME)?.buffers == 1);
             Ok(())
         })?;
         let removal = scope.spawn(|| allocator.remove_heap());
-        eventually(Duration::from_secs(1), || {
+        eventually(CALL, || {
             ensure!(!node(NAME).exists(), "the node still exists");
             Ok(())
         })?;
