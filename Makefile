@@ -20,8 +20,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rk_dma_heap
 
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
-	deb test-install test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json \
-	clean distclean help
+	deb test-install test-dkms test-u-boot fuzz soak bench profile shell fmt lint doc \
+	rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -71,6 +71,9 @@ test-install: ## Install and remove the packages in a Debian with systemd and ud
 
 test-dkms: ## Build the module by DKMS in a Debian root, and boot it; 500 MB to download
 	@packages/test-dkms $(TARGET)
+
+test-u-boot: ## Boot a Debian by U-Boot with overlays, as a board does; U-Boot is built here
+	@packages/test-u-boot $(TARGET)
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \
