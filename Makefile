@@ -29,7 +29,8 @@ RELEASE_ARGUMENTS = --packages '$(PACKAGE_TARGETS)' '$(VERSION)' \
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
 	deb release release-check archive test-release test-archive test-install test-secure-boot \
-	test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean distclean help
+	test-u-boot test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean \
+	distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -98,6 +99,9 @@ release: ## Check, build twice, compare, and tag: make release VERSION=x.y.z
 
 test-release: ## Test make release in a clone, with small packages and with those of arm64
 	@packages/test-release --packages
+
+test-u-boot: ## Boot a Debian by U-Boot with overlays, as a board does; U-Boot is built here
+	@packages/test-u-boot $(TARGET)
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \
