@@ -15,7 +15,7 @@ need_board_root() {
 	stage "$target/board-root" \
 		"Debian root for a board, with a kernel (in a virtual machine: minutes)" \
 		"board-root-$target" make_install_root "$release" \
-		"$project/packages/guest" "$install_packages,$install_more" \
+		"$install_packages,$install_more" \
 		"$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
 }
 

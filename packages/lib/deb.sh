@@ -82,8 +82,8 @@ deb_script() {
 
 # What lintian reports and is meant to be so, with the reasons.
 deb_overrides() {
-	local file=usr/share/lintian/overrides/$name part
-	for part in "$project"/packages/overrides/{all,"${name%-"${release:-}"}"} "$folder/$file"; do
+	local file=usr/share/lintian/overrides/$name own=${name%-"${release:-}"} part
+	for part in "$project"/packages/overrides/{all,"$own"} "$folder/$file"; do
 		[[ ! -f $part ]] || cat "$part"
 	done >"$work/overrides"
 	deb_file "$work/overrides" "$file"
