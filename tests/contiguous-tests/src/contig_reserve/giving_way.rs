@@ -75,8 +75,8 @@ pub fn system_heap() -> Result<()> {
         diagnose(&format!(
             "{name}: {without} buffers without it, {with} with it"
         ));
-        // Without giving way, 24 would be missing. Watermarks and free memory vary by some MiB.
-        ensure!(with + 8 >= without, "{name}: {with} instead of {without}");
+        // Without giving way, 24 would be missing. Watermarks and free memory vary by 48 MiB.
+        ensure!(with + 16 >= without, "{name}: {with} instead of {without}");
     }
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
@@ -93,7 +93,7 @@ pub fn low_memory() -> Result<()> {
     client.low_memory()?;
     let without = client.low_memory()?;
     let mut with = 0;
-    // What others use varies by 20 MiB. Each round begins with a filled reserve.
+    // What others use varies by 20 MiB, on a busy machine by more. Each round begins with a filled reserve.
     for _ in 0..ROUNDS {
         let _filled = Filled::new()?;
         let free = memory::meminfo("MemFree")?;
@@ -105,11 +105,11 @@ pub fn low_memory() -> Result<()> {
             free / MIB
         ));
         ensure!(free > without + 256 * MIB, "there is no other memory");
-        if with + SIZE / 4 >= without {
+        if with + SIZE / 2 >= without {
             break;
         }
     }
-    ensure!(with + SIZE / 4 >= without, "{with} instead of {without}");
+    ensure!(with + SIZE / 2 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     drop(client);
     client::unload().ok();
