@@ -93,7 +93,8 @@ pub fn low_memory() -> Result<()> {
     client.low_memory()?;
     let without = client.low_memory()?;
     let mut with = 0;
-    // What others use varies by 20 MiB, on a busy machine by more. Each round begins with a filled reserve.
+    // What others use varies by 20 MiB, on a busy machine by more. Each round begins with a filled
+    // reserve.
     for _ in 0..ROUNDS {
         let _filled = Filled::new()?;
         let free = memory::meminfo("MemFree")?;
