@@ -24,10 +24,10 @@ use guest_support::client::{
 };
 use guest_support::heap::Heap;
 use guest_support::ktap::diagnose;
-use guest_support::memory;
-
-/// How often a figure is taken until it is as expected.
-const ROUNDS: usize = 10;
+use guest_support::memory::{
+    self,
+    ShortCpuLists, //
+};
 
 // A request that needs the memory gets it, though no piece is as large. So does one below 4 GiB.
 pub fn all_of_it() -> Result<()> {
@@ -55,6 +55,7 @@ fn count(name: &str) -> Result<usize> {
 
 // With a reserve, as much can be allocated as without.
 pub fn limit() -> Result<()> {
+    let _lists = ShortCpuLists::new()?;
     set(0)?;
     let without = count("cma")?;
     let _filled = Filled::new()?;
@@ -66,6 +67,7 @@ pub fn limit() -> Result<()> {
 
 // So it can from the heaps that do not use it, and nobody is killed.
 pub fn system_heap() -> Result<()> {
+    let _lists = ShortCpuLists::new()?;
     let killed = memory::oom_kills()?;
     for name in ["system", "system-dma32"] {
         set(0)?;
@@ -75,8 +77,8 @@ pub fn system_heap() -> Result<()> {
         diagnose(&format!(
             "{name}: {without} buffers without it, {with} with it"
         ));
-        // Without giving way, 24 would be missing. Watermarks and free memory vary by 48 MiB.
-        ensure!(with + 16 >= without, "{name}: {with} instead of {without}");
+        // Without giving way, 24 would be missing. Free memory varies by some MiB.
+        ensure!(with + 2 >= without, "{name}: {with} instead of {without}");
     }
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     Ok(())
@@ -85,6 +87,7 @@ pub fn system_heap() -> Result<()> {
 // So do drivers that need memory below 4 GiB, while other memory is free. Nobody is killed for it,
 // so the reserve is not released as the last resort.
 pub fn low_memory() -> Result<()> {
+    let _lists = ShortCpuLists::new()?;
     let killed = memory::oom_kills()?;
     set(0)?;
     client::load("")?;
@@ -92,25 +95,17 @@ pub fn low_memory() -> Result<()> {
     // The first time also takes the page cache, which is not there the second time.
     client.low_memory()?;
     let without = client.low_memory()?;
-    let mut with = 0;
-    // What others use varies by 20 MiB, on a busy machine by more. Each round begins with a filled
-    // reserve.
-    for _ in 0..ROUNDS {
-        let _filled = Filled::new()?;
-        let free = memory::meminfo("MemFree")?;
-        with = client.low_memory()?;
-        diagnose(&format!(
-            "{} MiB without it, {} MiB with it, {} MiB free",
-            without / MIB,
-            with / MIB,
-            free / MIB
-        ));
-        ensure!(free > without + 256 * MIB, "there is no other memory");
-        if with + SIZE / 2 >= without {
-            break;
-        }
-    }
-    ensure!(with + SIZE / 2 >= without, "{with} instead of {without}");
+    let _filled = Filled::new()?;
+    let free = memory::meminfo("MemFree")?;
+    let with = client.low_memory()?;
+    diagnose(&format!(
+        "{} MiB without it, {} MiB with it, {} MiB free",
+        without / MIB,
+        with / MIB,
+        free / MIB
+    ));
+    ensure!(free > without + 256 * MIB, "there is no other memory");
+    ensure!(with + SIZE / 8 >= without, "{with} instead of {without}");
     ensure!(memory::oom_kills()? == killed, "a process was killed");
     drop(client);
     client::unload().ok();
