@@ -21,20 +21,16 @@ need_board_root() {
 
 # RK3588 has such cores. With an older one the kernel would change page tables at each system call.
 board_cpu=cortex-a76
-board_memory=4G
+board_memory=4096
 
 # run_board CONSOLE U-BOOT DISK FLASH RESULTS STEP: boots the disk by U-Boot; its environment is in
 # FLASH. Standard input says what to type at the console. The machine tells STEP to the guest.
 run_board() {
-	timeout --kill-after=5 1200 "$project/qemu/enter" \
-		"$project/packages/lib/console.py" "$1" "qemu-system-$qemu" \
-		-machine "$machine" -cpu "$board_cpu" -smp 2 -m "$board_memory" \
-		-display none -nodefaults -no-reboot -serial stdio -bios "$2" \
+	machine_with "$board_memory" "$5" -cpu "$board_cpu" -no-reboot -serial stdio -bios "$2" \
 		-drive "file=$3,format=raw,if=none,id=disk,cache=unsafe" \
 		-device "virtio-blk-pci,drive=disk,serial=$6" \
-		-drive "file=$4,format=raw,if=pflash,index=1" \
-		-device virtio-serial-pci -chardev "file,id=results,path=$5" \
-		-device virtserialport,chardev=results,name=results
+		-drive "file=$4,format=raw,if=pflash,index=1"
+	on_console "$1" "${command[@]}"
 }
 
 # make_board_tree FILE: the tree of the machine, with another model, so that one sees who uses it.

@@ -1,48 +1,60 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""console.py LOG COMMAND...: runs a machine whose serial console is the standard input and output
-of COMMAND, and writes what it prints to LOG. Each line of standard input is `wait TEXT`, until the
-console prints TEXT, or `type TEXT`, which is followed by the Enter key. Then waits for the end of
-COMMAND. Fails if the console did not print a TEXT, or COMMAND fails."""
+"""console.py LOG COMMAND...: runs a machine whose serial console is the terminal of COMMAND, and
+writes what it prints to LOG. Each line of standard input is a step:
 
-import subprocess
+    wait TEXT   until the console has printed TEXT
+    type TEXT   presses the keys of TEXT, and Enter
+    press KEY   presses `down` or `enter`
+
+Then waits for the end of COMMAND. Fails if the console did not print a TEXT, and names it, or if
+COMMAND fails."""
+
+import re
 import sys
 import time
 
+import pexpect
 
-def main():
-    # The machine must not get what this program reads.
-    steps = [line.rstrip("\n").partition(" ") for line in sys.stdin if line.strip()]
-    machine = subprocess.Popen(
-        sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    printed = b""
-    with open(sys.argv[1], "wb") as log:
-        while True:
-            while steps:
-                action, _, text = steps[0]
-                if action == "wait":
-                    end = printed.find(text.encode())
-                    if end < 0:
-                        break
-                    printed = printed[end + len(text.encode()) :]
-                else:
-                    # A program that has just printed its question may drop what it has not read.
-                    time.sleep(1 if text else 0)
-                    for character in text + "\r":
-                        machine.stdin.write(character.encode())
-                        time.sleep(0.02)
-                steps.pop(0)
-            new = machine.stdout.read(1 << 16)
-            if not new:
-                break
-            log.write(new)
-            log.flush()
-            printed += new
+KEYS = {"down": "\x1b[B", "enter": "\r"}
+SECONDS_OF_A_STEP = 600
+
+
+def pattern(text):
+    """Between two words of a screen there may be sequences that place the cursor."""
+    words = map(re.escape, text.split(" "))
+    return re.compile(r"(?:\s|\x1b\[[0-9;]*[A-Za-z])+".join(words).encode())
+
+
+def press(machine, keys):
+    # One by one: a serial port without flow control loses what comes faster than it is read.
+    for key in keys:
+        machine.send(key)
+
+
+def perform(machine, action, text):
+    if action == "wait":
+        machine.expect(pattern(text))
+    elif action == "type":
+        # A program that has just printed its question may drop what it has not read.
+        time.sleep(1 if text else 0)
+        press(machine, [*text, KEYS["enter"]])
+    else:
+        press(machine, [KEYS[text]])
+
+
+log, *command = sys.argv[1:]
+steps = [line.rstrip("\n").partition(" ") for line in sys.stdin if line.strip()]
+with open(log, "wb") as output:
+    machine = pexpect.spawn(command[0], command[1:], logfile_read=output, timeout=SECONDS_OF_A_STEP)
+    # Screens are for a terminal of this size.
+    machine.setwinsize(25, 80)
     for action, _, text in steps:
-        print(f"the console did not get to: {action} {text}")
-        break
-    sys.exit(machine.wait() or bool(steps))
-
-
-main()
+        try:
+            perform(machine, action, text)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            machine.close(force=True)
+            sys.exit(f"the console did not get to: {action} {text}")
+    machine.expect(pexpect.EOF, timeout=None)
+    machine.close()
+sys.exit(machine.exitstatus or 0)

@@ -8,8 +8,8 @@
 firmware_packages=(
 	qemu-efi-aarch64
 	shim-signed:arm64 shim-helpers-arm64-signed:arm64 grub-efi-arm64-signed:arm64
-	# The host's tools: one writes to a file system in a file, one waits for text on a terminal.
-	mtools python3-pexpect python3-ptyprocess
+	# Writes to a file system in a file.
+	mtools
 )
 firmware_debs=(mokutil:arm64 libefivar1t64:arm64 libkeyutils1:arm64)
 

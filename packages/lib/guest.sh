@@ -6,30 +6,45 @@
 
 passed=0 failed=0
 
+# memory_for ROOT.tar: prints the MiB of a machine that has this root in memory. It is there twice
+# while it is unpacked, and may use half of the memory.
+memory_for() {
+	printf '%d' $((1024 + 3 * $(du -m "$1" | cut -f 1)))
+}
+
+# machine_with MIB RESULTS [ARGUMENT]...: sets `command` to a virtual machine of the target, with
+# further arguments of QEMU. The file RESULTS, which is emptied, receives what the machine writes
+# to its port.
+machine_with() {
+	local memory_mib=$1 results=$2
+	shift 2
+	: >"$results"
+	# shellcheck disable=SC2054 # the commas are QEMU's
+	command=("$project/qemu/enter" "qemu-system-$qemu" -machine "$machine" -smp 2
+		-m "$memory_mib" -display none -nodefaults
+		-device virtio-serial-pci -chardev "file,id=results,path=$results"
+		-device virtserialport,chardev=results,name=results "$@")
+}
+
 # run_root ROOT.tar FOLDER SECONDS ARGUMENTS [NAME=FILE:MODE]...: boots the target's kernel with
 # that root and these additional files. FOLDER/disk receives what the machine writes to its disk,
 # FOLDER/console its console output, FOLDER/results the output of its port.
 run_root() {
-	local archive=$1 folder=$2 limit=$3 arguments=$4 memory_mib
+	local archive=$1 folder=$2 limit=$3 arguments=$4
 	shift 4
 	mkdir -p "$folder"
 	"$project/qemu/enter" "$project/packages/lib/tar_to_cpio.py" "$archive" "$@" \
 		>"$folder/root.cpio"
 	rm -f "$folder/disk"
 	truncate --size 4G "$folder/disk"
-	: >"$folder/results"
-	# The root is in memory twice while it is unpacked, and may use half of the memory.
-	memory_mib=$((1024 + 3 * $(du -m "$archive" | cut -f 1)))
 	# The machine must have a clock: at the epoch, certificates and files are from the future.
-	timeout --kill-after=5 "$limit" "$project/qemu/enter" "qemu-system-$qemu" \
-		-machine "$machine" -cpu "$cpu" -smp 2 -m "$memory_mib" \
-		-display none -nodefaults -no-reboot -serial "file:$folder/console" \
+	machine_with "$(memory_for "$archive")" "$folder/results" -cpu "$cpu" -no-reboot \
+		-serial "file:$folder/console" \
 		-kernel "$target_folder/kernel/vmlinuz" -initrd "$folder/root.cpio" \
 		-append "${kernel_arguments//,/ } $arguments" \
 		-drive "file=$folder/disk,format=raw,if=none,id=disk,cache=unsafe" \
-		-device virtio-blk-pci,drive=disk \
-		-device virtio-serial-pci -chardev "file,id=results,path=$folder/results" \
-		-device virtserialport,chardev=results,name=results </dev/null
+		-device virtio-blk-pci,drive=disk
+	timeout --kill-after=5 "$limit" "${command[@]}" </dev/null
 	rm "$folder/root.cpio"
 }
 
@@ -50,6 +65,14 @@ report_results() {
 	failed=$((failed + $(grep -c '^not ok ' "$1" || true)))
 }
 
+# close_step STEP RESULTS CONSOLE: adds a failure if the step did not get to its end; prints and
+# counts its results.
+close_step() {
+	grep -q "^done $1" "$2" ||
+		printf 'not ok the step did not finish; its console: %s\n' "$3" >>"$2"
+	report_results "$2"
+}
+
 # run_steps ROOT.tar LOGS STEP[:TARGET]...: boots one machine per step, with the kernel of TARGET
 # from that step on. The first one gets that root and the `additions`, each further one the root
 # that its predecessor wrote to the disk.
@@ -65,11 +88,7 @@ run_steps() {
 			"${additions[@]}" ||
 			printf 'not ok the machine exited by itself; its console: %s\n' \
 				"$logs/$step/console" >>"$logs/$step/results"
-		if ! grep -q "^done $step" "$logs/$step/results"; then
-			printf 'not ok the step did not finish; its console: %s\n' \
-				"$logs/$step/console" >>"$logs/$step/results"
-		fi
-		report_results "$logs/$step/results"
+		close_step "$step" "$logs/$step/results" "$logs/$step/console"
 		# The root from set-up is kept.
 		[[ $archive != "$logs"/* ]] || rm "$archive"
 		archive=$logs/$step/disk

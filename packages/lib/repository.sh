@@ -12,18 +12,9 @@ in_version() {
 	printf '%s' "${1//-/+}"
 }
 
-# What writes the indexes. It is not in the build root: another list of packages would be another
-# root.
-fetch_repository_tools() {
-	# shellcheck disable=SC2034 # open_archive sets the suites
-	local state=$cache/apt/repository stable backports
-	open_archive "$state" amd64
-	archive_unpack "$state" "$PWD" "$@"
-	rm -rf "$state/cache/archives"
-}
-
+# What writes the indexes is not in the build root: another list of packages would be another root.
 need_repository_tools() {
-	stage repository 'writer of indexes for apt' repository fetch_repository_tools apt-utils
+	stage repository 'writer of indexes for apt' repository fetch_tools repository apt-utils
 }
 
 ftparchive() {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
 # Debian packages of other architectures and suites. The host's apt downloads them with a separate
 # state, so that nothing on the host changes and its proxy and other settings apply. Signatures are
@@ -117,4 +117,15 @@ archive_unpack() {
 		dpkg-deb --extract "$deb" "$folder"
 		rm "$deb"
 	done
+}
+
+# fetch_tools NAME PACKAGE...: unpacks packages of the build root's suite, which run on this
+# machine, in the current folder. NAME is that of apt's state.
+fetch_tools() {
+	# shellcheck disable=SC2034 # open_archive sets the suites
+	local state=$cache/apt/$1 stable backports
+	shift
+	open_archive "$state" amd64
+	archive_unpack "$state" "$PWD" "${@/%//$stable}"
+	rm -rf "$state/cache/archives"
 }

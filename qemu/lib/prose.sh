@@ -11,16 +11,7 @@ prose_packages=(
 	diction
 )
 
-# fetch_prose_checkers PACKAGE...: unpacks packages of the build root's suite in the current folder.
-fetch_prose_checkers() {
-	# shellcheck disable=SC2034 # open_archive sets the suites
-	local state=$cache/apt/prose stable backports
-	open_archive "$state" amd64
-	archive_unpack "$state" "$PWD" "${@/%//$stable}"
-	rm -rf "$state/cache/archives"
-}
-
 need_prose_checkers() {
-	stage prose 'checkers of spelling and style' prose fetch_prose_checkers \
+	stage prose 'checkers of spelling and style' prose fetch_tools prose \
 		"${prose_packages[@]}"
 }
