@@ -180,6 +180,11 @@ mod tests {
         }
     }
 
+    fn jobs_of(suites: &[Suite]) -> Vec<Job<'_>> {
+        let job = |suite| Job { target: "t", suite };
+        suites.iter().map(job).collect()
+    }
+
     #[test]
     fn each_job_runs_once_and_exclusive_jobs_run_alone() {
         let suites = [
@@ -188,10 +193,7 @@ mod tests {
             suite("c", false),
             suite("d", true),
         ];
-        let jobs: Vec<_> = suites
-            .iter()
-            .map(|suite| Job { target: "t", suite })
-            .collect();
+        let jobs = jobs_of(&suites);
         let (running, peak) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let done = run(&jobs, 2, 4096, |job| {
             let now = running.fetch_add(1, Ordering::SeqCst) + 1;
@@ -222,10 +224,7 @@ mod tests {
             // More than there is: `run` leaves it out.
             sized("d", &["--mem", "9G"]),
         ];
-        let jobs: Vec<_> = suites
-            .iter()
-            .map(|suite| Job { target: "t", suite })
-            .collect();
+        let jobs = jobs_of(&suites);
         let (used, peak) = (AtomicU64::new(0), AtomicU64::new(0));
         let done = run(&jobs, 4, 4096, |job| {
             let mib = memory_of(job, 4096);
