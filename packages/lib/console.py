@@ -46,7 +46,8 @@ def perform(machine, action, text):
 log, *command = sys.argv[1:]
 steps = [line.rstrip("\n").partition(" ") for line in sys.stdin if line.strip()]
 with open(log, "wb") as output:
-    machine = pexpect.spawn(command[0], command[1:], logfile_read=output, timeout=SECONDS_OF_A_STEP)
+    machine = pexpect.spawn(command[0], command[1:], timeout=SECONDS_OF_A_STEP)
+    machine.logfile_read = output
     # Screens are for a terminal of this size.
     machine.setwinsize(25, 80)
     for action, _, text in steps:
