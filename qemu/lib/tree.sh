@@ -42,7 +42,10 @@ prepare_tree() {
 			'add the missing tool to the build root'
 		return 1
 	fi
-	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" modules_prepare
+	# A module has the messages of the crates' generic functions that it calls: they name source
+	# files without the path of this machine.
+	"$project/qemu/enter" make -C "$source" O="$PWD" -j "$(nproc)" "$@" \
+		"KRUSTFLAGS=--remap-path-prefix=$source/=" modules_prepare
 	cp "$kernel"/{Module.symvers,vmlinux} .
 	check_rust_symbols
 	# So that `make -C TREE` needs only these arguments.
