@@ -20,6 +20,7 @@ use guest_support::client::{
     Client, //
 };
 use guest_support::heap::Heap;
+use guest_support::kept_ranges;
 use guest_support::ktap::{
     diagnose,
     Tests, //
@@ -138,7 +139,7 @@ fn free_buffer(heap: &Heap, area: TestArea) -> Result<()> {
 
 // A driver gets memory that was just freed at its first attempt.
 fn driver(per_cpu: usize) -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open("cma")?;
@@ -161,7 +162,7 @@ fn driver(per_cpu: usize) -> Result<()> {
 
 // What is kept returns in time.
 fn expiry(per_cpu: usize) -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     let heap = Heap::open("cma")?;
     let before = kept::available(TestArea::Default)?;
     let _busy = busy(per_cpu)?;
@@ -186,7 +187,7 @@ fn expiry(per_cpu: usize) -> Result<()> {
 // A request that needs no more than is free finds the area as if nothing were kept, one that is
 // larger than the area changes nothing.
 fn small_requests() -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open("cma")?;
@@ -202,7 +203,7 @@ fn small_requests() -> Result<()> {
         let after = kept::available(TestArea::Default)?;
         // If the machine was stopped in between, the range may be released already.
         ensure!(
-            after < before || freed.elapsed() >= kept::KEEP_TIME,
+            after < before || freed.elapsed() >= kept_ranges::KEEP_TIME,
             "round {round}: a request that can never succeed has emptied the cache"
         );
         client.allocates_coherent(64 << 10)?;
@@ -213,7 +214,7 @@ fn small_requests() -> Result<()> {
 // A driver gets memory at each attempt while a pipeline with frames of many sizes runs: the frames
 // in use are few, the freed ones are kept.
 fn driver_with_frames() -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     client::load("")?;
     let client = Client::open()?;
     let unit = parts(TestArea::Default, 1)?;
@@ -251,10 +252,10 @@ fn larger_buffer(name: &str, area: TestArea) -> Result<()> {
         let mut expected = Duration::ZERO;
         let mut needed = Duration::ZERO;
         for pause in PREPARING_MS.into_iter().take(rounds()) {
-            kept::switch_to("0")?;
+            kept_ranges::switch_to("0")?;
             free_buffer(&heap, area)?;
             expected += allocate()?;
-            kept::switch_to("1")?;
+            kept_ranges::switch_to("1")?;
             free_buffer(&heap, area)?;
             // The thread prepares the range, as far as it runs.
             sleep(Duration::from_millis(pause));
@@ -273,7 +274,7 @@ fn larger_buffer(name: &str, area: TestArea) -> Result<()> {
 
 // Whoever takes over a range that is being zeroed finds zeros in all of it.
 fn same_size(name: &str, area: TestArea) -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     let heap = Heap::open(name)?;
     let size = parts(area, 24)?;
     for per_cpu in [0, 1] {
@@ -294,16 +295,16 @@ fn switched_off(name: &str, area: TestArea) -> Result<()> {
     let heap = Heap::open(name)?;
     let _busy = busy(2)?;
     for pause in PAUSES_MS.into_iter().take(rounds()) {
-        kept::begin()?;
+        kept_ranges::release()?;
         let before = kept::available(area)?;
         free_buffer(&heap, area)?;
         sleep(Duration::from_millis(pause));
-        kept::switch_to("0")?;
+        kept_ranges::switch_to("0")?;
         let now = kept::available(area)?;
         ensure!(
             now >= before,
             "{now} bytes available {pause} ms after a buffer was freed, expected {before} as before"
         );
     }
-    kept::switch_to("1")
+    kept_ranges::switch_to("1")
 }

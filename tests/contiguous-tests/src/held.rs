@@ -4,7 +4,6 @@
 //! else gets them.
 
 use crate::areas;
-use crate::kept;
 use crate::replay::HEAP;
 use anyhow::{
     ensure,
@@ -18,6 +17,7 @@ use guest_support::client::{
 };
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
+use guest_support::kept_ranges;
 use guest_support::ktap::Tests;
 use guest_support::page_size;
 use guest_support::pattern::Pattern;
@@ -71,7 +71,7 @@ fn page_array() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
     let size = 16 * page;
     for (on, pause) in CASES {
-        kept::switch_to(on)?;
+        kept_ranges::switch_to(on)?;
         let array = allocator.pages(HEAP, None, size)?;
         let held = array.physical_address() + 5 * page as u64;
         allocator.hold(held)?;
@@ -103,7 +103,7 @@ fn others_return() -> Result<()> {
     // They also keep what returned from the next case.
     let mut arrays = Vec::new();
     for (on, pause) in CASES {
-        kept::switch_to(on)?;
+        kept_ranges::switch_to(on)?;
         let array = allocator.pages(HEAP, None, PAGES * page)?;
         let first = array.physical_address();
         // Each file holds one page.
@@ -126,7 +126,7 @@ fn others_return() -> Result<()> {
             arrays.push(array);
         }
     }
-    kept::switch_to("1")
+    kept_ranges::switch_to("1")
 }
 
 // The thread that prepares freed ranges begins about 10 ms after the first was freed, and releases
@@ -137,8 +137,8 @@ fn others_return_meanwhile() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
     for pause in (8_000..13_000).step_by(250).map(Duration::from_micros) {
         // Empties the cache.
-        kept::switch_to("0")?;
-        kept::switch_to("1")?;
+        kept_ranges::switch_to("0")?;
+        kept_ranges::switch_to("1")?;
         let array = allocator.pages(HEAP, None, PAGES * page)?;
         let first = array.physical_address();
         // Smaller gaps below the array, which other tests left.
@@ -168,7 +168,7 @@ fn mapped() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
     let size = 16 * page;
     for (on, pause) in CASES {
-        kept::switch_to(on)?;
+        kept_ranges::switch_to(on)?;
         let array = allocator.pages(HEAP, None, size)?;
         allocator.hold(array.physical_address() + page as u64)?;
         let mapping = allocator.map_held()?;
@@ -207,7 +207,7 @@ fn buffer(name: &str) -> Result<()> {
     let (heap, page) = (Heap::open(name)?, page_size());
     for size in [page, 2 * page, 64 << 10, 1 << 20] {
         for (on, pause) in &CASES[..3] {
-            kept::switch_to(on)?;
+            kept_ranges::switch_to(on)?;
             let buffer = heap.allocate(size)?;
             let segments = client.import(&buffer)?.segments()?;
             let last = segments.last().context("a buffer without segments")?;
@@ -236,7 +236,7 @@ fn buffer(name: &str) -> Result<()> {
 
 fn one_warning() -> Result<()> {
     let (allocator, page) = (Allocator::open()?, page_size());
-    kept::switch_to("0")?;
+    kept_ranges::switch_to("0")?;
     for _ in 0..2 {
         let array = allocator.pages(HEAP, None, 2 * page)?;
         allocator.hold(array.physical_address())?;
@@ -249,5 +249,5 @@ fn one_warning() -> Result<()> {
         .filter(|line| line.starts_with("area ") && line.contains("were freed while"))
         .collect();
     ensure!(warnings.len() == 1, "{warnings:#?} in {log:#?}");
-    kept::switch_to("1")
+    kept_ranges::switch_to("1")
 }

@@ -16,6 +16,7 @@ use anyhow::{
 use guest_support::client::Client;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
+use guest_support::kept_ranges;
 use guest_support::ktap::Tests;
 use std::time::Instant;
 
@@ -46,13 +47,13 @@ pub fn add(tests: &mut Tests) {
 fn stays(name: &str, area: TestArea, request: impl Fn() -> Result<()>) -> Result<()> {
     let heap = Heap::open(name)?;
     for _ in 0..ATTEMPTS {
-        kept::begin()?;
+        kept_ranges::release()?;
         let before = kept::available(area)?;
         drop(heap.allocate(4 << 20)?);
         let freed = Instant::now();
         request()?;
         let after = kept::available(area)?;
-        if freed.elapsed() >= kept::KEEP_TIME {
+        if freed.elapsed() >= kept_ranges::KEEP_TIME {
             continue;
         }
         ensure!(
@@ -77,7 +78,7 @@ fn too_large(name: &str, area: TestArea) -> Result<()> {
 
 // The rest of the area is in use.
 fn in_use(name: &str, area: TestArea) -> Result<()> {
-    kept::begin()?;
+    kept_ranges::release()?;
     let heap = Heap::open(name)?;
     let total = kept::find(area)?.total;
     let _held = heap.allocate(total / 2)?;
@@ -111,7 +112,7 @@ fn other_sizes(name: &str) -> Result<()> {
     let client = areas::client()?;
     let heap = Heap::open(name)?;
     for _ in 0..ATTEMPTS {
-        kept::begin()?;
+        kept_ranges::release()?;
         let sizes = [128 << 10, 256 << 10, 512 << 10];
         let freed = Instant::now();
         let buffers = allocate(&heap, &sizes)?;
@@ -121,7 +122,7 @@ fn other_sizes(name: &str) -> Result<()> {
         let place = areas::range_of(&client, &small)?;
         let again = allocate(&heap, &sizes[1..])?;
         let again = self::ranges(&client, &again)?;
-        if freed.elapsed() >= kept::KEEP_TIME {
+        if freed.elapsed() >= kept_ranges::KEEP_TIME {
             continue;
         }
         ensure!(

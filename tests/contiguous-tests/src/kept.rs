@@ -16,6 +16,7 @@ use guest_support::client::{
     Client, //
 };
 use guest_support::heap::Heap;
+use guest_support::kept_ranges;
 use guest_support::ktap::{
     diagnose,
     Tests, //
@@ -32,8 +33,6 @@ use std::time::{
     Duration,
     Instant, //
 };
-
-const KEEP_RANGES: &str = "/proc/rk_dma_heap/keep_ranges";
 
 /// One heap per memory type, and its area.
 pub const HEAPS: [(&str, TestArea); 3] = [
@@ -52,8 +51,7 @@ pub enum TestArea {
 /// The Rockchip heap's area.
 const ROCKCHIP: &str = "rockchip-pool@4c000000";
 
-/// How long a freed range is kept, and when it is certainly released.
-pub const KEEP_TIME: Duration = Duration::from_millis(1000);
+/// When a freed range is certainly released.
 pub const EXPIRY_TIME: Duration = Duration::from_millis(2500);
 
 /// When freed memory is usually prepared for reuse.
@@ -98,18 +96,8 @@ pub fn available(area: TestArea) -> Result<usize> {
     Ok(find(area)?.available)
 }
 
-pub fn switch_to(on: &str) -> Result<()> {
-    fs::write(KEEP_RANGES, on).with_context(|| format!("cannot write {KEEP_RANGES}"))
-}
-
-/// Releases all kept ranges and enables keeping.
-pub fn begin() -> Result<()> {
-    switch_to("0")?;
-    switch_to("1")
-}
-
 fn reused(name: &str) -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open(name)?;
@@ -140,7 +128,7 @@ fn reused(name: &str) -> Result<()> {
 }
 
 fn for_a_second(name: &str, area: TestArea) -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     let size = 1 << 20;
     let before = available(area)?;
     let freed = Instant::now();
@@ -148,7 +136,7 @@ fn for_a_second(name: &str, area: TestArea) -> Result<()> {
     let after = available(area)?;
     // If the machine was stopped in between, the range may be released already.
     ensure!(
-        after + size <= before || freed.elapsed() >= KEEP_TIME,
+        after + size <= before || freed.elapsed() >= kept_ranges::KEEP_TIME,
         "not kept: {before} bytes available before, {after} after"
     );
     sleep(EXPIRY_TIME.saturating_sub(freed.elapsed()));
@@ -163,7 +151,7 @@ fn for_a_second(name: &str, area: TestArea) -> Result<()> {
 }
 
 fn no_more_than_half(name: &str, area: TestArea) -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     let total = find(area)?.total;
     let heap = Heap::open(name)?;
     let size = total / 16 / page_size() * page_size();
@@ -182,7 +170,7 @@ fn no_more_than_half(name: &str, area: TestArea) -> Result<()> {
 
 // Kept ranges cannot serve another size, and must not make such an allocation fail.
 fn another_size(name: &str, area: TestArea) -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     let total = find(area)?.total;
     let heap = Heap::open(name)?;
     for _ in 0..3 {
@@ -197,11 +185,11 @@ fn another_size(name: &str, area: TestArea) -> Result<()> {
 }
 
 fn switched_off(name: &str, area: TestArea) -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     let heap = Heap::open(name)?;
     let before = available(area)?;
     drop(heap.allocate(4 << 20)?);
-    switch_to("0")?;
+    kept_ranges::switch_to("0")?;
     let now = available(area)?;
     ensure!(
         now >= before,
@@ -213,12 +201,12 @@ fn switched_off(name: &str, area: TestArea) -> Result<()> {
         now >= before,
         "kept although keeping is disabled: {before} bytes available before, {now} after"
     );
-    switch_to("1")
+    kept_ranges::switch_to("1")
 }
 
 fn reclaimed(name: &str, area: TestArea) -> Result<()> {
     let heap = Heap::open(name)?;
-    before(KEEP_TIME, begin, || {
+    before(kept_ranges::KEEP_TIME, kept_ranges::release, || {
         let before = available(area)?;
         let buffer = heap.allocate(4 << 20)?;
         let freed = Instant::now();
@@ -227,7 +215,7 @@ fn reclaimed(name: &str, area: TestArea) -> Result<()> {
         // A range that the thread is preparing is released shortly afterwards.
         loop {
             let (now, elapsed) = (available(area)?, freed.elapsed());
-            if elapsed >= KEEP_TIME {
+            if elapsed >= kept_ranges::KEEP_TIME {
                 bail!(
                     "{now} bytes available after {elapsed:?}, expected {before}; \
                      ranges have expired"
@@ -242,7 +230,7 @@ fn reclaimed(name: &str, area: TestArea) -> Result<()> {
 }
 
 fn page_arrays() -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     let allocator = Allocator::open()?;
     let (name, size) = ("rk-dma-heap-cma", 1 << 20);
     let array = allocator.pages(name, Some("kept"), size)?;
@@ -261,7 +249,7 @@ fn page_arrays() -> Result<()> {
 
 // Other drivers allocate from the area too. A driver that allocates most of it succeeds at once.
 fn drivers_of_the_area() -> Result<()> {
-    begin()?;
+    kept_ranges::release()?;
     client::load("")?;
     let client = Client::open()?;
     let heap = Heap::open("cma")?;
@@ -286,18 +274,21 @@ fn drivers_of_the_area() -> Result<()> {
 
 fn switch() -> Result<()> {
     for (text, expected) in [("0", "0\n"), ("1\n", "1\n"), ("0\n", "0\n"), ("1", "1\n")] {
-        switch_to(text)?;
+        kept_ranges::switch_to(text)?;
         ensure!(
-            fs::read_to_string(KEEP_RANGES)? == expected,
+            fs::read_to_string(kept_ranges::NODE)? == expected,
             "after {text:?}"
         );
     }
     for junk in ["", "2", "on", "00", "-1"] {
-        let answer = fs::write(KEEP_RANGES, junk);
+        let answer = fs::write(kept_ranges::NODE, junk);
         let refused = matches!(&answer, Err(error) if error.raw_os_error() == Some(libc::EINVAL));
         // An empty write does not reach the kernel.
         ensure!(refused || junk.is_empty(), "{junk:?}: {answer:?}");
-        ensure!(fs::read_to_string(KEEP_RANGES)? == "1\n", "after {junk:?}");
+        ensure!(
+            fs::read_to_string(kept_ranges::NODE)? == "1\n",
+            "after {junk:?}"
+        );
     }
     Ok(())
 }

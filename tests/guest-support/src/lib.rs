@@ -17,6 +17,7 @@ pub mod dma_buf;
 pub mod edu;
 pub mod heap;
 pub mod heaps_file;
+pub mod kept_ranges;
 pub mod kernel_module;
 pub mod ktap;
 pub mod mapping;

@@ -15,6 +15,7 @@ use anyhow::{
 };
 use guest_support::checkers;
 use guest_support::heap::Heap;
+use guest_support::kept_ranges::KEEP_TIME;
 use guest_support::ktap::{
     diagnose,
     Tests, //
@@ -61,9 +62,6 @@ fn heaps() -> Result<Vec<String>> {
 
 /// The kernel's counter may differ by this, for each heap, until the pools are idle.
 const BATCH: usize = 4 * MIB;
-
-/// How long a freed range of a contiguous heap is kept.
-const KEEP_TIME: Duration = Duration::from_millis(1000);
 
 /// Maximum time until the pools are idle.
 const IDLE: Duration = Duration::from_secs(5);

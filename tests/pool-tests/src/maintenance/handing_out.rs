@@ -26,6 +26,7 @@ use guest_support::client::{
 use guest_support::cpu::bind_to_cpu;
 use guest_support::dma_buf::Buffer;
 use guest_support::heap::Heap;
+use guest_support::kept_ranges;
 use guest_support::module::Module;
 use guest_support::page_size;
 use guest_support::retry::before;
@@ -118,17 +119,6 @@ fn allocate_watched(
 /// Longer than a freed range usually waits for its preparation.
 const PREPARATION: Duration = Duration::from_millis(300);
 
-/// How long a freed range is kept.
-const KEEP_TIME: Duration = Duration::from_millis(1000);
-
-/// Releases all kept ranges.
-fn begin() -> Result<()> {
-    for on in ["0", "1"] {
-        std::fs::write("/proc/rk_dma_heap/keep_ranges", on)?;
-    }
-    Ok(())
-}
-
 /// Frees a buffer of a heap, and waits until the thread has prepared its memory, which may take
 /// long on a busy machine. Returns the maintenance meanwhile.
 fn free_watched(
@@ -144,7 +134,7 @@ fn free_watched(
         let events = watch.trace.events()?;
         Ok(expect_prepared("freed memory", name, &events, segments).is_ok())
     };
-    while !is_prepared()? && freed.elapsed() < KEEP_TIME {
+    while !is_prepared()? && freed.elapsed() < kept_ranges::KEEP_TIME {
         sleep(Duration::from_millis(5));
     }
     watch.trace.take()
@@ -158,7 +148,7 @@ pub fn kept(name: &str) -> Result<()> {
     let module = Module::load("")?;
     let heap = Heap::open(name)?;
     let watch = Watch::start()?;
-    before(KEEP_TIME, begin, || {
+    before(kept_ranges::KEEP_TIME, kept_ranges::release, || {
         let (mut buffer, segments, _) = allocate_watched(&watch, &client, &heap, PAGES)?;
         for _ in 0..2 {
             let returned = free_watched(&watch, name, buffer, &segments)?;
@@ -187,7 +177,7 @@ pub fn from_another_heap() -> Result<()> {
     let other = Heap::open(area)?;
     let heap = Heap::open(FOR_ADDRESSES)?;
     let watch = Watch::start()?;
-    before(KEEP_TIME, begin, || {
+    before(kept_ranges::KEEP_TIME, kept_ranges::release, || {
         let (buffer, segments, _) = allocate_watched(&watch, &client, &other, PAGES)?;
         free_watched(&watch, area, buffer, &segments)?;
         let (buffer, again, events) = allocate_watched(&watch, &client, &heap, PAGES)?;
