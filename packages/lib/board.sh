@@ -52,9 +52,9 @@ make_board_disk() {
 		module=usr/lib/modules/$release/kernel/$module.ko.xz
 		additions+=("$module=$kernel/${module#usr/}")
 	done
-	make_board_tree "$folder/tree"
+	make_board_tree "$folder/board.dtb"
 	# U-Boot makes this name from its variable `board`.
-	additions+=("usr/lib/linux-image-$release/qemu-arm.dtb=$folder/tree")
+	additions+=("usr/lib/linux-image-$release/qemu-arm.dtb=$folder/board.dtb")
 	for file in "$project"/packages/guest/{board,make-disk,allocate,checks.sh}; do
 		additions+=("opt/test/${file##*/}=$file:755")
 	done
