@@ -29,8 +29,8 @@ RELEASE_ARGUMENTS = --packages '$(PACKAGE_TARGETS)' '$(VERSION)' \
 .DEFAULT_GOAL := module
 .PHONY: module guest setup run test test-wide test-checked test-kernels test-here compatibility \
 	deb release release-check archive test-release test-archive test-install test-secure-boot \
-	test-u-boot test-dkms fuzz soak bench profile shell fmt lint doc rust-project.json clean \
-	distclean help
+	test-u-boot test-programs test-dkms fuzz soak bench profile shell fmt lint doc \
+	rust-project.json clean distclean help
 
 ifdef KDIR
 module: ## Build the module for TARGET, or in a prepared kernel tree: make KDIR=/path/to/kernel
@@ -102,6 +102,9 @@ test-release: ## Test make release in a clone, with small packages and with thos
 
 test-u-boot: ## Boot a Debian by U-Boot with overlays, as a board does; U-Boot is built here
 	@packages/test-u-boot $(TARGET)
+
+test-programs: ## Run MPP, FFmpeg, GStreamer, libcamera and others in a Debian with the packages
+	@packages/test-programs $(TARGET)
 
 soak: module guest ## Run all operations at once for HOURS (1) in MEM (1G), then allocate frames
 	@qemu/vm --target $(TARGET) --no-module --mem $(MEM) --timeout 0 \

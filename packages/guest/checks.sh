@@ -35,3 +35,23 @@ unknown() {
 		! dpkg-query --show "$package" || return 1
 	done
 }
+
+# skip WHAT WHY: it cannot be run here.
+skip() {
+	printf 'skip %s: %s\n' "$1" "$2" >&3
+}
+
+# fails_with TEXT COMMAND...: COMMAND fails, and its output contains TEXT.
+fails_with() {
+	local output
+	if output=$("${@:2}" 2>&1); then
+		printf 'it does not fail: %s\n' "$output"
+		return 1
+	fi
+	printf '%s\n' "$output"
+	[[ $output == *"$1"* ]]
+}
+
+not_loaded() {
+	! grep '^rk_dma_heap ' /proc/modules
+}

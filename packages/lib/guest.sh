@@ -2,9 +2,12 @@
 # shellcheck shell=bash disable=SC2154 # variables of common.sh
 #
 # A virtual machine whose root is an initramfs created from a tar archive, and which can write an
-# archive to its disk. Also runs tests in it, step by step. `passed` and `failed` count the results.
+# archive to its disk. Also runs tests in it, step by step. `passed`, `failed` and `skipped` count
+# the results.
 
-passed=0 failed=0
+passed=0 failed=0 skipped=0
+# Further arguments of QEMU for run_root.
+machine_devices=()
 
 # memory_for ROOT.tar: prints the MiB of a machine that has this root in memory. It is there twice
 # while it is unpacked, and may use half of the memory.
@@ -43,7 +46,7 @@ run_root() {
 		-kernel "$target_folder/kernel/vmlinuz" -initrd "$folder/root.cpio" \
 		-append "${kernel_arguments//,/ } $arguments" \
 		-drive "file=$folder/disk,format=raw,if=none,id=disk,cache=unsafe" \
-		-device virtio-blk-pci,drive=disk
+		-device virtio-blk-pci,drive=disk "${machine_devices[@]}"
 	timeout --kill-after=5 "$limit" "${command[@]}" </dev/null
 	rm "$folder/root.cpio"
 }
@@ -63,6 +66,7 @@ report_results() {
 	sed 's/^/  /' "$1"
 	passed=$((passed + $(grep -c '^ok ' "$1" || true)))
 	failed=$((failed + $(grep -c '^not ok ' "$1" || true)))
+	skipped=$((skipped + $(grep -c '^skip ' "$1" || true)))
 }
 
 # close_step STEP RESULTS CONSOLE: adds a failure if the step did not get to its end; prints and
@@ -100,6 +104,6 @@ run_steps() {
 
 # Prints the summary. Fails if a check failed or none ran.
 close_test() {
-	printf '%d passed, %d failed, 0 skipped\n' "$passed" "$failed"
+	printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
 	((passed > 0 && failed == 0))
 }
