@@ -9,14 +9,8 @@ board_packages=u-boot-menu,initramfs-tools,e2fsprogs,fdisk,device-tree-compiler
 board_modules=(fs/ext4/ext4 fs/jbd2/jbd2 fs/mbcache lib/crc/crc16)
 
 need_board_root() {
-	local release
-	release=$(<"$target_folder/kernel/release")
-	local install_more=$install_more,$board_packages,linux-image-$release
-	stage "$target/board-root" \
-		"Debian root for a board, with a kernel (in a virtual machine: minutes)" \
-		"board-root-$target" make_install_root "$release" \
-		"$install_packages,$install_more" \
-		"$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
+	need_debian_root board-root 'Debian root for a board, with a kernel' \
+		"$board_packages,linux-image-$(<"$target_folder/kernel/release")"
 }
 
 # RK3588 has such cores. With an older one the kernel would change page tables at each system call.
@@ -60,9 +54,7 @@ make_board_disk() {
 	done
 	file=board-test.service
 	additions+=("etc/systemd/system/$file=$project/packages/guest/$file")
-	while read -r file; do
-		additions+=("opt/test/${file##*/}=$file")
-	done < <(find "$project/build/packages/$target" -name '*.deb' ! -name 'rk-dma-heap-dkms_*')
+	package_additions
 	run_with_progress 'disk of a board' "$folder/make-disk.log" \
 		run_root "$target_folder/board-root/root.tar" "$folder/make-disk" 1200 \
 		rdinit=/opt/test/make-disk "${additions[@]}"

@@ -61,6 +61,15 @@ test_additions() {
 	additions+=("opt/test/checks.sh=$project/packages/guest/checks.sh")
 }
 
+# Adds the packages of the target to `additions`. Two of them provide a module: these tests install
+# the one built here. DKMS has a separate test.
+package_additions() {
+	local file
+	while read -r file; do
+		additions+=("opt/test/${file##*/}=$file")
+	done < <(find "$project/build/packages/$target" -name '*.deb' ! -name 'rk-dma-heap-dkms_*')
+}
+
 # report_results RESULTS: prints and counts them.
 report_results() {
 	sed 's/^/  /' "$1"
@@ -69,11 +78,15 @@ report_results() {
 	skipped=$((skipped + $(grep -c '^skip ' "$1" || true)))
 }
 
-# close_step STEP RESULTS CONSOLE: adds a failure if the step did not get to its end; prints and
-# counts its results.
-close_step() {
+# expect_end STEP RESULTS CONSOLE: adds a failure if the step did not get to its end.
+expect_end() {
 	grep -q "^done $1" "$2" ||
 		printf 'not ok the step did not finish; its console: %s\n' "$3" >>"$2"
+}
+
+# close_step STEP RESULTS CONSOLE: the same, and prints and counts the results.
+close_step() {
+	expect_end "$@"
 	report_results "$2"
 }
 

@@ -39,10 +39,15 @@ make_install_root() {
 	rm -rf unpacked.tar machine
 }
 
-need_install_root() {
-	stage "$target/install-root" \
-		"Debian root for $debian_arch to install into (in a virtual machine: minutes)" \
-		"install-root-$target" make_install_root "$(<"$target_folder/kernel/release")" \
+# need_debian_root NAME DESCRIPTION [PACKAGE,...]: a stage of the target, with further packages.
+need_debian_root() {
+	local install_more=$install_more${3:+,$3}
+	stage "$target/$1" "$2 (in a virtual machine: minutes)" "$1-$target" \
+		make_install_root "$(<"$target_folder/kernel/release")" \
 		"$install_packages,$install_more" \
 		"$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
+}
+
+need_install_root() {
+	need_debian_root install-root "Debian root for $debian_arch to install into"
 }

@@ -14,14 +14,7 @@ rockchip_sum=b4a77b85a3667a253b5f3c35bb778d3d0880a298168411756ead2cb3ce117e74
 program_modules=(vivid bochs)
 
 need_programs_root() {
-	local release
-	release=$(<"$target_folder/kernel/release")
-	local install_more=$install_more,$program_packages
-	stage "$target/programs-root" \
-		"Debian root with programs (in a virtual machine: minutes)" \
-		"programs-root-$target" make_install_root "$release" \
-		"$install_packages,$install_more" \
-		"$(cat "$project"/packages/guest/{configure,finish} | sha256sum)"
+	need_debian_root programs-root 'Debian root with programs' "$program_packages"
 }
 
 # make_rockchip_libraries WHEEL SHA256: creates the libraries of the wheel in the current folder,
@@ -59,9 +52,7 @@ program_additions() {
 	done
 	file=usr/share/libcamera/pipeline/virtual/virtual.yaml
 	additions+=("$file=$project/packages/guest/programs.d/virtual.yaml")
-	while read -r file; do
-		additions+=("opt/test/${file##*/}=$file")
-	done < <(find "$project/build/packages/$target" -name '*.deb' ! -name 'rk-dma-heap-dkms_*')
+	package_additions
 	for file in "$setup_folder"/rockchip-libraries/lib/*; do
 		additions+=("opt/rockchip/${file##*/}=$file:755")
 	done
