@@ -3,19 +3,15 @@
 """camera.py WIDTH HEIGHT FRAMES: takes frames of libcamera's first camera. Prints the exporter of
 each buffer, and then the hash of each frame."""
 
-import hashlib
 import mmap
 import selectors
 import sys
 
 import libcamera
 
+from heaps import described, sha256
+
 width, height, wanted = map(int, sys.argv[1:])
-
-
-def exporter(descriptor):
-    with open(f"/proc/self/fdinfo/{descriptor}") as lines:
-        return dict(line.split(":", 1) for line in lines)["exp_name"].strip()
 
 
 def plane_bytes(buffer, length):
@@ -42,7 +38,7 @@ allocator = libcamera.FrameBufferAllocator(camera)
 allocator.allocate(stream)
 requests = []
 for buffer in allocator.buffers(stream):
-    print(exporter(buffer.planes[0].fd))
+    print(described(buffer.planes[0].fd)[1])
     request = camera.create_request()
     request.add_buffer(stream, buffer)
     requests.append(request)
@@ -59,6 +55,6 @@ for frame in range(wanted):
         sys.exit(f"frame {frame} did not come")
     (ready,) = manager.get_ready_requests()
     data = plane_bytes(ready.buffers[stream], width * height * 3 // 2)
-    print(hashlib.sha256(data).hexdigest())
+    print(sha256(data))
 camera.stop()
 camera.release()

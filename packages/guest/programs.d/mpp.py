@@ -7,12 +7,11 @@ import ctypes
 import os
 import random
 import socket
-import subprocess
 import sys
 
 from heaps import (
-    HEAPS, SYSTEM_AND_CMA, allocate, check, described, held, is_from, nothing_is_held, pattern,
-    read, rockchip_library, same, sha256, write,
+    HEAPS, SYSTEM_AND_CMA, allocate, check, described, held, is_from, nothing_is_held, output_of,
+    pattern, read, rockchip_library, same, sha256, write,
 )
 
 INTERNAL, EXTERNAL = 0, 1
@@ -38,11 +37,10 @@ class Info(ctypes.Structure):
 
 
 def library():
-    mpp = rockchip_library("rockchip_mpp")
     pointer, size, number, text = (
         ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_char_p,
     )
-    prototypes = {
+    return rockchip_library("rockchip_mpp", {
         "mpp_buffer_group_get": (number, ctypes.POINTER(pointer), number, number, text, text),
         "mpp_buffer_group_put": (number, pointer),
         "mpp_buffer_group_clear": (number, pointer),
@@ -69,11 +67,7 @@ def library():
             (number, pointer, number, ctypes.c_uint, ctypes.c_uint, text),
         "mpp_buffer_total_now": (ctypes.c_uint,),
         "mpp_buffer_total_max": (ctypes.c_uint,),
-    }
-    for name, (result, *arguments) in prototypes.items():
-        function = getattr(mpp, name)
-        function.restype, function.argtypes = result, arguments
-    return mpp
+    })
 
 
 def succeeds(returned, what):
@@ -437,14 +431,7 @@ def leak():
 
 def leaks_in(part):
     """Runs a part in a process of its own, and returns what MPP says of leaks at its end."""
-    run = subprocess.run(
-        [sys.executable, __file__, part],
-        env=os.environ | REPORT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=(3,),
-    )
-    print(run.stdout)
-    same(run.returncode, 0, f"exit status of {part}")
-    return [line for line in run.stdout.splitlines() if "leak" in line.lower()]
+    return [line for line in output_of(part, **REPORT).splitlines() if "leak" in line.lower()]
 
 
 def no_leaks():

@@ -3,12 +3,13 @@
 """rga.py: librga is given a buffer, on a kernel without its driver. It must say so, and leave the
 buffer as it is."""
 
+import ctypes
 import os
-import subprocess
 import sys
 
 from heaps import (
-    allocate, check, nothing_is_held, pattern, read, rockchip_library, same, sha256, write,
+    allocate, check, nothing_is_held, output_of, pattern, read, rockchip_library, same, sha256,
+    write,
 )
 
 SIZE = 640 * 480 * 4
@@ -19,7 +20,9 @@ def give_to_librga():
     descriptor = allocate("system-uncached-dma32", SIZE)
     write(descriptor, data)
     # importbuffer_fd(int, int) of C++
-    handle = rockchip_library("rga")._Z15importbuffer_fdii(descriptor, SIZE)
+    name, number = "_Z15importbuffer_fdii", ctypes.c_int
+    librga = rockchip_library("rga", {name: (number, number, number)})
+    handle = librga[name](descriptor, SIZE)
     same(handle, 0, "handle")
     same(sha256(read(descriptor, SIZE)), sha256(data), "bytes")
     os.close(descriptor)
@@ -27,14 +30,9 @@ def give_to_librga():
 
 
 def says_what_is_missing():
-    run = subprocess.run(
-        [sys.executable, __file__, "give_to_librga"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=(3,),
-    )
-    print(run.stdout)
-    same(run.returncode, 0, "exit status")
-    if "failed to open" not in run.stdout or "No such file or directory" not in run.stdout:
-        raise ValueError(f"librga says: {run.stdout}")
+    output = output_of("give_to_librga")
+    if "failed to open" not in output or "No such file or directory" not in output:
+        raise ValueError(f"librga says: {output}")
 
 
 if sys.argv[1:]:

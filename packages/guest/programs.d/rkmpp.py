@@ -40,7 +40,7 @@ class FramesContext(ctypes.Structure):
 
 
 class Frame(ctypes.Structure):
-    """The begin of AVFrame."""
+    """The beginning of AVFrame."""
 
     _fields_ = [
         ("data", pointer * 8),
@@ -54,7 +54,7 @@ class Frame(ctypes.Structure):
 
 
 class Packet(ctypes.Structure):
-    """The begin of AVPacket."""
+    """The beginning of AVPacket."""
 
     _fields_ = [
         ("buf", pointer),
@@ -90,15 +90,7 @@ class Descriptor(ctypes.Structure):
     ]
 
 
-def library(name, prototypes):
-    loaded = rockchip_library(name)
-    for function, (result, *arguments) in prototypes.items():
-        function = getattr(loaded, function)
-        function.restype, function.argtypes = result, arguments
-    return loaded
-
-
-util = library("avutil", {
+util = rockchip_library("avutil", {
     "av_version_info": (text,),
     "av_get_pix_fmt": (number, text),
     "av_hwdevice_find_type_by_name": (number, text),
@@ -247,18 +239,18 @@ def transfers(**options):
 
 def capture(device, width, height, file):
     """FFmpeg's input v4l2 takes the frames that another program has taken."""
-    format = library("avformat", {
+    format = rockchip_library("avformat", {
         "av_find_input_format": (pointer, text),
         "avformat_open_input": (number, pointer, text, pointer, pointer),
         "av_read_frame": (number, pointer, ctypes.POINTER(Packet)),
         "avformat_close_input": (None, pointer),
     })
-    codec = library("avcodec", {
+    codec = rockchip_library("avcodec", {
         "av_packet_alloc": (ctypes.POINTER(Packet),),
         "av_packet_unref": (None, ctypes.POINTER(Packet)),
         "av_packet_free": (None, pointer),
     })
-    library("avdevice", {"avdevice_register_all": (None,)}).avdevice_register_all()
+    rockchip_library("avdevice", {"avdevice_register_all": (None,)}).avdevice_register_all()
     size = width * height * 3 // 2
     with open(file, "rb") as frames:
         expected = sha256(frames.read(size))
