@@ -57,5 +57,7 @@ with open(log, "wb") as output:
             machine.close(force=True)
             sys.exit(f"the console did not get to: {action} {text}")
     machine.expect(pexpect.EOF, timeout=None)
-    machine.close()
-sys.exit(machine.exitstatus or 0)
+    machine.wait()
+if machine.exitstatus is None:
+    sys.exit(f"the machine was ended by signal {machine.signalstatus}")
+sys.exit(machine.exitstatus)

@@ -33,7 +33,7 @@ machine_with() {
 # that root and these additional files. FOLDER/disk receives what the machine writes to its disk,
 # FOLDER/console its console output, FOLDER/results the output of its port.
 run_root() {
-	local archive=$1 folder=$2 limit=$3 arguments=$4
+	local archive=$1 folder=$2 limit=$3 arguments=$4 status=0
 	shift 4
 	mkdir -p "$folder"
 	"$project/qemu/enter" "$project/packages/lib/tar_to_cpio.py" "$archive" "$@" \
@@ -47,8 +47,9 @@ run_root() {
 		-append "${kernel_arguments//,/ } $arguments" \
 		-drive "file=$folder/disk,format=raw,if=none,id=disk,cache=unsafe" \
 		-device virtio-blk-pci,drive=disk "${machine_devices[@]}"
-	timeout --kill-after=5 "$limit" "${command[@]}" </dev/null
+	timeout --kill-after=5 "$limit" "${command[@]}" </dev/null || status=$?
 	rm "$folder/root.cpio"
+	return "$status"
 }
 
 # Sets `additions` to the files that the steps need in the root, in the format of run_root.
@@ -103,7 +104,7 @@ run_steps() {
 		run_root "$archive" "$logs/$step" 1200 \
 			"rdinit=/sbin/init systemd.wants=install-test@$step.service" \
 			"${additions[@]}" ||
-			printf 'not ok the machine exited by itself; its console: %s\n' \
+			printf 'not ok the machine failed, or did not end; its console: %s\n' \
 				"$logs/$step/console" >>"$logs/$step/results"
 		close_step "$step" "$logs/$step/results" "$logs/$step/console"
 		# The root from set-up is kept.

@@ -73,6 +73,6 @@ run_programs() {
 	run_root "$target_folder/programs-root/root.tar" "$1" 1800 \
 		"rdinit=/sbin/init systemd.wants=install-test@programs.service iomem=relaxed" \
 		"${additions[@]}" ||
-		printf 'not ok the machine exited by itself; its console: %s\n' "$1/console" \
+		printf 'not ok the machine failed, or did not end; its console: %s\n' "$1/console" \
 			>>"$1/results"
 }
