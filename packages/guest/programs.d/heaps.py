@@ -37,7 +37,8 @@ def check(what, function, *arguments):
     try:
         function(*arguments)
     except Exception as error:
-        print(f"not ok {what}\n  | {type(error).__name__}: {error}", file=results)
+        lines = f"{type(error).__name__}: {error}".replace("\n", "\n  | ")
+        print(f"not ok {what}\n  | {lines}", file=results)
     else:
         print(f"ok {what}", file=results)
 

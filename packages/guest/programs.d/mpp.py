@@ -285,6 +285,7 @@ def another_process():
         ours, theirs = socket.socketpair()
         child = os.fork()
         if child == 0:
+            ours.close()
             status = 1
             try:
                 _, (descriptor, *_), _, _ = socket.recv_fds(theirs, 1, 1)
