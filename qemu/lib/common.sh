@@ -4,7 +4,7 @@
 # Paths, error messages, and the target table.
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/rk_dma_heap
+cache=$(realpath -m "${XDG_CACHE_HOME:-$HOME/.cache}")/rk_dma_heap
 log_folder=$cache/log
 # Links to the folders in the cache that set-up created for this checkout.
 setup_folder=$project/build/setup
